@@ -1,0 +1,63 @@
+"""The exceptions a user can meet.
+
+UnetEdgeError
+├── ImageError          a picture cannot be read
+├── DataError           a dataset does not hold together: pairs, sizes, labels, splits
+├── ConfigError         a setting is out of range or contradicts another
+├── WeightsError        pretrained weights cannot be loaded
+├── SpecError           a contract is missing, malformed or of a newer schema
+├── ModelFileError      a model file is missing, damaged or not one of ours
+├── BundleError         a bundle is incomplete, damaged or of a newer schema
+├── BackendError        no installed interpreter can run the file
+├── ConversionError     a converter failed or produced a graph that breaks its promise
+└── TrainingError       training cannot go on, or went wrong
+
+Each message is one line that names what was found, what was expected and what mends it; the
+command line prints it as it is and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class UnetEdgeError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class ImageError(UnetEdgeError):
+    """A picture cannot be read."""
+
+
+class DataError(UnetEdgeError):
+    """A dataset does not hold together."""
+
+
+class ConfigError(UnetEdgeError):
+    """A setting is out of range or contradicts another."""
+
+
+class WeightsError(UnetEdgeError):
+    """Pretrained weights cannot be loaded."""
+
+
+class SpecError(UnetEdgeError):
+    """A contract is missing, malformed or of a newer schema."""
+
+
+class ModelFileError(UnetEdgeError):
+    """A model file is missing, damaged or not one of ours."""
+
+
+class BundleError(UnetEdgeError):
+    """A bundle is incomplete, damaged or of a newer schema."""
+
+
+class BackendError(UnetEdgeError):
+    """No installed interpreter can run the file."""
+
+
+class ConversionError(UnetEdgeError):
+    """A converter failed or produced a graph that breaks its promise."""
+
+
+class TrainingError(UnetEdgeError):
+    """Training cannot go on, or went wrong."""

@@ -1,0 +1,126 @@
+"""Mask: the labels of one picture, and the pictures made from them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, assert_never
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from unet_edge.errors import ConfigError
+from unet_edge.files import write_atomically
+from unet_edge.imaging import ImageSource, Labels, decode
+from unet_edge.spec import IGNORE, Color, ModelSpec
+
+MaskStyle = Literal["index", "palette"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Class indices of every pixel of a picture, at the picture's own size.
+
+    `labels` is uint8 (H, W); `classes` and `palette` are those of the model's contract.
+    """
+
+    labels: Labels
+    classes: tuple[str, ...]
+    palette: tuple[Color, ...]
+
+    @classmethod
+    def of(cls, labels: Labels, spec: ModelSpec) -> Mask:
+        """Labels with the names and colours of a contract."""
+        return cls(labels, spec.classes, spec.palette)
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.coverage().items())
+        return f"Mask({self.labels.shape[1]}x{self.labels.shape[0]} px: {shares})"
+
+    def coverage(self) -> dict[str, float]:
+        """Share of the picture, 0..1, that each class covers."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return {
+            name: float(counts[index]) / self.labels.size
+            for index, name in enumerate(self.classes)
+        }
+
+    def picture(self, style: MaskStyle = "index") -> Image.Image:
+        """The mask as a picture: "index" is grey with value = class, "palette" adds colours.
+
+        Both hold the class indices themselves, so both can be read back as labels.
+        """
+        match style:
+            case "index":
+                return Image.fromarray(self.labels)
+            case "palette":
+                colors = np.zeros((256, 3), np.uint8)
+                colors[: len(self.palette)] = self.palette
+                colors[IGNORE] = (255, 255, 255)
+                # Not convert("P"): it would choose a palette of its own and renumber the pixels.
+                height, width = self.labels.shape
+                picture = Image.frombytes("P", (width, height), self.labels.tobytes())
+                picture.putpalette(colors.tobytes())
+                return picture
+            case _:
+                assert_never(style)
+
+    def save(self, path: str | Path, style: MaskStyle = "palette") -> None:
+        """Write the mask as PNG, aside and then renamed."""
+        save_png(self.picture(style), path)
+
+    def colored(self) -> Image.Image:
+        """The mask in its palette's colours, RGB."""
+        return self.picture("palette").convert("RGB")
+
+    def overlay(
+        self, image: ImageSource, *, opacity: float = 0.5, legend: bool = True
+    ) -> Image.Image:
+        """The photo with the classes laid over it, RGB; class 0 stays clear.
+
+        The legend names each class with its share of the picture.
+        Raises ConfigError when the photo's size is not the mask's.
+        """
+        photo = decode(image)
+        if photo.size != (self.labels.shape[1], self.labels.shape[0]):
+            raise ConfigError(
+                f"the photo has {photo.width}x{photo.height} px, "
+                f"the mask {self.labels.shape[1]}x{self.labels.shape[0]}"
+            )
+        strength = np.full(256, round(255 * opacity), np.uint8)
+        strength[0] = strength[IGNORE] = 0
+        alpha = Image.fromarray(strength[self.labels])
+        blended = Image.composite(self.colored(), photo, alpha)
+        if legend:
+            _draw_legend(blended, self.coverage(), self.palette)
+        return blended
+
+
+def save_png(picture: Image.Image, path: str | Path) -> None:
+    """Write a PNG aside and rename it, so that a reader never meets half a picture."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    write_atomically(Path(path), buffer.getvalue())
+
+
+def _draw_legend(
+    picture: Image.Image, coverage: dict[str, float], palette: tuple[Color, ...]
+) -> None:
+    """Draw swatch, name and share of each class but the first into the upper left corner."""
+    size = max(10, min(picture.size) // 28)
+    font = ImageFont.load_default(size)
+    rows = [
+        (color, f"{name} {share:.1%}")
+        for color, (name, share) in list(zip(palette, coverage.items(), strict=True))[1:]
+    ]
+    line = round(size * 1.5)
+    width = max(font.getlength(text) for _, text in rows) + 2.6 * size
+    if width > picture.width or line * len(rows) + size > picture.height:
+        return  # no room: a thumbnail is worth more than its legend
+    draw = ImageDraw.Draw(picture, "RGBA")
+    draw.rectangle((0, 0, width, line * len(rows) + size * 0.6), fill=(0, 0, 0, 150))
+    for index, (color, text) in enumerate(rows):
+        top = round(size * 0.4) + index * line
+        draw.rectangle((size * 0.5, top, size * 1.5, top + size), fill=color, outline="white")
+        draw.text((size * 2, top - size * 0.1), text, fill="white", font=font)

@@ -1,0 +1,226 @@
+"""The contract inside a model file: append it, read it, check the file against its digest.
+
+A contract is a trailer behind the model's own bytes, in each format's standard place:
+- TFLite: a ZIP archive appended to the flatbuffer, as TFLite Metadata keeps associated files
+  (https://ai.google.dev/edge/litert/conversion/tensorflow/metadata), entry `unet_edge.json`,
+  stored uncompressed.
+- ONNX: one more `metadata_props` entry (ModelProto field 14) with the key `unet_edge`; protobuf
+  allows a repeated field to be appended to a serialised message.
+
+The trailer holds the SHA-256 of the model's bytes in front of it: TFLite and ONNX runtimes load
+and run most files with flipped bytes without a word, so this is checked before they see them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, assert_never, get_args
+
+from unet_edge.errors import ModelFileError, SpecError
+from unet_edge.files import sha256
+from unet_edge.spec import ModelSpec
+
+Format = Literal["tflite", "onnx"]
+Precision = Literal["float32", "float16", "int8"]
+
+_KEY = "unet_edge"
+_ENTRY = "unet_edge.json"
+_METADATA_PROPS = 14  # onnx.proto3, message ModelProto
+_LENGTH_DELIMITED = 2  # protobuf wire type
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model file says of itself."""
+
+    spec: ModelSpec
+    format: Format
+    precision: Precision
+
+
+def seal(model: bytes, contract: Contract) -> bytes:
+    """Append the contract to a converter's output; the same input gives the same bytes."""
+    text = json.dumps(
+        {
+            "format": contract.format,
+            "precision": contract.precision,
+            "payload_sha256": sha256(model),
+            "payload_bytes": len(model),
+            "spec": contract.spec.to_dict(),
+        },
+        indent=1,
+        ensure_ascii=False,
+    ).encode()
+    match contract.format:
+        case "tflite":
+            return model + _zip_trailer(text, offset=len(model))
+        case "onnx":
+            entry = _field(1, _KEY.encode()) + _field(2, text)
+            return model + _field(_METADATA_PROPS, entry)
+        case _:
+            assert_never(contract.format)
+
+
+def read_contract(path: str | Path) -> Contract:
+    """The contract of a .tflite or .onnx file whose bytes are as they were exported.
+
+    Raises ModelFileError when the file is missing, damaged, changed or carries no contract, and
+    SpecError when the contract is of a newer schema.
+    """
+    return parse_contract(load_model_bytes(path), str(path))
+
+
+def load_model_bytes(path: str | Path) -> bytes:
+    """Read a model file. Raises ModelFileError when it is missing or empty."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(f"no such model file: {path}") from None
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    if not data:
+        raise ModelFileError(f"{path} is empty (0 bytes); copy or export it again")
+    return data
+
+
+def parse_contract(data: bytes, name: str) -> Contract:
+    """As `read_contract`, from bytes; `name` is what errors call the file."""
+    file_format = _format_of(data, name)
+    match file_format:
+        case "tflite":
+            text = _read_zip_entry(data, name)
+        case "onnx":
+            text = _read_metadata_prop(data, name)
+        case _:
+            assert_never(file_format)
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        size, digest = fields["payload_bytes"], fields["payload_sha256"]
+        written_format, precision = fields["format"], fields["precision"]
+        spec = fields["spec"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(name, f"its contract is unreadable ({error!r})") from error
+    if sha256(data[:size]) != digest:
+        raise _damaged(name, "its bytes are not those that were exported (SHA-256 differs)")
+    if written_format != file_format or precision not in get_args(Precision):
+        raise _damaged(name, f"its contract is of a {precision} {written_format} file")
+    try:
+        return Contract(ModelSpec.from_dict(spec), file_format, precision)
+    except SpecError as error:
+        raise SpecError(f"{name}: {error}") from error
+
+
+def _format_of(data: bytes, name: str) -> Format:
+    if data[4:8] == b"TFL3":  # the flatbuffer's file identifier
+        return "tflite"
+    # A serialised ONNX ModelProto starts with field 1, ir_version, a varint.
+    if data[:1] == b"\x08" and not name.endswith(".tflite"):
+        return "onnx"
+    raise ModelFileError(
+        f"{name} is neither a TFLite nor an ONNX model; if it should be, its first bytes are "
+        "damaged: copy or export it again"
+    )
+
+
+def _damaged(name: str, reason: str) -> ModelFileError:
+    return ModelFileError(f"{name} is damaged: {reason}; copy or export it again")
+
+
+def _foreign(name: str) -> ModelFileError:
+    return ModelFileError(
+        f"{name} carries no unet-edge contract: it was not written by 'unet-edge export', "
+        "or it is truncated"
+    )
+
+
+def _zip_trailer(text: bytes, offset: int) -> bytes:
+    buffer = io.BytesIO()
+    # Offsets in the archive count from the start of the whole file, as zip tools expect.
+    buffer.write(b"\0" * offset)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        # A fixed date, so that the same model gives the same bytes.
+        archive.writestr(zipfile.ZipInfo(_ENTRY, (1980, 1, 1, 0, 0, 0)), text)
+    return buffer.getvalue()[offset:]
+
+
+def _read_zip_entry(data: bytes, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.read(_ENTRY)
+    except KeyError:
+        raise _foreign(name) from None
+    except zipfile.BadZipFile as error:
+        if _ENTRY.encode() in data:
+            raise _damaged(name, f"its contract is unreadable ({error})") from error
+        raise _foreign(name) from None
+    except Exception as error:  # zipfile raises half a dozen types on damaged headers
+        raise _damaged(name, f"its contract is unreadable ({error!r})") from error
+
+
+def _read_metadata_prop(data: bytes, name: str) -> bytes:
+    """Walk the top-level fields of a ModelProto, skipping all but metadata_props."""
+    found: bytes | None = None
+    try:
+        for number, value in _fields(memoryview(data)):
+            if number == _METADATA_PROPS and isinstance(value, memoryview):
+                entry = dict(_fields(value))
+                if bytes(entry.get(1, b"")) == _KEY.encode():
+                    found = bytes(entry[2])
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise _damaged(name, f"it does not parse as ONNX ({error})") from error
+    if found is None:
+        raise _foreign(name)
+    return found
+
+
+def _fields(data: memoryview) -> Any:
+    """Yield (field number, value) of one protobuf message; the wire format has four kinds."""
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        match key & 7:
+            case 0:
+                value, position = _varint(data, position)
+                yield key >> 3, value
+            case 1 | 5 as wire:
+                position += 8 if wire == 1 else 4
+                yield key >> 3, None
+            case 2:
+                size, position = _varint(data, position)
+                if position + size > len(data):
+                    raise ValueError("a field is longer than the file")
+                yield key >> 3, data[position : position + size]
+                position += size
+            case wire:
+                raise ValueError(f"unknown wire type {wire}")
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is longer than 64 bits")
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(len(value)) + value
+
+
+def _encode_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,0 +1,1 @@
+"""The device side: backends, Segmenter, verification and measurement. No TensorFlow, no onnx."""

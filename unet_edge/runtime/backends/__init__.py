@@ -1,0 +1,75 @@
+"""Backends: one interpreter each behind one method.
+
+A backend turns a grid of pixels into class scores. `open_backend` picks by file format.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.imaging import Pixels
+from unet_edge.metadata import Format
+
+Scores = NDArray[Any]
+"""Class scores, shape (H, W, classes): float32 logits, or a file's own integers, which have one
+scale and zero point for the whole tensor and so the same arg-max."""
+
+
+class Backend(Protocol):
+    """An opened model."""
+
+    name: str
+    """The interpreter and its version, for people."""
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Run the model on uint8 (H, W, 3); the result may be overwritten by the next call."""
+        ...
+
+
+def open_backend(model: bytes, file_format: Format, threads: int | None = None) -> Backend:
+    """Open a model's bytes with the interpreter for its format.
+
+    `threads` defaults to every processor this process may use, at most four (LiteRT's own
+    default is one). Raises BackendError when no interpreter for it works here.
+    """
+    count = threads or default_threads()
+    match file_format:
+        case "tflite":
+            from unet_edge.runtime.backends.litert import LiteRTBackend
+
+            return LiteRTBackend(model, count)
+        case "onnx":
+            from unet_edge.runtime.backends.ort import OnnxRuntimeBackend
+
+            return OnnxRuntimeBackend(model, count)
+        case _:
+            assert_never(file_format)
+
+
+def default_threads() -> int:
+    """Processors this process may run on, at most four: a Raspberry Pi's, and where it stops
+    paying for models of this size."""
+    available = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return min(4, available)
+
+
+def to_labels(scores: Scores) -> NDArray[np.uint8]:
+    """Arg-max over the classes of (H, W, C) scores, the first on a tie: uint8 (H, W).
+
+    NumPy's argmax along a short last axis costs ten times this running comparison.
+    """
+    labels = (scores[..., 1] > scores[..., 0]).view(np.uint8)
+    if scores.shape[-1] == 2:
+        return labels
+    best = np.maximum(scores[..., 0], scores[..., 1])
+    for index in range(2, scores.shape[-1]):
+        candidate = scores[..., index]
+        labels[candidate > best] = index
+        np.maximum(best, candidate, out=best)
+    return labels

@@ -1,0 +1,65 @@
+"""The Keras model itself: the reference that every exported file is held against."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unet_edge.errors import BackendError, ModelFileError
+from unet_edge.files import sha256
+from unet_edge.imaging import Pixels
+from unet_edge.runtime.backends import Scores
+
+if TYPE_CHECKING:
+    import keras
+
+
+class KerasBackend:
+    """A Keras model on whichever Keras backend is configured."""
+
+    def __init__(self, model: keras.Model) -> None:
+        """Wrap a loaded model whose input is pixels (N, H, W, 3)."""
+        import keras
+
+        self._model = model
+        self.name = f"keras {keras.__version__} ({keras.backend.backend()})"
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Run the model; uint8 (H, W, 3) in, float32 logits (H, W, C) out."""
+        result: Scores = self._model.predict_on_batch(pixels[None])[0]
+        return result
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Load a .keras file with safe_mode on; full models in .h5 are refused (CVE-2025-9905).
+
+    Raises ModelFileError for a file that is missing, damaged or of another kind, BackendError
+    when Keras is not installed.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"no such model file: {path}")
+    if path.suffix != ".keras":
+        raise ModelFileError(f"{path} is not a .keras file; 'unet-edge train' writes model.keras")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on standard error
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"{path} needs Keras, which is not installed; mend with: pip install 'unet-edge[train]'"
+        ) from error
+    try:
+        model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as e:
+        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise ModelFileError(f"{path} is damaged or not a Keras model: {reason}") from e
+    return model
+
+
+def keras_digest(path: Path) -> str:
+    """SHA-256 of a .keras file's contents, whatever the dates in its archive."""
+    with zipfile.ZipFile(path) as archive:
+        parts = [f"{name} {sha256(archive.read(name))}" for name in sorted(archive.namelist())]
+    return sha256("\n".join(parts).encode())

@@ -1,0 +1,46 @@
+"""ONNX Runtime."""
+
+from __future__ import annotations
+
+from unet_edge.errors import BackendError
+from unet_edge.imaging import Pixels
+from unet_edge.runtime.backends import Scores
+
+_MEND = "pip install 'unet-edge[onnx]'"
+
+
+class OnnxRuntimeBackend:
+    """An ONNX model in ONNX Runtime on the CPU."""
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        """Build the session; raises BackendError when ONNX Runtime is absent or fails."""
+        try:
+            import onnxruntime
+        except ModuleNotFoundError:
+            raise BackendError(f"ONNX Runtime is not installed; mend with: {_MEND}") from None
+        except ImportError as error:
+            raise BackendError(
+                f"ONNX Runtime does not work here ({error}); mend with: {_MEND}"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors only: warnings are for the exporter's eyes
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+            reason = str(error).strip().splitlines()[0]
+            raise BackendError(
+                f"onnxruntime {onnxruntime.__version__} cannot run this model: {reason}; "
+                "a newer one may: pip install --upgrade onnxruntime"
+            ) from error
+        self.name = f"onnxruntime {onnxruntime.__version__}"
+        self._input = self._session.get_inputs()[0].name
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out."""
+        (result,) = self._session.run(None, {self._input: pixels[None]})
+        scores: Scores = result[0]
+        return scores

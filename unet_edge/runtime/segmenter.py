@@ -1,0 +1,133 @@
+"""Segmenter: a model and its contract, from any picture to a mask of that picture's size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from unet_edge.bundle import MANIFEST, Bundle
+from unet_edge.errors import BackendError, BundleError, ModelFileError, SpecError
+from unet_edge.imaging import ImageSource, Pixels, Placement, decode
+from unet_edge.mask import Mask
+from unet_edge.metadata import load_model_bytes, parse_contract
+from unet_edge.runtime.backends import Backend, Scores, open_backend, to_labels
+from unet_edge.spec import ModelSpec
+
+Lap = Callable[[str], None]
+"""Called at the end of each stage with its name: decode, place, infer, mask, restore."""
+
+STAGES = ("decode", "place", "infer", "mask", "restore")
+
+KERAS_MODEL = "model.keras"
+SPEC_FILE = "spec.json"
+
+
+class Segmenter:
+    """Turns pictures into masks with one opened model.
+
+    Not for several threads at once: an interpreter holds one set of tensors.
+    """
+
+    def __init__(self, spec: ModelSpec, backend: Backend, name: str) -> None:
+        """Join a contract and a backend; `name` is what reports call the model."""
+        self.spec = spec
+        self.backend = backend
+        self.name = name
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, file: str | None = None, threads: int | None = None
+    ) -> Segmenter:
+        """Open a bundle, a single .tflite or .onnx file, a .keras file or a training run.
+
+        From a bundle, `file` names one of its files; without it, the first is taken that kept
+        its agreement floor and that an interpreter installed here can run (see
+        `Bundle.preferred`). `threads` defaults to this machine's processors, at most four.
+
+        Raises ModelFileError, BundleError, SpecError or BackendError, each saying what mends it.
+        """
+        path = Path(path)
+        if (path / MANIFEST).is_file():
+            return _open_bundle(cls, Bundle.open(path), file, threads)
+        if file is not None:
+            raise BundleError(f"{path} is no bundle (it has no {MANIFEST}), so it holds no {file}")
+        if path.suffix == ".keras" or (path / KERAS_MODEL).is_file():
+            return _open_keras(cls, path)
+        if path.is_dir():
+            raise ModelFileError(
+                f"{path} holds neither {MANIFEST} (a bundle) nor {KERAS_MODEL} (a training run)"
+            )
+        model = load_model_bytes(path)
+        contract = parse_contract(model, str(path))
+        return cls(contract.spec, open_backend(model, contract.format, threads), path.name)
+
+    def segment(self, image: ImageSource) -> Mask:
+        """Segment one picture: a path, file bytes, a Pillow image, or uint8 RGB (H, W, 3)."""
+        return self.timed_segment(image, _no_lap)
+
+    def timed_segment(self, image: ImageSource, lap: Lap) -> Mask:
+        """As `segment`, calling `lap` as each of STAGES ends."""
+        picture = decode(image, self.spec.orientation)
+        lap("decode")
+        placement = Placement.plan(picture.size, self.spec)
+        pixels = placement.place(picture)
+        lap("place")
+        scores = self.backend.scores(pixels)
+        lap("infer")
+        labels = to_labels(scores)
+        lap("mask")
+        mask = Mask.of(placement.restore(labels), self.spec)
+        lap("restore")
+        return mask
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Class scores (H, W, C) of a grid, uint8 (H, W, 3), already of the model's size."""
+        return self.backend.scores(pixels)
+
+    def segment_all(self, images: Iterable[ImageSource]) -> Iterator[Mask]:
+        """Segment pictures one after another."""
+        return map(self.segment, images)
+
+
+def _no_lap(_: str) -> None:
+    pass
+
+
+def _open_bundle(
+    cls: type[Segmenter], bundle: Bundle, file: str | None, threads: int | None
+) -> Segmenter:
+    chosen = [bundle.file(file)] if file else bundle.preferred()
+    failures: list[str] = []
+    for entry in chosen:
+        model = bundle.read(entry)
+        parse_contract(model, str(bundle.path / entry.name))
+        try:
+            backend = open_backend(model, entry.format, threads)
+        except BackendError as error:
+            if str(error) not in failures:
+                failures.append(str(error))
+        else:
+            return cls(bundle.spec, backend, entry.name)
+    raise BackendError("; ".join(failures))
+
+
+def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
+    # Here, not at the top: Keras is no part of the device install.
+    from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
+
+    model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
+    spec = read_spec(model_path.parent / SPEC_FILE)
+    return cls(spec, KerasBackend(load_keras(model_path)), model_path.name)
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The contract beside a Keras model. Raises SpecError when there is none."""
+    try:
+        return ModelSpec.from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise SpecError(
+            f"no {path.name} in {path.parent}: a .keras file needs the contract that "
+            "'unet-edge train' wrote beside it"
+        ) from None
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror or error}") from error

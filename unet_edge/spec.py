@@ -1,0 +1,165 @@
+"""ModelSpec: the contract that travels inside every model file."""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from unet_edge.errors import SpecError
+
+SCHEMA = 1
+"""Version of the contract's JSON. A reader refuses a newer one and opens every older one."""
+
+IGNORE = 255
+"""The label that losses and metrics skip: letterbox padding and unlabelled pixels."""
+
+Fit = Literal["letterbox", "stretch"]
+Resample = Literal["bilinear", "bicubic", "box"]
+Orientation = Literal["exif", "ignore"]
+ColorOrder = Literal["rgb"]
+Output = Literal["logits"]
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """normalised = (pixel - mean) / std, one pair for all three channels.
+
+    The default is 128 and 128 instead of MobileNet's 127.5 and 127.5: every pixel is then an
+    exact int8 (scale 1/128, zero point 128 in uint8), so quantised files start without a
+    rounding error, and float arithmetic on it is exact too.
+    """
+
+    mean: float = 128.0
+    std: float = 128.0
+
+    def __post_init__(self) -> None:
+        if not self.std > 0:
+            raise SpecError(f"normalisation.std is {self.std}; it must be above 0")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How a picture becomes the model's input, and what the model's output means.
+
+    Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class.
+    """
+
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    palette: tuple[Color, ...] = ()
+    name: str = "model"
+    fit: Fit = "letterbox"
+    resample: Resample = "bilinear"
+    pad_color: Color = (128, 128, 128)
+    orientation: Orientation = "exif"
+    color_order: ColorOrder = "rgb"
+    normalisation: Normalisation = Normalisation()
+    output: Output = "logits"
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise SpecError(f"input size {self.height}x{self.width} must be at least 1x1")
+        if not 2 <= len(self.classes) <= IGNORE:
+            raise SpecError(
+                f"{len(self.classes)} classes given; a model has 2 to {IGNORE} "
+                "(a binary task has two: background and the target)"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise SpecError(f"class names must differ: {', '.join(self.classes)}")
+        if not self.palette:
+            object.__setattr__(self, "palette", default_palette(len(self.classes)))
+        if len(self.palette) != len(self.classes):
+            raise SpecError(
+                f"{len(self.palette)} palette colours for {len(self.classes)} classes"
+            )
+        for color in (*self.palette, self.pad_color):
+            if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+                raise SpecError(f"colour {color} is not three values of 0..255")
+        for field, choices in _CHOICES.items():
+            value = getattr(self, field)
+            if value not in choices:
+                raise SpecError(f"{field} is {value!r}; known are {', '.join(choices)}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the grid, px."""
+        return self.height, self.width
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract as plain JSON values."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    def to_json(self) -> str:
+        """The contract as one JSON text, keys in a fixed order."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ModelSpec:
+        """Read a contract. Raises SpecError when it is malformed or of a newer schema."""
+        if not isinstance(data, dict):
+            raise SpecError("the contract is not a JSON object")
+        schema = data.get("schema")
+        if not isinstance(schema, int) or schema < 1:
+            raise SpecError("the contract has no schema version")
+        if schema > SCHEMA:
+            raise SpecError(
+                f"the contract has schema {schema}, this version reads up to {SCHEMA}; "
+                "mend with: pip install --upgrade unet-edge"
+            )
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = set(data) - known - {"schema"}
+        if unknown:
+            raise SpecError(f"the contract has unknown fields: {', '.join(sorted(unknown))}")
+        try:
+            values = {key: value for key, value in data.items() if key != "schema"}
+            values["classes"] = tuple(str(name) for name in data["classes"])
+            values["palette"] = tuple(_color(color) for color in data.get("palette", ()))
+            values["pad_color"] = _color(data.get("pad_color", (128, 128, 128)))
+            values["normalisation"] = Normalisation(**data.get("normalisation", {}))
+            values["height"] = int(data["height"])
+            values["width"] = int(data["width"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SpecError(f"the contract is malformed: {error!r}") from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ModelSpec:
+        """Read a contract from JSON text. Raises SpecError."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise SpecError(f"the contract is not JSON: {error}") from error
+        return cls.from_dict(data)
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "fit": get_args(Fit),
+    "resample": get_args(Resample),
+    "orientation": get_args(Orientation),
+    "color_order": get_args(ColorOrder),
+    "output": get_args(Output),
+}
+
+
+def default_palette(classes: int) -> tuple[Color, ...]:
+    """Black for class 0, then saturated colours as far apart in hue as the golden ratio gives.
+
+    Returns one (R, G, B) of 0..255 for each class.
+    """
+    golden = 0.618033988749895  # fractional part of the golden ratio: low-discrepancy hues
+    colors: list[Color] = [(0, 0, 0)]
+    for index in range(classes - 1):
+        hue = (0.94 + index * golden) % 1.0
+        red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 if index % 2 == 0 else 0.55, 1.0)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colors)
+
+
+def _color(value: Any) -> Color:
+    red, green, blue = (int(channel) for channel in value)
+    return red, green, blue

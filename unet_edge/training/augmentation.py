@@ -1,0 +1,146 @@
+"""Random views of a picture and its mask: flips, scale and aspect jitter, crops, colour.
+
+All strengths are settings, all randomness comes from one generator: the same seed gives the
+same views. Pictures go through the same Pillow filter as on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from unet_edge.errors import ConfigError
+from unet_edge.imaging import FILTERS, Labels, Pixels, Placement
+from unet_edge.spec import IGNORE, ModelSpec
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths; 0 (or 1 for `scale`) switches one off.
+
+    `scale` is the range of zoom against the size that inference uses; `aspect` the largest
+    relative stretch of width against height. `hue` is a share of the colour circle;
+    `saturation`, `brightness` and `contrast` are largest relative changes, up or down.
+    """
+
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+    scale: tuple[float, float] = (0.5, 2.0)
+    aspect: float = 0.3
+    hue: float = 0.05
+    saturation: float = 0.4
+    brightness: float = 0.3
+    contrast: float = 0.3
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ConfigError(f"scale {low}..{high} must be 0 < low <= high")
+        for name in ("aspect", "hue", "saturation", "brightness", "contrast"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above, below 1")
+
+
+def augment(
+    picture: Image.Image,
+    labels: Labels,
+    spec: ModelSpec,
+    crop: tuple[int, int],
+    settings: Augmentation,
+    random: np.random.Generator,
+) -> tuple[Pixels, Labels]:
+    """Draw one view of (height, width) `crop` px.
+
+    Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
+    contract's padding colour with IGNORE.
+    """
+    height, width = _target_size(picture, spec, settings, random)
+    top, placed_height, rows = _window(height, crop[0], picture.height, random)
+    left, placed_width, columns = _window(width, crop[1], picture.width, random)
+
+    patch = picture.resize(
+        (placed_width, placed_height),
+        FILTERS[spec.resample],
+        box=(columns[0], rows[0], columns[1], rows[1]),
+    )
+    patch = _jitter_color(patch, settings, random)
+    pixels = np.empty((*crop, 3), np.uint8)
+    pixels[:] = spec.pad_color
+    targets = np.full(crop, IGNORE, np.uint8)
+    inside = (slice(top, top + placed_height), slice(left, left + placed_width))
+    pixels[inside] = np.asarray(patch)
+    targets[inside] = labels[
+        np.ix_(
+            _nearest(rows, placed_height, labels.shape[0]),
+            _nearest(columns, placed_width, labels.shape[1]),
+        )
+    ]
+    if settings.horizontal_flip and random.random() < 0.5:
+        pixels, targets = pixels[:, ::-1], targets[:, ::-1]
+    if settings.vertical_flip and random.random() < 0.5:
+        pixels, targets = pixels[::-1], targets[::-1]
+    return pixels, targets
+
+
+def _target_size(
+    picture: Image.Image, spec: ModelSpec, settings: Augmentation, random: np.random.Generator
+) -> tuple[int, int]:
+    """(height, width) px of the whole picture after zoom and stretch.
+
+    The picture's own aspect is the starting point (the tutorial jittered around a square), and
+    its size on the inference grid is zoom 1.
+    """
+    placement = Placement.plan(picture.size, spec)
+    low, high = np.log(settings.scale)
+    zoom = float(np.exp(random.uniform(low, high)))
+    stretch = float(np.exp(random.uniform(-1, 1) * np.log1p(settings.aspect) / 2))
+    height = max(1, round(placement.placed_height * zoom / stretch))
+    width = max(1, round(placement.placed_width * zoom * stretch))
+    return height, width
+
+
+def _window(
+    scaled: int, crop: int, source: int, random: np.random.Generator
+) -> tuple[int, int, tuple[float, float]]:
+    """Slide a picture of `scaled` px over a crop, along one axis.
+
+    Returns where the picture starts in the crop, how many px it fills there, and the span of
+    the source (0..source, px) that is seen.
+    """
+    if scaled <= crop:
+        return int(random.integers(crop - scaled + 1)), scaled, (0.0, float(source))
+    start = int(random.integers(scaled - crop + 1))
+    ratio = source / scaled
+    return 0, crop, (start * ratio, min(float(source), (start + crop) * ratio))
+
+
+def _nearest(span: tuple[float, float], count: int, source: int) -> np.ndarray:
+    centres = span[0] + (np.arange(count) + 0.5) * (span[1] - span[0]) / count
+    return np.clip(centres.astype(np.intp), 0, source - 1)
+
+
+def _jitter_color(
+    patch: Image.Image, settings: Augmentation, random: np.random.Generator
+) -> Image.Image:
+    """Shift hue, scale saturation, brightness and contrast, as three table look-ups in HSV."""
+    hue = round(random.uniform(-settings.hue, settings.hue) * 256)
+    saturation = _gain(settings.saturation, random)
+    brightness = _gain(settings.brightness, random)
+    contrast = _gain(settings.contrast, random)
+    steps = np.arange(256)
+    tables = (
+        (steps + hue) % 256,  # hue is a circle: it wraps, it does not clip
+        np.clip(np.round(steps * saturation), 0, 255),
+        np.clip(np.round(((steps - 128) * contrast + 128) * brightness), 0, 255),
+    )
+    if all((table == steps).all() for table in tables):
+        return patch
+    table = np.concatenate(tables).astype(int).tolist()
+    return patch.convert("HSV").point(table).convert("RGB")
+
+
+def _gain(strength: float, random: np.random.Generator) -> float:
+    """A factor of 1/(1+strength)..1+strength, evenly spread on a logarithmic scale."""
+    return float(np.exp(random.uniform(-1, 1) * np.log1p(strength)))

@@ -1,0 +1,51 @@
+"""BatchNorm statistics fit for export.
+
+Exports fold BatchNorm's moving statistics into the convolutions. A short run leaves them stale:
+a model with a training loss of 0.076 predicted only background (mIoU 0.405) until they were
+re-estimated (0.852, the weights untouched). So they are estimated afresh before every evaluation
+and save ("precise BN", Wu and Johnson 2021, arXiv:2105.07576, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+
+def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Every BatchNormalization layer of the model, in order."""
+    return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+
+
+def set_momentum(model: keras.Model, steps: int) -> None:
+    """Choose a momentum whose memory, 1 / (1 - momentum) steps, is a tenth of the run.
+
+    Never above Keras' own default of 0.99, never below 0.5.
+    """
+    for layer in batch_norm_layers(model):
+        layer.momentum = min(0.99, max(0.5, 1 - 10 / max(steps, 1)))
+
+
+def reestimate(model: keras.Model, batches: Iterable[NDArray[np.uint8]]) -> int:
+    """Replace the moving statistics by their mean over `batches` of pixels (N, H, W, 3).
+
+    Runs the model in training mode without touching its weights; returns how many batches were
+    used. With none, nothing changes.
+    """
+    layers = batch_norm_layers(model)
+    momenta = [layer.momentum for layer in layers]
+    used = 0
+    try:
+        for pixels in batches:
+            # Momentum k/(k+1) at batch k makes the moving average the plain mean so far.
+            for layer in layers:
+                layer.momentum = used / (used + 1)
+            model(pixels, training=True)
+            used += 1
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    return used
