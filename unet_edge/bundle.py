@@ -1,8 +1,8 @@
 """Bundle: the one folder that is copied to the device.
 
-    bundle.json                 contract, files with digests, floors and measured agreement
-    model-int8.tflite …         the exported files, each with the contract inside
-    golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
+bundle.json                 contract, files with digests, floors and measured agreement
+model-int8.tflite …         the exported files, each with the contract inside
+golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
 """
 
 from __future__ import annotations
@@ -202,11 +202,7 @@ def write_bundle(
     it is left alone (BundleError).
     """
     target = bundle.path
-    if target.exists() and not (target / MANIFEST).is_file():
-        if not target.is_dir() or any(target.iterdir()):
-            raise BundleError(
-                f"{target} exists and is no bundle; choose another --output or remove it"
-            )
+    require_writable(target)
     with folder_written_atomically(target) as folder:
         for name, data in models.items():
             (folder / name).write_bytes(data)
@@ -216,6 +212,14 @@ def write_bundle(
                 (folder / name).write_bytes(data)
         text = json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n"
         (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def require_writable(target: Path) -> None:
+    """Raise BundleError when something other than a bundle or an empty folder is there."""
+    if not target.exists() or (target / MANIFEST).is_file():
+        return
+    if not target.is_dir() or any(target.iterdir()):
+        raise BundleError(f"{target} exists and is no bundle; choose another --output or remove it")
 
 
 def _parse(path: Path, data: Any) -> Bundle:

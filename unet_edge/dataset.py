@@ -25,7 +25,7 @@ _LAYOUTS = (("Images", "Labels"), ("images", "masks"), ("JPEGImages", "Segmentat
 _TRAIN_NAMES = ("train",)
 _VALIDATION_NAMES = ("val", "validation", "valid", "test")
 
-Progress = Callable[[Iterable["Sample"], str], Iterable["Sample"]]
+Progress = Callable[[Sequence["Sample"], str], Iterable["Sample"]]
 """Wraps a loop over samples to show its progress; the second argument is a label."""
 
 

@@ -16,16 +16,17 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = data.encode() if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(path)
     except BaseException:
         # BaseException: Ctrl-C must not leave the aside file behind either.
-        Path(name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
 
 
@@ -33,31 +34,25 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 def folder_written_atomically(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; rename it there when the block succeeds.
 
-    An existing `target` is moved away first and deleted after the rename, so that at every
-    moment there is the old folder, or the new one, or (between two renames) the old one under
-    its hidden name; never a mixture.
+    An existing `target` is moved aside before the rename and deleted after it, so that at every
+    moment there is the old folder or the new one, or for an instant neither; never a mixture.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-", dir=target.parent))
-    os.chmod(aside, 0o777 & ~_umask())
+    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        yield aside
+        fresh, old = workshop / "new", workshop / "old"
+        fresh.mkdir()
+        yield fresh
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-            os.replace(target, old / target.name)
-            try:
-                os.replace(aside, target)
-            except BaseException:
-                os.replace(old / target.name, target)
-                raise
-            finally:
-                if target.exists():
-                    shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(aside, target)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+            target.rename(old)
+        try:
+            fresh.rename(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
 
 
 def sha256(data: bytes) -> str:

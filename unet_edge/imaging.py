@@ -105,10 +105,7 @@ def _opened(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
         return
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
-        if isinstance(source, bytes):
-            data = source
-        else:
-            data = Path(source).read_bytes()
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except FileNotFoundError:
         raise ImageError(f"no such picture: {name}") from None
     except IsADirectoryError:

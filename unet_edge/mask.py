@@ -42,8 +42,7 @@ class Mask:
         """Share of the picture, 0..1, that each class covers."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
         return {
-            name: float(counts[index]) / self.labels.size
-            for index, name in enumerate(self.classes)
+            name: float(counts[index]) / self.labels.size for index, name in enumerate(self.classes)
         }
 
     def picture(self, style: MaskStyle = "index") -> Image.Image:

@@ -74,9 +74,7 @@ class ModelSpec:
         if not self.palette:
             object.__setattr__(self, "palette", default_palette(len(self.classes)))
         if len(self.palette) != len(self.classes):
-            raise SpecError(
-                f"{len(self.palette)} palette colours for {len(self.classes)} classes"
-            )
+            raise SpecError(f"{len(self.palette)} palette colours for {len(self.classes)} classes")
         for color in (*self.palette, self.pad_color):
             if len(color) != 3 or not all(0 <= value <= 255 for value in color):
                 raise SpecError(f"colour {color} is not three values of 0..255")

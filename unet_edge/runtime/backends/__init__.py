@@ -51,8 +51,10 @@ def open_backend(model: bytes, file_format: Format, threads: int | None = None) 
 
 
 def default_threads() -> int:
-    """Processors this process may run on, at most four: a Raspberry Pi's, and where it stops
-    paying for models of this size."""
+    """Processors this process may run on, at most four.
+
+    Four is a Raspberry Pi, and where more stops paying for models of this size.
+    """
     available = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

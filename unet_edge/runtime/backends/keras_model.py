@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_edge.errors import BackendError, ModelFileError
-from unet_edge.files import sha256
 from unet_edge.imaging import Pixels
 from unet_edge.runtime.backends import Scores
 
@@ -52,14 +50,7 @@ def load_keras(path: Path) -> keras.Model:
         ) from error
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as e:
-        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise ModelFileError(f"{path} is damaged or not a Keras model: {reason}") from e
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelFileError(f"{path} is damaged or not a Keras model: {reason}") from error
     return model
-
-
-def keras_digest(path: Path) -> str:
-    """SHA-256 of a .keras file's contents, whatever the dates in its archive."""
-    with zipfile.ZipFile(path) as archive:
-        parts = [f"{name} {sha256(archive.read(name))}" for name in sorted(archive.namelist())]
-    return sha256("\n".join(parts).encode())

@@ -1,0 +1,1 @@
+"""Campaigns that are run from a checkout; their results are committed in `reference/`."""

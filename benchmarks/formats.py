@@ -1,0 +1,152 @@
+"""The table of formats: what each exported file costs and gives up, on real and generated data.
+
+    python -m benchmarks.formats                       # generated cells; no data needed
+    python -m benchmarks.formats --data DIR            # membranes and cats as well
+    UNET_EDGE_DATA=DIR python -m benchmarks.formats    # the same
+
+Trains and exports what is not yet in --work, then measures every bundle and writes
+`benchmarks/reference/<machine>.{md,json}`. Every step is a command a user could give; they are
+printed. DIR holds `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from unet_edge.bundle import MANIFEST, Bundle
+from unet_edge.demo.road import make_data, train_settings
+from unet_edge.files import write_atomically
+from unet_edge.runtime.measurement import Campaign, measure_bundle, tables
+from unet_edge.runtime.segmenter import KERAS_MODEL
+
+_REFERENCE = Path(__file__).parent / "reference"
+_ENCODER = Path("weights", "mobilenet_1_0_224_tf_no_top.weights.h5")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model to train: its title for the table, data folder and training settings."""
+
+    name: str
+    title: str
+    data: Path
+    settings: str
+
+
+def tasks(data: Path | None, work: Path) -> list[Task]:
+    """The tasks that can run: the generated one always, the real ones with their data."""
+    found = [
+        Task(
+            "cells",
+            "Generated cells, alpha 0.5 from scratch, 192x192",
+            work / "cells-data" / "data",
+            train_settings(),
+        )
+    ]
+    if data is None:
+        return found
+    encoder = shlex.quote(str(data / _ENCODER))
+    held_out = work / "membranes-val.txt"
+    return [
+        *found,
+        Task(
+            "membranes",
+            "ISBI 2012 membranes, alpha 1.0, 512x512, trained on slices 0-23",
+            data / "data" / "isbi2012_membranes",
+            f"--name membranes --classes cell,membrane --size 512 --crop 256 --vertical-flip "
+            f"--masks 'binary<=127' --val-list {shlex.quote(str(held_out))} --scale 0.7 1.4 "
+            f"--hue 0 --encoder {encoder} --steps 1500",
+        ),
+        Task(
+            "cats",
+            "Feral cats, alpha 1.0, 256x256, official split",
+            data / "data" / "feral_cat",
+            f"--name cats --classes background,cat --size 256 --encoder {encoder} --steps 700",
+        ),
+    ]
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    envvar="UNET_EDGE_DATA",
+    help="Folder of the real data and weights.  [default: $UNET_EDGE_DATA]",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("runs/formats"),
+    show_default=True,
+    help="Where models are trained; what is there is used again.",
+)
+@click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=_REFERENCE, help="Where the tables go."
+)
+def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
+    """Train, export and measure; write the reference table of this machine."""
+    work.mkdir(parents=True, exist_ok=True)
+    write_atomically(work / "membranes-val.txt", "\n".join(map(str, range(24, 30))) + "\n")
+    measured: list[tuple[Task, Campaign]] = []
+    for task in tasks(data, work):
+        bundle = _prepare(task, work)
+        print(f"\nmeasuring {task.title}", flush=True)
+        campaign = measure_bundle(
+            bundle, runs=runs, keras=work / task.name, say=lambda line: print(f"  {line}")
+        )
+        measured.append((task, campaign))
+    name = _slug(measured[0][1])
+    write_atomically(output / f"{name}.md", _markdown(measured))
+    results = {task.name: campaign.to_dict() for task, campaign in measured}
+    write_atomically(output / f"{name}.json", json.dumps(results, indent=1) + "\n")
+    print(f"written: {output / name}.md and .json")
+
+
+def _prepare(task: Task, work: Path) -> Bundle:
+    """Train and export where that is not done yet."""
+    run = work / task.name
+    if task.name == "cells" and not task.data.is_dir():
+        make_data(task.data.parent)
+    if not (run / KERAS_MODEL).is_file():
+        _command(["train", str(task.data), "-o", str(run), *shlex.split(task.settings)])
+    if not (run / "bundle" / MANIFEST).is_file():
+        _command(["export", str(run), "--check", "1000"])
+    return Bundle.open(run / "bundle")
+
+
+def _command(arguments: list[str]) -> None:
+    print(f"\n$ unet-edge {shlex.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=True)
+
+
+def _slug(campaign: Campaign) -> str:
+    """A file name for the machine: its model and number of cores."""
+    words = re.sub(r"[^a-z0-9]+", "-", str(campaign.machine["model"]).lower()).strip("-")
+    return f"{words}-{campaign.machine['cores']}-cores"
+
+
+def _markdown(measured: list[tuple[Task, Campaign]]) -> str:
+    first = measured[0][1]
+    facts = "; ".join(f"{key} {value}" for key, value in first.machine.items())
+    parts = [
+        "# Formats: cost and agreement",
+        f"Made by `python -m benchmarks.formats` on {first.date}. Machine: {facts}.",
+        "Label mIoU is over all held-out pictures, measured at export; agreement and mask mIoU "
+        "are against the Keras model's masks of the bundle's golden pictures, measured here.",
+    ]
+    for task, campaign in measured:
+        parts += [f"## {task.title}", tables(campaign, "github")]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What both converters start from: a frozen TensorFlow graph, and calibration pictures for it.
+
+Frozen means batch 1, a fixed size and weights as constants. A fixed batch and size leave no
+SHAPE, STRIDED_SLICE or PACK in the graph, and constants instead of variables let the converters
+fold BatchNorm into convolutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import NORMALISE
+
+PIXELS = "pixels"
+"""Name of the input in every exported file."""
+
+LOGITS = "logits"
+"""Name of the output in every exported file."""
+
+
+def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> Any:
+    """Freeze `model` for pictures of `height` by `width` px.
+
+    With `normalised`, the graph starts behind the model's normalisation layer and its input is
+    the normalised picture, float32 (1, H, W, 3). Otherwise the input is the pixels, uint8
+    (1, H, W, 3). The output is the logits, float32 (1, H, W, classes).
+
+    Returns a `tf.ConcreteFunction` without variables. Raises ConversionError when Keras does
+    not run on TensorFlow, or when the model is not one of ours or does not take this size.
+    """
+    require_tensorflow(keras.backend.backend())
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    core = _core(as_float32(model), normalised)
+    dtype = tf.float32 if normalised else tf.uint8
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((1, height, width, 3), dtype, name=PIXELS)]
+    )
+    def forward(pixels: Any) -> Any:
+        return tf.identity(core(pixels, training=False), name=LOGITS)
+
+    try:
+        frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConversionError(
+            f"{model.name} does not take pictures of {height}x{width} px: {reason}"
+        ) from error
+    shape = tuple(frozen.outputs[0].shape)
+    if shape[:3] != (1, height, width):
+        raise ConversionError(
+            f"{model.name} makes {shape} of (1, {height}, {width}, 3); expected one score per "
+            "pixel and class: choose a height and a width that are multiples of its stride"
+        )
+    return frozen
+
+
+def require_tensorflow(backend: str) -> None:
+    """Raise ConversionError, with the mend, when Keras runs on another backend."""
+    if backend != "tensorflow":
+        raise ConversionError(
+            f"exporting needs Keras on TensorFlow, but it runs on {backend}; "
+            "mend with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"
+        )
+
+
+def as_float32(model: keras.Model) -> keras.Model:
+    """The same model computing in float32; `model` itself where it already does.
+
+    Mixed precision speeds up training. A file for the device, and the reference it is compared
+    with, hold no bfloat16 or float16 arithmetic.
+    """
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+
+    def in_float32(layer: keras.Layer) -> keras.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=in_float32)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _core(model: keras.Model, normalised: bool) -> keras.Model:
+    """The model, or what follows its normalisation, under a fixed name.
+
+    Keras numbers nameless models, and the numbers would end up in the exported bytes.
+    """
+    try:
+        layer = model.get_layer(NORMALISE)
+    except ValueError as error:
+        raise ConversionError(
+            f"{model.name} has no layer named {NORMALISE!r}; build it with unet_edge.training"
+        ) from error
+    return keras.Model(layer.output if normalised else model.inputs, model.outputs, name="unet")
+
+
+def exact_mean(normalisation: Normalisation) -> bool:
+    """Whether the mean is a pixel value, so that a scale and a zero point say it exactly."""
+    return 0 <= normalisation.mean <= 255 and normalisation.mean == int(normalisation.mean)
+
+
+def check_calibration(calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> None:
+    """Check what int8 needs of its pictures and of the contract. Raises ConversionError."""
+    if not exact_mean(spec.normalisation):
+        raise ConversionError(
+            f"int8 needs a normalisation mean that is a whole pixel value of 0..255, found "
+            f"{spec.normalisation.mean}: train with the default mean of 128"
+        )
+    if not len(calibration):
+        raise ConversionError("int8 needs calibration pictures; 32 of the training set will do")
+    for grid in calibration:
+        if grid.shape != (*spec.size, 3) or grid.dtype != np.uint8:
+            raise ConversionError(
+                f"a calibration picture is {grid.dtype} {grid.shape}; "
+                f"expected uint8 {(*spec.size, 3)}"
+            )
+
+
+def normalise(
+    calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
+) -> Iterator[NDArray[np.float32]]:
+    """The calibration grids as the network sees them, float32 (1, H, W, 3)."""
+    for grid in calibration:
+        pixels = grid.astype(np.float32)[np.newaxis]
+        yield (pixels - np.float32(normalisation.mean)) / np.float32(normalisation.std)

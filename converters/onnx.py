@@ -1,0 +1,274 @@
+"""Keras model → ONNX bytes: uint8 pixels in NHWC in, float32 logits in NHWC out.
+
+What is left of the graph is Conv, Clip, Resize, Concat and MaxPool between one Transpose at
+either end, with the normalisation as one DequantizeLinear in front; int8 adds the QuantizeLinear
+and DequantizeLinear pairs of the QDQ format.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.freeze import LOGITS, PIXELS, check_calibration, exact_mean, freeze, normalise
+from converters.quiet import quiet
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec, Normalisation
+
+Precision = Literal["float32", "int8"]
+
+OPSET = 13
+"""The first with DequantizeLinear per channel; nothing newer is needed (onnxruntime >= 1.8)."""
+
+MAX_IR = 10
+"""Newest file format that onnxruntime 1.18 to 1.22 read; opset 13 itself came with 7."""
+
+#: All that our networks need; anything else fell out of a layer that the device would run slowly.
+OPERATORS = frozenset(
+    {"Clip", "Concat", "Conv", "DequantizeLinear", "MaxPool", "Resize", "Transpose"}
+)
+
+
+def to_onnx(
+    model: keras.Model,
+    spec: ModelSpec,
+    precision: Precision,
+    calibration: Sequence[NDArray[np.uint8]] = (),
+) -> bytes:
+    """Convert `model` to the bytes of an .onnx file without metadata or external data.
+
+    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes).
+    `calibration`: grids, uint8 (H, W, 3), for int8 only. The same model and calibration give
+    the same bytes.
+
+    Raises ConversionError when the settings do not fit, when a converter fails, or when the
+    result breaks a promise: operators, shapes, half-pixel bilinear upsampling.
+    """
+    if precision not in get_args(Precision):
+        raise ConversionError(
+            f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}"
+        )
+    if precision == "int8":
+        check_calibration(calibration, spec)
+    with quiet():
+        frozen = freeze(model, height=spec.height, width=spec.width, normalised=True)
+        try:
+            proto = _simplify(_translate(frozen))
+            _rename(proto)
+            if precision == "int8":
+                proto = _quantise(proto, calibration, spec.normalisation)
+            _start_from_pixels(proto, spec)
+            _rename(proto)
+        except Exception as error:  # Three libraries, each with exceptions of its own.
+            raise ConversionError(f"{model.name} does not convert to ONNX: {error}") from error
+        _check(proto, spec, precision)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _translate(frozen: Any) -> Any:
+    """TensorFlow graph → ONNX graph, float32 NCHW `pixels` in, NHWC `logits` out."""
+    import tf2onnx
+
+    source, target = frozen.inputs[0].name, frozen.outputs[0].name
+    proto, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        name="unet",
+        input_names=[source],
+        output_names=[target],
+        opset=OPSET,
+        inputs_as_nchw=[source],
+        tensors_to_rename={source: PIXELS, target: LOGITS},
+    )
+    return proto
+
+
+def _simplify(proto: Any) -> Any:
+    """Fold BatchNorm and padding into the convolutions, as onnxruntime would on loading.
+
+    Runtimes that fold less (OpenCV, OpenVINO's older readers) then see the same graph, and the
+    quantiser sees the weights that the device multiplies with.
+    """
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "simplified.onnx"))
+        options.optimized_model_filepath = path
+        onnxruntime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return onnx.load(path)
+
+
+def _quantise(
+    proto: Any, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
+) -> Any:
+    """Quantise statically: weights int8 per channel, activations uint8.
+
+    Signed activations run slower than float on x86, and one scale for a whole depthwise layer
+    ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
+    What follows the last convolution stays float: the resize of the scores is then exact, and
+    no slower, because onnxruntime resizes in float anyway.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    last = max(i for i, node in enumerate(proto.graph.node) if node.op_type == "Conv")
+    exact = {
+        "scale": np.array(1 / normalisation.std, np.float32),
+        "zero_point": np.array(normalisation.mean, np.uint8),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "quantised.onnx"))
+        quantize_static(
+            proto,
+            path,
+            _Reader(calibration, normalisation),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node.name for node in proto.graph.node[last + 1 :]],
+            extra_options={"TensorQuantOverrides": {PIXELS: [exact]}},
+        )
+        quantised = onnx.load(path)
+    nodes = quantised.graph.node
+    (first,) = (node for node in nodes if PIXELS in node.input)
+    if first.op_type != "QuantizeLinear":
+        raise ConversionError(f"the quantiser put {first.op_type} first, not QuantizeLinear")
+    # The pixels are the quantised input: drop the pair in front, `_start_from_pixels` adds one.
+    (second,) = (node for node in nodes if first.output[0] in node.input)
+    for node in nodes:
+        node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
+    nodes.remove(first)
+    nodes.remove(second)
+    return quantised
+
+
+class _Reader:
+    """The calibration pictures as onnxruntime's `CalibrationDataReader`, NCHW."""
+
+    def __init__(
+        self, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
+    ) -> None:
+        self._pictures = normalise(calibration, normalisation)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        for picture in self._pictures:
+            return {PIXELS: picture.transpose(0, 3, 1, 2)}
+        return None
+
+
+def _start_from_pixels(proto: Any, spec: ModelSpec) -> None:
+    """Put uint8 NHWC pixels in front: Transpose while they are bytes, then normalise."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = proto.graph
+    mean, std = spec.normalisation.mean, np.float32(spec.normalisation.std)
+    for node in graph.node:
+        node.input[:] = ["normalised" if name == PIXELS else name for name in node.input]
+    front = [helper.make_node("Transpose", [PIXELS], ["planes"], perm=(0, 3, 1, 2))]
+    constants = {"scale": np.array(1 / std, np.float32)}
+    if exact_mean(spec.normalisation):
+        constants["mean"] = np.array(mean, np.uint8)
+        front.append(
+            helper.make_node("DequantizeLinear", ["planes", "scale", "mean"], ["normalised"])
+        )
+    else:
+        constants["mean"] = np.array(mean, np.float32)
+        front += [
+            helper.make_node("Cast", ["planes"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["float", "mean"], ["centred"]),
+            helper.make_node("Mul", ["centred", "scale"], ["normalised"]),
+        ]
+    graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
+    nodes = [*front, *graph.node]
+    del graph.node[:], graph.input[:]
+    graph.node.extend(nodes)
+    graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, (1, *spec.size, 3)))
+
+
+def _rename(proto: Any) -> None:
+    """Number nodes and tensors in their order of use, and drop what else varies.
+
+    The libraries name by counters and hashes that differ from run to run; the file must not.
+    """
+    graph = proto.graph
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    used: dict[str, None] = {}
+    seen: Counter[str] = Counter()
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        node.name = f"{node.op_type}_{seen[node.op_type]}"
+        seen[node.op_type] += 1
+        node.doc_string = ""
+        for slot, name in enumerate(node.input):
+            if name in constants and name not in used:
+                used[name] = None
+                names[name] = f"{node.name}.{slot}"
+        for name in node.output:
+            names.setdefault(name, node.name)
+        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
+        node.input[:] = [names.get(name, "") for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    kept = [constants[name] for name in used]
+    del graph.initializer[:], graph.value_info[:], proto.metadata_props[:]
+    for tensor in kept:
+        tensor.name, tensor.doc_string = names[tensor.name], ""
+        graph.initializer.append(tensor)
+    graph.name, graph.doc_string, proto.doc_string = "unet", "", ""
+    proto.producer_name, proto.producer_version = "unet-edge", ""
+    proto.ir_version = min(proto.ir_version, MAX_IR)
+    imports = [entry for entry in proto.opset_import if entry.domain == ""]
+    del proto.opset_import[:]
+    proto.opset_import.extend(imports)
+
+
+def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
+    """Hold the graph against the promises."""
+    from onnx import checker, shape_inference
+
+    allowed = set(OPERATORS)
+    if precision == "int8":
+        allowed.add("QuantizeLinear")
+    if not exact_mean(spec.normalisation):
+        allowed |= {"Cast", "Mul", "Sub"}
+    if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
+        raise ConversionError(
+            f"the converted graph holds {', '.join(strange)}; "
+            f"expected only {', '.join(sorted(allowed))}"
+        )
+    checker.check_model(proto)
+    inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
+    shapes = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+    if free := sorted(name for name, shape in shapes.items() if 0 in shape):
+        raise ConversionError(f"the converted graph has free dimensions at {', '.join(free)}")
+    wanted = {PIXELS: (1, *spec.size, 3), LOGITS: (1, *spec.size, len(spec.classes))}
+    for name, shape in wanted.items():
+        if shapes.get(name) != shape:
+            raise ConversionError(
+                f"{name} has the shape {shapes.get(name)} in the converted graph; expected {shape}"
+            )
+    for node in proto.graph.node:
+        if node.op_type == "Resize":
+            said = {a.name: a.s.decode() for a in node.attribute if a.s}
+            mode = (said.get("mode"), said.get("coordinate_transformation_mode"))
+            if mode != ("linear", "half_pixel"):
+                raise ConversionError(
+                    f"{node.name} resizes by {mode}; expected ('linear', 'half_pixel'), "
+                    "as Keras' bilinear UpSampling2D does"
+                )

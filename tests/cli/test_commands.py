@@ -1,0 +1,191 @@
+"""The commands on real files: what they print, write and exit with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from unet_edge import Segmenter
+from unet_edge.cli import main
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+def run_json(*arguments: object, status: int = 0) -> Any:
+    return json.loads(run(*arguments, "--json", status=status))
+
+
+@pytest.fixture
+def photo(sample_data: Path) -> Path:
+    return sample_data / "images" / "cells-017.png"
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    commands = run("--help").split("Commands:")[1]
+    for name in (
+        "train",
+        "evaluate",
+        "export",
+        "inspect",
+        "segment",
+        "verify",
+        "benchmark",
+        "demo",
+    ):
+        assert name in commands
+        assert f"unet-edge {name}" in run(name, "--help").split("Example")[1]
+
+
+class TestSegment:
+    def test_writes_what_the_api_gives(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        run("segment", bundle_path, photo, "-o", tmp_path, "--save", "index,palette,overlay")
+        expected = Segmenter.open(bundle_path).segment(photo)
+        index = np.asarray(Image.open(tmp_path / "cells-017.index.png"))
+        palette = Image.open(tmp_path / "cells-017.mask.png")
+        overlay = Image.open(tmp_path / "cells-017.overlay.png")
+        np.testing.assert_array_equal(index, expected.labels)
+        np.testing.assert_array_equal(np.asarray(palette), expected.labels)
+        assert palette.mode == "P"
+        assert overlay.size == (192, 192)
+        assert 0.1 < (index == 1).mean() < 0.5, "membranes cover a fifth to a third of a picture"
+
+    def test_json_gives_the_share_of_each_class(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        report = run_json("segment", bundle_path, photo, "-o", tmp_path)
+        expected = Segmenter.open(bundle_path).segment(photo).coverage()
+        assert report["pictures"] == [{"picture": str(photo), "coverage": expected}]
+
+    def test_pictures_of_one_name_do_not_overwrite_each_other(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        for suffix in ("png", "bmp"):
+            Image.open(photo).save(tmp_path / f"same.{suffix}")
+        run("segment", bundle_path, tmp_path, "-o", tmp_path / "out", "--save", "index")
+        written = sorted(path.name for path in (tmp_path / "out").iterdir())
+        assert written == ["same.bmp.index.png", "same.png.index.png"]
+
+
+class TestVerify:
+    def test_float_files_pass_on_the_golden_pictures(self, bundle_path: Path) -> None:
+        for name in ("model-float32.tflite", "model-float16.tflite", "model-float32.onnx"):
+            (result,) = run_json("verify", bundle_path, "--file", name)["files"]
+            assert result["passed"] is True
+            assert result["pictures"] == 4
+            assert result["pixels"] == 4 * 192 * 192
+            assert result["agreement"] >= result["floor"]
+
+    def test_a_floor_above_the_agreement_fails(self, bundle_path: Path, tmp_path: Path) -> None:
+        # The same files under a manifest that asks int8 for what only float32 can give.
+        copy = tmp_path / "bundle"
+        copy.mkdir()
+        (copy / "golden").symlink_to(bundle_path / "golden")
+        manifest = json.loads((bundle_path / "bundle.json").read_text())
+        for entry in manifest["files"]:
+            (copy / entry["name"]).symlink_to(bundle_path / entry["name"])
+            entry["floor"] = 0.99999
+        (copy / "bundle.json").write_text(json.dumps(manifest))
+        report = run_json("verify", copy, status=1)
+        passed = {result["file"]: result["passed"] for result in report["files"]}
+        assert passed["model-float32.tflite"]
+        assert not passed["model-int8.tflite"]
+
+    def test_on_other_pictures_against_keras(
+        self, bundle_path: Path, run_path: Path, photo: Path
+    ) -> None:
+        report = run_json(
+            "verify", bundle_path, "--file", "model-float32.onnx",
+            "--images", photo, "--images", photo.parent / "cells-018.png", "--against", run_path,
+        )  # fmt: skip
+        assert report["files"][0]["pictures"] == 2
+        assert report["files"][0]["agreement"] >= 0.99999
+
+
+class TestInspect:
+    def test_bundle(self, bundle_path: Path) -> None:
+        report = run_json("inspect", bundle_path)
+        assert [entry["name"] for entry in report["files"]] == [
+            "model-float32.tflite",
+            "model-float16.tflite",
+            "model-int8.tflite",
+            "model-float32.onnx",
+            "model-int8.onnx",
+        ]
+        assert report["spec"]["classes"] == ["cell", "membrane"]
+        assert "model-int8.tflite" in run("inspect", bundle_path)
+
+    def test_single_file(self, bundle_path: Path) -> None:
+        report = run_json("inspect", bundle_path / "model-int8.onnx")
+        manifest = json.loads((bundle_path / "bundle.json").read_text())
+        (entry,) = (e for e in manifest["files"] if e["name"] == "model-int8.onnx")
+        assert report["sha256"] == entry["sha256"]
+        assert report["spec"] == manifest["spec"]
+        assert report["precision"] == "int8"
+
+
+class TestEvaluate:
+    def test_run_and_bundle_agree(
+        self, run_path: Path, bundle_path: Path, sample_data: Path
+    ) -> None:
+        keras = run_json("evaluate", run_path, "--data", sample_data)
+        file = "model-float32.tflite"
+        exported = run_json("evaluate", bundle_path, "--file", file, "--data", sample_data)
+        result = json.loads((run_path / "result.json").read_text())
+        # The pictures have the grid's size: no resampling lies between the two figures.
+        assert keras["miou"] == pytest.approx(result["validation_miou"], abs=1e-12)
+        # 1 pixel in 100,000 may differ; each moves the mIoU of two classes by under 1e-5.
+        assert exported["miou"] == pytest.approx(keras["miou"], abs=2e-5)
+        assert len(keras["pictures"]) == 5
+
+    def test_splits(self, bundle_path: Path, sample_data: Path) -> None:
+        report = run_json("evaluate", bundle_path, "--data", sample_data, "--split", "all")
+        assert len(report["pictures"]) == 21
+
+
+class TestBenchmark:
+    def test_figures_page_and_table(self, bundle_path: Path, tmp_path: Path) -> None:
+        output, page = tmp_path / "figures.json", tmp_path / "page.html"
+        printed = run("benchmark", bundle_path, "--runs", 5, "-o", output, "--html", page)
+        report = json.loads(output.read_text())
+        assert [row["name"] for row in report["files"]] == [
+            "model-float32.tflite",
+            "model-float16.tflite",
+            "model-int8.tflite",
+            "model-float32.onnx",
+            "model-int8.onnx",
+        ]
+        for row in report["files"]:
+            stages = row["cost"]["stages"]
+            assert set(stages) == {"decode", "place", "infer", "mask", "restore", "total"}
+            assert 0 < stages["infer"]["min"] <= stages["infer"]["p50"] <= stages["infer"]["p99"]
+            assert row["name"] in printed
+        assert page.read_text().startswith("<!doctype html>")
+
+
+class TestTrain:
+    @pytest.mark.slow
+    def test_whole_command(self, sample_data: Path, tmp_path: Path) -> None:
+        report = run_json(
+            "train", sample_data, "-o", tmp_path / "run", "--classes", "cell,membrane",
+            "--size", "96", "--architecture", "unet_mini", "--steps", "4", "--batch-size", "2",
+        )  # fmt: skip
+        assert report["best_step"] in (1, 2, 3, 4)
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+            "config.json", "curves.png", "history.csv", "model.keras", "result.json",
+            "samples", "spec.json",
+        ]  # fmt: skip
+        assert len(list((tmp_path / "run" / "samples").iterdir())) == 5
+        mask = Segmenter.open(tmp_path / "run").segment(sample_data / "images" / "cells-000.png")
+        assert mask.labels.shape == (192, 192)

@@ -1,0 +1,177 @@
+"""A small trained network, pictures for it, and the interpreters that the customer runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import Network
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tensorflow")
+
+SIZE = 64
+
+
+def _discs_and_squares(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Noisy pictures, uint8 (N, H, W, 3), of a red disc and a blue square; labels 0, 1, 2."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    pictures = np.empty((count, SIZE, SIZE, 3), np.float32)
+    labels = np.zeros((count, SIZE, SIZE), np.int32)
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[:] = rng.integers(40, 200, 3)
+        for target, color in ((1, (230, 30, 30)), (2, (30, 30, 230))):
+            y, x = rng.integers(10, SIZE - 10, 2)
+            radius = rng.integers(7, 18)
+            disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+            square = (abs(rows - y) < radius) & (abs(columns - x) < radius)
+            shape = disc if target == 1 else square
+            picture[shape], label[shape] = color, target
+        picture += rng.normal(0, 20, picture.shape)
+    return pictures.clip(0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture(scope="session")
+def spec() -> ModelSpec:
+    return ModelSpec(SIZE, SIZE, ("background", "disc", "square"))
+
+
+@pytest.fixture(scope="session")
+def trained() -> Any:
+    """The default network at its smallest width after 60 steps: 95 % of the pixels are right."""
+    from unet_edge.training.models import build
+
+    keras.utils.set_random_seed(0)
+    model = build(Network(alpha=0.25), 3, Normalisation())
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.8  # 60 steps are too few for the default of 0.99
+    model.compile(
+        keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    pictures, labels = _discs_and_squares(64, seed=0)
+    for step in range(60):
+        batch = slice(step % 8 * 8, step % 8 * 8 + 8)
+        model.train_on_batch(pictures[batch], labels[batch])
+    return model
+
+
+@pytest.fixture(scope="session")
+def calibration() -> list[NDArray[np.uint8]]:
+    return list(_discs_and_squares(16, seed=0)[0])
+
+
+@pytest.fixture(scope="session")
+def pictures() -> NDArray[np.uint8]:
+    """32 pictures that neither training nor calibration saw, uint8 (32, 64, 64, 3)."""
+    return _discs_and_squares(32, seed=1)[0]
+
+
+@pytest.fixture(scope="session")
+def reference(trained: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Keras' logits for `pictures`; no class is rare, so an arg-max of them says something."""
+    logits = np.asarray(trained.predict(pictures, verbose=0))
+    assert (np.bincount(logits.argmax(-1).ravel()) > 0.1 * logits[..., 0].size).all()
+    return logits
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[..., Any]:
+    """Build a network with random BatchNorm statistics, so that folding them wrongly shows."""
+    from unet_edge.training.models import build
+
+    def make(network: Network, normalisation: Normalisation = Normalisation()) -> Any:
+        keras.utils.set_random_seed(0)
+        rng = np.random.default_rng(0)
+        model = build(network, 3, normalisation)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                gamma, beta, mean, variance = layer.get_weights()
+                layer.set_weights(
+                    [
+                        rng.uniform(0.5, 1.5, gamma.shape),
+                        rng.normal(0, 0.3, beta.shape),
+                        rng.normal(0, 0.3, mean.shape),
+                        rng.uniform(0.5, 1.5, variance.shape),
+                    ]
+                )
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def nearest() -> Any:
+    """What must not be exported: one of our networks with nearest instead of bilinear."""
+    layers = keras.layers
+    pixels = keras.Input((None, None, 3))
+    x = layers.Rescaling(1 / 128, offset=-1, name="normalise")(pixels)
+    x = layers.Conv2D(3, 3, strides=2, padding="same")(x)
+    return keras.Model(pixels, layers.UpSampling2D(2, interpolation="nearest")(x))
+
+
+@pytest.fixture(scope="session")
+def run_tflite() -> Callable[..., NDArray[np.float32]]:
+    """Run a .tflite file's bytes on pictures; a quantised output comes back as real numbers."""
+    interpreter_module = pytest.importorskip("ai_edge_litert.interpreter")
+
+    def run(data: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        interpreter = interpreter_module.Interpreter(model_content=data)
+        interpreter.allocate_tensors()
+        (source,) = interpreter.get_input_details()
+        (target,) = interpreter.get_output_details()
+        logits = []
+        for picture in pictures:
+            interpreter.set_tensor(source["index"], picture[np.newaxis])
+            interpreter.invoke()
+            logits.append(interpreter.get_tensor(target["index"])[0])
+        if target["dtype"] == np.float32:
+            return np.stack(logits)
+        scale, zero_point = target["quantization"]
+        return (np.stack(logits).astype(np.float32) - zero_point) * np.float32(scale)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_onnx() -> Callable[..., NDArray[np.float32]]:
+    """Run an .onnx file's bytes on pictures."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+    def run(data: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        outputs = [session.run(["logits"], {"pixels": picture[None]})[0] for picture in pictures]
+        return np.concatenate(outputs)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def assert_int8_close() -> Callable[[NDArray[np.float32], NDArray[np.float32]], None]:
+    """Assert that int8 logits stay within the noise that rounding to 8 bits makes.
+
+    Noise: a Gaussian kernel's largest weight is about 3.5 deviations, the step 3.5 / 127 of one
+    and its rounding noise step / sqrt(12), 0.8 %; ReLU6 activations of rms 1 round with noise
+    6 / 255 / sqrt(12), 0.7 %. Thirty layers: sqrt(30) * sqrt(0.8² + 0.7²) % = 6 %; 10 % is
+    asserted. One scale for a whole depthwise layer makes more than 50 %.
+
+    Labels: noise of 10 % on two scores moves their difference by sqrt(2) * 10 %; where that
+    difference is above three such deviations, 99.7 % of the labels stay.
+    """
+
+    def check(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
+        rms = np.sqrt((reference**2).mean())
+        assert np.sqrt(((logits - reference) ** 2).mean()) <= 0.1 * rms
+        best = np.sort(reference, axis=-1)
+        sure = best[..., -1] - best[..., -2] > 3 * np.sqrt(2) * 0.1 * rms
+        assert sure.mean() > 0.8
+        same = logits.argmax(-1) == reference.argmax(-1)
+        assert same[sure].mean() >= 0.997
+
+    return check

@@ -1,0 +1,111 @@
+"""Export: what a bundle holds, that it is true, and that it is the same every time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from converters.calibration import calibration_grids
+from converters.export import ExportSettings, export, parse_artifact
+from unet_edge import Bundle, Segmenter
+from unet_edge.errors import ConfigError
+from unet_edge.imaging import decode, place
+from unet_edge.metadata import read_contract
+from unet_edge.metrics import Confusion
+from unet_edge.runtime.backends.keras_model import load_keras
+from unet_edge.runtime.segmenter import read_spec
+from unet_edge.training.config import read_config
+
+
+def test_manifest_is_true(bundle_path: Path, run_path: Path) -> None:
+    manifest = json.loads((bundle_path / "bundle.json").read_text())
+    for entry in manifest["files"]:
+        data = (bundle_path / entry["name"]).read_bytes()
+        assert entry["bytes"] == len(data)
+        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+        assert read_contract(bundle_path / entry["name"]).spec == read_spec(run_path / "spec.json")
+    keras = (run_path / "model.keras").read_bytes()
+    assert manifest["reference"]["keras_sha256"] == hashlib.sha256(keras).hexdigest()
+
+
+def test_golden_masks_are_keras(bundle_path: Path, run_path: Path) -> None:
+    keras = Segmenter.open(run_path)
+    bundle = Bundle.open(bundle_path)
+    assert len(bundle.golden) == 4
+    for golden in bundle.golden:
+        picture, labels = bundle.read_golden(golden)
+        np.testing.assert_array_equal(keras.segment(picture).labels, labels)
+
+
+def test_agreement_is_what_the_files_give(
+    bundle_path: Path, run_path: Path, sample_data: Path
+) -> None:
+    keras = Segmenter.open(run_path)
+    for entry in Bundle.open(bundle_path).files:
+        file = Segmenter.open(bundle_path, file=entry.name)
+        against_keras, against_truth = Confusion.empty(2), Confusion.empty(2)
+        for name in (sample_data / "val.txt").read_text().split():
+            photo = sample_data / "images" / f"{name}.png"
+            truth = np.asarray(Image.open(sample_data / "masks" / f"{name}.png"))
+            labels = file.segment(photo).labels
+            against_keras += Confusion.of(keras.segment(photo).labels, labels, 2)
+            against_truth += Confusion.of(truth, labels, 2)
+        assert entry.pictures == 5
+        assert entry.agreement == against_keras.accuracy
+        assert entry.mask_miou == against_keras.miou
+        assert entry.label_miou == against_truth.miou
+
+
+def test_precisions_differ_as_they_should(bundle_path: Path) -> None:
+    files = {entry.name: entry for entry in Bundle.open(bundle_path).files}
+    assert files["model-float32.tflite"].agreement >= 0.99999
+    assert files["model-float32.onnx"].agreement >= 0.99999
+    assert files["model-float16.tflite"].agreement >= 0.999
+    # A hardly trained model's masks hang on small differences; trained ones keep 0.995.
+    assert 0.98 < files["model-int8.tflite"].agreement < 1
+    assert 0.98 < files["model-int8.onnx"].agreement < 1
+    sizes = [files[f"model-{p}.tflite"].bytes for p in ("float32", "float16", "int8")]
+    assert sizes[0] > 1.5 * sizes[1] > 1.5 * sizes[2]
+
+
+@pytest.mark.slow
+def test_twice_the_same_bytes(bundle_path: Path, run_path: Path, tmp_path: Path) -> None:
+    again = export(
+        load_keras(run_path / "model.keras"),
+        read_spec(run_path / "spec.json"),
+        read_config(run_path).dataset(),
+        tmp_path / "again",
+        keras_sha256=Bundle.open(bundle_path).reference.keras_sha256,
+        settings=ExportSettings(golden=4),
+    )
+    for name in ["bundle.json", *again.members()]:
+        assert (tmp_path / "again" / name).read_bytes() == (bundle_path / name).read_bytes(), name
+
+
+def test_calibration_uses_training_pictures_on_the_devices_grid(
+    run_path: Path, sample_data: Path
+) -> None:
+    config = read_config(run_path)
+    spec = config.spec()
+    grids = calibration_grids(config.dataset(), spec, count=6, seed=1)
+    names = (sample_data / "train.txt").read_text().split()
+    expected = {
+        place(decode(sample_data / "images" / f"{name}.png"), spec).tobytes() for name in names
+    }
+    assert len({grid.tobytes() for grid in grids}) == 6
+    assert {grid.tobytes() for grid in grids} <= expected
+    again = calibration_grids(config.dataset(), spec, count=6, seed=1)
+    assert [g.tobytes() for g in again] == [g.tobytes() for g in grids]
+
+
+def test_format_names() -> None:
+    assert parse_artifact("tflite-float16") == ("tflite", "float16")
+    with pytest.raises(ConfigError, match="known are tflite-float32"):
+        parse_artifact("tflite-int4")
+    with pytest.raises(ConfigError, match="no format"):
+        ExportSettings(artifacts=())

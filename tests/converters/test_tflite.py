@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("ai_edge_litert.interpreter")
+
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from converters.freeze import as_float32, require_tensorflow
+from converters.tflite import Precision, operators, partitions, to_tflite
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import Network, build
+
+Pictures = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+Run = Callable[[bytes, Pictures], Logits]
+
+# The promise for float32. Rounding: 6e-8 a sum, some 1,000 terms a sum and 30 layers, logits of
+# about 10: 6e-8 * sqrt(1000) * sqrt(30) * 10 = 1e-4 at most.
+LOGIT_TOLERANCE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def float32(trained: Any, spec: ModelSpec) -> bytes:
+    return to_tflite(trained, spec, "float32")
+
+
+@pytest.fixture(scope="module")
+def int8(trained: Any, spec: ModelSpec, calibration: list[Pictures]) -> bytes:
+    return to_tflite(trained, spec, "int8", calibration)
+
+
+def input_details(data: bytes) -> dict[str, Any]:
+    (details,) = Interpreter(model_content=data).get_input_details()
+    return details
+
+
+# What the files say
+
+
+def test_float32_is_the_keras_model(
+    float32: bytes, pictures: Pictures, reference: Logits, run_tflite: Run
+) -> None:
+    logits = run_tflite(float32, pictures)
+    assert abs(logits - reference).max() <= LOGIT_TOLERANCE
+    # 99.999 % of 131,072 pixels: one may differ.
+    assert (logits.argmax(-1) != reference.argmax(-1)).sum() <= 1
+
+
+def test_float16_keeps_999_of_1000_labels(
+    trained: Any, spec: ModelSpec, pictures: Pictures, reference: Logits, run_tflite: Run
+) -> None:
+    data = to_tflite(trained, spec, "float16")
+    logits = run_tflite(data, pictures)
+    # Weights of 11 bits: 2**-12 each, independent over 30 layers: sqrt(30) / 4096 = 0.13 % of
+    # the rms, and the largest of 393,216 logits at six deviations.
+    rms = np.sqrt((reference**2).mean())
+    assert np.sqrt(((logits - reference) ** 2).mean()) <= 3 * 0.0013 * rms
+    assert (logits.argmax(-1) == reference.argmax(-1)).mean() >= 0.999
+    assert partitions(data) == 1
+
+
+def test_int8_stays_within_the_noise_of_8_bits(
+    int8: bytes,
+    pictures: Pictures,
+    reference: Logits,
+    run_tflite: Run,
+    assert_int8_close: Callable[[Logits, Logits], None],
+) -> None:
+    assert_int8_close(run_tflite(int8, pictures), reference)
+
+
+def test_the_black_and_white_corner_reaches_the_calibrator_only(
+    trained: Any, spec: ModelSpec, calibration: list[Pictures]
+) -> None:
+    before = [picture.copy() for picture in calibration]
+    to_tflite(trained, spec, "int8", calibration)
+    assert all((a == b).all() for a, b in zip(before, calibration, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "normalisation", [Normalisation(), Normalisation(100, 50), Normalisation(0, 255)]
+)
+def test_the_input_quantisation_is_the_normalisation(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    run_tflite: Run,
+    precision: Precision,
+    normalisation: Normalisation,
+) -> None:
+    model = untrained(Network("unet_mini"), normalisation)
+    # Pictures that reach neither black nor white: the scale must not follow them.
+    pictures = np.random.default_rng(0).integers(90, 160, (2, *spec.size, 3), np.uint8)
+    spec = replace(spec, normalisation=normalisation)
+    data = to_tflite(model, spec, precision, list(pictures))
+    assert input_details(data)["quantization"] == (
+        float(np.float32(1 / normalisation.std)),
+        normalisation.mean,
+    )
+    expected = np.asarray(model.predict(pictures, verbose=0))
+    # In int8, ten layers of noise; see assert_int8_close.
+    limit = LOGIT_TOLERANCE if precision == "float32" else 0.1 * np.sqrt((expected**2).mean())
+    found = run_tflite(data, pictures)
+    assert np.sqrt(((found - expected) ** 2).mean()) <= limit
+
+
+def test_a_mean_between_two_pixel_values_costs_three_operators(
+    untrained: Callable[..., Any], spec: ModelSpec, pictures: Pictures, run_tflite: Run
+) -> None:
+    normalisation = Normalisation(127.5, 127.5)
+    model = untrained(Network("unet_mini"), normalisation)
+    spec = replace(spec, normalisation=normalisation)
+    data = to_tflite(model, spec, "float32")
+    assert input_details(data)["dtype"] == np.uint8
+    found = operators(data)
+    assert (found["CAST"], found["MUL"], found["ADD"]) == (1, 1, 1)
+    assert found["DEQUANTIZE"] == 0
+    expected = np.asarray(model.predict(pictures[:2], verbose=0))
+    assert abs(run_tflite(data, pictures[:2]) - expected).max() <= LOGIT_TOLERANCE
+    with pytest.raises(ConversionError, match=r"whole pixel value.*127\.5"):
+        to_tflite(model, spec, "int8", list(pictures))
+
+
+# What the device gets
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        # conv1, 11 pointwise, 4 decoder stages, logits; 11 depthwise and 4 in the decoder.
+        (Network(alpha=1.0), dict(CONV_2D=17, DEPTHWISE_CONV_2D=15, CONCATENATION=3)),
+        (Network(alpha=0.25), dict(CONV_2D=17, DEPTHWISE_CONV_2D=15, CONCATENATION=3)),
+        # The dense decoder has one stage more, and no depthwise convolution.
+        (
+            Network(decoder="dense", alpha=0.25),
+            dict(CONV_2D=18, DEPTHWISE_CONV_2D=11, CONCATENATION=3),
+        ),
+        (Network("unet_mini"), dict(CONV_2D=11, MAX_POOL_2D=2, CONCATENATION=2)),
+    ],
+    ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini"],
+)
+def test_every_network_is_one_partition_of_the_fewest_operators(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    pictures: Pictures,
+    network: Network,
+    expected: dict[str, int],
+    precision: Precision,
+) -> None:
+    model = untrained(network)
+    data = to_tflite(model, spec, precision, list(pictures[:2]))
+    ends = {"DEQUANTIZE": 1} if precision == "float32" else {"QUANTIZE": 2}
+    resizes = 2 if network.architecture == "unet_mini" else 4
+    assert operators(data) == expected | ends | {"RESIZE_BILINEAR": resizes}
+    assert partitions(data) == 1
+
+
+def test_partitions_counts_what_xnnpack_has_no_kernel_for() -> None:
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4), tf.float32)])
+    def sandwich(x: Any) -> Any:
+        kernel = tf.ones((3, 3, 4, 4))
+        x = tf.nn.conv2d(x, kernel, 1, "SAME")
+        x = tf.cumsum(x, axis=1)  # LiteRT runs it on its own, between two pieces
+        return tf.nn.conv2d(x, kernel, 1, "SAME")
+
+    concrete = [sandwich.get_concrete_function()]
+    data = tf.lite.TFLiteConverter.from_concrete_functions(concrete, sandwich).convert()
+    assert partitions(data) == 2
+
+
+def test_both_ends_have_names_types_and_fixed_shapes(float32: bytes, int8: bytes) -> None:
+    for data, dtype in ((float32, np.float32), (int8, np.uint8)):
+        interpreter = Interpreter(model_content=data)
+        assert interpreter.get_signature_list() == {
+            "serving_default": {"inputs": ["pixels"], "outputs": ["logits"]}
+        }
+        (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+        assert (source["name"], source["dtype"]) == ("pixels", np.uint8)
+        assert (target["name"], target["dtype"]) == ("logits", dtype)
+        assert source["shape_signature"].tolist() == [1, 64, 64, 3]
+        assert target["shape_signature"].tolist() == [1, 64, 64, 3]
+
+
+def test_a_picture_may_be_wider_than_high(
+    trained: Any, spec: ModelSpec, pictures: Pictures, run_tflite: Run
+) -> None:
+    wide = pictures[:2, :48]
+    data = to_tflite(trained, replace(spec, height=48), "float32")
+    expected = np.asarray(trained.predict(wide, verbose=0))
+    assert abs(run_tflite(data, wide) - expected).max() <= LOGIT_TOLERANCE
+
+
+def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
+    model = schema.ModelT.InitFromPackedBuf(int8, 0)
+    (graph,) = model.subgraphs
+    code = schema.BuiltinOperator.DEPTHWISE_CONV_2D
+    kernels = [
+        graph.tensors[operator.inputs[1]]
+        for operator in graph.operators
+        if model.operatorCodes[operator.opcodeIndex].builtinCode == code
+    ]
+    assert len(kernels) == 15
+    for kernel in kernels:
+        assert kernel.type == schema.TensorType.INT8
+        assert len(kernel.quantization.scale) == kernel.shape[-1]
+
+
+def test_the_same_model_gives_the_same_bytes(
+    trained: Any, spec: ModelSpec, calibration: list[Pictures], float32: bytes, int8: bytes
+) -> None:
+    assert to_tflite(trained, spec, "float32") == float32
+    assert to_tflite(trained, spec, "int8", calibration) == int8
+
+
+def test_a_network_trained_in_mixed_precision_is_exported_in_float32(
+    spec: ModelSpec, pictures: Pictures, run_tflite: Run
+) -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build(Network("unet_mini"), 3, Normalisation())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    copy = as_float32(model)
+    assert {layer.compute_dtype for layer in copy.layers} == {"float32"}
+    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    expected = np.asarray(copy.predict(pictures[:2], verbose=0))
+    found = run_tflite(to_tflite(model, spec, "float32"), pictures[:2])
+    assert abs(found - expected).max() <= LOGIT_TOLERANCE
+
+
+def test_converting_prints_nothing(
+    trained: Any,
+    spec: ModelSpec,
+    calibration: list[Pictures],
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    to_tflite(trained, spec, "int8", calibration[:2])
+    assert capfd.readouterr() == ("", "")
+    assert len(recwarn) == 0
+
+
+# What is refused
+
+
+def test_int8_asks_for_pictures_of_the_right_kind(trained: Any, spec: ModelSpec) -> None:
+    with pytest.raises(ConversionError, match="needs calibration pictures"):
+        to_tflite(trained, spec, "int8")
+    small = np.zeros((32, 64, 3), np.uint8)
+    with pytest.raises(ConversionError, match=r"uint8 \(32, 64, 3\); expected uint8 \(64, 64, 3\)"):
+        to_tflite(trained, spec, "int8", [small])
+    floats: Any = np.zeros((64, 64, 3), np.float32)
+    with pytest.raises(ConversionError, match="float32"):
+        to_tflite(trained, spec, "int8", [floats])
+
+
+def test_an_unknown_precision_lists_the_choices(trained: Any, spec: ModelSpec) -> None:
+    unknown: Any = "int4"
+    with pytest.raises(ConversionError, match="'int4'; choose one of float32, float16, int8"):
+        to_tflite(trained, spec, unknown)
+
+
+def test_a_size_that_the_network_cannot_halve_is_refused(trained: Any, spec: ModelSpec) -> None:
+    with pytest.raises(ConversionError, match="72x64"):
+        to_tflite(trained, replace(spec, height=72), "float32")
+
+
+def test_a_contract_with_other_classes_is_refused(trained: Any, spec: ModelSpec) -> None:
+    other = ModelSpec(spec.height, spec.width, ("background", "disc"))
+    with pytest.raises(ConversionError, match=r"expected \(1, 64, 64, 2\)"):
+        to_tflite(trained, other, "float32")
+
+
+def test_a_foreign_model_is_refused(spec: ModelSpec) -> None:
+    pixels = keras.Input((None, None, 3))
+    model = keras.Model(pixels, keras.layers.Conv2D(3, 1)(pixels))
+    with pytest.raises(ConversionError, match="no layer named 'normalise'"):
+        to_tflite(model, spec, "float32")
+
+
+def test_slow_operators_are_refused_by_name(nearest: Any, spec: ModelSpec) -> None:
+    with pytest.raises(ConversionError, match=r"holds .*TILE"):
+        to_tflite(nearest, spec, "float32")
+
+
+def test_another_keras_backend_is_refused_with_the_mend() -> None:
+    require_tensorflow("tensorflow")
+    with pytest.raises(ConversionError, match="runs on jax; mend with: KERAS_BACKEND=tensorflow"):
+        require_tensorflow("jax")
+
+
+def test_importing_the_package_is_light() -> None:
+    code = "import converters, sys; print({'tensorflow', 'onnx', 'keras'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,355 @@
+import dataclasses
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_edge.bundle import (
+    FLOORS,
+    MANIFEST,
+    SCHEMA,
+    Bundle,
+    BundleFile,
+    GoldenPicture,
+    Reference,
+    write_bundle,
+)
+from unet_edge.errors import BundleError, UnetEdgeError
+from unet_edge.files import sha256
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.spec import ModelSpec
+
+SPEC = ModelSpec(4, 6, ("background", "Zelle ä"), name="cells")
+LABELS = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+MODELS = {"model-int8.tflite": b"int8 bytes", "model.onnx": b"onnx bytes"}
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+GOLDEN = [
+    (png(np.full((2, 3, 3), shade, np.uint8)), png(LABELS if shade else 1 - LABELS))
+    for shade in (0, 200)
+]
+
+
+def entry(name, file_format="tflite", precision="int8", *, agreement=1.0, data=b""):
+    return BundleFile(
+        name=name,
+        format=file_format,
+        precision=precision,
+        sha256=sha256(data),
+        bytes=len(data),
+        floor=FLOORS[file_format, precision],
+        agreement=agreement,
+        worst=0.5,
+        mask_miou=0.9,
+        label_miou=None,
+        pictures=2,
+    )
+
+
+def bundle_at(path, **changes):
+    names = [("golden/01.png", "golden/01.mask.png"), ("golden/02.png", "golden/02.mask.png")]
+    fields = {
+        "path": path,
+        "spec": SPEC,
+        "files": (
+            entry("model-int8.tflite", data=MODELS["model-int8.tflite"]),
+            entry("model.onnx", "onnx", "float32", data=MODELS["model.onnx"]),
+        ),
+        "golden": tuple(
+            GoldenPicture(picture, mask, *map(sha256, data))
+            for (picture, mask), data in zip(names, GOLDEN, strict=True)
+        ),
+        "reference": Reference("ab" * 32, 0.875, 2),
+        "tools": {"keras": "3.15.1"},
+    }
+    return Bundle(**fields | changes)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A bundle on disk."""
+    bundle = bundle_at(tmp_path / "bundle")
+    write_bundle(bundle, MODELS, GOLDEN)
+    return bundle
+
+
+def edit(bundle, change):
+    """Change the manifest on disk."""
+    path = bundle.path / MANIFEST
+    data = json.loads(path.read_text(encoding="utf-8"))
+    change(data)
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def snapshot(folder):
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() if p.is_file() else None
+        for p in folder.rglob("*")
+    }
+
+
+# --- write and open ---------------------------------------------------------------------------
+
+
+def test_a_bundle_is_read_back_as_it_was_written(written):
+    assert Bundle.open(written.path) == Bundle.open(str(written.path)) == written
+
+
+def test_a_bundle_holds_what_its_manifest_names_and_nothing_else(written):
+    assert {name for name, data in snapshot(written.path).items() if data is not None} == {
+        MANIFEST,
+        *written.members(),
+    }
+
+
+def test_its_files_are_read_with_their_digests_checked(written):
+    bundle = Bundle.open(written.path)
+    for name, data in MODELS.items():
+        assert bundle.read(bundle.file(name)) == data
+    for golden, (picture, _), shown in zip(
+        bundle.golden, GOLDEN, (1 - LABELS, LABELS), strict=True
+    ):
+        found, labels = bundle.read_golden(golden)
+        assert found == picture
+        assert np.array_equal(labels, shown)
+
+
+def test_a_bundle_can_be_moved(written, tmp_path):
+    shutil.move(written.path, tmp_path / "elsewhere")
+    moved = Bundle.open(tmp_path / "elsewhere")
+    assert moved.read(moved.files[0]) == MODELS["model-int8.tflite"]
+
+
+def test_an_old_bundle_is_replaced_as_a_whole(written):
+    fewer = dataclasses.replace(written, files=written.files[:1], golden=())
+    write_bundle(fewer, {"model-int8.tflite": MODELS["model-int8.tflite"]}, [])
+    assert sorted(snapshot(written.path)) == [MANIFEST, "model-int8.tflite"]
+    assert [p.name for p in written.path.parent.iterdir()] == ["bundle"]
+
+
+def test_an_empty_folder_is_used(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN)
+    Bundle.open(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"photo.jpg": b"mine"},
+        {"bundle.json": b'{"name": "a JavaScript bundle"}', "index.js": b"mine"},
+        {"bundle.json": b"not JSON", "photo.jpg": b"mine"},
+        {"bundle.json/photo.jpg": b"mine"},
+    ],
+    ids=["photos", "another bundle.json", "a broken bundle.json", "a folder bundle.json"],
+)
+def test_a_folder_of_someone_elses_is_left_alone(tmp_path, content):
+    target = tmp_path / "folder"
+    for name, data in content.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(data)
+    before = snapshot(tmp_path)
+    with pytest.raises(BundleError, match="exists and is no bundle"):
+        write_bundle(bundle_at(target), MODELS, GOLDEN)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path):
+    (tmp_path / "bundle").write_text("mine")
+    with pytest.raises(BundleError, match="exists and is no bundle"):
+        write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN)
+    assert (tmp_path / "bundle").read_text() == "mine"
+
+
+@pytest.mark.parametrize("there_was_one", [True, False])
+def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path, there_was_one):
+    bundle = bundle_at(tmp_path / "bundle")
+    if there_was_one:
+        write_bundle(bundle, MODELS, GOLDEN)
+    before = snapshot(tmp_path)
+    # The models are written by then; the second golden picture is missing.
+    with pytest.raises(ValueError, match="shorter"):
+        write_bundle(bundle, {"model-int8.tflite": b"new"}, GOLDEN[:1])
+    assert snapshot(tmp_path) == before
+
+
+# --- choosing a file --------------------------------------------------------------------------
+
+
+def test_a_file_is_found_by_name_or_the_names_are_listed(written):
+    assert written.file("model.onnx").precision == "float32"
+    with pytest.raises(BundleError, match=r"holds model-int8\.tflite, model\.onnx$"):
+        written.file("model.tflite")
+
+
+def test_the_device_prefers_small_files_that_kept_their_floor(tmp_path):
+    # In the order they are preferred.
+    kinds = [
+        ("tflite", "int8"),
+        ("tflite", "float32"),
+        ("tflite", "float16"),
+        ("onnx", "int8"),
+        ("onnx", "float32"),
+    ]
+    files = [entry("/".join(kind), *kind) for kind in kinds]
+    bundle = bundle_at(tmp_path, files=tuple(reversed(files)))
+    assert bundle.preferred() == files
+    lost = dataclasses.replace(files[0], agreement=FLOORS["tflite", "int8"] - 1e-9)
+    assert bundle_at(tmp_path, files=(lost, *files[1:])).preferred() == files[1:]
+
+
+def test_a_file_exactly_on_its_floor_kept_it():
+    assert entry("m", agreement=FLOORS["tflite", "int8"]).kept_floor
+    assert not entry("m", agreement=float("nan")).kept_floor
+
+
+def test_without_a_file_that_kept_its_floor_one_must_be_named(tmp_path):
+    with pytest.raises(BundleError, match="kept its agreement floor; name one"):
+        bundle_at(tmp_path, files=(entry("m.tflite", agreement=0.1),)).preferred()
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(BundleError, match=r"is no bundle: it has no bundle\.json; 'unet-edge"):
+            Bundle.open(path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden/02.png", "golden/01.mask.png"])
+def test_a_missing_file_is_named(written, name):
+    (written.path / name).unlink()
+    with pytest.raises(BundleError, match=rf"is incomplete: {name} is missing; copy"):
+        Bundle.open(written.path)
+
+
+def test_a_changed_file_is_noticed_when_it_is_read(written):
+    for name in written.members():
+        data = bytearray((written.path / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (written.path / name).write_bytes(data)
+    bundle = Bundle.open(written.path)
+    for file in bundle.files:
+        with pytest.raises(BundleError, match=rf"{file.name} is damaged.*copy the bundle again"):
+            bundle.read(file)
+    for golden in bundle.golden:
+        with pytest.raises(BundleError, match=rf"{golden.picture} is damaged"):
+            bundle.read_golden(golden)
+
+
+def test_a_changed_golden_mask_is_noticed(written):
+    # Otherwise a file could be "proved" against another reference.
+    (written.path / "golden/01.mask.png").write_bytes(png(LABELS))
+    with pytest.raises(BundleError, match=r"01\.mask\.png is damaged"):
+        written.read_golden(written.golden[0])
+
+
+def test_a_newer_schema_says_what_to_upgrade(written):
+    edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
+    with pytest.raises(BundleError, match=r"bundle schema 2, .* pip install --upgrade unet-edge"):
+        Bundle.open(written.path)
+
+
+def set_in(*path):
+    """A change of one value deep in the manifest; the last item is the new value."""
+
+    def change(data):
+        *keys, last, value = path
+        for key in keys:
+            data = data[key]
+        if value is ...:
+            del data[last]
+        else:
+            data[last] = value
+
+    change.__name__ = "-".join(map(str, path))[:60]
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_in("kind", "zip bundle"),
+        set_in("schema", ...),
+        set_in("schema", "1"),
+        set_in("schema", 0),
+        set_in("spec", ...),
+        set_in("spec", "schema", 99),
+        set_in("spec", "height", float("inf")),
+        set_in("files", None),
+        set_in("files", "abc"),
+        set_in("files", [1]),
+        set_in("files", 0, "sha256", ...),
+        set_in("files", 0, "colour", 1),
+        set_in("files", 0, "name", 5),
+        set_in("files", 0, "name", ""),
+        set_in("files", 0, "name", None),
+        set_in("files", 0, "floor", "high"),
+        set_in("files", 0, "agreement", None),
+        set_in("files", 0, "format", "pb"),
+        set_in("files", 0, "format", ["tflite"]),
+        set_in("files", 0, "precision", "int4"),
+        set_in("golden", 0, "mask", ...),
+        set_in("golden", 0, "mask", 5),
+        set_in("reference", []),
+        set_in("tools", 5),
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_a_malformed_manifest_is_refused_on_opening(written, change):
+    edit(written, change)
+    with pytest.raises(BundleError, match="bundle"):
+        Bundle.open(written.path)
+
+
+def test_kinds_that_we_do_not_export_are_refused(written):
+    # Both words are known, the pair is not: preferred() has no place for it.
+    edit(written, set_in("files", 1, "precision", "float16"))
+    with pytest.raises(BundleError, match="float16 onnx"):
+        Bundle.open(written.path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"[" * 100_000],
+    ids=["empty", "cut", "list", "null", "binary", "nested"],
+)
+def test_a_manifest_that_is_none_is_refused(written, content):
+    (written.path / MANIFEST).write_bytes(content)
+    with pytest.raises(BundleError, match=r"bundle\.json"):
+        Bundle.open(written.path)
+
+
+@pytest.mark.parametrize("where", [("files", 0, "name"), ("golden", 1, "picture")])
+@pytest.mark.parametrize("name", ["../secret", "golden/../../secret", "{absolute}"])
+def test_a_manifest_cannot_reach_outside_its_folder(written, where, name):
+    secret = written.path.parent / "secret"
+    secret.write_text("secret")
+    edit(written, set_in(*where, name.format(absolute=secret)))
+    with pytest.raises(BundleError, match="outside the bundle"):
+        Bundle.open(written.path)
+
+
+# --- with a real bundle -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_manifest_that_contradicts_its_files_is_refused(bundle_path, tmp_path):
+    # The contract inside the file has a digest, the manifest has none: somebody edited it.
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle_path, copy)
+    data = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
+    data["spec"]["fit"] = "stretch"
+    (copy / MANIFEST).write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(UnetEdgeError):
+        Segmenter.open(copy)

@@ -1,0 +1,526 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_edge.dataset import MaskRule, Sample, check_dataset, find_dataset, list_pictures
+from unet_edge.errors import ConfigError, DataError, ImageError
+from unet_edge.spec import IGNORE
+
+SIZE = (4, 3)  # width, height, px
+INDEX = np.array([[0, 1, 1, 0]] * 3, np.uint8)
+BLACK_WHITE = INDEX * 255
+
+
+def save_picture(path, size=SIZE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (1, 2, 3)).save(path)
+
+
+def save_mask(path, values=INDEX):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, np.uint8)).save(path)
+
+
+def make(root, names, *, pictures="images", masks="masks", suffix=".png", values=INDEX):
+    for name in names:
+        save_picture(root / pictures / f"{name}{suffix}")
+        save_mask(root / masks / f"{name}.png", values)
+    return root
+
+
+def names(samples):
+    return [sample.name for sample in samples]
+
+
+def find(root, **options):
+    return find_dataset(root, **{"classes": 2, **options})
+
+
+# --- layouts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pictures", "masks", "suffix"),
+    [
+        ("Images", "Labels", ".png"),
+        ("images", "masks", ".jpg"),
+        ("JPEGImages", "SegmentationClass", ".jpg"),
+    ],
+    ids=["tutorial", "paired", "VOC"],
+)
+def test_each_layout_is_found_by_its_folders(tmp_path, pictures, masks, suffix):
+    make(tmp_path, ["a", "b"], pictures=pictures, masks=masks, suffix=suffix)
+    dataset = find(tmp_path)
+    found = sorted([*dataset.train, *dataset.validation], key=lambda s: s.name)
+    assert found == [
+        Sample(n, tmp_path / pictures / f"{n}{suffix}", tmp_path / masks / f"{n}.png")
+        for n in ("a", "b")
+    ]
+    assert f"{pictures}/ with {masks}/" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("folder", ["ImageSets/Segmentation", "."], ids=["VOC", "plain"])
+def test_lists_name_the_split(tmp_path, folder):
+    make(tmp_path, ["a", "b", "c", "d"])
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / "train.txt").write_text("c\na\n")
+    (tmp_path / folder / "val.txt").write_text("d\n")
+    dataset = find(tmp_path)
+    assert names(dataset.train) == ["c", "a"]  # in the list's order
+    assert names(dataset.validation) == ["d"]
+    assert "2 train, 1 validation (validation from val.txt)" in dataset.notes[1]
+
+
+@pytest.mark.parametrize("listed", ["val", "validation", "valid", "test"])
+def test_a_validation_list_alone_leaves_the_rest_to_training(tmp_path, listed):
+    make(tmp_path, ["a", "b", "c"])
+    (tmp_path / f"{listed}.txt").write_text("b\n")
+    dataset = find(tmp_path)
+    assert (names(dataset.train), names(dataset.validation)) == (["a", "c"], ["b"])
+
+
+def test_a_picture_in_both_lists_is_for_validation_only(tmp_path):
+    make(tmp_path, ["a", "b", "c"])
+    (tmp_path / "train.txt").write_text("a\nb\nc\n")
+    (tmp_path / "val.txt").write_text("c\n")
+    dataset = find(tmp_path)
+    assert (names(dataset.train), names(dataset.validation)) == (["a", "b"], ["c"])
+
+
+def test_val_is_preferred_to_test(tmp_path):
+    make(tmp_path, ["a", "b", "c"])
+    (tmp_path / "test.txt").write_text("a\n")
+    (tmp_path / "val.txt").write_text("b\n")
+    assert names(find(tmp_path).validation) == ["b"]
+
+
+@pytest.mark.parametrize("folder", ["val", "valid", "test"])
+def test_sub_folders_name_the_split(tmp_path, folder):
+    make(tmp_path, ["train/a", "train/b", f"{folder}/a"])
+    dataset = find(tmp_path)
+    assert names(dataset.train) == ["train/a", "train/b"]
+    assert names(dataset.validation) == [f"{folder}/a"]
+    assert "from the sub-folders" in dataset.notes[1]
+
+
+def test_test_pictures_are_kept_out_where_there_is_a_validation_folder(tmp_path):
+    # As with lists. Otherwise the figures that choose the best epoch include the test set.
+    make(tmp_path, ["train/a", "val/b", "test/c"])
+    dataset = find(tmp_path)
+    assert (names(dataset.train), names(dataset.validation)) == (["train/a"], ["val/b"])
+
+
+def test_lists_given_by_hand_come_before_everything_else(tmp_path):
+    make(tmp_path, ["train/a", "train/b", "val/c", "val/d"])
+    (tmp_path / "train.txt").write_text("train/b\n")
+    (tmp_path / "val.txt").write_text("val/d\n")
+    (tmp_path / "mine.txt").write_text("train/a\n")
+    (tmp_path / "held_out.txt").write_text("val/c\n")
+    dataset = find(
+        tmp_path, train_list=tmp_path / "mine.txt", validation_list=tmp_path / "held_out.txt"
+    )
+    assert (names(dataset.train), names(dataset.validation)) == (["train/a"], ["val/c"])
+
+
+def test_a_training_list_given_by_hand_is_used_where_sub_folders_name_the_validation(tmp_path):
+    make(tmp_path, ["train/a", "train/b", "val/c"])
+    (tmp_path / "few.txt").write_text("train/b\n")
+    dataset = find(tmp_path, train_list=tmp_path / "few.txt")
+    assert (names(dataset.train), names(dataset.validation)) == (["train/b"], ["val/c"])
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a", "a"),
+        ("a", "a.png"),
+        ("a", "a.JPG"),  # written for another copy of the pictures
+        ("a", "a Labels/a.png"),  # the first word counts
+        ("a", "  a\t1 "),
+        ("slice.0.5", "slice.0.5"),
+        ("slice.0.5", "slice.0.5.png"),
+        ("photo.tif", "photo.tif.png"),
+        ("photo.tif", "photo.tif"),
+        ("deep/er/a", "deep/er/a"),
+        ("deep/er/a", "deep/er/a.png"),
+        ("deep/er/a", "a.png"),
+        ("über", "über"),
+        ("my photo", "my photo"),
+        ("my photo", "my photo.png"),
+    ],
+)
+def test_a_line_finds_its_picture(tmp_path, name, line):
+    make(tmp_path, [name, "other"])
+    (tmp_path / "val.txt").write_text(f"\n{line}\n\n{line}\n", encoding="utf-8")
+    assert names(find(tmp_path).validation) == [name]
+
+
+def test_a_list_written_by_windows_notepad_is_read(tmp_path):
+    make(tmp_path, ["a", "b"])
+    (tmp_path / "val.txt").write_bytes("a\r\n".encode("utf-8-sig"))
+    assert names(find(tmp_path).validation) == ["a"]
+
+
+def test_a_name_without_its_folder_must_leave_no_doubt(tmp_path):
+    make(tmp_path, ["day/a", "night/a", "b"])
+    (tmp_path / "val.txt").write_text("b\na\n")
+    with pytest.raises(DataError, match=r"val\.txt, line 2: 2 pictures are called a"):
+        find(tmp_path)
+
+
+def test_a_listed_picture_that_is_missing(tmp_path):
+    make(tmp_path, ["a", "b"])
+    (tmp_path / "train.txt").write_text("a\nabsent.png\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 2: no picture is called absent\.png"):
+        find(tmp_path)
+
+
+def test_a_list_that_is_missing_or_binary(tmp_path):
+    make(tmp_path, ["a", "b"])
+    with pytest.raises(DataError, match=r"cannot read the list .*absent\.txt"):
+        find(tmp_path, train_list=tmp_path / "absent.txt")
+    (tmp_path / "val.txt").write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(DataError, match=r"cannot read the list .*val\.txt"):
+        find(tmp_path)
+
+
+def test_only_listed_pictures_need_a_mask(tmp_path):
+    # PASCAL VOC 2012 has 17,125 JPEGImages and 2,913 masks, which its lists name.
+    make(tmp_path, ["a", "b"], pictures="JPEGImages", masks="SegmentationClass")
+    save_picture(tmp_path / "JPEGImages" / "unlabelled.jpg")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\n")
+    (lists / "val.txt").write_text("b\n")
+    dataset = find(tmp_path)
+    assert (names(dataset.train), names(dataset.validation)) == (["a"], ["b"])
+
+
+def test_pictures_without_a_mask_are_named(tmp_path):
+    make(tmp_path, ["a"])
+    for number in (10, 9, 8, 7, 6, 5, 4):
+        save_picture(tmp_path / "images" / f"{number}.png")
+    with pytest.raises(DataError, match=r"7 pictures .*have no mask.*: 4, 5, 6, 7, 8 and 2 more"):
+        find(tmp_path)
+
+
+def test_a_listed_picture_without_a_mask_is_named(tmp_path):
+    make(tmp_path, ["a", "b"])
+    save_picture(tmp_path / "images" / "bare.png")
+    (tmp_path / "val.txt").write_text("bare\n")
+    with pytest.raises(DataError, match="bare"):
+        find(tmp_path)
+
+
+def test_masks_without_a_picture_do_no_harm(tmp_path):
+    make(tmp_path, ["a", "b"])
+    save_mask(tmp_path / "masks" / "alone.png")
+    dataset = find(tmp_path)
+    assert sorted(names([*dataset.train, *dataset.validation])) == ["a", "b"]
+
+
+@pytest.mark.parametrize("extra", [".hidden.png", ".ipynb_checkpoints/a-checkpoint.png", "n.txt"])
+def test_hidden_files_and_other_kinds_are_no_pictures(tmp_path, extra):
+    make(tmp_path, ["a", "b"])
+    path = tmp_path / "images" / extra
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"whatever")
+    dataset = find(tmp_path)
+    assert sorted(names([*dataset.train, *dataset.validation])) == ["a", "b"]
+
+
+def test_two_pictures_of_one_name(tmp_path):
+    make(tmp_path, ["a", "b"])
+    save_picture(tmp_path / "images" / "a.jpg")
+    with pytest.raises(DataError, match=r"two files of the same name: .*a\.jpg and .*a\.png"):
+        find(tmp_path)
+
+
+def test_folders_that_are_no_data_set(tmp_path):
+    with pytest.raises(DataError, match="no such data folder"):
+        find(tmp_path / "absent")
+    with pytest.raises(DataError, match="holds no folders; expected Images/ with Labels/ or"):
+        find(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "Labels").mkdir()
+    with pytest.raises(DataError, match="holds Labels, images; expected"):
+        find(tmp_path)
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match=r"no pictures \(\.png, \.jpg.*\) in .*images"):
+        find(tmp_path)
+
+
+# --- split ------------------------------------------------------------------------------------
+
+
+def test_without_lists_a_fifth_is_drawn_with_the_seed(tmp_path):
+    make(tmp_path, [f"s{i}" for i in range(20)])
+    first, again, other = find(tmp_path, seed=1), find(tmp_path, seed=1), find(tmp_path, seed=2)
+    assert (len(first.train), len(first.validation)) == (16, 4)
+    assert set(first.train).isdisjoint(first.validation)
+    assert first == again
+    assert first.validation != other.validation
+    assert "a fifth drawn with seed 1" in first.notes[1]
+
+
+def test_the_drawn_split_never_changes(tmp_path):
+    # NumPy promises Generator.permutation only within a version's stream (NEP 19); a change
+    # would silently validate on pictures that an older run was trained on.
+    make(tmp_path, [f"s{i}" for i in range(10)])
+    assert names(find(tmp_path, seed=0).validation) == ["s4", "s6"]
+
+
+def test_a_training_list_alone_is_split(tmp_path):
+    make(tmp_path, [f"s{i}" for i in range(12)])
+    (tmp_path / "train.txt").write_text("\n".join(f"s{i}" for i in range(10)))
+    dataset = find(tmp_path)
+    assert len(dataset.validation) == 2
+    assert {*names(dataset.train), *names(dataset.validation)} == {f"s{i}" for i in range(10)}
+
+
+def test_samples_are_in_natural_order(tmp_path):
+    make(tmp_path, ["slice10", "slice2", "slice1", "slice0x"])
+    (tmp_path / "val.txt").write_text("slice0x\n")
+    assert names(find(tmp_path).train) == ["slice1", "slice2", "slice10"]
+
+
+def test_one_picture_is_not_enough(tmp_path):
+    make(tmp_path, ["a"])
+    with pytest.raises(DataError, match="0 pictures to train on and 1 to validate on"):
+        find(tmp_path)
+
+
+# --- mask rules -------------------------------------------------------------------------------
+
+VALUES = np.array([[0, 1, 127], [128, 200, 255]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("text", "ignore", "expected"),
+    [
+        ("binary>127", None, [[0, 0, 0], [1, 1, 1]]),
+        ("binary<=127", None, [[1, 1, 1], [0, 0, 0]]),
+        ("binary <= 0", None, [[1, 0, 0], [0, 0, 0]]),
+        ("binary>254", None, [[0, 0, 0], [0, 0, 1]]),
+        ("binary>127", 128, [[0, 0, 0], [IGNORE, 1, 1]]),
+        ("binary<=127", 255, [[1, 1, 1], [0, 0, IGNORE]]),
+    ],
+)
+def test_binary_masks(text, ignore, expected):
+    labels = MaskRule.parse(text, ignore).apply(VALUES, 2, "m.png")
+    assert labels.dtype == np.uint8
+    assert labels.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "ignore", "expected"),
+    [
+        ([0, 1, 2], None, [0, 1, 2]),
+        ([0, 255, 2], None, [0, IGNORE, 2]),
+        ([0, 7, 2], 7, [0, IGNORE, 2]),
+        ([0, 1, 2], 0, [IGNORE, 1, 2]),
+    ],
+)
+def test_index_masks(values, ignore, expected):
+    labels = MaskRule.parse("index", ignore).apply(np.array([values], np.uint8), 3, "m.png")
+    assert labels.tolist() == [expected]
+
+
+def test_applying_a_rule_leaves_the_values_alone():
+    values = VALUES.copy()
+    MaskRule.parse("binary>127", 0).apply(values, 2, "m.png")
+    MaskRule.parse("index").apply(values % 2, 2, "m.png")
+    assert np.array_equal(values, VALUES)
+
+
+def test_values_outside_the_classes_are_named_with_what_mends_them():
+    values = np.arange(20, dtype=np.uint8)[None]
+    with pytest.raises(DataError) as raised:
+        MaskRule.parse("index").apply(values, 3, "m.png")
+    message = str(raised.value)
+    assert "m.png holds 3, 4, 5, 6, 7, 8, 9, 10, …, outside the 3 classes 0..2" in message
+    assert all(flag in message for flag in ("--classes", "--ignore", "--masks"))
+
+
+@pytest.mark.parametrize("text", ["index", "binary<=127", "binary>0", "binary>255"])
+def test_a_rule_reads_its_own_text(text):
+    assert str(MaskRule.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "indices", "binary", "binary<127", "binary>=1", "binary>256"])
+def test_other_rules_are_refused_with_the_choices(text):
+    with pytest.raises(ConfigError, match=r"write index, 'binary<=127'.*or 'binary>127'"):
+        MaskRule.parse(text)
+
+
+# --- detection --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "rule"),
+    [
+        ([0, 1], 2, "index"),
+        ([0, 0], 2, "index"),
+        ([0, 1, 255], 2, "index"),  # 255 between two classes
+        ([0, 1, 2], 3, "index"),
+        ([0, 255], 2, "binary>127"),  # the trap: not "all background, the rest ignored"
+        ([0, 3, 252, 255], 2, "binary>127"),  # JPEG noise
+        ([1, 254], 2, "binary>127"),
+    ],
+)
+def test_the_encoding_is_detected(tmp_path, values, classes, rule):
+    make(tmp_path, ["a", "b"], values=[values])
+    dataset = find(tmp_path, classes=classes)
+    assert str(dataset.rule) == rule
+    assert "masks: " in dataset.notes[2]
+
+
+def test_one_mask_with_a_second_class_settles_the_trap_for_all(tmp_path):
+    make(tmp_path, ["a", "b"], values=[[0, 255]])
+    save_mask(tmp_path / "masks" / "b.png", [[0, 1]])
+    assert str(find(tmp_path).rule) == "index"
+
+
+def test_detected_black_and_white_says_which_is_the_target_and_how_to_turn_it(tmp_path):
+    make(tmp_path, ["a", "b"], values=BLACK_WHITE)
+    note = find(tmp_path).notes[2]
+    assert "white is class 1" in note
+    assert "--masks 'binary<=127'" in note
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ([0, 128, 255], 2),
+        ([0, 255], 3),
+        ([0, 1, 7], 3),
+        # A forgotten class name must not turn index masks into "black and white".
+        ([0, 1, 2], 2),
+        ([0, 1, 2, 255], 2),
+    ],
+)
+def test_an_encoding_that_is_neither_is_refused(tmp_path, values, classes):
+    make(tmp_path, ["a", "b"], values=[values])
+    with pytest.raises(DataError, match=r"neither indices of \d classes .*--masks 'binary>127'"):
+        find(tmp_path, classes=classes)
+
+
+def test_an_ignored_value_counts_as_an_index(tmp_path):
+    make(tmp_path, ["a", "b"], values=[[0, 1, 9]])
+    dataset = find(tmp_path, ignore=9)
+    assert (str(dataset.rule), dataset.rule.ignore) == ("index", 9)
+
+
+def test_a_rule_given_by_hand_is_not_second_guessed(tmp_path):
+    make(tmp_path, ["a", "b"], values=[[0, 1]])
+    dataset = find(tmp_path, masks="binary<=0")
+    assert str(dataset.rule) == "binary<=0"
+    assert dataset.notes[2] == "masks: binary<=0, as given"
+
+
+# --- reading and checking ---------------------------------------------------------------------
+
+
+def test_reading_gives_the_picture_and_its_labels(tmp_path):
+    make(tmp_path, ["a", "b"], values=BLACK_WHITE)
+    dataset = find(tmp_path)
+    picture, labels = dataset.read(dataset.train[0])
+    assert (picture.mode, picture.size) == ("RGB", SIZE)
+    assert np.array_equal(labels, INDEX)
+
+
+def test_a_rotated_photo_and_its_rotated_mask_still_fit(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    make(tmp_path, ["a", "b"])
+    for name in ("a", "b"):
+        Image.new("RGB", (3, 4)).save(tmp_path / "images" / f"{name}.png", exif=tags)
+    dataset = find(tmp_path)
+    picture, labels = dataset.read(dataset.train[0])
+    assert (picture.height, picture.width) == labels.shape == (3, 4)
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    make(tmp_path, ["a", "b"])
+    save_picture(tmp_path / "images" / "a.png", (3, 4))
+    dataset = find(tmp_path)
+    (sample,) = [s for s in (*dataset.train, *dataset.validation) if s.name == "a"]
+    with pytest.raises(DataError, match=r"a\.png has 3x4 px but its mask .*a\.png has 4x3"):
+        dataset.read(sample)
+
+
+def test_a_sound_data_set_passes_the_check(tmp_path):
+    make(tmp_path, ["a", "b", "c"])
+    seen = []
+
+    def watch(samples, label):
+        seen.extend([*names(samples), label])
+        return samples
+
+    check_dataset(find(tmp_path), watch)
+    assert sorted(seen) == ["a", "b", "c", "checking data"]
+
+
+def test_the_check_lists_what_is_wrong_at_most_eight(tmp_path):
+    make(tmp_path, [f"s{i}" for i in range(12)])
+    dataset = find(tmp_path)
+    for i in range(10):
+        save_picture(tmp_path / "images" / f"s{i}.png", (1, 1))
+    (tmp_path / "images" / "s3.png").write_bytes(b"no picture")
+    with pytest.raises(DataError) as raised:
+        check_dataset(dataset)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "10 pictures cannot be used:"
+    assert len(lines) == 1 + 8 + 1
+    assert lines[-1] == "  … and 2 more"
+
+
+def test_a_single_fault_is_one_line(tmp_path):
+    make(tmp_path, ["a", "b", "c"])
+    dataset = find(tmp_path)
+    (tmp_path / "images" / "b.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"^\S*b\.png is empty \(0 bytes\)$"):
+        check_dataset(dataset)
+
+
+def test_a_class_without_a_pixel_asks_whether_the_rule_is_right(tmp_path):
+    make(tmp_path, ["a", "b"], values=[[0, 1, 1, 0]] * 3)
+    dataset = find(tmp_path, masks="binary>127")
+    with pytest.raises(DataError, match=r"no pixel .* class 1; masks were read as binary>127: is"):
+        check_dataset(dataset)
+
+
+def test_an_unreadable_mask_is_an_error_while_detecting(tmp_path):
+    make(tmp_path, ["a", "b"])
+    (tmp_path / "masks" / "a.png").write_bytes(b"")
+    with pytest.raises(ImageError, match=r"a\.png is empty"):
+        find(tmp_path)
+
+
+# --- list_pictures ----------------------------------------------------------------------------
+
+
+def test_pictures_of_a_folder_come_in_natural_order(tmp_path):
+    for name in ("img10.png", "img2.JPG", "Img1.png", ".hidden.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    assert [p.name for p in list_pictures(tmp_path)] == ["Img1.png", "img2.JPG", "img10.png"]
+
+
+def test_a_picture_stands_for_itself(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    assert list_pictures(tmp_path / "a.png") == [tmp_path / "a.png"]
+
+
+def test_superscript_digits_are_letters(tmp_path):
+    # str.isdigit is true for them, int() refuses them.
+    for name in ("a1²3.png", "a1.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert len(list_pictures(tmp_path)) == 2
+
+
+def test_an_empty_folder_and_a_missing_one(tmp_path):
+    with pytest.raises(DataError, match=r"no pictures \(\.png"):
+        list_pictures(tmp_path)
+    with pytest.raises(DataError, match="no such picture or folder"):
+        list_pictures(tmp_path / "absent")

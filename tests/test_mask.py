@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_edge.errors import ConfigError
+from unet_edge.imaging import read_labels
+from unet_edge.mask import Mask, save_png
+from unet_edge.spec import IGNORE, ModelSpec
+
+SPEC = ModelSpec(
+    8, 8, ("background", "cat", "dog"), palette=((10, 20, 30), (255, 0, 0), (0, 200, 100))
+)
+LABELS = np.array([[0, 0, 1, 1], [0, 2, 1, IGNORE]], np.uint8)
+MASK = Mask.of(LABELS, SPEC)
+GREY = np.full((2, 4, 3), 100, np.uint8)
+
+
+def test_a_mask_has_the_names_and_colours_of_its_contract():
+    assert MASK.classes == SPEC.classes
+    assert MASK.palette == SPEC.palette
+
+
+def test_coverage_is_the_share_of_all_pixels():
+    # Ignored pixels belong to no class, so the shares need not add up to 1.
+    assert MASK.coverage() == {"background": 3 / 8, "cat": 3 / 8, "dog": 1 / 8}
+
+
+def test_a_class_that_does_not_occur_covers_nothing():
+    assert Mask.of(np.zeros((2, 2), np.uint8), SPEC).coverage()["dog"] == 0
+
+
+def test_its_text_says_size_and_shares():
+    assert repr(MASK) == "Mask(4x2 px: background 37.5%, cat 37.5%, dog 12.5%)"
+
+
+@pytest.mark.parametrize(("style", "mode"), [("index", "L"), ("palette", "P")])
+def test_a_saved_mask_is_read_back_as_the_same_labels(tmp_path, style, mode):
+    path = tmp_path / "new folder" / "photo.mask.png"
+    MASK.save(path, style)
+    with Image.open(path) as picture:
+        assert (picture.format, picture.mode) == ("PNG", mode)
+    assert np.array_equal(np.asarray(read_labels(path)), LABELS)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing left aside
+
+
+def test_every_label_survives_a_palette_file(tmp_path):
+    labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Mask.of(labels, SPEC).save(tmp_path / "mask.png", "palette")
+    assert np.array_equal(np.asarray(read_labels(tmp_path / "mask.png")), labels)
+
+
+def test_colours_are_the_palettes_and_white_where_ignored():
+    colors = np.array([*SPEC.palette, (255, 255, 255)], np.uint8)
+    expected = colors[np.where(LABELS == IGNORE, 3, LABELS)]
+    assert np.array_equal(np.asarray(MASK.colored()), expected)
+
+
+def test_the_same_mask_gives_the_same_file(tmp_path):
+    MASK.save(tmp_path / "a.png")
+    MASK.save(tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("opacity", "cat", "dog"),
+    [
+        (0.0, (100, 100, 100), (100, 100, 100)),
+        # 128 / 255 of the colour and 127 / 255 of the grey
+        (0.5, (178, 50, 50), (50, 150, 100)),
+        (1.0, (255, 0, 0), (0, 200, 100)),
+    ],
+)
+def test_an_overlay_tints_all_but_the_first_class_and_ignored_pixels(opacity, cat, dog):
+    found = np.asarray(MASK.overlay(GREY, opacity=opacity, legend=False)).astype(int)
+    clear = (LABELS == 0) | (LABELS == IGNORE)
+    assert (found[clear] == 100).all()
+    # One rounding of opacity * 255 and one of the blend.
+    assert np.abs(found[LABELS == 1] - cat).max() <= 1
+    assert np.abs(found[LABELS == 2] - dog).max() <= 1
+
+
+def test_the_legend_is_drawn_into_the_upper_left_corner_only():
+    mask = Mask.of(np.zeros((400, 600), np.uint8), SPEC)
+    photo = np.full((400, 600, 3), 200, np.uint8)
+    assert (np.asarray(mask.overlay(photo, legend=False)) == 200).all()
+    changed = (np.asarray(mask.overlay(photo)) != 200).any(axis=-1)
+    assert changed[:40, :60].any()
+    assert not changed[200:].any()
+    assert not changed[:, 300:].any()
+    # The swatch of each class but the first
+    colors = {tuple(p) for p in np.asarray(mask.overlay(photo)).reshape(-1, 3)}
+    assert set(SPEC.palette[1:]) <= colors
+    assert SPEC.palette[0] not in colors
+
+
+def test_a_thumbnail_has_no_room_for_a_legend():
+    assert np.array_equal(
+        np.asarray(MASK.overlay(GREY)), np.asarray(MASK.overlay(GREY, legend=False))
+    )
+
+
+def test_an_overlay_does_not_paint_on_the_callers_photo():
+    photo = Image.fromarray(np.full((400, 600, 3), 200, np.uint8))
+    Mask.of(np.ones((400, 600), np.uint8), SPEC).overlay(photo)
+    assert (np.asarray(photo) == 200).all()
+
+
+def test_a_photo_of_another_size_is_refused():
+    with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2"):
+        MASK.overlay(np.zeros((4, 2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("orientation", ["exif", "ignore"])
+def test_the_overlay_reads_the_photo_as_the_model_did(tmp_path, orientation):
+    tags = Image.Exif()
+    tags[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (4, 2)).save(tmp_path / "photo.png", exif=tags)
+    spec = ModelSpec(8, 8, ("a", "b"), orientation=orientation)
+    shape = (4, 2) if orientation == "exif" else (2, 4)
+    overlay = Mask.of(np.ones(shape, np.uint8), spec).overlay(tmp_path / "photo.png", opacity=1)
+    assert overlay.size == shape[::-1]
+    assert (np.asarray(overlay) == spec.palette[1]).all()
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "mask.png"
+    MASK.save(path)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="cannot write mode HSV"):
+        save_png(Image.new("HSV", (2, 2)), path)
+    assert path.read_bytes() == before

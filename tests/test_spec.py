@@ -1,0 +1,168 @@
+import dataclasses
+import json
+
+import pytest
+
+from unet_edge.errors import SpecError
+from unet_edge.spec import SCHEMA, ModelSpec, Normalisation, default_palette
+
+FULL = ModelSpec(
+    height=224,
+    width=320,
+    classes=("Hintergrund", "Zellmembran ä", "细胞"),
+    palette=((0, 0, 0), (1, 2, 3), (255, 254, 253)),
+    name="membranes",
+    fit="stretch",
+    resample="bicubic",
+    pad_color=(9, 8, 7),
+    orientation="ignore",
+    normalisation=Normalisation(127.5, 127.5),
+)
+
+# What a file written by the first release holds. Never change it: it stands for the files on
+# people's devices, and every later version must read it as these values.
+SCHEMA_1 = """{
+  "schema": 1, "height": 224, "width": 320,
+  "classes": ["background", "cat"], "palette": [[0, 0, 0], [255, 64, 133]], "name": "cats",
+  "fit": "letterbox", "resample": "bilinear", "pad_color": [128, 128, 128],
+  "orientation": "exif", "color_order": "rgb",
+  "normalisation": {"mean": 128.0, "std": 128.0}, "output": "logits"
+}"""
+
+
+def contract(**changes):
+    fields = {"schema": 1, "height": 4, "width": 4, "classes": ["a", "b"], **changes}
+    return {key: value for key, value in fields.items() if value is not ...}
+
+
+def test_a_contract_survives_json():
+    assert ModelSpec.from_json(FULL.to_json()) == FULL
+    assert ModelSpec.from_json(FULL.to_json().encode()) == FULL
+
+
+def test_json_names_every_field_and_the_schema():
+    fields = {field.name for field in dataclasses.fields(ModelSpec)}
+    assert set(json.loads(FULL.to_json())) == fields | {"schema"}
+    assert json.loads(FULL.to_json())["schema"] == SCHEMA
+
+
+def test_the_same_contract_gives_the_same_text():
+    reordered = dict(reversed(FULL.to_dict().items()))
+    assert ModelSpec.from_dict(reordered).to_json() == FULL.to_json()
+
+
+def test_contracts_of_the_first_schema_stay_readable():
+    assert ModelSpec.from_json(SCHEMA_1) == ModelSpec(
+        height=224,
+        width=320,
+        classes=("background", "cat"),
+        palette=((0, 0, 0), (255, 64, 133)),
+        name="cats",
+    )
+
+
+def test_fields_left_out_take_their_defaults():
+    assert ModelSpec.from_dict(contract()) == ModelSpec(4, 4, ("a", "b"))
+
+
+def test_size_is_height_then_width():
+    assert FULL.size == (224, 320)
+
+
+def test_a_contract_is_a_value():
+    assert hash(FULL) == hash(ModelSpec.from_json(FULL.to_json()))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FULL.height = 1
+
+
+def test_default_normalisation_makes_every_pixel_an_exact_int8():
+    # (p - 128) / 128 with scale 1/128 and zero point 0 is p - 128: a whole number of -128..127.
+    n = Normalisation()
+    quantised = [(pixel - n.mean) / n.std * 128 for pixel in range(256)]
+    assert quantised == list(range(-128, 128))
+
+
+def test_a_newer_schema_is_refused_with_the_upgrade_command():
+    with pytest.raises(SpecError, match=r"schema 2.*reads up to 1.*pip install --upgrade"):
+        ModelSpec.from_dict(contract(schema=SCHEMA + 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": ...}, "no schema version"),
+        ({"schema": "1"}, "no schema version"),
+        ({"schema": 0}, "no schema version"),
+        ({"schema": True}, "no schema version"),
+        ({"height": ...}, "malformed.*height"),
+        ({"height": 0}, "0x4 must be at least 1x1"),
+        ({"width": -3}, "4x-3 must be at least 1x1"),
+        ({"height": "tall"}, "malformed"),
+        ({"height": None}, "malformed"),
+        ({"height": 224.7}, "malformed|height"),
+        ({"height": float("inf")}, "malformed|height"),
+        ({"width": float("nan")}, "malformed|width"),
+        ({"classes": ...}, "malformed.*classes"),
+        ({"classes": ["only"]}, "1 classes given; a model has 2 to 255"),
+        ({"classes": [str(i) for i in range(256)]}, "256 classes given"),
+        ({"classes": ["a", "a"]}, "class names must differ: a, a"),
+        ({"classes": 7}, "malformed"),
+        ({"classes": "ab"}, "malformed|classes"),
+        ({"palette": [[0, 0, 0]]}, "1 palette colours for 2 classes"),
+        ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"colour \(0, 0, 256\)"),
+        ({"palette": [[0, 0, 0], [0, 0]]}, "malformed"),
+        ({"palette": None}, "malformed"),
+        ({"pad_color": [-1, 0, 0]}, r"colour \(-1, 0, 0\)"),
+        ({"pad_color": 128}, "malformed"),
+        ({"name": 5}, "malformed|name"),
+        ({"fit": "crop"}, "fit is 'crop'; known are letterbox, stretch"),
+        ({"fit": ["letterbox"]}, "known are letterbox, stretch"),
+        ({"resample": "lanczos"}, "known are bilinear, bicubic, box"),
+        ({"orientation": "up"}, "known are exif, ignore"),
+        ({"color_order": "bgr"}, "known are rgb"),
+        ({"output": "softmax"}, "known are logits"),
+        ({"normalisation": {"std": 0}}, "std is 0; it must be above 0"),
+        ({"normalisation": {"std": float("nan")}}, "std is nan"),
+        ({"normalisation": {"std": float("inf")}}, "malformed|std"),
+        ({"normalisation": {"mean": float("nan")}}, "malformed|mean"),
+        ({"normalisation": {"mean": "128"}}, "malformed|mean"),
+        ({"normalisation": {"scale": 1}}, "malformed"),
+        ({"normalisation": None}, "malformed"),
+        ({"colour": 1, "zoom": 2}, "unknown fields: colour, zoom"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else json.dumps(value, default=str)[:40],
+)
+def test_what_a_contract_may_not_hold(changes, message):
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.from_dict(contract(**changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ('{"schema": 1, "height": 1e999, "width": 1, "classes": ["a", "b"]}', "malformed|height"),
+    ],
+    ids=["empty", "cut", "binary", "nested", "list", "null", "infinite"],
+)
+def test_text_that_is_no_contract(text, message):
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 21])
+def test_default_palette_is_black_then_colours_that_differ(classes):
+    palette = default_palette(classes)
+    assert palette[0] == (0, 0, 0)
+    assert len(palette) == len(set(palette)) == classes
+    assert ModelSpec(4, 4, tuple(map(str, range(classes)))).palette == palette
+
+
+def test_default_palette_never_changes():
+    # Masks of two versions of the software are compared by eye.
+    assert default_palette(4) == ((0, 0, 0), (255, 64, 133), (115, 206, 255), (244, 255, 64))

@@ -1,0 +1,76 @@
+"""What ships: the wheel's contents, and the device commands with nothing but the wheel's needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow  # builds a wheel and two virtual environments, from the index
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_holds_both_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    tracked = subprocess.run(
+        ["git", "ls-files", "unet_edge", "converters"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    assert names == set(tracked)
+    assert "unet_edge/py.typed" in names
+
+
+@pytest.mark.parametrize(
+    ("extra", "file", "missing"),
+    [
+        ("litert", "model-float16.tflite", "model-float32.onnx"),
+        ("onnx", "model-float32.onnx", "model-float16.tflite"),
+    ],
+)
+def test_device_commands_with_only_one_interpreter(
+    wheel: Path, bundle_path: Path, sample_data: Path, tmp_path: Path,
+    extra: str, file: str, missing: str,
+) -> None:  # fmt: skip
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, f"{wheel}[{extra}]"], check=True, capture_output=True)
+
+    def run(*arguments: object, status: int = 0) -> str:
+        command = [tmp_path / "venv" / "bin" / "unet-edge", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    absent = "import importlib.util as u; print([m for m in {} if u.find_spec(m)])"
+    heavy = ["tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "h5py"]
+    found = subprocess.run(
+        [python, "-c", absent.format(heavy)], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "[]", "a heavy package leaked into the device install"
+
+    photo = sample_data / "images" / "cells-000.png"
+    assert "1 of 1 pictures" in run("segment", bundle_path, photo, "-o", tmp_path / "masks")
+    assert (tmp_path / "masks" / "cells-000.overlay.png").is_file()
+    assert file in run("inspect", bundle_path)
+    assert "ok" in run("verify", bundle_path, "--file", file)
+    refused = run("verify", bundle_path, "--file", missing, status=1)
+    other = {"litert": "onnx", "onnx": "litert"}[extra]
+    assert f"pip install 'unet-edge[{other}]'" in refused

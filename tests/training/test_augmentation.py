@@ -1,0 +1,258 @@
+import colorsys
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_edge.errors import ConfigError
+from unet_edge.imaging import place
+from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.training.augmentation import Augmentation, augment
+
+# Corners of the colour cube: no blend of others is one of them.
+COLORS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)], np.uint8)
+PAD = (1, 2, 3)
+
+OFF = Augmentation(
+    horizontal_flip=False,
+    scale=(1, 1),
+    aspect=0,
+    hue=0,
+    saturation=0,
+    brightness=0,
+    contrast=0,
+)
+
+
+def spec_of(height, width, **changes):
+    return ModelSpec(height, width, ("a", "b", "c", "d"), pad_color=PAD, **changes)
+
+
+def blocks(width, height, block=20):
+    """Labels in blocks of four classes, and the picture that shows each in its colour."""
+    y, x = np.indices((height, width)) // block
+    labels = ((x + 2 * y + x * y) % 4).astype(np.uint8)
+    return Image.fromarray(COLORS[labels]), labels
+
+
+def flat(color, size=(8, 8)):
+    return Image.new("RGB", size, color), np.zeros(size[::-1], np.uint8)
+
+
+def draw(picture, labels, spec, settings, seed, crop=None):
+    random = np.random.default_rng(seed)
+    return augment(picture, labels, spec, crop or spec.size, settings, random)
+
+
+def box(labels):
+    """Where the picture lies in a crop: (height, width)."""
+    rows, columns = np.nonzero(labels != IGNORE)
+    return np.ptp(rows) + 1, np.ptp(columns) + 1
+
+
+def interior(shown):
+    """Where a pixel and its eight neighbours are set; outside the array counts as set."""
+    padded = np.pad(shown, 1, constant_values=True)
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).all(axis=(2, 3))
+
+
+def test_a_view_has_the_size_that_was_asked_for():
+    pixels, labels = draw(*blocks(90, 70), spec_of(64, 96), Augmentation(), 0, (48, 32))
+    assert (pixels.shape, pixels.dtype) == ((48, 32, 3), np.uint8)
+    assert (labels.shape, labels.dtype) == ((48, 32), np.uint8)
+
+
+def test_the_same_seed_gives_the_same_view_and_another_another():
+    views = [draw(*blocks(90, 70), spec_of(64, 96), Augmentation(), seed) for seed in (1, 1, 2)]
+    for first, second in zip(views[0], views[1], strict=True):
+        assert np.array_equal(first, second)
+    assert not np.array_equal(views[0][0], views[2][0])
+
+
+def test_the_callers_picture_and_labels_stay_as_they_are():
+    picture, labels = blocks(90, 70)
+    before = picture.tobytes(), labels.tobytes()
+    for seed in range(5):
+        draw(picture, labels, spec_of(64, 96), Augmentation(vertical_flip=True), seed)
+    assert (picture.tobytes(), labels.tobytes()) == before
+
+
+def test_everything_off_is_the_view_of_inference():
+    picture, labels = blocks(100, 100)
+    spec = spec_of(64, 64)
+    pixels, found = draw(picture, labels, spec, OFF, 0)
+    assert np.array_equal(pixels, place(picture, spec))
+    assert set(np.unique(found)) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("size", [(160, 120), (60, 200)], ids=str)
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+@pytest.mark.parametrize("resample", ["bilinear", "bicubic", "box"])
+def test_picture_and_labels_move_together(size, fit, resample):
+    picture, labels = blocks(*size)
+    spec = spec_of(96, 128, fit=fit, resample=resample)
+    settings = dataclasses.replace(
+        OFF, horizontal_flip=True, vertical_flip=True, scale=(0.7, 2), aspect=0.3
+    )
+    pure, inside = 0, 0
+    for seed in range(40):
+        pixels, found = draw(picture, labels, spec, settings, seed, (80, 80))
+        assert (pixels[found == IGNORE] == PAD).all()
+        for label, color in enumerate(COLORS):
+            # A pure colour means that all the filter saw was of that class, the centre too. On
+            # an exact tie between two source px, filter and label may choose differently, so
+            # both neighbours must show the colour as well.
+            shown = interior((pixels == color).all(axis=-1))
+            assert (found[shown] == label).all()
+            pure += shown.sum()
+        inside += (found != IGNORE).sum()
+    # The blocks are 20 px: most pixels are away from edges, so the test saw something.
+    assert pure > 0.3 * inside > 0
+
+
+def test_what_lies_outside_the_picture_is_padding_and_ignored():
+    picture, labels = flat((255, 255, 255), (50, 50))
+    settings = dataclasses.replace(OFF, scale=(0.5, 0.5))
+    places = set()
+    for seed in range(30):
+        pixels, found = draw(picture, labels, spec_of(40, 40), settings, seed)
+        outside = found == IGNORE
+        assert (pixels[outside] == PAD).all()
+        assert (pixels[~outside] == 255).all()
+        assert box(found) == (20, 20)
+        assert (~outside).sum() == 20 * 20
+        places.add(tuple(np.argwhere(~outside)[0]))
+    assert len(places) > 20  # anywhere, not always in the middle
+
+
+def test_the_picture_is_seen_whole_or_the_crop_is_full():
+    picture, labels = blocks(90, 70)
+    for seed in range(20):
+        settings = dataclasses.replace(OFF, scale=(2, 2))
+        _, found = draw(picture, labels, spec_of(64, 64), settings, seed)
+        # At twice 64 x 50 px the picture covers the crop in both directions.
+        assert (found != IGNORE).all()
+
+
+def test_zoom_and_stretch_stay_in_their_ranges_and_use_them():
+    picture, labels = flat((255, 255, 255), (60, 60))
+    settings = dataclasses.replace(OFF, scale=(0.5, 2), aspect=0.3)
+    zooms, aspects = [], []
+    for seed in range(300):
+        _, found = draw(picture, labels, spec_of(60, 60), settings, seed, (150, 150))
+        height, width = box(found)
+        zooms.append(np.sqrt(height * width) / 60)
+        aspects.append(width / height)
+    # Sides are whole px of at least 60 / 2 / sqrt(1.3) = 26: half a px is 2 % of one.
+    assert 0.5 * 0.98 <= min(zooms) <= 0.55
+    assert 1.8 <= max(zooms) <= 2 * 1.02
+    assert 1 / 1.3 / 1.04 <= min(aspects) <= 0.82
+    assert 1.22 <= max(aspects) <= 1.3 * 1.04
+    # As often smaller as larger: the logarithm is even. 300 draws, five standard deviations.
+    assert abs(sum(z < 1 for z in zooms) - 150) <= 5 * np.sqrt(300) / 2
+
+
+def test_zoom_one_is_the_size_of_inference_and_keeps_the_pictures_own_aspect():
+    _, found = draw(*flat((9, 9, 9), (200, 100)), spec_of(64, 64), OFF, 0)
+    assert box(found) == (32, 64)
+
+
+@pytest.mark.parametrize(("axis", "name"), [(1, "horizontal_flip"), (0, "vertical_flip")])
+def test_flips_mirror_picture_and_labels_half_of_the_time(axis, name):
+    picture, labels = blocks(64, 64)
+    spec = spec_of(64, 64)
+    straight = draw(picture, labels, spec, OFF, 0)
+    mirrored = [np.flip(array, axis) for array in straight]
+    flips = 0
+    for seed in range(200):
+        found = draw(picture, labels, spec, dataclasses.replace(OFF, **{name: True}), seed)
+        flipped = np.array_equal(found[0], mirrored[0])
+        expected = mirrored if flipped else straight
+        for array, wanted in zip(found, expected, strict=True):
+            assert np.array_equal(array, wanted)
+        flips += flipped
+    assert abs(flips - 100) <= 5 * np.sqrt(200) / 2  # five standard deviations of a fair coin
+
+
+def hues(settings, seeds):
+    """Hue in degrees, -180..180, of pure red after augmentation."""
+    for seed in range(seeds):
+        pixels, _ = draw(*flat((255, 0, 0)), spec_of(8, 8), settings, seed)
+        hue = colorsys.rgb_to_hsv(*(pixels[0, 0] / 255))[0] * 360
+        yield hue - 360 if hue > 180 else hue
+
+
+def test_hue_is_a_circle_around_which_red_goes_both_ways():
+    # The tutorial clipped it: red could only become orange, never violet.
+    found = list(hues(dataclasses.replace(OFF, hue=0.05), 100))
+    # 0.05 of the circle is 18 degrees; Pillow's hue has 255 steps of 1.4 degrees, which the
+    # shift rounds to, and the way back to RGB rounds once more.
+    step = 360 / 255
+    assert -18 - 2 * step <= min(found) <= -14
+    assert 14 <= max(found) <= 18 + 2 * step
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("brightness", 100 / 1.3, 100 * 1.3),
+        ("contrast", 128 - 28 * 1.3, 128 - 28 / 1.3),  # it turns around the middle grey
+    ],
+)
+def test_brightness_and_contrast_change_by_a_factor_up_or_down(name, low, high):
+    settings = dataclasses.replace(OFF, **{name: 0.3})
+    values = []
+    for seed in range(200):
+        pixels, labels = draw(*flat((100, 100, 100)), spec_of(8, 8), settings, seed)
+        assert (pixels == pixels[0, 0, 0]).all()  # grey stays grey
+        assert (labels == 0).all()
+        values.append(int(pixels[0, 0, 0]))
+    assert low - 1 <= min(values) <= low + 3
+    assert high - 3 <= max(values) <= high + 1
+
+
+def test_saturation_pales_and_strengthens_without_touching_the_value():
+    settings = dataclasses.replace(OFF, saturation=0.4)
+    found = []
+    for seed in range(200):
+        pixels, _ = draw(*flat((200, 100, 100)), spec_of(8, 8), settings, seed)
+        _, saturation, value = colorsys.rgb_to_hsv(*(pixels[0, 0] / 255))
+        assert value == 200 / 255
+        found.append(saturation)
+    # 0.5 * 1.4 and 0.5 / 1.4; saturation has 255 steps, and RGB at value 200 coarser ones of
+    # 1/200, each rounded once.
+    tolerance = 1 / 255 + 1 / 200
+    assert 0.5 / 1.4 - tolerance <= min(found) <= 0.38
+    assert 0.66 <= max(found) <= 0.7 + tolerance
+
+
+def test_colours_off_leaves_every_colour_exactly():
+    # No detour over 8-bit HSV, which would change most colours by a level or two.
+    y, x = np.mgrid[:64, :64]
+    colors = np.dstack([4 * y, 4 * x, (y * x) % 256]).astype(np.uint8)
+    pixels, _ = draw(Image.fromarray(colors), np.zeros((64, 64), np.uint8), spec_of(64, 64), OFF, 0)
+    assert np.array_equal(pixels, colors)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (3, 2)], ids=str)
+def test_tiny_and_thin_pictures_pass(size):
+    for seed in range(20):
+        pixels, labels = draw(*flat((255, 255, 255), size), spec_of(32, 48), Augmentation(), seed)
+        assert pixels.shape == (32, 48, 3)
+        assert (labels == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scale": (0, 1)}, "must be 0 < low <= high"),
+        ({"scale": (2, 1)}, "must be 0 < low <= high"),
+        ({"aspect": -0.1}, "aspect -0.1 must be 0 or above"),
+        ({"hue": 1}, "hue 1 must be"),
+        ({"contrast": float("nan")}, "contrast nan must be"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Augmentation(**settings)

@@ -1,0 +1,28 @@
+"""The `unet-edge` command: the composition root, which loads each part only when it is needed."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+import unet_edge
+from unet_edge.cli.common import Group
+from unet_edge.cli.device import benchmark, evaluate, inspect, segment, verify
+from unet_edge.cli.workstation import demo, export, train
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with 'unet-edge demo', which needs no data.",
+)
+@click.version_option(unet_edge.__version__, prog_name="unet-edge")
+def main() -> None:
+    """Train a MobileNet-UNet, export it to TFLite and ONNX, and prove its masks on the device."""
+    # TensorFlow greets on standard error before anyone can stop it, unless told so here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+for command in (train, evaluate, export, inspect, segment, verify, benchmark, demo):
+    main.add_command(command)

@@ -1,0 +1,1 @@
+"""The embedded default: generated pictures with exact masks, for a first run without data."""

@@ -1,0 +1,37 @@
+"""Pictures next to each other under their titles, for people to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+_GAP = 8  # px
+_TITLE = 22  # px
+
+
+def panels(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:
+    """Lay out rows of pictures on white, one title above each column, RGB.
+
+    Every column is as wide as its widest picture, every row as high as its highest.
+    """
+    widths = [max(row[column].width for row in rows) for column in range(len(titles))]
+    heights = [max(picture.height for picture in row) for row in rows]
+    canvas = Image.new(
+        "RGB", (sum(widths) + _GAP * (len(widths) + 1), sum(heights) + _GAP * len(rows) + _TITLE)
+    )
+    canvas.paste("white", (0, 0, *canvas.size))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(13)
+    top = _TITLE
+    for row, height in zip(rows, heights, strict=True):
+        left = _GAP
+        for picture, width in zip(row, widths, strict=True):
+            canvas.paste(picture, (left, top))
+            left += width + _GAP
+        top += height + _GAP
+    left = _GAP
+    for title, width in zip(titles, widths, strict=True):
+        draw.text((left, 4), title, fill="black", font=font)
+        left += width + _GAP
+    return canvas

@@ -1,0 +1,342 @@
+"""What each model file costs on this machine: time, memory and agreement, a process for each.
+
+`measure_bundle` starts this module once for every file. The child opens the model, times it,
+verifies it and answers with JSON, so peak memory and load time belong to that file alone, and a
+crash costs one row. The Keras reference is measured in the very same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_edge.bundle import Bundle
+from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
+from unet_edge.files import sha256
+from unet_edge.imaging import decode, read_labels
+from unet_edge.metadata import load_model_bytes
+from unet_edge.runtime.backends import default_threads
+from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
+from unet_edge.runtime.verification import ReferenceMask, golden_references, verify
+from unet_edge.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
+
+WARM_UP = 5
+"""Untimed runs before the timed ones: Keras traces in the first, caches and clocks settle."""
+
+TOTAL = "total"
+"""What the sum of a run's stages is called beside the segmenter's STAGES."""
+
+# An idle machine repeats the matrix product within a few percent; a quarter more or less says
+# that it was throttled or shared while the files were measured.
+_STEADY = 1.25
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model cost in its own process. Times in ms, memory in MiB, shares 0..1.
+
+    `load_ms` is from nothing to ready: reading, digest, the interpreter's import and set-up.
+    `stages` gives p50, p90, p99 and min of each of STAGES and of TOTAL, the whole picture.
+    `peak_memory_mib` is the whole process's, Python included, before `agreement`, `worst` (the
+    worst picture's) and `mask_miou` were measured against the Keras reference's masks.
+    `threads` is None for Keras, which decides for itself.
+    """
+
+    backend: str
+    threads: int | None
+    load_ms: float
+    stages: dict[str, dict[str, float]]
+    peak_memory_mib: float
+    agreement: float
+    worst: float
+    mask_miou: float
+
+    @property
+    def p50_ms(self) -> float:
+        """Median time for a whole picture, ms."""
+        return self.stages[TOTAL]["p50"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a campaign; without `cost`, `error` says why, or it was not asked for.
+
+    `label_miou` is the bundle's, measured on the workstation against the true labels. `floor`
+    is the least agreement, None for the Keras reference. `bytes` is None where there is no file.
+    """
+
+    name: str
+    format: str
+    precision: str
+    bytes: int | None
+    sha256: str
+    floor: float | None
+    label_miou: float | None
+    cost: Cost | None = None
+    error: str | None = None
+
+    @property
+    def kept_floor(self) -> bool:
+        """Whether it ran here and agreed with Keras as closely as its floor asks."""
+        return self.cost is not None and self.cost.agreement >= (self.floor or 0.0)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """All files of a bundle and its Keras reference on one machine.
+
+    `gemm_before_ms` and `gemm_after_ms` time a matrix product: how busy the machine was. `sizes`
+    are those of the pictures the runs cycled over, as "640x480" px.
+    """
+
+    model: str
+    height: int
+    width: int
+    date: str
+    machine: dict[str, Any]
+    gemm_before_ms: float
+    gemm_after_ms: float
+    threads: int
+    runs: int
+    pictures: int
+    sizes: tuple[str, ...]
+    keras: Row
+    files: tuple[Row, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Keras first, then the bundle's files in its order."""
+        return (self.keras, *self.files)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine was about as fast after the campaign as before."""
+        return 1 / _STEADY < self.gemm_after_ms / self.gemm_before_ms < _STEADY
+
+    def speedup(self, row: Row, stage: str = TOTAL) -> float | None:
+        """How many times faster than Keras (medians), where both ran.
+
+        For a whole picture, or for one of STAGES.
+        """
+        if row.cost is None or self.keras.cost is None:
+            return None
+        return self.keras.cost.stages[stage]["p50"] / row.cost.stages[stage]["p50"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a child is asked to do; `references` are (picture, mask) files, else the golden."""
+
+    bundle: str
+    model: str
+    file: str | None
+    threads: int | None
+    runs: int
+    pictures: Sequence[str]
+    references: Sequence[Sequence[str]]
+
+
+def measure_bundle(
+    bundle: Bundle,
+    *,
+    pictures: Sequence[Path] | None = None,
+    references: Sequence[tuple[Path, Path]] = (),
+    runs: int = 50,
+    threads: int | None = None,
+    keras: Path | None = None,
+    done: Callable[[Row], None] = lambda _: None,
+) -> Campaign:
+    """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
+
+    Times `runs` pictures with each, cycling over `pictures` (by default the golden ones), then
+    verifies on `references`, pairs of a picture and the Keras reference's mask of it (by default
+    the golden ones). `done` is called with each row as soon as it is known.
+
+    A file that cannot run here becomes a row with its error. Raises ConfigError, ImageError,
+    ModelFileError or BundleError, before anything is measured, for what would spoil every row.
+    """
+    # Here, not at the top: children import this module, and tqdm would be 3 MiB of each peak.
+    from unet_edge.progress import progress_bar
+
+    count = threads or default_threads()
+    if runs < 1 or count < 1:
+        raise ConfigError(f"runs is {runs} and threads is {count}; both must be at least 1")
+    if not bundle.golden and not references:
+        raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
+    if pictures is None:
+        pictures = [bundle.path / golden.picture for golden in bundle.golden]
+    used = [path.absolute() for path in pictures[:runs]]
+    if not used:
+        raise ConfigError("there is no picture to measure with")
+    photos = (decode(path, bundle.spec.orientation) for path in used)
+    sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
+
+    request = _Request(
+        bundle=str(bundle.path),
+        model=str(bundle.path),
+        file=None,
+        threads=count,
+        runs=runs,
+        pictures=[str(path) for path in used],
+        references=[(str(picture), str(mask)) for picture, mask in references],
+    )
+    jobs = [
+        (
+            Row(e.name, e.format, e.precision, e.bytes, e.sha256, e.floor, e.label_miou),
+            dataclasses.replace(request, file=e.name),
+        )
+        for e in bundle.files
+    ]
+    reference = _keras_row(bundle, keras)
+    if keras is not None:
+        # Keras has no setting for threads; what it runs on takes every processor.
+        jobs.insert(0, (reference, dataclasses.replace(request, model=str(keras), threads=None)))
+    rows: list[Row] = []
+    before = gemm_ms()
+    bar = progress_bar(len(jobs), "measuring")
+    for row, job in jobs:
+        bar.set_postfix_str(row.name)
+        rows.append(_measured(row, job))
+        bar.clear()
+        done(rows[-1])
+        bar.update()
+    bar.close()
+    return Campaign(
+        model=bundle.spec.name,
+        height=bundle.spec.height,
+        width=bundle.spec.width,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        machine=machine(),
+        gemm_before_ms=before,
+        gemm_after_ms=gemm_ms(),
+        threads=count,
+        runs=runs,
+        pictures=len(used),
+        sizes=sizes,
+        keras=reference if keras is None else rows.pop(0),
+        files=tuple(rows),
+    )
+
+
+def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """p50, p90, p99 and min of each stage and of TOTAL, the sum of each run's stages."""
+    totals = [sum(run) for run in zip(*laps.values(), strict=True)]
+    return {stage: percentiles(values) for stage, values in {**laps, TOTAL: totals}.items()}
+
+
+def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
+    """The reference's row before it is measured; raises BundleError for another model's file."""
+    known = bundle.reference
+    row = Row(KERAS_MODEL, "keras", "float32", None, known.keras_sha256, None, known.label_miou)
+    if keras is None:
+        return row
+    path = keras if keras.suffix == ".keras" else keras / KERAS_MODEL
+    data = load_model_bytes(path)
+    if sha256(data) != known.keras_sha256:
+        raise BundleError(
+            f"{path} is not the model that {bundle.path} was exported from (its SHA-256 differs); "
+            "name that one, or export again"
+        )
+    return dataclasses.replace(row, bytes=len(data))
+
+
+def _measured(row: Row, request: _Request) -> Row:
+    """The row with what a fresh process says of its model."""
+    # The child imports what this process would, and nothing from the folder it stands in (-P).
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # On Ctrl-C, `run` kills the child before it raises.
+    child = subprocess.run(
+        [sys.executable, "-P", "-m", __name__],
+        input=json.dumps(dataclasses.asdict(request)),
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
+        env=environment,
+    )
+    try:
+        answer = json.loads(child.stdout)
+    except ValueError:
+        return dataclasses.replace(row, error=_death(child.returncode, child.stderr))
+    if "error" in answer:
+        return dataclasses.replace(row, error=answer["error"])
+    return dataclasses.replace(row, cost=Cost(**answer["cost"]))
+
+
+def _death(code: int, log: str) -> str:
+    """What to say of a child that died without an answer."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (as when memory runs out)" if name == "SIGKILL" else ""
+        return f"died with signal {name}{hint}"
+    last = (log.strip() or "no message").splitlines()[-1]
+    return f"ended with exit code {code}: {last}"
+
+
+def _measure(request: _Request) -> Cost:
+    """Open, warm up, time and verify one model in this very process."""
+    started = time.perf_counter_ns()
+    segmenter = Segmenter.open(request.model, file=request.file, threads=request.threads)
+    load_ms = (time.perf_counter_ns() - started) / 1e6
+    pictures = itertools.cycle(request.pictures)
+    for picture in itertools.islice(pictures, WARM_UP):
+        segmenter.segment(picture)
+    clock = StageClock()
+    for picture in itertools.islice(itertools.cycle(request.pictures), request.runs):
+        clock.start()
+        segmenter.timed_segment(picture, clock)
+    memory = peak_memory()  # before the proof, whose counting is no part of segmenting
+    proof = verify(segmenter, _references(request), floor=0.0)
+    return Cost(
+        backend=segmenter.backend.name,
+        threads=request.threads,
+        load_ms=load_ms,
+        stages=summarise(clock.laps),
+        peak_memory_mib=memory,
+        agreement=proof.agreement,
+        worst=proof.worst,
+        mask_miou=proof.mask_miou,
+    )
+
+
+def _references(request: _Request) -> Iterable[ReferenceMask]:
+    if not request.references:
+        return golden_references(Bundle.open(request.bundle))
+    return (
+        ReferenceMask(picture, Path(picture), np.asarray(read_labels(Path(mask))))
+        for picture, mask in request.references
+    )
+
+
+def _main() -> None:
+    """The child: a request on standard input, an answer on standard output, both JSON."""
+    # Whatever libraries print, from Python or C++, goes to standard error: the answer is alone.
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    result: dict[str, Any]
+    try:
+        result = {"cost": dataclasses.asdict(_measure(_Request(**json.load(sys.stdin))))}
+    except UnetEdgeError as error:
+        result = {"error": str(error)}
+    os.write(answer, json.dumps(result).encode())
+
+
+if __name__ == "__main__":
+    _main()
