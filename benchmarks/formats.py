@@ -24,8 +24,10 @@ import click
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.demo.road import make_data, train_settings
 from unet_edge.files import write_atomically
-from unet_edge.runtime.measurement import Campaign, measure_bundle, tables
+from unet_edge.runtime.campaign import Campaign
+from unet_edge.runtime.measurement import measure_bundle
 from unet_edge.runtime.segmenter import KERAS_MODEL
+from unet_edge.runtime.tables import tables
 
 _REFERENCE = Path(__file__).parent / "reference"
 _ENCODER = Path("weights", "mobilenet_1_0_224_tf_no_top.weights.h5")
@@ -61,7 +63,7 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
             "membranes",
             "ISBI 2012 membranes, alpha 1.0, 512x512, trained on slices 0-23",
             data / "data" / "isbi2012_membranes",
-            f"--name membranes --classes cell,membrane --size 512 --crop 256 --vertical-flip "
+            f"--name membranes --classes cell,membrane --size 512 --crop 256 --any-orientation "
             f"--masks 'binary<=127' --val-list {shlex.quote(str(held_out))} --scale 0.7 1.4 "
             f"--hue 0 --encoder {encoder} --steps 1500",
         ),
@@ -100,9 +102,7 @@ def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
     for task in tasks(data, work):
         bundle = _prepare(task, work)
         print(f"\nmeasuring {task.title}", flush=True)
-        campaign = measure_bundle(
-            bundle, runs=runs, keras=work / task.name, say=lambda line: print(f"  {line}")
-        )
+        campaign = measure_bundle(bundle, runs=runs, keras=work / task.name)
         measured.append((task, campaign))
     name = _slug(measured[0][1])
     write_atomically(output / f"{name}.md", _markdown(measured))

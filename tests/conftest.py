@@ -39,7 +39,7 @@ def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         steps=120,
         rounds=3,
         learning_rate=0.005,
-        augmentation=Augmentation(scale=(0.8, 1.25), hue=0, vertical_flip=True),
+        augmentation=Augmentation(scale=(0.8, 1.25), hue=0, any_orientation=True),
         name="cells",
     )
     train(config, run)

@@ -249,6 +249,15 @@ def test_a_rotated_photo_stands_upright(file_format, orientation):
     assert np.array_equal(decoded(data), UPRIGHT[orientation](raw))
 
 
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_decoded_photo_is_not_turned_again(file_format, mode):
+    picture = Image.fromarray(pattern(9, 5)).convert(mode)
+    once = decode(encoded(picture, file_format, exif=exif(6)))
+    assert once.size == (5, 9)
+    assert np.array_equal(decoded(once), np.asarray(once))
+
+
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("policy", ["exif", "ignore"])
 def test_a_rotated_tiff_stands_upright_whatever_the_policy(orientation, policy):

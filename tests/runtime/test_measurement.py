@@ -19,7 +19,8 @@ from PIL import Image
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BundleError, ConfigError, ImageError
 from unet_edge.files import sha256
-from unet_edge.runtime.measurement import Campaign, Row, measure_bundle, summarise
+from unet_edge.runtime.campaign import Campaign, Row
+from unet_edge.runtime.measurement import measure_bundle, summarise
 from unet_edge.runtime.segmenter import STAGES, Segmenter
 from unet_edge.runtime.verification import golden_references, verify
 

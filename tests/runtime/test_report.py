@@ -17,9 +17,11 @@ from PIL import Image
 from unet_edge.bundle import Bundle, GoldenPicture, write_bundle
 from unet_edge.files import sha256
 from unet_edge.mask import Mask
-from unet_edge.runtime.measurement import Campaign, Cost, Row, measure_bundle
-from unet_edge.runtime.report import cost_rows, report_html, stage_rows, tables, warnings
+from unet_edge.runtime.campaign import Campaign, Cost, Row
+from unet_edge.runtime.measurement import measure_bundle
+from unet_edge.runtime.report import report_html
 from unet_edge.runtime.segmenter import STAGES, Segmenter
+from unet_edge.runtime.tables import cost_rows, stage_rows, tables, warnings
 
 
 class Page(HTMLParser):

@@ -124,7 +124,7 @@ class TestValidation:
         config = tiny(tmp_path, masks="index")
         dataset, spec = config.dataset(), config.spec()
         model = build(config.network, 2, spec.normalisation)
-        loss, confusion = validate(model, dataset, spec, batch_size=2)
+        loss, confusion = validate(model, dataset, dataset.validation, spec, 2)
 
         ((pixels, labels),) = grid_batches(dataset, dataset.validation, spec, 2)
         assert (labels == IGNORE).sum() == 64 * 48

@@ -318,8 +318,9 @@ def benchmark(
       unet-edge benchmark bundle
       unet-edge benchmark runs/cats/bundle --keras runs/cats --html cats.html
     """
-    from unet_edge.runtime.measurement import measure_bundle, tables
+    from unet_edge.runtime.measurement import measure_bundle
     from unet_edge.runtime.segmenter import KERAS_MODEL
+    from unet_edge.runtime.tables import tables
 
     opened = Bundle.open(bundle)
     if keras is None and (bundle.absolute().parent / KERAS_MODEL).is_file():
@@ -330,7 +331,6 @@ def benchmark(
         runs=runs,
         threads=threads,
         keras=keras,
-        say=say,
     )
     write_atomically(output, json.dumps(campaign.to_dict(), indent=2) + "\n")
     if html is not None:

@@ -87,7 +87,9 @@ _EXPORT_MODULES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
     help="Random zoom, low and high.",
 )
 @click.option("--hue", type=float, default=0.05, show_default=True, help="0 for grey pictures.")
-@click.option("--vertical-flip", is_flag=True, help="For pictures without an up and down.")
+@click.option(
+    "--any-orientation", is_flag=True, help="For pictures without up and down: turn them too."
+)
 @click.option("--no-augment", is_flag=True, help="Train on whole pictures as they are.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--name", default="model", show_default=True, help="What the model is called.")
@@ -102,7 +104,7 @@ def train(
     encoder: str | None,
     scale: tuple[float, float],
     hue: float,
-    vertical_flip: bool,
+    any_orientation: bool,
     no_augment: bool,
     overwrite: bool,
     as_json: bool,
@@ -117,7 +119,7 @@ def train(
     Examples:
       unet-edge train cats --classes background,cat
       unet-edge train cells --size 512 --crop 256 --masks 'binary<=127' \\
-          --classes cell,membrane --vertical-flip -o runs/cells
+          --classes cell,membrane --any-orientation -o runs/cells
     """
     need("train", ["keras", "matplotlib"])
     from unet_edge.training.augmentation import Augmentation
@@ -126,7 +128,7 @@ def train(
     from unet_edge.training.run import train as run_training
 
     network = Network(architecture, decoder, float(alpha))  # type: ignore[arg-type]  # click chose
-    augmentation = Augmentation(vertical_flip=vertical_flip, scale=scale, hue=hue)
+    augmentation = Augmentation(any_orientation=any_orientation, scale=scale, hue=hue)
     config = TrainConfig(
         data=data.absolute(),
         network=network,

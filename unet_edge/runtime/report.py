@@ -1,106 +1,35 @@
-"""A campaign for people: tables for the terminal and Markdown, and one self-contained HTML page."""
+"""A campaign for people: one self-contained HTML page."""
 
 from __future__ import annotations
 
 import base64
 import io
-import itertools
-import math
 from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError
 from unet_edge.imaging import Labels, decode
 from unet_edge.mask import Mask
-from unet_edge.runtime.measurement import TOTAL, Campaign, Row
+from unet_edge.runtime.campaign import Campaign
+from unet_edge.runtime.chart import chart
 from unet_edge.runtime.segmenter import STAGES, Segmenter
-
-COST_HEADERS = (
-    "file",
-    "MB",
-    "load ms",
-    "p50 ms",
-    "p90 ms",
-    "p99 ms",
-    "infer ms",
-    "peak MiB",
-    "agreement %",
-    "mask mIoU",
-    "label mIoU",
-    "× Keras",
-    "infer × Keras",
+from unet_edge.runtime.tables import (
+    COST_HEADERS,
+    conditions,
+    cost_rows,
+    number,
+    percent,
+    stage_rows,
+    warnings,
 )
-STAGE_HEADERS = ("p50 ms", *STAGES)
 
 _THUMBNAIL = (320, 480)  # width, height, px: five files and six pictures stay under 3 MB
 _DIFFERS = (235, 25, 45)
-
-
-def cost_rows(campaign: Campaign) -> list[list[str]]:
-    """One list of texts, under COST_HEADERS, for each model; Keras first."""
-    return [_cost_row(campaign, row) for row in campaign.rows]
-
-
-def stage_rows(campaign: Campaign) -> list[list[str]]:
-    """One list of texts, under STAGE_HEADERS, for each model that ran."""
-    return [
-        [row.name, *(_number(row.cost.stages[stage]["p50"]) for stage in STAGES)]
-        for row in campaign.rows
-        if row.cost
-    ]
-
-
-def warnings(campaign: Campaign) -> list[str]:
-    """What went wrong, a sentence each: files that did not run or broke their floor, noise."""
-    found = [f"{row.name} did not run: {row.error}" for row in campaign.rows if row.error]
-    found += [
-        f"{row.name} is UNDER ITS FLOOR here: {_percent(row.cost.agreement)} % of pixels as Keras, "
-        f"{_percent(row.floor)} % asked for"
-        for row in campaign.files
-        if row.cost and row.floor and not row.kept_floor
-    ]
-    if not campaign.steady:
-        found.append(
-            f"this machine's speed changed meanwhile (a matrix product took "
-            f"{_number(campaign.gemm_before_ms)} ms before, {_number(campaign.gemm_after_ms)} ms "
-            "after): measure again when it is cool and nothing else runs"
-        )
-    return found
-
-
-def conditions(campaign: Campaign) -> list[str]:
-    """How the figures were taken, a sentence each."""
-    return [
-        f"{campaign.runs} runs in a process for each, over {campaign.pictures} pictures "
-        f"({', '.join(campaign.sizes)} px), {campaign.threads} threads; Keras as many as it likes",
-        f"p50, p90 and p99 are of the whole picture: {', '.join(STAGES)}",
-    ]
-
-
-def tables(campaign: Campaign, style: str = "simple") -> str:
-    """Both tables, warnings and conditions, in a style of tabulate's ("github" is Markdown)."""
-    parts = [
-        tabulate(
-            rows,
-            headers,
-            tablefmt=style,
-            disable_numparse=True,
-            colalign=("left", *["right"] * (len(headers) - 1)),
-        )
-        for headers, rows in (
-            (COST_HEADERS, cost_rows(campaign)),
-            (STAGE_HEADERS, stage_rows(campaign)),
-        )
-        if rows
-    ]
-    remarks = [*warnings(campaign), *conditions(campaign)]
-    return "\n\n".join([*parts, "\n".join(f"- {remark}" for remark in remarks)])
 
 
 def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str:
@@ -120,7 +49,7 @@ def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str
         *(f"<li class=bad>{escape(remark)}" for remark in warnings(campaign)),
         *(f"<li>{escape(remark)}" for remark in conditions(campaign)),
         "</ul>",
-        _chart([row for row in campaign.rows if row.cost]),
+        chart([row for row in campaign.rows if row.cost]),
         _stages(campaign),
         _gallery(campaign, bundle, pictures),
     ]
@@ -131,37 +60,6 @@ def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str
         + "\n".join(parts)
         + "\n</main></body></html>\n"
     )
-
-
-def _cost_row(campaign: Campaign, row: Row) -> list[str]:
-    label = "–" if row.label_miou is None else f"{row.label_miou:.4f}"
-    size = "–" if row.bytes is None else _number(row.bytes / 1e6)
-    if row.cost is None:
-        return [row.name, size, *["–"] * 8, label, "–", "–"]
-    total = row.cost.stages[TOTAL]
-    speedups = (campaign.speedup(row), campaign.speedup(row, "infer"))
-    return [
-        row.name,
-        size,
-        _number(row.cost.load_ms),
-        *(_number(total[name]) for name in ("p50", "p90", "p99")),
-        _number(row.cost.stages["infer"]["p50"]),
-        f"{row.cost.peak_memory_mib:.0f}",
-        _percent(row.cost.agreement) + ("" if row.kept_floor else " !"),
-        f"{row.cost.mask_miou:.4f}",
-        label,
-        *("–" if speedup is None else _number(speedup) for speedup in speedups),
-    ]
-
-
-def _number(value: float) -> str:
-    """Three significant digits, or all the whole ones."""
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
-
-
-def _percent(share: float) -> str:
-    """A share as percent, cut instead of rounded: 100 means that every pixel agrees."""
-    return "100" if share == 1 else f"{math.floor(share * 1e5 + 1e-6) / 1e3:.3f}"
 
 
 def _facts(campaign: Campaign, bundle: Bundle) -> str:
@@ -176,8 +74,8 @@ def _facts(campaign: Campaign, bundle: Bundle) -> str:
         f"{', '.join(bundle.spec.classes)}",
         "Exported with": ", ".join(f"{name} {number}" for name, number in bundle.tools.items()),
         "Keras reference": f"SHA-256 {bundle.reference.keras_sha256}",
-        "Measured": f"{campaign.date}; 512³ matrix product {_number(campaign.gemm_before_ms)} ms "
-        f"before, {_number(campaign.gemm_after_ms)} ms after",
+        "Measured": f"{campaign.date}; 512³ matrix product {number(campaign.gemm_before_ms)} ms "
+        f"before, {number(campaign.gemm_after_ms)} ms after",
     }
     items = (f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
     return f"<dl>{''.join(items)}</dl>"
@@ -192,13 +90,13 @@ def _headline(campaign: Campaign) -> str:
     assert best.cost is not None
     speedup = campaign.speedup(best)
     cards = {
-        f"{_number(best.cost.p50_ms)} ms": "median for a whole picture",
-        f"{_percent(best.cost.agreement)} %": "of its pixels are the Keras reference's",
+        f"{number(best.cost.p50_ms)} ms": "median for a whole picture",
+        f"{percent(best.cost.agreement)} %": "of its pixels are the Keras reference's",
         f"{best.cost.peak_memory_mib:.0f} MiB": "peak memory, Python included",
-        f"{_number((best.bytes or 0) / 1e6)} MB": "on disk",
+        f"{number((best.bytes or 0) / 1e6)} MB": "on disk",
     }
     if speedup:
-        cards[f"{_number(speedup)}×"] = "as fast as Keras on this machine"
+        cards[f"{number(speedup)}×"] = "as fast as Keras on this machine"
     items = (f"<div><b>{value}</b><span>{label}</span></div>" for value, label in cards.items())
     name = escape(best.name)
     return (
@@ -261,7 +159,7 @@ def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
             labels = segmenter.segment(photo).labels
             wrong = labels != reference
             count = int(wrong.sum())
-            share = f"{_percent(1 - count / wrong.size)} %, {count:,} px differ"
+            share = f"{percent(1 - count / wrong.size)} %, {count:,} px differ"
             column.append(
                 _figure(row.name, _overlay(photo, labels, bundle), row.name)
                 + _figure(f"{row.name}, difference", _difference(photo, wrong), share)
@@ -313,110 +211,6 @@ def _difference(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:
     pixels = np.repeat((np.asarray(small) * 0.45 + 60).astype(np.uint8)[..., None], 3, axis=2)
     pixels[marks] = _DIFFERS
     return Image.fromarray(pixels)
-
-
-_WIDTH, _HEIGHT = 900, 350
-_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 30, 56  # px around the axes
-
-
-def _chart(rows: Sequence[Row]) -> str:
-    """Scatter of time against agreement, as inline SVG; logarithmic time over a wide range."""
-    points = [(row, row.cost.p50_ms, row.cost.agreement * 100) for row in rows if row.cost]
-    if not points:
-        return ""
-    times = [time for _, time, _ in points]
-    logarithmic = max(times) > 5 * min(times)
-    x_ticks = _log_ticks(min(times), max(times)) if logarithmic else _ticks(0, max(times))
-    y_ticks = _ticks(min(99.99, *(share for _, _, share in points)), 100)
-    scale = math.log10 if logarithmic else float
-    x_low, x_high = scale(x_ticks[0]), scale(x_ticks[-1])
-
-    def x_of(time: float) -> float:
-        part = (scale(time) - x_low) / (x_high - x_low)
-        return _LEFT + part * (_WIDTH - _LEFT - _RIGHT)
-
-    def y_of(share: float) -> float:
-        part = (share - y_ticks[0]) / (100 - y_ticks[0])
-        return _HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM)
-
-    floor, end = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
-    shapes = []
-    for tick in x_ticks:
-        across = f"{x_of(tick):.1f}"
-        shapes.append(f"<path class=line d='M{across} {_TOP - 14}V{floor}'/>")
-        shapes.append(f"<text x={across} y={floor + 20} text-anchor=middle>{tick:.10g}</text>")
-    for tick in y_ticks:
-        down = f"{y_of(tick):.1f}"
-        shapes.append(f"<path class=line d='M{_LEFT} {down}H{end}'/>")
-        shapes.append(f"<text x={_LEFT - 10} y={down} dy=4 text-anchor=end>{tick:.10g}</text>")
-    places = [(x_of(time), y_of(share)) for _, time, share in points]
-    labels = _label_places(places, [row.name for row, _, _ in points])
-    for (row, time, share), (x, y), (at, line) in zip(points, places, labels, strict=True):
-        if abs(line - y) > 9:
-            near = at + 2 if at > x else at + _text_width(row.name) - 2
-            shapes.append(f"<path class=leader d='M{x:.1f} {y:.1f}L{near:.1f} {line:.1f}'/>")
-        tip = f"{row.name}: {_number(time)} ms, {_percent(share / 100)} %"
-        shapes.append(
-            f"<circle class={row.format} cx={x:.1f} cy={y:.1f} r=6><title>{escape(tip)}</title>"
-            f"</circle><text class=name x={at:.1f} y={line:.1f} dy=4>{escape(row.name)}</text>"
-        )
-    unit = "ms, logarithmic" if logarithmic else "ms"
-    middle = (_TOP + floor) / 2
-    return (
-        "<h2>Time against agreement</h2><p>Up and to the left is better.</p><div class=wide>"
-        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role=img aria-label='Time against agreement'>"
-        f"{''.join(shapes)}"
-        f"<text class=axis x={(_LEFT + end) / 2} y={_HEIGHT - 10} text-anchor=middle>"
-        f"median time for a whole picture, {unit}</text>"
-        f"<text class=axis transform='translate(18 {middle}) rotate(-90)' text-anchor=middle>"
-        "pixels as Keras, %</text></svg></div>"
-    )
-
-
-def _label_places(
-    places: Sequence[tuple[float, float]], names: Sequence[str]
-) -> list[tuple[float, float]]:
-    """Where each name starts, (x, y) px: the nearest place beside its point that is still free."""
-    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
-    found = []
-    for (x, y), name in zip(places, names, strict=True):
-        width = _text_width(name)
-        offsets = [sign * step * 19 for step in range(12) for sign in (1, -1)]
-        for offset, start in itertools.product(offsets, (x + 12, x - 12 - width)):
-            box = (start, y + offset - 9, start + width, y + offset + 9)
-            inside = (
-                box[0] > _LEFT and box[2] < _WIDTH and box[1] > 0 and box[3] < _HEIGHT - _BOTTOM
-            )
-            if inside and not any(
-                box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken
-            ):
-                break
-        taken.append(box)
-        found.append((start, y + offset))
-    return found
-
-
-def _text_width(text: str) -> float:
-    return 7.4 * len(text)  # px, a sans serif of 13 px, generously
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to nine round numbers that enclose low..high; low and high must differ."""
-    raw = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = power * next(m for m in (5, 2, 1) if m * power <= raw)
-    return [
-        n * step for n in range(math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6) + 1)
-    ]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten that enclose low..high."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [m * 10.0**power for power in powers for m in (1, 2, 5)]
-    first = max(n for n, tick in enumerate(ticks) if tick <= low)
-    last = min(n for n, tick in enumerate(ticks) if tick >= high)
-    return ticks[first : last + 1]
 
 
 _STYLE = """

@@ -6,7 +6,9 @@ same views. Pictures go through the same Pillow filter as on the device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -20,13 +22,14 @@ from unet_edge.spec import IGNORE, ModelSpec
 class Augmentation:
     """Strengths; 0 (or 1 for `scale`) switches one off.
 
-    `scale` is the range of zoom against the size that inference uses; `aspect` the largest
+    `any_orientation` adds vertical flips and quarter turns, for pictures that have no up and
+    down. `scale` is the range of zoom against the size that inference uses; `aspect` the largest
     relative stretch of width against height. `hue` is a share of the colour circle;
     `saturation`, `brightness` and `contrast` are largest relative changes, up or down.
     """
 
     horizontal_flip: bool = True
-    vertical_flip: bool = False
+    any_orientation: bool = False
     scale: tuple[float, float] = (0.5, 2.0)
     aspect: float = 0.3
     hue: float = 0.05
@@ -56,6 +59,10 @@ def augment(
     Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
     contract's padding colour with IGNORE.
     """
+    if settings.any_orientation:
+        turns = int(random.integers(4))
+        picture = _TURNS[turns](picture)
+        labels = np.rot90(labels, turns)
     height, width = _target_size(picture, spec, settings, random)
     top, placed_height, rows = _window(height, crop[0], picture.height, random)
     left, placed_width, columns = _window(width, crop[1], picture.width, random)
@@ -79,9 +86,23 @@ def augment(
     ]
     if settings.horizontal_flip and random.random() < 0.5:
         pixels, targets = pixels[:, ::-1], targets[:, ::-1]
-    if settings.vertical_flip and random.random() < 0.5:
+    if settings.any_orientation and random.random() < 0.5:
         pixels, targets = pixels[::-1], targets[::-1]
     return pixels, targets
+
+
+# Counter-clockwise, as np.rot90 turns.
+_TURNS: tuple[Callable[[Image.Image], Image.Image], ...] = (
+    lambda picture: picture,
+    lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
+    lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
+    lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
+)
+
+#: Crops as inference sees the pictures: in their own size and colours.
+PLAIN: Final = Augmentation(
+    scale=(1.0, 1.0), aspect=0.0, hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0
+)
 
 
 def _target_size(

@@ -4,11 +4,15 @@ Exports fold BatchNorm's moving statistics into the convolutions. A short run le
 a model with a training loss of 0.076 predicted only background (mIoU 0.405) until they were
 re-estimated (0.852, the weights untouched). So they are estimated afresh before every evaluation
 and save ("precise BN", Wu and Johnson 2021, arXiv:2105.07576, section 3).
+
+Over which pictures? Over the augmented crops that training saw: feral cats gave 0.843 mIoU, but
+0.798 with plain crops. Membranes, the other way round: 0.783 and 0.791. The loss on *training*
+pictures, as inference sees them, told in both cases which was better, so it decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import numpy as np
@@ -49,3 +53,24 @@ def reestimate(model: keras.Model, batches: Iterable[NDArray[np.uint8]]) -> int:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
     return used
+
+
+def choose_statistics(
+    model: keras.Model,
+    candidates: Mapping[str, Iterable[NDArray[np.uint8]]],
+    loss: Callable[[], float],
+) -> str:
+    """Re-estimate over each candidate's batches and keep the statistics with the least loss.
+
+    `loss` evaluates the model as it is, in inference mode. Returns the winner's name.
+    """
+    layers = batch_norm_layers(model)
+    best, winner, kept = float("inf"), "", [layer.get_weights() for layer in layers]
+    for name, batches in candidates.items():
+        reestimate(model, batches)
+        value = loss()
+        if value < best:
+            best, winner, kept = value, name, [layer.get_weights() for layer in layers]
+    for layer, weights in zip(layers, kept, strict=True):
+        layer.set_weights(weights)
+    return winner

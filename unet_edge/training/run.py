@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from unet_edge.dataset import Dataset, check_dataset
+from unet_edge.dataset import Dataset, Sample, check_dataset
 from unet_edge.errors import ConfigError, TrainingError
 from unet_edge.files import write_atomically
 from unet_edge.metrics import Confusion
@@ -23,6 +24,7 @@ from unet_edge.runtime.backends import to_labels
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training import batch_norm
+from unet_edge.training.augmentation import PLAIN
 from unet_edge.training.batches import Batch, TrainingBatches, grid_batches
 from unet_edge.training.config import CONFIG_FILE, TrainConfig
 from unet_edge.training.curves import draw_curves
@@ -35,6 +37,9 @@ RESULT_FILE = "result.json"
 # 0.405 to 0.852 mIoU, and 12 x 8 crops of 256 px are 6 million pixels a channel.
 _STATISTICS_BATCHES = 12
 
+# Training pictures, as inference sees them, whose loss chooses between the statistics.
+_JUDGES = 16
+
 # Inference may cost this much more loss than training before we say that they disagree. Trained
 # and re-estimated models measured 0.9 to 1.2 times; stale statistics 5 times and more.
 _LOSS_RATIO = 1.5
@@ -45,12 +50,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RoundResult:
-    """One line of history.csv: losses in nats per pixel, mIoU 0..1 on the inference grid."""
+    """One line of history.csv: losses in nats per pixel, mIoU 0..1 on the inference grid.
+
+    `statistics` says which crops BatchNorm's were estimated over: augmented or plain.
+    """
 
     step: int
     loss: float
     validation_loss: float
     validation_miou: float
+    statistics: str
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,19 @@ def _batches(
     )
 
 
+def _views(config: TrainConfig, dataset: Dataset, spec: ModelSpec) -> dict[str, list[Batch]]:
+    """Batches to estimate BatchNorm statistics over: as training draws them, and plain.
+
+    Drawn from another seed than training's, once: the same ones judge every round.
+    """
+    kinds = {"augmented": config}
+    if config.augmentation is not None:
+        kinds["plain"] = dataclasses.replace(config, augmentation=PLAIN)
+    count = min(_STATISTICS_BATCHES, config.steps_per_round)
+    drawn = {name: _batches(kind, dataset, spec, config.seed + 1) for name, kind in kinds.items()}
+    return {name: [batches[i] for i in range(count)] for name, batches in drawn.items()}
+
+
 class _Rounds(keras.callbacks.Callback):
     """At the end of each round: fresh statistics, validation, history, best model."""
 
@@ -173,11 +195,9 @@ class _Rounds(keras.callbacks.Callback):
         self._best: tuple[RoundResult, Confusion] | None = None
         self._best_weights: list[np.ndarray] = []
         self._bar = progress_bar(config.steps_per_round * config.rounds, "training")
-        # Drawn once, from another seed: the same crops judge every round.
-        views = _batches(config, dataset, spec, config.seed + 1)
-        self._views: list[Batch] = [
-            views[i] for i in range(min(_STATISTICS_BATCHES, config.steps_per_round))
-        ]
+        self._views = _views(config, dataset, spec)
+        step = max(1, len(dataset.train) // _JUDGES)
+        self._judges = dataset.train[::step][:_JUDGES]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", float("nan"))
@@ -191,13 +211,18 @@ class _Rounds(keras.callbacks.Callback):
         self._bar.set_postfix(loss=f"{loss:.3f}", best_mIoU=best, refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        batch_norm.reestimate(self.model, (pixels for pixels, _ in self._views))
-        loss, confusion = validate(self.model, self._dataset, self._spec, self._config.batch_size)
+        statistics = batch_norm.choose_statistics(
+            self.model,
+            {name: [pixels for pixels, _ in views] for name, views in self._views.items()},
+            lambda: self._score(self._judges)[0],
+        )
+        loss, confusion = self._score(self._dataset.validation)
         entry = RoundResult(
             step=(epoch + 1) * self._config.steps_per_round,
             loss=float((logs or {})["loss"]),
             validation_loss=loss,
             validation_miou=confusion.miou,
+            statistics=statistics,
         )
         self._history.append(entry)
         _write_history(self._run / "history.csv", self._history)
@@ -221,7 +246,7 @@ class _Rounds(keras.callbacks.Callback):
         assert self._best is not None, "fit() ran at least one round"
         entry, confusion = self._best
         self.model.set_weights(self._best_weights)
-        training_loss, inference_loss = compare_modes(self.model, self._views)
+        training_loss, inference_loss = compare_modes(self.model, self._views[entry.statistics])
         save_samples(self.model, self._dataset, self._spec, self._run / "samples")
         result = TrainResult(
             run=self._run,
@@ -233,6 +258,9 @@ class _Rounds(keras.callbacks.Callback):
         )
         write_atomically(self._run / RESULT_FILE, json.dumps(result.to_dict(), indent=2) + "\n")
         return result
+
+    def _score(self, samples: Sequence[Sample]) -> tuple[float, Confusion]:
+        return validate(self.model, self._dataset, samples, self._spec, self._config.batch_size)
 
     def _save(self) -> None:
         """Save the model without its optimiser, aside and renamed."""
@@ -248,13 +276,17 @@ class _Rounds(keras.callbacks.Callback):
 
 
 def validate(
-    model: keras.Model, dataset: Dataset, spec: ModelSpec, batch_size: int
+    model: keras.Model,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    spec: ModelSpec,
+    batch_size: int,
 ) -> tuple[float, Confusion]:
-    """Mean loss (nats per pixel) and confusion over the validation grids, padding ignored."""
+    """Mean loss (nats per pixel) and confusion over samples on the grid, padding ignored."""
     confusion = Confusion.empty(dataset.classes)
     losses, weights = [], []
     cross_entropy = _cross_entropy()
-    for pixels, labels in grid_batches(dataset, dataset.validation, spec, batch_size):
+    for pixels, labels in grid_batches(dataset, samples, spec, batch_size):
         logits = model.predict_on_batch(pixels)
         losses.append(float(cross_entropy(labels, logits)))
         weights.append(int((labels != IGNORE).sum()))

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("tf2onnx")
+
+from onnx import TensorProto, numpy_helper
+
+from converters.onnx import Precision, to_onnx
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import Network
+
+Pictures = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+Run = Callable[[bytes, Pictures], Logits]
+
+LOGIT_TOLERANCE = 1e-3  # derived in test_tflite.py
+
+
+@pytest.fixture(scope="module")
+def float32(trained: Any, spec: ModelSpec) -> bytes:
+    return to_onnx(trained, spec, "float32")
+
+
+@pytest.fixture(scope="module")
+def int8(trained: Any, spec: ModelSpec, calibration: list[Pictures]) -> bytes:
+    return to_onnx(trained, spec, "int8", calibration)
+
+
+def operators(data: bytes) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load_from_string(data).graph.node)
+
+
+def constants(data: bytes) -> dict[str, NDArray[Any]]:
+    graph = onnx.load_from_string(data).graph
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+# What the files say
+
+
+def test_float32_is_the_keras_model(
+    float32: bytes, pictures: Pictures, reference: Logits, run_onnx: Run
+) -> None:
+    logits = run_onnx(float32, pictures)
+    assert logits.dtype == np.float32
+    assert abs(logits - reference).max() <= LOGIT_TOLERANCE
+    # 99.999 % of 131,072 pixels: one may differ.
+    assert (logits.argmax(-1) != reference.argmax(-1)).sum() <= 1
+
+
+def test_int8_stays_within_the_noise_of_8_bits(
+    int8: bytes,
+    pictures: Pictures,
+    reference: Logits,
+    run_onnx: Run,
+    assert_int8_close: Callable[[Logits, Logits], None],
+) -> None:
+    assert_int8_close(run_onnx(int8, pictures), reference)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("normalisation", [Normalisation(), Normalisation(100, 50)])
+def test_the_normalisation_is_one_operator_on_the_pixels(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    run_onnx: Run,
+    precision: Precision,
+    normalisation: Normalisation,
+) -> None:
+    model = untrained(Network("unet_mini"), normalisation)
+    # Pictures that reach neither black nor white: the scale must not follow them.
+    pictures = np.random.default_rng(0).integers(90, 160, (2, *spec.size, 3), np.uint8)
+    spec = replace(spec, normalisation=normalisation)
+    data = to_onnx(model, spec, precision, list(pictures))
+    transpose, normalise, third = onnx.load_from_string(data).graph.node[:3]
+    assert (transpose.op_type, transpose.input[0]) == ("Transpose", "pixels")
+    assert normalise.op_type == "DequantizeLinear"
+    assert normalise.input[0] == transpose.output[0]
+    scale, zero_point = (constants(data)[name] for name in normalise.input[1:])
+    assert scale == np.float32(1 / normalisation.std)
+    assert (zero_point, zero_point.dtype) == (normalisation.mean, np.uint8)
+    assert third.op_type != "QuantizeLinear"
+    expected = np.asarray(model.predict(pictures, verbose=0))
+    # In int8, ten layers of noise; see assert_int8_close.
+    limit = LOGIT_TOLERANCE if precision == "float32" else 0.1 * np.sqrt((expected**2).mean())
+    found = run_onnx(data, pictures)
+    assert np.sqrt(((found - expected) ** 2).mean()) <= limit
+
+
+def test_a_mean_between_two_pixel_values_costs_three_operators(
+    untrained: Callable[..., Any], spec: ModelSpec, pictures: Pictures, run_onnx: Run
+) -> None:
+    normalisation = Normalisation(127.5, 127.5)
+    model = untrained(Network("unet_mini"), normalisation)
+    spec = replace(spec, normalisation=normalisation)
+    data = to_onnx(model, spec, "float32")
+    nodes = [node.op_type for node in onnx.load_from_string(data).graph.node]
+    assert nodes[:4] == ["Transpose", "Cast", "Sub", "Mul"]
+    expected = np.asarray(model.predict(pictures[:2], verbose=0))
+    assert abs(run_onnx(data, pictures[:2]) - expected).max() <= LOGIT_TOLERANCE
+    with pytest.raises(ConversionError, match=r"whole pixel value.*127\.5"):
+        to_onnx(model, spec, "int8", list(pictures))
+
+
+# What the device gets
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        # conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits.
+        (Network(alpha=1.0), dict(Conv=32, Clip=31, Resize=4, Concat=3)),
+        (Network(alpha=0.25), dict(Conv=32, Clip=31, Resize=4, Concat=3)),
+        (Network(decoder="dense", alpha=0.25), dict(Conv=29, Clip=28, Resize=4, Concat=3)),
+        (Network("unet_mini"), dict(Conv=11, Clip=10, MaxPool=2, Resize=2, Concat=2)),
+    ],
+    ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini"],
+)
+def test_every_network_has_the_fewest_operators(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    pictures: Pictures,
+    run_onnx: Run,
+    network: Network,
+    expected: dict[str, int],
+) -> None:
+    model = untrained(network)
+    data = to_onnx(model, spec, "float32")
+    # BatchNorm and padding are inside the convolutions.
+    assert operators(data) == expected | {"Transpose": 2, "DequantizeLinear": 1}
+    logits = np.asarray(model.predict(pictures[:2], verbose=0))
+    assert abs(run_onnx(data, pictures[:2]) - logits).max() <= LOGIT_TOLERANCE
+
+
+@pytest.mark.parametrize("network", [Network(decoder="dense", alpha=0.25), Network("unet_mini")])
+def test_every_network_converts_to_int8(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    pictures: Pictures,
+    run_onnx: Run,
+    network: Network,
+) -> None:
+    model = untrained(network)
+    data = to_onnx(model, spec, "int8", list(pictures[:4]))
+    expected = np.asarray(model.predict(pictures[:4], verbose=0))
+    error = np.sqrt(((run_onnx(data, pictures[:4]) - expected) ** 2).mean())
+    assert error <= 0.1 * np.sqrt((expected**2).mean())  # see assert_int8_close
+
+
+def test_both_ends_have_names_types_and_fixed_shapes(float32: bytes, int8: bytes) -> None:
+    for data in (float32, int8):
+        graph = onnx.load_from_string(data).graph
+        ends = [
+            (
+                value.name,
+                value.type.tensor_type.elem_type,
+                [dim.dim_value for dim in value.type.tensor_type.shape.dim],
+            )
+            for value in (*graph.input, *graph.output)
+        ]
+        assert ends == [
+            ("pixels", TensorProto.UINT8, [1, 64, 64, 3]),
+            ("logits", TensorProto.FLOAT, [1, 64, 64, 3]),
+        ]
+
+
+def test_older_runtimes_can_read_it(float32: bytes, int8: bytes) -> None:
+    for data in (float32, int8):
+        proto = onnx.load_from_string(data)
+        assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 13)]
+        assert proto.ir_version <= 10
+        assert all(t.data_location == TensorProto.DEFAULT for t in proto.graph.initializer)
+
+
+def test_upsampling_is_half_pixel_bilinear(float32: bytes) -> None:
+    for node in onnx.load_from_string(float32).graph.node:
+        if node.op_type == "Resize":
+            said = {a.name: a.s for a in node.attribute if a.s}
+            assert said["mode"] == b"linear"
+            assert said["coordinate_transformation_mode"] == b"half_pixel"
+
+
+def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
+    proto = onnx.load_from_string(int8)
+    values = constants(int8)
+    made_by = {node.output[0]: node for node in proto.graph.node}
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 32
+    for node in convolutions:
+        picture, kernel = (made_by[name] for name in node.input[:2])
+        assert picture.op_type == "DequantizeLinear"
+        assert values[picture.input[2]].dtype == np.uint8
+        assert values[kernel.input[0]].dtype == np.int8
+        assert values[kernel.input[1]].shape == values[kernel.input[0]].shape[:1]
+
+
+def test_int8_scores_are_float_behind_the_last_convolution(int8: bytes) -> None:
+    nodes = [node.op_type for node in onnx.load_from_string(int8).graph.node]
+    last = max(i for i, kind in enumerate(nodes) if kind == "Conv")
+    assert nodes[last + 1 :] == ["QuantizeLinear", "DequantizeLinear", "Resize", "Transpose"]
+
+
+def test_the_same_model_gives_the_same_bytes(
+    trained: Any, spec: ModelSpec, calibration: list[Pictures], float32: bytes, int8: bytes
+) -> None:
+    assert to_onnx(trained, spec, "float32") == float32
+    assert to_onnx(trained, spec, "int8", calibration) == int8
+
+
+def test_no_name_comes_from_a_counter_of_the_libraries(float32: bytes) -> None:
+    graph = onnx.load_from_string(float32).graph
+    # Ours count from zero within each kind: a second conversion in one process starts over.
+    assert [node.name for node in graph.node if node.op_type == "Conv"] == [
+        f"Conv_{index}" for index in range(32)
+    ]
+    assert {tensor.name.split("_")[0] for tensor in graph.initializer} == {
+        "DequantizeLinear",
+        "Conv",
+        "Clip",
+        "Resize",
+    }
+
+
+def test_converting_prints_nothing(
+    trained: Any,
+    spec: ModelSpec,
+    calibration: list[Pictures],
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    to_onnx(trained, spec, "int8", calibration[:2])
+    assert capfd.readouterr() == ("", "")
+    assert len(recwarn) == 0
+
+
+# What is refused
+
+
+def test_int8_asks_for_pictures(trained: Any, spec: ModelSpec) -> None:
+    with pytest.raises(ConversionError, match="needs calibration pictures"):
+        to_onnx(trained, spec, "int8")
+
+
+def test_an_unknown_precision_lists_the_choices(trained: Any, spec: ModelSpec) -> None:
+    unknown: Any = "float16"
+    with pytest.raises(ConversionError, match="'float16'; choose one of float32, int8"):
+        to_onnx(trained, spec, unknown)
+
+
+def test_a_contract_with_other_classes_is_refused(trained: Any, spec: ModelSpec) -> None:
+    other = ModelSpec(spec.height, spec.width, ("background", "disc"))
+    with pytest.raises(ConversionError, match=r"\(1, 64, 64, 3\).*expected \(1, 64, 64, 2\)"):
+        to_onnx(trained, other, "float32")
+
+
+def test_slow_operators_are_refused_by_name(nearest: Any, spec: ModelSpec) -> None:
+    with pytest.raises(ConversionError, match=r"holds .*Tile"):
+        to_onnx(nearest, spec, "float32")

@@ -1,0 +1,119 @@
+"""A campaign as tables of text, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+
+from tabulate import tabulate
+
+from unet_edge.runtime.campaign import TOTAL, Campaign, Row
+from unet_edge.runtime.segmenter import STAGES
+
+COST_HEADERS = (
+    "file",
+    "MB",
+    "load ms",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "infer ms",
+    "peak MiB",
+    "agreement %",
+    "mask mIoU",
+    "label mIoU",
+    "× Keras",
+    "infer × Keras",
+)
+STAGE_HEADERS = ("p50 ms", *STAGES)
+
+
+def cost_rows(campaign: Campaign) -> list[list[str]]:
+    """One list of texts, under COST_HEADERS, for each model; Keras first."""
+    return [_cost_row(campaign, row) for row in campaign.rows]
+
+
+def stage_rows(campaign: Campaign) -> list[list[str]]:
+    """One list of texts, under STAGE_HEADERS, for each model that ran."""
+    return [
+        [row.name, *(number(row.cost.stages[stage]["p50"]) for stage in STAGES)]
+        for row in campaign.rows
+        if row.cost
+    ]
+
+
+def warnings(campaign: Campaign) -> list[str]:
+    """What went wrong, a sentence each: files that did not run or broke their floor, noise."""
+    found = [f"{row.name} did not run: {row.error}" for row in campaign.rows if row.error]
+    found += [
+        f"{row.name} is UNDER ITS FLOOR here: {percent(row.cost.agreement)} % of pixels as Keras, "
+        f"{percent(row.floor)} % asked for"
+        for row in campaign.files
+        if row.cost and row.floor and not row.kept_floor
+    ]
+    if not campaign.steady:
+        found.append(
+            f"this machine's speed changed meanwhile (a matrix product took "
+            f"{number(campaign.gemm_before_ms)} ms before, {number(campaign.gemm_after_ms)} ms "
+            "after): measure again when it is cool and nothing else runs"
+        )
+    return found
+
+
+def conditions(campaign: Campaign) -> list[str]:
+    """How the figures were taken, a sentence each."""
+    return [
+        f"{campaign.runs} runs in a process for each, over {campaign.pictures} pictures "
+        f"({', '.join(campaign.sizes)} px), {campaign.threads} threads; Keras as many as it likes",
+        f"p50, p90 and p99 are of the whole picture: {', '.join(STAGES)}",
+    ]
+
+
+def tables(campaign: Campaign, style: str = "simple") -> str:
+    """Both tables, warnings and conditions, in a style of tabulate's ("github" is Markdown)."""
+    parts = [
+        tabulate(
+            rows,
+            headers,
+            tablefmt=style,
+            disable_numparse=True,
+            colalign=("left", *["right"] * (len(headers) - 1)),
+        )
+        for headers, rows in (
+            (COST_HEADERS, cost_rows(campaign)),
+            (STAGE_HEADERS, stage_rows(campaign)),
+        )
+        if rows
+    ]
+    remarks = [*warnings(campaign), *conditions(campaign)]
+    return "\n\n".join([*parts, "\n".join(f"- {remark}" for remark in remarks)])
+
+
+def _cost_row(campaign: Campaign, row: Row) -> list[str]:
+    label = "–" if row.label_miou is None else f"{row.label_miou:.4f}"
+    size = "–" if row.bytes is None else number(row.bytes / 1e6)
+    if row.cost is None:
+        return [row.name, size, *["–"] * 8, label, "–", "–"]
+    total = row.cost.stages[TOTAL]
+    speedups = (campaign.speedup(row), campaign.speedup(row, "infer"))
+    return [
+        row.name,
+        size,
+        number(row.cost.load_ms),
+        *(number(total[name]) for name in ("p50", "p90", "p99")),
+        number(row.cost.stages["infer"]["p50"]),
+        f"{row.cost.peak_memory_mib:.0f}",
+        percent(row.cost.agreement) + ("" if row.kept_floor else " !"),
+        f"{row.cost.mask_miou:.4f}",
+        label,
+        *("–" if speedup is None else number(speedup) for speedup in speedups),
+    ]
+
+
+def number(value: float) -> str:
+    """Three significant digits, or all the whole ones."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def percent(share: float) -> str:
+    """A share as percent, cut instead of rounded: 100 means that every pixel agrees."""
+    return "100" if share == 1 else f"{math.floor(share * 1e5 + 1e-6) / 1e3:.3f}"
