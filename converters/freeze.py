@@ -53,9 +53,8 @@ def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> 
     try:
         frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
     except (ValueError, tf.errors.InvalidArgumentError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ConversionError(
-            f"{model.name} does not take pictures of {height}x{width} px: {reason}"
+            f"{model.name} does not take pictures of {height}x{width} px: {reason(error)}"
         ) from error
     shape = tuple(frozen.outputs[0].shape)
     if shape[:3] != (1, height, width):
@@ -73,6 +72,12 @@ def require_tensorflow(backend: str) -> None:
             f"exporting needs Keras on TensorFlow, but it runs on {backend}; "
             "mend with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"
         )
+
+
+def reason(error: Exception) -> str:
+    """The first line of an exception's message; those of the converters run to pages."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def as_float32(model: keras.Model) -> keras.Model:

@@ -17,9 +17,17 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.freeze import LOGITS, PIXELS, check_calibration, exact_mean, freeze, normalise
-from converters.quiet import quiet
+from converters.freeze import (
+    LOGITS,
+    PIXELS,
+    check_calibration,
+    exact_mean,
+    freeze,
+    normalise,
+    reason,
+)
 from unet_edge.errors import ConversionError
+from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
 
 Precision = Literal["float32", "int8"]
@@ -67,7 +75,9 @@ def to_onnx(
             _start_from_pixels(proto, spec)
             _rename(proto)
         except Exception as error:  # Three libraries, each with exceptions of its own.
-            raise ConversionError(f"{model.name} does not convert to ONNX: {error}") from error
+            raise ConversionError(
+                f"{model.name} does not convert to ONNX: {reason(error)}"
+            ) from error
         _check(proto, spec, precision)
     return bytes(proto.SerializeToString(deterministic=True))
 

@@ -15,9 +15,17 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.freeze import LOGITS, PIXELS, check_calibration, exact_mean, freeze, normalise
-from converters.quiet import quiet
+from converters.freeze import (
+    LOGITS,
+    PIXELS,
+    check_calibration,
+    exact_mean,
+    freeze,
+    normalise,
+    reason,
+)
 from unet_edge.errors import ConversionError
+from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
 
 Precision = Literal["float32", "float16", "int8"]
@@ -84,7 +92,9 @@ def to_tflite(
         try:
             converted = converter.convert()
         except Exception as error:  # The converter raises its own type, ValueError and more.
-            raise ConversionError(f"TensorFlow cannot convert {model.name}: {error}") from error
+            raise ConversionError(
+                f"TensorFlow cannot convert {model.name}: {reason(error)}"
+            ) from error
     data = _finish(converted, spec.normalisation, exact)
     _check(data, spec, exact)
     return data

@@ -33,8 +33,10 @@ def pattern(width, height):
 
 
 def label_pattern(width, height, classes=5):
-    y, x = np.mgrid[:height, :width]
-    return ((x * 3 + y * 5 + x * y) % classes).astype(np.uint8)
+    """Labels that differ from pixel to pixel, uint8 (H, W)."""
+    rows, columns = 5 * np.arange(height), 3 * np.arange(width)
+    total = np.add.outer((rows % classes).astype(np.uint16), (columns % classes).astype(np.uint16))
+    return (total % classes).astype(np.uint8)
 
 
 def spec_of(size=(224, 320), **changes):

@@ -314,6 +314,7 @@ def test_a_malformed_onnx_property_is_refused(entry):
                     "format": "onnx",
                     "precision": "float32",
                     "payload_sha256": "0" * 64,
+                    "sha256": "0" * 64,
                     "payload_bytes": 3,
                     "spec": SPEC.to_dict(),
                     **change,

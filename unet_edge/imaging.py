@@ -32,8 +32,8 @@ ImageSource = str | Path | bytes | Image.Image | Pixels
 """A file, its bytes, a Pillow picture, or RGB pixels as uint8 (H, W, 3)."""
 
 # An allow-list: Pillow's rarer parsers have a history of vulnerabilities, and none of them
-# holds photographs or masks.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+# holds photographs or masks. JPEG includes MPO, which some cameras write.
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm")
 
 # Larger pictures are refused before they are decoded. 200 MP is above any camera for a Pi (64 MP)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+import onnxruntime
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.training.models import Network
-
-keras = pytest.importorskip("keras")
-pytest.importorskip("tensorflow")
+from unet_edge.training.models import Network, build
 
 SIZE = 64
 
@@ -45,8 +45,6 @@ def spec() -> ModelSpec:
 @pytest.fixture(scope="session")
 def trained() -> Any:
     """The default network at its smallest width after 60 steps: 95 % of the pixels are right."""
-    from unet_edge.training.models import build
-
     keras.utils.set_random_seed(0)
     model = build(Network(alpha=0.25), 3, Normalisation())
     for layer in model.layers:
@@ -84,12 +82,11 @@ def reference(trained: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 @pytest.fixture(scope="session")
 def untrained() -> Callable[..., Any]:
     """Build a network with random BatchNorm statistics, so that folding them wrongly shows."""
-    from unet_edge.training.models import build
 
-    def make(network: Network, normalisation: Normalisation = Normalisation()) -> Any:
+    def make(network: Network, normalisation: Normalisation | None = None) -> Any:
         keras.utils.set_random_seed(0)
         rng = np.random.default_rng(0)
-        model = build(network, 3, normalisation)
+        model = build(network, 3, normalisation or Normalisation())
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 gamma, beta, mean, variance = layer.get_weights()
@@ -119,10 +116,9 @@ def nearest() -> Any:
 @pytest.fixture(scope="session")
 def run_tflite() -> Callable[..., NDArray[np.float32]]:
     """Run a .tflite file's bytes on pictures; a quantised output comes back as real numbers."""
-    interpreter_module = pytest.importorskip("ai_edge_litert.interpreter")
 
     def run(data: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        interpreter = interpreter_module.Interpreter(model_content=data)
+        interpreter = Interpreter(model_content=data)
         interpreter.allocate_tensors()
         (source,) = interpreter.get_input_details()
         (target,) = interpreter.get_output_details()
@@ -142,7 +138,6 @@ def run_tflite() -> Callable[..., NDArray[np.float32]]:
 @pytest.fixture(scope="session")
 def run_onnx() -> Callable[..., NDArray[np.float32]]:
     """Run an .onnx file's bytes on pictures."""
-    onnxruntime = pytest.importorskip("onnxruntime")
 
     def run(data: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])

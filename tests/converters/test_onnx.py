@@ -6,12 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("tf2onnx")
-
 from onnx import TensorProto, numpy_helper
 
 from converters.onnx import Precision, to_onnx
@@ -119,10 +116,10 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
     ("network", "expected"),
     [
         # conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits.
-        (Network(alpha=1.0), dict(Conv=32, Clip=31, Resize=4, Concat=3)),
-        (Network(alpha=0.25), dict(Conv=32, Clip=31, Resize=4, Concat=3)),
-        (Network(decoder="dense", alpha=0.25), dict(Conv=29, Clip=28, Resize=4, Concat=3)),
-        (Network("unet_mini"), dict(Conv=11, Clip=10, MaxPool=2, Resize=2, Concat=2)),
+        (Network(alpha=1.0), {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3}),
+        (Network(alpha=0.25), {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3}),
+        (Network(decoder="dense", alpha=0.25), {"Conv": 29, "Clip": 28, "Resize": 4, "Concat": 3}),
+        (Network("unet_mini"), {"Conv": 11, "Clip": 10, "MaxPool": 2, "Resize": 2, "Concat": 2}),
     ],
     ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini"],
 )

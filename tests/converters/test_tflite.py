@@ -9,12 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
-pytest.importorskip("ai_edge_litert.interpreter")
-
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 
 from converters.freeze import as_float32, require_tensorflow
 from converters.tflite import Precision, operators, partitions, to_tflite
@@ -141,14 +138,14 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
     ("network", "expected"),
     [
         # conv1, 11 pointwise, 4 decoder stages, logits; 11 depthwise and 4 in the decoder.
-        (Network(alpha=1.0), dict(CONV_2D=17, DEPTHWISE_CONV_2D=15, CONCATENATION=3)),
-        (Network(alpha=0.25), dict(CONV_2D=17, DEPTHWISE_CONV_2D=15, CONCATENATION=3)),
+        (Network(alpha=1.0), {"CONV_2D": 17, "DEPTHWISE_CONV_2D": 15, "CONCATENATION": 3}),
+        (Network(alpha=0.25), {"CONV_2D": 17, "DEPTHWISE_CONV_2D": 15, "CONCATENATION": 3}),
         # The dense decoder has one stage more, and no depthwise convolution.
         (
             Network(decoder="dense", alpha=0.25),
-            dict(CONV_2D=18, DEPTHWISE_CONV_2D=11, CONCATENATION=3),
+            {"CONV_2D": 18, "DEPTHWISE_CONV_2D": 11, "CONCATENATION": 3},
         ),
-        (Network("unet_mini"), dict(CONV_2D=11, MAX_POOL_2D=2, CONCATENATION=2)),
+        (Network("unet_mini"), {"CONV_2D": 11, "MAX_POOL_2D": 2, "CONCATENATION": 2}),
     ],
     ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini"],
 )

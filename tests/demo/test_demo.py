@@ -33,4 +33,4 @@ def test_whole_road(tmp_path: Path) -> None:
     assert report["keras"]["cost"]["agreement"] == 1.0
     for name in ("overview.png", "benchmark.html", "run/curves.png"):
         assert (demo / name).stat().st_size > 10_000
-    assert len(list((demo / "masks").glob("*.overlay.png"))) == 4
+    assert len(list((demo / "masks").glob("*.overlay.png"))) == 3

@@ -1,3 +1,4 @@
+import collections
 import colorsys
 import dataclasses
 
@@ -48,7 +49,7 @@ def draw(picture, labels, spec, settings, seed, crop=None):
 def box(labels):
     """Where the picture lies in a crop: (height, width)."""
     rows, columns = np.nonzero(labels != IGNORE)
-    return np.ptp(rows) + 1, np.ptp(columns) + 1
+    return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
 def interior(shown):
@@ -74,7 +75,7 @@ def test_the_callers_picture_and_labels_stay_as_they_are():
     picture, labels = blocks(90, 70)
     before = picture.tobytes(), labels.tobytes()
     for seed in range(5):
-        draw(picture, labels, spec_of(64, 96), Augmentation(vertical_flip=True), seed)
+        draw(picture, labels, spec_of(64, 96), Augmentation(any_orientation=True), seed)
     assert (picture.tobytes(), labels.tobytes()) == before
 
 
@@ -93,7 +94,7 @@ def test_picture_and_labels_move_together(size, fit, resample):
     picture, labels = blocks(*size)
     spec = spec_of(96, 128, fit=fit, resample=resample)
     settings = dataclasses.replace(
-        OFF, horizontal_flip=True, vertical_flip=True, scale=(0.7, 2), aspect=0.3
+        OFF, horizontal_flip=True, any_orientation=True, scale=(0.7, 2), aspect=0.3
     )
     pure, inside = 0, 0
     for seed in range(40):
@@ -158,21 +159,49 @@ def test_zoom_one_is_the_size_of_inference_and_keeps_the_pictures_own_aspect():
     assert box(found) == (32, 64)
 
 
-@pytest.mark.parametrize(("axis", "name"), [(1, "horizontal_flip"), (0, "vertical_flip")])
-def test_flips_mirror_picture_and_labels_half_of_the_time(axis, name):
-    picture, labels = blocks(64, 64)
+def views_of(picture, labels, settings, count):
+    """How often each of the eight orientations of a square picture is drawn, by its bytes."""
     spec = spec_of(64, 64)
     straight = draw(picture, labels, spec, OFF, 0)
-    mirrored = [np.flip(array, axis) for array in straight]
-    flips = 0
-    for seed in range(200):
-        found = draw(picture, labels, spec, dataclasses.replace(OFF, **{name: True}), seed)
-        flipped = np.array_equal(found[0], mirrored[0])
-        expected = mirrored if flipped else straight
-        for array, wanted in zip(found, expected, strict=True):
-            assert np.array_equal(array, wanted)
-        flips += flipped
-    assert abs(flips - 100) <= 5 * np.sqrt(200) / 2  # five standard deviations of a fair coin
+    eight = {}
+    for turns in range(4):
+        for mirror in (False, True):
+            pixels, found = (np.rot90(array, turns) for array in straight)
+            if mirror:
+                pixels, found = pixels[:, ::-1], found[:, ::-1]
+            eight[pixels.tobytes()] = (turns, mirror), found
+    assert len(eight) == 8
+    drawn = collections.Counter()
+    for seed in range(count):
+        pixels, found = draw(picture, labels, spec, settings, seed)
+        orientation, expected = eight[pixels.tobytes()]
+        assert np.array_equal(found, expected)
+        drawn[orientation] += 1
+    return drawn
+
+
+def test_every_second_view_is_mirrored_left_to_right():
+    drawn = views_of(*blocks(64, 64), dataclasses.replace(OFF, horizontal_flip=True), 200)
+    assert set(drawn) == {(0, False), (0, True)}
+    assert abs(drawn[0, True] - 100) <= 5 * np.sqrt(200) / 2  # five standard deviations
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pictures_without_up_and_down_come_in_all_eight_orientations(mirrored):
+    settings = dataclasses.replace(OFF, any_orientation=True, horizontal_flip=mirrored)
+    drawn = views_of(*blocks(64, 64), settings, 400)
+    assert len(drawn) == 8
+    # 50 each, within five standard deviations of the binomial distribution.
+    assert max(abs(n - 50) for n in drawn.values()) <= 5 * np.sqrt(400 * 1 / 8 * 7 / 8)
+
+
+def test_a_view_that_is_turned_has_the_turned_pictures_shape():
+    settings = dataclasses.replace(OFF, any_orientation=True)
+    boxes = {
+        box(draw(*flat((9, 9, 9), (200, 100)), spec_of(64, 64), settings, seed)[1])
+        for seed in range(20)
+    }
+    assert boxes == {(32, 64), (64, 32)}
 
 
 def hues(settings, seeds):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, UnetEdgeError
+from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -159,20 +160,27 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
 
 
 def need(extra: str, modules: Sequence[str]) -> None:
-    """Raise BackendError with the mending command when a module of an extra is missing."""
+    """Import the modules of an extra; raises BackendError with the mending command.
+
+    Imported, not looked for: Keras without the library it runs on is there and does not work.
+    """
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        try:
+            with quiet():
+                importlib.import_module(module)
+        except ImportError as error:
             raise BackendError(
-                f"this needs {module}, which is not installed; "
+                f"this needs {module}, which cannot be imported ({error}); "
                 f"mend with: pip install 'unet-edge[{extra}]'"
-            )
+            ) from error
 
 
 def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
     """Open a bundle, file or run for a command."""
     from unet_edge.runtime.segmenter import Segmenter
 
-    return Segmenter.open(path, file=file, threads=threads)
+    with quiet():  # interpreters announce their delegates on standard error
+        return Segmenter.open(path, file=file, threads=threads)
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from unet_edge.panels import panels
 from unet_edge.runtime.segmenter import Segmenter
 
 _TRAIN, _VALIDATION = 48, 12
-_SHOWN = 4  # validation pictures that are segmented and shown
+_SHOWN = 3  # validation pictures that are segmented and shown
 
 
 def make_data(folder: Path) -> None:

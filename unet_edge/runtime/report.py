@@ -221,7 +221,7 @@ _STYLE = """
 --soft:#9aa6b6;--line:#303947;--keras:#a3b0c2;--tflite:#6ea8fe;--onnx:#f5a94b;--bad:#ff7b7b;
 --s0:#64748b;--s1:#2dd4bf;--s2:#6ea8fe;--s3:#c084fc;--s4:#fbbf24}}
 body{margin:0;background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1240px;margin:auto;padding:28px 20px 60px}
+main{max-width:1320px;margin:auto;padding:28px 20px 60px}
 h1{font-size:28px;line-height:1.2;margin:0 0 14px}
 h2{font-size:20px;margin:40px 0 10px}
 h3{font-size:14px;margin:22px 0 6px;color:var(--soft);font-weight:600}

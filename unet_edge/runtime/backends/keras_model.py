@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.imaging import Pixels
+from unet_edge.quiet import quiet
 from unet_edge.runtime.backends import Scores
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ def load_keras(path: Path) -> keras.Model:
         raise ModelFileError(f"no such model file: {path}")
     if path.suffix != ".keras":
         raise ModelFileError(f"{path} is not a .keras file; 'unet-edge train' writes model.keras")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on standard error
     try:
-        import keras
-    except ModuleNotFoundError as error:
+        with quiet():  # TensorFlow greets on standard error
+            import keras
+    except ImportError as error:
         raise BackendError(
-            f"{path} needs Keras, which is not installed; mend with: pip install 'unet-edge[train]'"
+            f"{path} needs Keras, which cannot be imported ({error}); "
+            "mend with: pip install 'unet-edge[train]'"
         ) from error
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)

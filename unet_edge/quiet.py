@@ -1,4 +1,4 @@
-"""Silence for the converters' chatter, kept and shown when something goes wrong.
+"""Silence for the chatter of TensorFlow, converters and interpreters; shown when things go wrong.
 
 One conversion prints hundreds of lines: Python warnings, absl and tf2onnx logs, and C++ log
 lines that go straight to file descriptors 1 and 2, past anything Python could redirect.
@@ -14,19 +14,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from typing import IO
 
 TAIL = 20
 """How many of the last captured lines an escaping exception carries."""
-
-
-def quiet_tensorflow() -> None:
-    """Ask TensorFlow for fewer lines; call it before anything imports TensorFlow.
-
-    A setting that the user has made stays as it is. Level 3 also hides the "failed call to
-    cuInit" that every machine without an NVIDIA card prints; real failures raise in Python.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextlib.contextmanager
@@ -36,19 +26,20 @@ def quiet() -> Iterator[None]:
     The tail is a note on the exception (`__notes__`), so a traceback shows it. The redirection
     belongs to the process: use it in one thread at a time. Logging below ERROR is switched off.
     """
-    with tempfile.TemporaryFile() as log:
+    # Unbuffered, so that lines from Python and from C++ keep their order.
+    with tempfile.TemporaryFile(buffering=0) as log:
         try:
             with _muted_logging(), warnings.catch_warnings(), _redirected(log):
                 warnings.simplefilter("ignore")
                 yield
         except Exception as error:
             if tail := _tail(log):
-                error.add_note(f"Last output of the converter:\n{tail}")
+                error.add_note(f"Last output:\n{tail}")
             raise
 
 
 @contextlib.contextmanager
-def _redirected(log: IO[bytes]) -> Iterator[None]:
+def _redirected(log: io.FileIO) -> Iterator[None]:
     """Point sys.stdout, sys.stderr and the descriptors 1 and 2 at `log`.
 
     Both levels are needed: under pytest or in a notebook, sys.stdout is an object that writes
@@ -101,7 +92,7 @@ def _muted_logging() -> Iterator[None]:
         logging.disable(before)
 
 
-def _tail(log: IO[bytes]) -> str:
+def _tail(log: io.FileIO) -> str:
     log.seek(0)
     lines = log.read().decode("utf-8", errors="replace").splitlines()
     return "\n".join(lines[-TAIL:])
