@@ -12,6 +12,7 @@ from typing import assert_never
 import keras
 from PIL import Image
 
+from converters.bias import correct_biases
 from converters.calibration import calibration_grids
 from converters.onnx import to_onnx
 from converters.tflite import to_tflite
@@ -89,10 +90,16 @@ def export(
         grids = calibration_grids(dataset, spec, count=settings.calibration, seed=settings.seed)
 
     models: dict[str, bytes] = {}
-    bar = progress_bar(len(settings.artifacts), "converting")
+    bar = progress_bar(len(settings.artifacts) + bool(grids), "converting")
+    corrected = model
+    if grids:
+        bar.set_postfix_str("bias correction for int8")
+        corrected = correct_biases(model, grids)
+        bar.update()
     for file_format, precision in settings.artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
-        converted = _convert(model, spec, file_format, precision, grids)
+        source = corrected if precision == "int8" else model
+        converted = _convert(source, spec, file_format, precision, grids)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))
         bar.update()

@@ -1,0 +1,65 @@
+"""Bias correction: the mean of every channel survives int8 weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.bias import correct_biases
+
+Pictures = NDArray[np.uint8]
+
+
+def mean_scores_after_rounding(model: Any, pictures: Pictures) -> NDArray[np.float64]:
+    """Each class's mean logit when every kernel has 255 steps per output channel."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            kernel = np.asarray(layer.kernel)
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            step = abs(kernel).max((0, 1, 3) if depthwise else (0, 1, 2), keepdims=True) / 127
+            layer.kernel.assign(np.round(kernel / step) * step)
+    logits = np.asarray(copy.predict(pictures, verbose=0), np.float64)
+    return logits.mean((0, 1, 2))
+
+
+def test_the_mean_of_every_class_survives_rounding(
+    trained: Any, calibration: list[Pictures]
+) -> None:
+    pictures = np.stack(calibration[:8])
+    wanted = np.asarray(trained.predict(pictures, verbose=0), np.float64).mean((0, 1, 2))
+    corrected = correct_biases(trained, list(pictures))
+    found = mean_scores_after_rounding(corrected, pictures)
+    # float32 sums over 32,768 pixels and 30 layers; without the correction 1e-2 and more.
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert abs(mean_scores_after_rounding(trained, pictures) - wanted).max() > 1e-3
+
+
+def test_only_biases_and_offsets_change(trained: Any, calibration: list[Pictures]) -> None:
+    before = [weight.copy() for weight in trained.get_weights()]
+    corrected = correct_biases(trained, calibration)
+    assert all((a == b).all() for a, b in zip(before, trained.get_weights(), strict=True))
+    changed = {
+        new.path.split("/")[-1]
+        for old, new in zip(trained.weights, corrected.weights, strict=True)
+        if (np.asarray(old) != np.asarray(new)).any()
+    }
+    assert changed == {"beta", "bias"}
+
+
+def test_without_pictures_nothing_happens(trained: Any) -> None:
+    assert correct_biases(trained, []) is trained
+
+
+def test_exact_weights_need_no_correction(calibration: list[Pictures]) -> None:
+    pixels = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(2, 1)
+    model = keras.Model(pixels, layer(pixels))
+    layer.set_weights([np.array([[[[127, -127], [1, 5], [-64, 0]]]]) / 127, np.zeros(2)])
+    corrected = correct_biases(model, calibration)
+    # Rounding leaves these weights where they are, up to float32: 1e-7 of pixels up to 255.
+    np.testing.assert_allclose(corrected.get_weights()[1], 0, atol=255 * 3 * 1e-6)
