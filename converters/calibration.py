@@ -20,6 +20,4 @@ def calibration_grids(
     """
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     chosen = [dataset.train[index].image for index in order[:count]]
-    return [
-        place(decode(path, spec.orientation), spec) for path in progress(chosen, "calibration set")
-    ]
+    return [place(decode(path), spec) for path in progress(chosen, "calibration set")]

@@ -49,8 +49,8 @@ def encoded(picture, file_format, **options):
     return buffer.getvalue()
 
 
-def decoded(data, orientation="exif"):
-    picture = decode(data, orientation)
+def decoded(data):
+    picture = decode(data)
     assert picture.mode == "RGB"
     return np.asarray(picture)
 
@@ -244,7 +244,7 @@ def test_a_rotated_photo_stands_upright(file_format, orientation):
     stored = pattern(9, 5)
     options = {"exif": exif(orientation)} | ({"quality": 100} if file_format == "JPEG" else {})
     data = encoded(Image.fromarray(stored), file_format, **options)
-    raw = decoded(data, "ignore")
+    raw = np.asarray(Image.open(io.BytesIO(data)))
     if file_format != "JPEG":  # lossy; its pixels are whatever they are, but placed the same
         assert np.array_equal(raw, stored)
     assert raw.shape == stored.shape
@@ -261,12 +261,11 @@ def test_a_decoded_photo_is_not_turned_again(file_format, mode):
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("policy", ["exif", "ignore"])
-def test_a_rotated_tiff_stands_upright_whatever_the_policy(orientation, policy):
+def test_a_rotated_tiff_stands_upright(orientation):
     # Orientation is one of TIFF's own tags (TIFF 6.0, page 36), and Pillow applies it on load.
     stored = pattern(9, 5)
     data = encoded(Image.fromarray(stored), "TIFF", exif=exif(orientation))
-    assert np.array_equal(decoded(data, policy), UPRIGHT[orientation](stored))
+    assert np.array_equal(decoded(data), UPRIGHT[orientation](stored))
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -403,13 +402,13 @@ def test_a_missing_file_and_a_folder(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(20_000, 10_001), (60_000, 60_000)])
 def test_a_picture_above_the_limit_is_refused_by_its_header(width, height):
     assert width * height > MAX_PIXELS
-    with pytest.raises(ImageError, match=rf"{width}x{height} px; the limit is 200 megapixels"):
+    with pytest.raises(ImageError, match="more than 178 megapixels, the limit"):
         decode(png_header(width, height))
 
 
 def test_a_picture_just_below_the_limit_is_not_refused_for_its_size():
     with pytest.raises(ImageError, match="truncated"):  # it is, but it is not too large
-        decode(png_header(20_000, 9_999))
+        decode(png_header(17_000, 10_500))
 
 
 # --- read_labels ------------------------------------------------------------------------------

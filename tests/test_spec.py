@@ -15,7 +15,6 @@ FULL = ModelSpec(
     fit="stretch",
     resample="bicubic",
     pad_color=(9, 8, 7),
-    orientation="ignore",
     normalisation=Normalisation(127.5, 127.5),
 )
 
@@ -118,7 +117,7 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"fit": "crop"}, "fit is 'crop'; known are letterbox, stretch"),
         ({"fit": ["letterbox"]}, "known are letterbox, stretch"),
         ({"resample": "lanczos"}, "known are bilinear, bicubic, box"),
-        ({"orientation": "up"}, "known are exif, ignore"),
+        ({"orientation": "up"}, "known are exif"),
         ({"color_order": "bgr"}, "known are rgb"),
         ({"output": "softmax"}, "known are logits"),
         ({"normalisation": {"std": 0}}, "std is 0; it must be above 0"),

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -120,7 +120,7 @@ class Bundle:
             raise BundleError(
                 f"{path} is no bundle: it has no {MANIFEST}; 'unet-edge export' writes bundles"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BundleError(f"{manifest} cannot be read: {error}") from error
         bundle = _parse(path, data)
         for name in bundle.members():
@@ -216,9 +216,14 @@ def write_bundle(
 
 def require_writable(target: Path) -> None:
     """Raise BundleError when something other than a bundle or an empty folder is there."""
-    if not target.exists() or (target / MANIFEST).is_file():
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    if not target.is_dir() or any(target.iterdir()):
+    try:
+        manifest = json.loads((target / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        manifest = None
+    # Other software writes a bundle.json too, and replacing the folder would delete it.
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise BundleError(f"{target} exists and is no bundle; choose another --output or remove it")
 
 
@@ -245,12 +250,17 @@ def _parse(path: Path, data: Any) -> Bundle:
     except SpecError as error:
         raise BundleError(f"{path / MANIFEST}: {error}") from error
     for entry in bundle.files:
-        if entry.format not in get_args(Format) or entry.precision not in get_args(Precision):
+        numbers = (entry.floor, entry.agreement, entry.worst, entry.mask_miou)
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise BundleError(f"{path / MANIFEST} is malformed: {entry.name} lacks its figures")
+        if (entry.format, entry.precision) not in _PREFERENCE:
             raise BundleError(
                 f"{path / MANIFEST} lists {entry.name} as {entry.precision} {entry.format}, "
                 "which this version does not know"
             )
     for name in bundle.members():
+        if not isinstance(name, str) or not name:
+            raise BundleError(f"{path / MANIFEST} is malformed: {name!r} is no file name")
         # A manifest from elsewhere must not read files outside its folder.
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise BundleError(f"{path / MANIFEST} names {name}, which is outside the bundle")

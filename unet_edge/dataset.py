@@ -151,8 +151,8 @@ def find_dataset(
         raise DataError(f"no such data folder: {root}")
     pictures, targets = _layout(root)
     notes = [f"layout: {pictures.name}/ with {targets.name}/ in {root}"]
-    samples = _pairs(pictures, targets)
-    train, validation, note = _split(root, samples, train_list, validation_list, seed)
+    samples, bare = _pairs(pictures, targets)
+    train, validation, note = _split(root, samples, bare, train_list, validation_list, seed)
     notes.append(note)
     if masks == "auto":
         rule, note = _detect_rule([*train, *validation], classes, ignore)
@@ -211,26 +211,26 @@ def _layout(root: Path) -> tuple[Path, Path]:
     raise DataError(f"{root} holds {found}; expected {expected}")
 
 
-def _pairs(pictures: Path, masks: Path) -> dict[str, Sample]:
-    """Every picture with its mask, by name; names in sub-folders start with the folder's."""
+def _pairs(pictures: Path, masks: Path) -> tuple[dict[str, Sample], list[str]]:
+    """Every picture with its mask, by name, and the names of those that have none.
+
+    Names in sub-folders start with the folder's.
+    """
     images = _by_name(pictures)
     targets = _by_name(masks)
     if not images:
         raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {pictures}")
-    alone = sorted(images.keys() - targets.keys(), key=_natural)
-    if alone:
-        shown = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
-        raise DataError(f"{len(alone)} pictures have no mask in {masks}: {shown}")
-    return {
-        name: Sample(name, images[name], targets[name]) for name in sorted(images, key=_natural)
-    }
+    bare = sorted(images.keys() - targets.keys(), key=_natural)
+    paired = sorted(images.keys() & targets.keys(), key=_natural)
+    return {name: Sample(name, images[name], targets[name]) for name in paired}, bare
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if _is_picture(path):
-            name = path.relative_to(folder).as_posix().removesuffix(path.suffix)
+        inside = path.relative_to(folder)
+        if _is_picture(path) and not any(part.startswith(".") for part in inside.parts):
+            name = inside.as_posix().removesuffix(path.suffix)
             if name in found:
                 raise DataError(f"two files of the same name: {found[name]} and {path}")
             found[name] = path
@@ -240,29 +240,31 @@ def _by_name(folder: Path) -> dict[str, Path]:
 def _split(
     root: Path,
     samples: dict[str, Sample],
+    bare: list[str],
     train_list: Path | None,
     validation_list: Path | None,
     seed: int,
 ) -> tuple[list[Sample], list[Sample], str]:
+    given = train_list
     if train_list is None:
         train_list = _existing_list(root, _TRAIN_NAMES)
     if validation_list is None:
         validation_list = _existing_list(root, _VALIDATION_NAMES)
-    in_folder = {
-        split: [s for name, s in samples.items() if name.split("/")[0] in names and "/" in name]
-        for split, names in (("train", _TRAIN_NAMES), ("validation", _VALIDATION_NAMES))
-    }
+    if train_list is None and bare:  # a list may leave pictures out; without one, none may
+        raise _without_mask(root, bare)
     if validation_list is not None:
-        validation = _listed(validation_list, samples)
+        validation = _listed(validation_list, samples, bare)
         held_out = {sample.name for sample in validation}
-        pool = _listed(train_list, samples) if train_list else list(samples.values())
+        pool = _listed(train_list, samples, bare) if train_list else list(samples.values())
         train = [sample for sample in pool if sample.name not in held_out]
         note = f"validation from {validation_list.name}"
-    elif in_folder["validation"]:
-        train, validation = in_folder["train"], in_folder["validation"]
+    elif validation := _in_folder(samples, _VALIDATION_NAMES):
+        train = _listed(given, samples, bare) if given else _in_folder(samples, _TRAIN_NAMES)
+        held_out = {sample.name for sample in validation}
+        train = [sample for sample in train if sample.name not in held_out]
         note = "from the sub-folders"
     else:
-        pool = _listed(train_list, samples) if train_list else list(samples.values())
+        pool = _listed(train_list, samples, bare) if train_list else list(samples.values())
         order = np.random.default_rng(seed).permutation(len(pool))
         held = max(1, len(pool) // 5)
         validation = [pool[i] for i in sorted(order[:held])]
@@ -276,6 +278,14 @@ def _split(
     return train, validation, f"split: {len(train)} train, {len(validation)} validation ({note})"
 
 
+def _in_folder(samples: dict[str, Sample], folders: Sequence[str]) -> list[Sample]:
+    """The samples of the first of these sub-folders that has any."""
+    for folder in folders:
+        if found := [s for name, s in samples.items() if name.startswith(f"{folder}/")]:
+            return found
+    return []
+
+
 def _existing_list(root: Path, names: Sequence[str]) -> Path | None:
     for folder in (root / "ImageSets" / "Segmentation", root):
         for name in names:
@@ -284,9 +294,9 @@ def _existing_list(root: Path, names: Sequence[str]) -> Path | None:
     return None
 
 
-def _listed(path: Path, samples: dict[str, Sample]) -> list[Sample]:
+def _listed(path: Path, samples: dict[str, Sample], bare: list[str]) -> list[Sample]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Windows Notepad
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the list {path}: {error}") from error
     # A list may leave out the sub-folder, as long as that leaves no doubt.
@@ -294,17 +304,36 @@ def _listed(path: Path, samples: dict[str, Sample]) -> list[Sample]:
     for name, sample in samples.items():
         by_last.setdefault(name.rsplit("/", 1)[-1], []).append(sample)
     found: dict[str, Sample] = {}
+    alone: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         word = line.split()[0]
-        name = word[: -len(Path(word).suffix)] if Path(word).suffix.lower() in SUFFIXES else word
-        matches = [samples[name]] if name in samples else by_last.get(name, [])
+        # The line as it stands comes first: names may hold blanks, and dots that are no suffix.
+        matches: list[Sample] = []
+        for name in (line.strip(), _bare_name(line.strip()), word, _bare_name(word)):
+            if matches := [samples[name]] if name in samples else by_last.get(name, []):
+                break
+        if not matches and _bare_name(word) in bare:
+            alone.append(_bare_name(word))
+            continue
         if len(matches) != 1:
             which = "no picture is" if not matches else f"{len(matches)} pictures are"
             raise DataError(f"{path}, line {number}: {which} called {word}")
         found[matches[0].name] = matches[0]  # a name listed twice counts once
+    if alone:
+        raise _without_mask(path, alone)
     return list(found.values())
+
+
+def _without_mask(place: Path, names: Sequence[str]) -> DataError:
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return DataError(f"{len(names)} pictures have no mask in {place}: {shown}")
+
+
+def _bare_name(name: str) -> str:
+    suffix = Path(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name
 
 
 def _detect_rule(
@@ -321,8 +350,12 @@ def _detect_rule(
     # {0, 255} alone is the classical trap: a black-and-white mask, not class 0 and "ignore".
     if values - {skipped} <= set(range(classes)) and values != {0, 255}:
         return MaskRule.parse("index", ignore), f"masks: class indices (values {shown})"
+    dark, light = {v for v in values if v < 16}, {v for v in values if v >= 240}
     extremes = counts[:16].sum() + counts[240:].sum()
-    if classes == 2 and extremes >= 0.98 * counts.sum():
+    # Compression blurs both ends. Several dark values under a clean 255, or no light one at all,
+    # are indices of more classes than were named.
+    indices = not light or (light == {255} and len(dark) > 1)
+    if classes == 2 and dark and not indices and extremes >= 0.98 * counts.sum():
         rule = MaskRule.parse("binary>127", ignore)
         return rule, (
             f"masks: black and white (values {shown}); white is class 1. "
@@ -342,4 +375,4 @@ def _is_picture(path: Path) -> bool:
 def _natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts slice 2 before slice 10."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

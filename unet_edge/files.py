@@ -39,20 +39,22 @@ def folder_written_atomically(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    fresh, old = workshop / "new", workshop / "old"
     try:
-        fresh, old = workshop / "new", workshop / "old"
         fresh.mkdir()
         yield fresh
-        if target.exists():
-            target.rename(old)
         try:
+            if target.exists():
+                target.rename(old)
             fresh.rename(target)
         except BaseException:
             if old.exists():
                 old.rename(target)
             raise
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        # Where even the way back failed, the workshop holds the only copy.
+        if target.exists() or not old.exists():
+            shutil.rmtree(workshop, ignore_errors=True)
 
 
 def sha256(data: bytes) -> str:

@@ -8,6 +8,7 @@ and resampling of labels is integer arithmetic, so x86 and ARM give the same byt
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,10 @@ from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from unet_edge.errors import ConfigError, ImageError
-from unet_edge.spec import IGNORE, ModelSpec, Orientation, Resample
+from unet_edge.spec import IGNORE, ModelSpec, Resample
 
 Pixels = NDArray[np.uint8]
 """RGB pixels, uint8, shape (H, W, 3)."""
@@ -36,9 +37,8 @@ ImageSource = str | Path | bytes | Image.Image | Pixels
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm")
 
-# Larger pictures are refused before they are decoded. 200 MP is above any camera for a Pi (64 MP)
-# and below what fills its memory many times over (RGB: 600 MB).
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded: Pillow's own limit, 512 MiB of RGB."""
 
 FILTERS: dict[Resample, Image.Resampling] = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -47,8 +47,8 @@ FILTERS: dict[Resample, Image.Resampling] = {
 }
 
 
-def decode(source: ImageSource, orientation: Orientation = "exif") -> Image.Image:
-    """Read a picture as upright 8-bit RGB.
+def decode(source: ImageSource) -> Image.Image:
+    """Read a picture as upright (by its EXIF orientation) 8-bit RGB.
 
     Grey, grey with alpha, palette, RGBA, CMYK, 1-bit and 16-bit pictures are converted;
     transparency is laid over white, as viewers show it. 16-bit greys keep their upper 8 bits.
@@ -58,9 +58,7 @@ def decode(source: ImageSource, orientation: Orientation = "exif") -> Image.Imag
     if isinstance(source, np.ndarray):
         return _from_array(source)
     with _opened(source) as picture:
-        if orientation == "exif":
-            picture = ImageOps.exif_transpose(picture)
-        return _rgb(picture)
+        return _rgb(_upright(picture))
 
 
 def read_labels(path: Path) -> Image.Image:
@@ -71,8 +69,8 @@ def read_labels(path: Path) -> Image.Image:
 
     Raises ImageError as `decode` does, and when the mask is coloured.
     """
-    with _opened(path) as picture:
-        picture = ImageOps.exif_transpose(picture)
+    with _opened(path) as opened:
+        picture = _upright(opened)
         if picture.mode in ("L", "P"):
             # A palette picture's bytes are the class indices; its colours are for the eye.
             return Image.frombytes("L", picture.size, picture.tobytes())
@@ -101,6 +99,10 @@ def read_labels(path: Path) -> Image.Image:
 def _opened(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
     """Yield the loaded picture, every failure of Pillow's turned into one ImageError."""
     if isinstance(source, Image.Image):
+        try:
+            source.load()  # Pillow opens files lazily
+        except Exception as error:
+            raise ImageError(f"the picture is damaged: {error}") from error
         yield source
         return
     name = "the picture" if isinstance(source, bytes) else str(source)
@@ -112,30 +114,74 @@ def _opened(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
         raise ImageError(f"{name} is a folder, not a picture") from None
     except OSError as error:
         raise ImageError(f"cannot read {name}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"cannot read {name!r}: {error}") from error
     if not data:
         raise ImageError(f"{name} is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            # We have our own limit; Pillow's warning would name a variable, not a picture.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _no_warnings():
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ImageError(
-                    f"{name} has {picture.width}x{picture.height} px; "
-                    f"the limit is {MAX_PIXELS // 1_000_000} megapixels"
-                )
-            picture.load()
+        picture.load()
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels, the limit"
+        ) from None
     except UnidentifiedImageError:
         raise ImageError(
             f"{name} is not a picture this tool reads (known: {', '.join(FORMATS)})"
         ) from None
-    except ImageError:
-        raise
     except Exception as error:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others on
         # damaged data; whatever it is, the picture cannot be read.
         raise ImageError(f"{name} is damaged: {error}") from error
     yield picture
+
+
+_WARNING_FILTERS = threading.Lock()
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """No warnings of broken EXIF blocks or large pictures: we read them or say why not.
+
+    The filters belong to the process, and training decodes in several threads.
+    """
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+# What turns the stored picture upright, by EXIF 2.32's tag 0x0112; 1 is upright.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says; a block that cannot be read says nothing.
+
+    Not ImageOps.exif_transpose: it also writes the block anew, and fails where it cannot.
+    """
+    if picture.format == "TIFF":
+        return picture  # upright since it was loaded; Pillow 9.4 would turn it once more
+    try:
+        with _no_warnings():
+            turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # SyntaxError, struct.error, TypeError and others
+        turn = None
+    if turn is None:
+        return picture
+    upright = picture.transpose(turn)
+    # It comes with the EXIF block, by which it would be turned again when it is decoded again.
+    upright.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
+    return upright
 
 
 def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -147,7 +193,7 @@ def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "RGB":
+    if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
         # Pillow's own conversion clips at 255, which turns 16-bit microscopy white. "I" is how
@@ -213,8 +259,11 @@ class Placement:
     def place(self, picture: Image.Image) -> Pixels:
         """Resample an RGB picture onto the grid: uint8 (H, W, 3) of the model's size."""
         self._require_size(picture)
-        resized = picture.resize(
-            (self.placed_width, self.placed_height), FILTERS[self.spec.resample]
+        # Two calls, horizontal first: each pass rounds to 8 bits, so the order shows. Pillow 13
+        # chooses the cheaper one (python-pillow/Pillow#9549), all before it run this one.
+        used = FILTERS[self.spec.resample]
+        resized = picture.resize((self.placed_width, self.height), used).resize(
+            (self.placed_width, self.placed_height), used
         )
         if (self.placed_height, self.placed_width) == self.spec.size:
             return np.array(resized)

@@ -103,12 +103,20 @@ def save_png(picture: Image.Image, path: str | Path) -> None:
     write_atomically(Path(path), buffer.getvalue())
 
 
+def default_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font of `size` px; before Pillow 10.1 it has one size only, 11 px."""
+    try:
+        return ImageFont.load_default(size)
+    except TypeError:
+        return ImageFont.load_default()
+
+
 def _draw_legend(
     picture: Image.Image, coverage: dict[str, float], palette: tuple[Color, ...]
 ) -> None:
     """Draw swatch, name and share of each class but the first into the upper left corner."""
     size = max(10, min(picture.size) // 28)
-    font = ImageFont.load_default(size)
+    font = default_font(size)
     rows = [
         (color, f"{name} {share:.1%}")
         for color, (name, share) in list(zip(palette, coverage.items(), strict=True))[1:]

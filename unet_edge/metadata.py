@@ -7,15 +7,18 @@ A contract is a trailer behind the model's own bytes, in each format's standard 
 - ONNX: one more `metadata_props` entry (ModelProto field 14) with the key `unet_edge`; protobuf
   allows a repeated field to be appended to a serialised message.
 
-The trailer holds the SHA-256 of the model's bytes in front of it: TFLite and ONNX runtimes load
-and run most files with flipped bytes without a word, so this is checked before they see them.
+The trailer holds the SHA-256 of the model's bytes in front of it and of the contract itself:
+TFLite and ONNX runtimes load and run most files with flipped bytes without a word, and a contract
+with a flipped digit places pictures wrongly, so this is checked before anything is believed.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
@@ -44,25 +47,30 @@ class Contract:
 
 def seal(model: bytes, contract: Contract) -> bytes:
     """Append the contract to a converter's output; the same input gives the same bytes."""
-    text = json.dumps(
-        {
-            "format": contract.format,
-            "precision": contract.precision,
-            "payload_sha256": sha256(model),
-            "payload_bytes": len(model),
-            "spec": contract.spec.to_dict(),
-        },
-        indent=1,
-        ensure_ascii=False,
-    ).encode()
-    match contract.format:
+    fields = {
+        "format": contract.format,
+        "precision": contract.precision,
+        "payload_bytes": len(model),
+        "spec": contract.spec.to_dict(),
+    }
+    return model + _trailer(model, contract.format, fields)
+
+
+def _trailer(model: bytes, file_format: Format, fields: dict[str, Any]) -> bytes:
+    """What follows `model`: the fields and a digest of the model and the fields."""
+    digest = sha256(model + _text(fields))
+    text = _text({**fields, "sha256": digest})
+    match file_format:
         case "tflite":
-            return model + _zip_trailer(text, offset=len(model))
+            return _zip_trailer(text, offset=len(model))
         case "onnx":
-            entry = _field(1, _KEY.encode()) + _field(2, text)
-            return model + _field(_METADATA_PROPS, entry)
+            return _field(_METADATA_PROPS, _field(1, _KEY.encode()) + _field(2, text))
         case _:
-            assert_never(contract.format)
+            assert_never(file_format)
+
+
+def _text(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, indent=1, ensure_ascii=False).encode()
 
 
 def read_contract(path: str | Path) -> Contract:
@@ -100,12 +108,15 @@ def parse_contract(data: bytes, name: str) -> Contract:
             assert_never(file_format)
     try:
         fields: dict[str, Any] = json.loads(text)
-        size, digest = fields["payload_bytes"], fields["payload_sha256"]
+        del fields["sha256"]
+        size = fields["payload_bytes"]
         written_format, precision = fields["format"], fields["precision"]
         spec = fields["spec"]
-    except (ValueError, KeyError, TypeError) as error:
+        # Written again and compared: the digest, and every byte of the wrapping around it.
+        intact = data[size:] == _trailer(data[:size], file_format, fields)
+    except (ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise _damaged(name, f"its contract is unreadable ({error!r})") from error
-    if sha256(data[:size]) != digest:
+    if not intact:
         raise _damaged(name, "its bytes are not those that were exported (SHA-256 differs)")
     if written_format != file_format or precision not in get_args(Precision):
         raise _damaged(name, f"its contract is of a {precision} {written_format} file")
@@ -139,13 +150,27 @@ def _foreign(name: str) -> ModelFileError:
 
 
 def _zip_trailer(text: bytes, offset: int) -> bytes:
-    buffer = io.BytesIO()
-    # Offsets in the archive count from the start of the whole file, as zip tools expect.
-    buffer.write(b"\0" * offset)
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        # A fixed date, so that the same model gives the same bytes.
-        archive.writestr(zipfile.ZipInfo(_ENTRY, (1980, 1, 1, 0, 0, 0)), text)
-    return buffer.getvalue()[offset:]
+    """An archive of one stored entry (PKWARE APPNOTE 4.3), the same on every system.
+
+    Offsets count from the start of the whole file, as zip tools expect. Not by `zipfile`, whose
+    headers depend on the system and may on the Python version.
+    """
+    name, size = _ENTRY.encode(), len(text)
+    january_1980 = 0x21
+    common = struct.pack(
+        "<5H3I2H", 20, 0, 0, 0, january_1980, zlib.crc32(text), size, size, len(name), 0
+    )
+    local = b"PK\3\4" + common + name + text
+    made_by_unix, mode = 3 << 8 | 20, 0o644 << 16
+    central = (
+        b"PK\1\2"
+        + struct.pack("<H", made_by_unix)
+        + common
+        + struct.pack("<3H2I", 0, 0, 0, mode, offset)
+        + name
+    )
+    end = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, len(central), offset + len(local), 0)
+    return local + central + end
 
 
 def _read_zip_entry(data: bytes, name: str) -> bytes:
@@ -169,8 +194,9 @@ def _read_metadata_prop(data: bytes, name: str) -> bytes:
         for number, value in _fields(memoryview(data)):
             if number == _METADATA_PROPS and isinstance(value, memoryview):
                 entry = dict(_fields(value))
-                if bytes(entry.get(1, b"")) == _KEY.encode():
-                    found = bytes(entry[2])
+                # Compared as views: a key that is a huge number must not become as many bytes.
+                if entry.get(1) == memoryview(_KEY.encode()):
+                    found = bytes(memoryview(entry[2]))
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise _damaged(name, f"it does not parse as ONNX ({error})") from error
     if found is None:

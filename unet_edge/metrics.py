@@ -33,6 +33,9 @@ class Confusion:
         if truth.shape != prediction.shape:
             raise ConfigError(f"masks of {truth.shape} and {prediction.shape} cannot be compared")
         valid = truth != IGNORE
+        for name, mask in (("truth", truth[valid]), ("prediction", prediction[valid])):
+            if mask.size and mask.max() >= classes:
+                raise ConfigError(f"the {name} holds label {mask.max()} of {classes} classes")
         pairs = truth[valid].astype(np.int64) * classes + prediction[valid]
         counts = np.bincount(pairs, minlength=classes * classes)
         return cls(counts.reshape(classes, classes).astype(np.int64))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from unet_edge.mask import default_font
 
 _GAP = 8  # px
 _TITLE = 22  # px
@@ -22,7 +24,7 @@ def panels(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Imag
     )
     canvas.paste("white", (0, 0, *canvas.size))
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(13)
+    font = default_font(13)
     top = _TITLE
     for row, height in zip(rows, heights, strict=True):
         left = _GAP

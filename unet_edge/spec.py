@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,7 +19,7 @@ IGNORE = 255
 
 Fit = Literal["letterbox", "stretch"]
 Resample = Literal["bilinear", "bicubic", "box"]
-Orientation = Literal["exif", "ignore"]
+Orientation = Literal["exif"]
 ColorOrder = Literal["rgb"]
 Output = Literal["logits"]
 Color = tuple[int, int, int]
@@ -37,8 +38,10 @@ class Normalisation:
     std: float = 128.0
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise SpecError(f"normalisation.std is {self.std}; it must be above 0")
+        if not 0 < self.std < math.inf:
+            raise SpecError(f"normalisation.std is {self.std}; it must be above 0 and finite")
+        if not math.isfinite(self.mean):
+            raise SpecError(f"normalisation.mean is {self.mean}; it must be finite")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class ModelSpec:
         if not isinstance(data, dict):
             raise SpecError("the contract is not a JSON object")
         schema = data.get("schema")
-        if not isinstance(schema, int) or schema < 1:
+        if type(schema) is not int or schema < 1:  # bool is an int
             raise SpecError("the contract has no schema version")
         if schema > SCHEMA:
             raise SpecError(
@@ -115,14 +118,19 @@ class ModelSpec:
             raise SpecError(f"the contract has unknown fields: {', '.join(sorted(unknown))}")
         try:
             values = {key: value for key, value in data.items() if key != "schema"}
+            for field in ("height", "width"):
+                if type(data[field]) is not int:
+                    raise TypeError(f"{field} is {data[field]!r}")
+            if not isinstance(data["classes"], (list, tuple)) or not isinstance(
+                data.get("name", ""), str
+            ):
+                raise TypeError("classes or name")
             values["classes"] = tuple(str(name) for name in data["classes"])
             values["palette"] = tuple(_color(color) for color in data.get("palette", ()))
             values["pad_color"] = _color(data.get("pad_color", (128, 128, 128)))
             values["normalisation"] = Normalisation(**data.get("normalisation", {}))
-            values["height"] = int(data["height"])
-            values["width"] = int(data["width"])
             return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SpecError(f"the contract is malformed: {error!r}") from error
 
     @classmethod
@@ -130,7 +138,7 @@ class ModelSpec:
         """Read a contract from JSON text. Raises SpecError."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"the contract is not JSON: {error}") from error
         return cls.from_dict(data)
 

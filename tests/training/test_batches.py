@@ -95,7 +95,7 @@ def fed_to_backend(dataset, spec):
     segmenter = Segmenter(spec, recorder, "model")
     for sample in dataset.train:
         mask = segmenter.segment(sample.image)
-        assert mask.labels.shape == decode(sample.image, spec.orientation).size[::-1]
+        assert mask.labels.shape == decode(sample.image).size[::-1]
     return recorder.fed
 
 
@@ -127,19 +127,18 @@ def test_every_path_feeds_the_model_the_same_bytes(photos, spec, path):
     grids = path(photos, spec)
     assert len(grids) == len(PHOTOS)
     for photo, sample, found in zip(PHOTOS, photos.train, grids, strict=True):
-        picture = decode(sample.image, spec.orientation)
+        picture = decode(sample.image)
         expected = Placement.plan(picture.size, spec).place(picture)
         assert (found.dtype, found.shape) == (np.uint8, (*spec.size, 3)), photo
         assert found.tobytes() == expected.tobytes(), photo
 
 
-@pytest.mark.parametrize("orientation", ["exif", "ignore"])
-def test_every_path_follows_the_contracts_orientation(tmp_path, orientation):
-    spec = ModelSpec(32, 32, CLASSES, orientation=orientation, pad_color=(9, 9, 9))
+def test_every_path_turns_the_photo_upright(tmp_path):
+    spec = ModelSpec(32, 32, CLASSES, pad_color=(9, 9, 9))
     image, mask = tmp_path / "a.png", tmp_path / "a.mask.png"
     save_photo(image, "RGB", (60, 20), orientation=6)
-    picture = decode(image, orientation)
-    assert picture.size == ((20, 60) if orientation == "exif" else (60, 20))
+    picture = decode(image)
+    assert picture.size == (20, 60)
     Image.new("L", picture.size).save(mask)
     dataset = Dataset(tmp_path, (Sample("a", image, mask),), (), MaskRule(), len(CLASSES))
 

@@ -83,7 +83,7 @@ def measure_bundle(
     used = [path.absolute() for path in pictures[:runs]]
     if not used:
         raise ConfigError("there is no picture to measure with")
-    photos = (decode(path, bundle.spec.orientation) for path in used)
+    photos = (decode(path) for path in used)
     sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
 
     request = _Request(

@@ -139,7 +139,7 @@ def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
     golden = [(entry.picture, *bundle.read_golden(entry)) for entry in bundle.golden[:pictures]]
     if not golden:
         return ""
-    photos = [decode(picture, bundle.spec.orientation) for _, picture, _ in golden]
+    photos = [decode(picture) for _, picture, _ in golden]
     columns = [
         [
             _figure("photo", _thumbnail(photo), f"photo, {photo.width}×{photo.height} px")

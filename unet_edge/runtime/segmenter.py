@@ -67,7 +67,7 @@ class Segmenter:
 
     def timed_segment(self, image: ImageSource, lap: Lap) -> Mask:
         """As `segment`, calling `lap` as each of STAGES ends."""
-        picture = decode(image, self.spec.orientation)
+        picture = decode(image)
         lap("decode")
         placement = Placement.plan(picture.size, self.spec)
         pixels = placement.place(picture)
@@ -100,7 +100,12 @@ def _open_bundle(
     failures: list[str] = []
     for entry in chosen:
         model = bundle.read(entry)
-        parse_contract(model, str(bundle.path / entry.name))
+        contract = parse_contract(model, str(bundle.path / entry.name))
+        if (contract.spec, contract.format) != (bundle.spec, entry.format):
+            raise BundleError(
+                f"{bundle.path / MANIFEST} contradicts the contract inside {entry.name}; "
+                "copy the bundle again"
+            )
         try:
             backend = open_backend(model, entry.format, threads)
         except BackendError as error:

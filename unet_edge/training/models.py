@@ -6,6 +6,7 @@ and ONNX, and ends in logits, so no file carries a softmax that an arg-max does 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never, get_args
@@ -202,10 +203,13 @@ def _donor(alpha: float, source: str | Path) -> list[keras.Layer]:
     before = {layer.name: layer.get_weights() for layer in donor.layers}
     legacy = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
     try:
-        if legacy:
-            donor.load_weights(str(path), by_name=True, skip_mismatch=True)
-        else:
-            donor.load_weights(str(path))
+        with warnings.catch_warnings():
+            # Keras warns of each layer that does not fit, by the hundred; we count those that do.
+            warnings.simplefilter("ignore")
+            if legacy:
+                donor.load_weights(str(path), by_name=True, skip_mismatch=True)
+            else:
+                donor.load_weights(str(path))
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(
