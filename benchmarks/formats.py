@@ -63,15 +63,15 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
             "membranes",
             "ISBI 2012 membranes, alpha 1.0, 512x512, trained on slices 0-23",
             data / "data" / "isbi2012_membranes",
-            f"--name membranes --classes cell,membrane --size 512 --crop 256 --any-orientation "
-            f"--masks 'binary<=127' --val-list {shlex.quote(str(held_out))} --scale 0.7 1.4 "
-            f"--hue 0 --encoder {encoder} --steps 1500",
+            f"--name membranes --classes cell,membrane --size 512 --crop 256 --scale 0.75 1.33 "
+            f"--masks 'binary<=127' --val-list {shlex.quote(str(held_out))} --hue 0 "
+            f"--encoder {encoder} --steps 960 --batch-size 4",
         ),
         Task(
             "cats",
             "Feral cats, alpha 1.0, 256x256, official split",
             data / "data" / "feral_cat",
-            f"--name cats --classes background,cat --size 256 --encoder {encoder} --steps 700",
+            f"--name cats --classes background,cat --size 256 --encoder {encoder} --steps 500",
         ),
     ]
 

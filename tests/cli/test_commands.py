@@ -13,6 +13,7 @@ from PIL import Image
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
+from unet_edge.imaging import decode
 
 
 def run(*arguments: object, status: int = 0) -> str:
@@ -52,13 +53,14 @@ class TestSegment:
     ) -> None:
         run("segment", bundle_path, photo, "-o", tmp_path, "--save", "index,palette,overlay")
         expected = Segmenter.open(bundle_path).segment(photo)
-        index = np.asarray(Image.open(tmp_path / "cells-017.index.png"))
-        palette = Image.open(tmp_path / "cells-017.mask.png")
-        overlay = Image.open(tmp_path / "cells-017.overlay.png")
+        with Image.open(tmp_path / "cells-017.index.png") as picture:
+            index = np.asarray(picture)
+        with Image.open(tmp_path / "cells-017.mask.png") as palette:
+            np.testing.assert_array_equal(np.asarray(palette), expected.labels)
+            assert palette.mode == "P"
+        with Image.open(tmp_path / "cells-017.overlay.png") as overlay:
+            assert overlay.size == (192, 192)
         np.testing.assert_array_equal(index, expected.labels)
-        np.testing.assert_array_equal(np.asarray(palette), expected.labels)
-        assert palette.mode == "P"
-        assert overlay.size == (192, 192)
         assert 0.1 < (index == 1).mean() < 0.5, "membranes cover a fifth to a third of a picture"
 
     def test_json_gives_the_share_of_each_class(
@@ -72,7 +74,7 @@ class TestSegment:
         self, bundle_path: Path, photo: Path, tmp_path: Path
     ) -> None:
         for suffix in ("png", "bmp"):
-            Image.open(photo).save(tmp_path / f"same.{suffix}")
+            decode(photo).save(tmp_path / f"same.{suffix}")
         run("segment", bundle_path, tmp_path, "-o", tmp_path / "out", "--save", "index")
         written = sorted(path.name for path in (tmp_path / "out").iterdir())
         assert written == ["same.bmp.index.png", "same.png.index.png"]

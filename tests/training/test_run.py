@@ -36,9 +36,13 @@ def tiny(data: Path, **changes: object) -> TrainConfig:
     return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
 
 
+def read_history(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+
+
 class TestTrainedRun:
     def test_history_has_a_line_for_each_round(self, run_path: Path) -> None:
-        rows = list(csv.DictReader((run_path / "history.csv").open()))
+        rows = read_history(run_path)
         assert [row["step"] for row in rows] == ["40", "80", "120"]
         losses = [float(row["loss"]) for row in rows]
         assert losses[0] > losses[1] > losses[2] > 0
@@ -51,7 +55,7 @@ class TestTrainedRun:
         for sample in dataset.validation:
             picture, truth = dataset.read(sample)
             total += Confusion.of(truth, segmenter.segment(picture).labels, 2)
-        rows = list(csv.DictReader((run_path / "history.csv").open()))
+        rows = read_history(run_path)
         best = max(float(row["validation_miou"]) for row in rows)
         # The pictures have the grid's size, so nothing lies between: the same pixels.
         assert total.miou == pytest.approx(best, abs=1e-12)
@@ -101,9 +105,7 @@ class TestDeterminism:
         for name in ("a", "b"):
             train(tiny(sample_data, seed=3), tmp_path / name)
         train(tiny(sample_data, seed=4), tmp_path / "c")
-        first, second, other = (
-            list(csv.DictReader((tmp_path / name / "history.csv").open())) for name in "abc"
-        )
+        first, second, other = (read_history(tmp_path / name) for name in "abc")
         # Threads add in no fixed order: float32 sums of 10^4 terms differ by up to about 1e-4.
         for a, b in zip(first, second, strict=True):
             assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-3)
