@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 import keras
-from PIL import Image
 
 from converters.bias import correct_biases
 from converters.calibration import calibration_grids
+from converters.freeze import require_tensorflow
 from converters.onnx import to_onnx
 from converters.tflite import to_tflite
 from unet_edge.bundle import (
@@ -27,8 +26,9 @@ from unet_edge.bundle import (
 )
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.errors import ConfigError
-from unet_edge.files import sha256
+from unet_edge.files import require_place, sha256
 from unet_edge.imaging import Pixels, decode
+from unet_edge.mask import png_bytes
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.metrics import Confusion
 from unet_edge.progress import progress, progress_bar
@@ -84,7 +84,9 @@ def export(
     made, ImageError or DataError for the pictures.
     """
     settings = settings or ExportSettings()
+    require_tensorflow(keras.backend.backend())
     require_writable(output)
+    require_place(output)
     grids: list[Pixels] = []
     if any(precision == "int8" for _, precision in settings.artifacts):
         grids = calibration_grids(dataset, spec, count=settings.calibration, seed=settings.seed)
@@ -128,7 +130,7 @@ def export(
         reference=Reference(
             keras_sha256, _label_miou(references, dataset.classes), len(references)
         ),
-        tools={tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        tools={tool: _version(tool) for tool in _TOOLS},
     )
     write_bundle(bundle, models, golden_files)
     return bundle
@@ -185,8 +187,8 @@ def _golden(
     for index, sample in enumerate(_spread(dataset.validation, count), 1):
         picture = decode(sample.image)
         picture.thumbnail((_GOLDEN_EDGE, _GOLDEN_EDGE))
-        photo = _png(picture)
-        mask = _png(keras_segmenter.segment(photo).picture("palette"))
+        photo = png_bytes(picture)
+        mask = png_bytes(keras_segmenter.segment(photo).picture("palette"))
         contents.append((photo, mask))
         entries.append(
             GoldenPicture(
@@ -206,12 +208,6 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     return [samples[index * len(samples) // count] for index in range(count)]
 
 
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _entry(
     data: bytes, file_format: Format, precision: Precision, proof: Verification
 ) -> BundleFile:
@@ -228,6 +224,14 @@ def _entry(
         label_miou=proof.label_miou,
         pictures=proof.pictures,
     )
+
+
+def _version(tool: str) -> str:
+    """A tool's version; some come under other names, as tensorflow-cpu does."""
+    try:
+        return importlib.metadata.version(tool)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def _label_miou(references: Sequence[ReferenceMask], classes: int) -> float:

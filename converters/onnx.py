@@ -30,7 +30,7 @@ from unet_edge.errors import ConversionError
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
 
-Precision = Literal["float32", "int8"]
+OnnxPrecision = Literal["float32", "int8"]
 
 OPSET = 13
 """The first with DequantizeLinear per channel; nothing newer is needed (onnxruntime >= 1.8)."""
@@ -47,7 +47,7 @@ OPERATORS = frozenset(
 def to_onnx(
     model: keras.Model,
     spec: ModelSpec,
-    precision: Precision,
+    precision: OnnxPrecision,
     calibration: Sequence[NDArray[np.uint8]] = (),
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
@@ -59,9 +59,9 @@ def to_onnx(
     Raises ConversionError when the settings do not fit, when a converter fails, or when the
     result breaks a promise: operators, shapes, half-pixel bilinear upsampling.
     """
-    if precision not in get_args(Precision):
+    if precision not in get_args(OnnxPrecision):
         raise ConversionError(
-            f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}"
+            f"unknown precision {precision!r}; choose one of {', '.join(get_args(OnnxPrecision))}"
         )
     if precision == "int8":
         check_calibration(calibration, spec)
@@ -245,7 +245,7 @@ def _rename(proto: Any) -> None:
     proto.opset_import.extend(imports)
 
 
-def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
+def _check(proto: Any, spec: ModelSpec, precision: OnnxPrecision) -> None:
     """Hold the graph against the promises."""
     from onnx import checker, shape_inference
 

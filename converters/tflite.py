@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, assert_never, get_args
+from typing import Any, assert_never, get_args
 
 import keras
 import numpy as np
@@ -25,10 +25,9 @@ from converters.freeze import (
     reason,
 )
 from unet_edge.errors import ConversionError
+from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
-
-Precision = Literal["float32", "float16", "int8"]
 
 #: All that our networks need, each with an XNNPACK kernel. QUANTIZE is no exception that costs
 #: arithmetic: it only re-labels uint8 as int8 at the input and back at the output.

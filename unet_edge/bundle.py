@@ -116,7 +116,7 @@ class Bundle:
         manifest = path / MANIFEST
         try:
             data = json.loads(manifest.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
                 f"{path} is no bundle: it has no {MANIFEST}; 'unet-edge export' writes bundles"
             ) from None
@@ -164,8 +164,8 @@ class Bundle:
     def read_golden(self, golden: GoldenPicture) -> tuple[bytes, Labels]:
         """A golden picture's file bytes and its reference labels, uint8 (H, W)."""
         picture = self._read(golden.picture, golden.picture_sha256)
-        self._read(golden.mask, golden.mask_sha256)
-        return picture, np.asarray(read_labels(self.path / golden.mask))
+        mask = self._read(golden.mask, golden.mask_sha256)
+        return picture, np.asarray(read_labels(mask))
 
     def _read(self, name: str, digest: str) -> bytes:
         try:
@@ -249,6 +249,8 @@ def _parse(path: Path, data: Any) -> Bundle:
         raise BundleError(f"{path / MANIFEST} is malformed: {error!r}") from error
     except SpecError as error:
         raise BundleError(f"{path / MANIFEST}: {error}") from error
+    if not bundle.files:
+        raise BundleError(f"{path / MANIFEST} lists no model file; export again")
     for entry in bundle.files:
         numbers = (entry.floor, entry.agreement, entry.worst, entry.mask_miou)
         if not all(isinstance(number, int | float) for number in numbers):

@@ -167,6 +167,8 @@ def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samp
     """Read every pair once and raise one DataError that lists what is wrong (at most eight)."""
     problems: list[str] = []
     labelled = np.zeros(256, np.int64)
+    in_validation = 0
+    held_out = {sample.name for sample in dataset.validation}
     for sample in progress([*dataset.train, *dataset.validation], "checking data"):
         try:
             _, labels = dataset.read(sample)
@@ -174,12 +176,15 @@ def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samp
             problems.append(str(error))
         else:
             labelled += np.bincount(labels.ravel(), minlength=256)
+            in_validation += int((labels != IGNORE).sum()) if sample.name in held_out else 0
     if problems:
         more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
         if len(problems) == 1:
             raise DataError(problems[0])
         listed = "\n  ".join(problems[:8])
         raise DataError(f"{len(problems)} pictures cannot be used:\n  {listed}{more}")
+    if not in_validation:
+        raise DataError("every pixel of every validation mask is ignored: nothing can be validated")
     missing = [index for index in range(dataset.classes) if not labelled[index]]
     if missing:
         raise DataError(

@@ -9,6 +9,7 @@ UnetEdgeError
 ├── ModelFileError      a model file is missing, damaged or not one of ours
 ├── BundleError         a bundle is incomplete, damaged or of a newer schema
 ├── BackendError        no installed interpreter can run the file
+├── OutputError         a result cannot be written where it should go
 ├── ConversionError     a converter failed or produced a graph that breaks its promise
 └── TrainingError       training cannot go on, or went wrong
 
@@ -53,6 +54,10 @@ class BundleError(UnetEdgeError):
 
 class BackendError(UnetEdgeError):
     """No installed interpreter can run the file."""
+
+
+class OutputError(UnetEdgeError):
+    """A result cannot be written where it should go."""
 
 
 class ConversionError(UnetEdgeError):

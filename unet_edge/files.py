@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from unet_edge.errors import OutputError
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -55,6 +60,34 @@ def folder_written_atomically(target: Path) -> Iterator[Path]:
         # Where even the way back failed, the workshop holds the only copy.
         if target.exists() or not old.exists():
             shutil.rmtree(workshop, ignore_errors=True)
+
+
+def require_place(path: Path) -> None:
+    """See that something can be written at `path`, before the work; raises OutputError."""
+    folder = path if path.is_dir() else path.absolute().parent
+    if path.exists() and not path.is_dir() and not os.access(path, os.W_OK):
+        raise OutputError(f"cannot write {path}: it is write-protected")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def json_text(data: Any) -> str:
+    """Indented JSON; nan and infinity, which JSON has not, become null."""
+    return json.dumps(_finite(data), indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return data
 
 
 def sha256(data: bytes) -> str:

@@ -61,15 +61,16 @@ def decode(source: ImageSource) -> Image.Image:
         return _rgb(_upright(picture))
 
 
-def read_labels(path: Path) -> Image.Image:
-    """Read a mask file as single-channel values, undecoded by any palette.
+def read_labels(source: Path | bytes) -> Image.Image:
+    """Read a mask file, or its bytes, as single-channel values, undecoded by any palette.
 
     Palette pictures give their indices, 1-bit pictures give 0 and 255; RGB(A) and CMYK masks
     whose channels are equal give that grey. EXIF orientation is honoured, as for the picture.
 
     Raises ImageError as `decode` does, and when the mask is coloured.
     """
-    with _opened(path) as opened:
+    name = "" if isinstance(source, bytes) else f" {source}"
+    with _opened(source) as opened:
         picture = _upright(opened)
         if picture.mode in ("L", "P"):
             # A palette picture's bytes are the class indices; its colours are for the eye.
@@ -82,14 +83,14 @@ def read_labels(path: Path) -> Image.Image:
             values = np.asarray(picture)
             if values.min() < 0 or values.max() > 255 or (values != np.floor(values)).any():
                 raise ImageError(
-                    f"mask {path} holds values from {values.min()} to {values.max()}; "
+                    f"mask{name} holds values from {values.min()} to {values.max()}; "
                     "class indices are whole numbers of 0..255"
                 )
             return Image.fromarray(values.astype(np.uint8))
         channels = np.asarray(picture.convert("RGB"))
         if (channels != channels[..., :1]).any():
             raise ImageError(
-                f"mask {path} is a colour picture ({picture.mode}); "
+                f"mask{name} is a colour picture ({picture.mode}); "
                 "expected class indices or black and white in one channel"
             )
         return Image.fromarray(np.ascontiguousarray(channels[..., 0]))

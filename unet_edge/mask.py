@@ -98,9 +98,14 @@ class Mask:
 
 def save_png(picture: Image.Image, path: str | Path) -> None:
     """Write a PNG aside and rename it, so that a reader never meets half a picture."""
+    write_atomically(Path(path), png_bytes(picture))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    write_atomically(Path(path), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def default_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

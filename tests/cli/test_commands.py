@@ -145,9 +145,9 @@ class TestEvaluate:
         file = "model-float32.tflite"
         exported = run_json("evaluate", bundle_path, "--file", file, "--data", sample_data)
         result = json.loads((run_path / "result.json").read_text())
-        # The pictures have the grid's size: no resampling lies between the two figures.
-        assert keras["miou"] == pytest.approx(result["validation_miou"], abs=1e-12)
-        # 1 pixel in 100,000 may differ; each moves the mIoU of two classes by under 1e-5.
+        # The pictures have the grid's size, so no resampling lies between the figures. 1 pixel in
+        # 100,000 may differ, by the order of sums; that moves the mIoU by under 1e-5.
+        assert keras["miou"] == pytest.approx(result["validation_miou"], abs=2e-5)
         assert exported["miou"] == pytest.approx(keras["miou"], abs=2e-5)
         assert len(keras["pictures"]) == 5
 

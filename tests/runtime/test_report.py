@@ -66,7 +66,7 @@ def row(name: str, file_format: str, total: float, agreement: float, floor: floa
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), total / 5) for stage in STAGES}
     stages["total"] = {"p50": total, "p90": total * 1.5, "p99": total * 2, "min": total / 2}
     cost = Cost("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765)
-    return Row(name, file_format, "int8", 1_234_567, "0", floor, 0.81234, cost)
+    return Row(name, file_format, "int8", 1_234_567, "0", floor, 0.99876, 0.81234, cost)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def known() -> Campaign:
         files=(
             row("a.tflite", "tflite", 12.345, 0.999999, 0.995),
             row("b.onnx", "onnx", 40, 0.98, 0.99),
-            Row("c.onnx", "onnx", "float32", 999, "0", 0.99, None, None, "no <interpreter>"),
+            Row("c.onnx", "onnx", "float32", 999, "0", 0.99, 0.9, None, None, "no <interpreter>"),
         ),
     )  # fmt: skip
 
@@ -98,13 +98,13 @@ def known() -> Campaign:
 def test_rows_say_what_was_measured(known: Campaign) -> None:
     keras, first, under, broken = cost_rows(known)
     assert keras[:7] == ["model.keras", "1.23", "45.6", "250", "375", "500", "50.0"]
-    assert keras[7:] == ["62", "100", "0.9877", "0.8123", "1.00", "1.00"]
+    assert keras[7:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
     # 0.999999 is cut to 99.999: 100 is kept for masks that agree in every pixel.
     assert first[3:9] == ["12.3", "18.5", "24.7", "2.47", "62", "99.999"]
-    assert first[11:] == ["20.3", "20.3"]
+    assert first[12:] == ["20.3", "20.3"]
     assert under[8] == "98.000 !"
-    assert broken == ["c.onnx", "0.00", *["–"] * 11]
-    assert stage_rows(known)[1] == ["a.tflite", *["2.47"] * 5]
+    assert broken == ["c.onnx", "0.00", *["–"] * 7, "90.000", *["–"] * 4]
+    assert stage_rows(known)[1] == ["a.tflite", *["2.47 / 2.47 / 2.47"] * 5]
     assert len(stage_rows(known)) == 3
 
 

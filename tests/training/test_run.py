@@ -57,8 +57,9 @@ class TestTrainedRun:
             total += Confusion.of(truth, segmenter.segment(picture).labels, 2)
         rows = read_history(run_path)
         best = max(float(row["validation_miou"]) for row in rows)
-        # The pictures have the grid's size, so nothing lies between: the same pixels.
-        assert total.miou == pytest.approx(best, abs=1e-12)
+        # The pictures have the grid's size, so no resampling lies between. Another batch size may
+        # add in another order and flip a near-tie: 1 pixel in 100,000 moves the mIoU by < 1e-5.
+        assert total.miou == pytest.approx(best, abs=2e-5)
         # Well above what brightness alone gives (0.69, tests/demo/test_cells.py).
         assert total.miou > 0.72
 
@@ -99,12 +100,16 @@ class TestRefusals:
         assert not (tmp_path / "run" / "model.keras").exists()
 
 
+def brief(data: Path, seed: int) -> TrainConfig:
+    return tiny(data, seed=seed, network=Network("unet_mini"), size=(32, 32), rounds=1)
+
+
 class TestDeterminism:
     @pytest.mark.slow
     def test_the_same_seed_gives_the_same_run(self, sample_data: Path, tmp_path: Path) -> None:
         for name in ("a", "b"):
-            train(tiny(sample_data, seed=3), tmp_path / name)
-        train(tiny(sample_data, seed=4), tmp_path / "c")
+            train(brief(sample_data, seed=3), tmp_path / name)
+        train(brief(sample_data, seed=4), tmp_path / "c")
         first, second, other = (read_history(tmp_path / name) for name in "abc")
         # Threads add in no fixed order: float32 sums of 10^4 terms differ by up to about 1e-4.
         for a, b in zip(first, second, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, UnetEdgeError
+from unet_edge.files import json_text
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
 
@@ -28,6 +29,19 @@ class Failure(click.ClickException):
         click.echo(self.message, err=True)
 
 
+class Interrupted(click.ClickException):
+    """Ctrl-C, with the customary exit status."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted; what was finished is kept")
+
+    def show(self, file: Any = None) -> None:
+        """Print the message on a line of its own, below the ^C."""
+        click.echo(f"\n{self.message}", err=True)
+
+
 class Group(click.Group):
     """Turns our errors into one line and Ctrl-C into the customary exit status."""
 
@@ -37,9 +51,13 @@ class Group(click.Group):
             return super().invoke(ctx)
         except UnetEdgeError as error:
             raise Failure(f"error: {error}") from error
+        except BrokenPipeError:
+            raise  # as in `| head`: click ends quietly
+        except OSError as error:
+            place = f" {error.filename}" if error.filename else ""
+            raise Failure(f"error: cannot use{place}: {error.strerror or error}") from error
         except KeyboardInterrupt:
-            click.echo("interrupted; what was finished is kept", err=True)
-            ctx.exit(130)
+            raise Interrupted from None
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
@@ -89,18 +107,8 @@ def say(line: str) -> None:
 
 
 def print_json(data: Any) -> None:
-    """Print JSON on standard output; nan, which JSON has not, becomes null."""
-    click.echo(json.dumps(_finite(data), indent=2, ensure_ascii=False, default=str))
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, float) and data != data:
-        return None
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return data
+    """Print JSON on standard output."""
+    click.echo(json_text(data), nl=False)
 
 
 def print_table(
@@ -169,9 +177,11 @@ def need(extra: str, modules: Sequence[str]) -> None:
             with quiet():
                 importlib.import_module(module)
         except ImportError as error:
+            mend = f"pip install 'unet-edge[{extra}]'"
+            if (chosen := os.environ.get("KERAS_BACKEND")) and chosen != "tensorflow":
+                mend = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
             raise BackendError(
-                f"this needs {module}, which cannot be imported ({error}); "
-                f"mend with: pip install 'unet-edge[{extra}]'"
+                f"this needs {module}, which cannot be imported ({error}); mend with: {mend}"
             ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,9 @@ from unet_edge.cli.common import (
 )
 from unet_edge.dataset import find_dataset, list_pictures
 from unet_edge.errors import BackendError, ConfigError, UnetEdgeError
-from unet_edge.files import write_atomically
+from unet_edge.files import json_text, require_place, sha256, write_atomically
 from unet_edge.progress import progress
+from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
     from unet_edge.runtime.verification import ReferenceMask, Verification
@@ -66,7 +68,10 @@ def evaluate(
     from unet_edge.runtime.evaluation import evaluate as score
 
     segmenter = open_model(model, file, threads)
-    dataset = find_dataset(data, classes=len(segmenter.spec.classes), **rules)
+    # As the run read its data, where the command line does not say otherwise.
+    given = {name: value for name, value in rules.items() if value not in (None, "auto")}
+    settings = rules | _run_settings(model) | given
+    dataset = find_dataset(data, classes=len(segmenter.spec.classes), **settings)
     for note in dataset.notes:
         say(note)
     samples = {
@@ -165,6 +170,7 @@ def segment(
     if unknown or not save:
         raise ConfigError(f"--save {','.join(save)}: choose from index, palette, overlay")
     pictures = [picture for path in images for picture in list_pictures(path)]
+    require_place(output / "mask.png")
     segmenter = open_model(model, file, threads)
     report: list[dict[str, Any]] = []
     failed = 0
@@ -323,8 +329,14 @@ def benchmark(
     from unet_edge.runtime.tables import tables
 
     opened = Bundle.open(bundle)
-    if keras is None and (bundle.absolute().parent / KERAS_MODEL).is_file():
-        keras = bundle.absolute().parent
+    for place in filter(None, (output, html)):
+        require_place(place)
+    beside = bundle.absolute().parent / KERAS_MODEL
+    if keras is None and beside.is_file():
+        if sha256(beside.read_bytes()) == opened.reference.keras_sha256:
+            keras = beside.parent
+        else:
+            say(f"{beside.parent} was trained again since this export; Keras is not timed")
     campaign = measure_bundle(
         opened,
         pictures=list_pictures(images) if images else None,
@@ -332,11 +344,13 @@ def benchmark(
         threads=threads,
         keras=keras,
     )
-    write_atomically(output, json.dumps(campaign.to_dict(), indent=2) + "\n")
+    write_atomically(output, json_text(campaign.to_dict()))
     if html is not None:
         from unet_edge.runtime.report import report_html
 
-        write_atomically(html, report_html(campaign, opened))
+        with quiet():
+            page = report_html(campaign, opened)
+        write_atomically(html, page)
     if as_json:
         print_json(campaign.to_dict())
     else:
@@ -345,11 +359,32 @@ def benchmark(
 
 
 def _output_names(pictures: Sequence[Path]) -> list[str]:
-    """Each picture's name without suffix; with it where two would meet."""
-    stems = [picture.stem for picture in pictures]
-    return [
-        picture.stem if stems.count(picture.stem) == 1 else picture.name for picture in pictures
-    ]
+    """Each picture's name: its stem, with suffix or a number where two would meet."""
+    stems = Counter(picture.stem for picture in pictures)
+    names: list[str] = []
+    taken: set[str] = set()
+    for picture in pictures:
+        base = picture.stem if stems[picture.stem] == 1 else picture.name
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _run_settings(model: Path) -> dict[str, Any]:
+    """How the run that `model` is, or lies in, read its data; empty elsewhere."""
+    for folder in (model, model.absolute().parent):
+        path = folder / "config.json"
+        if path.is_file() and ((folder / "model.keras").is_file()):
+            written = json.loads(path.read_text(encoding="utf-8"))
+            lists = {
+                name: Path(written[name]) if written[name] else None
+                for name in ("train_list", "validation_list")
+            }
+            return {"masks": written["masks"], "ignore": written["ignore"], **lists}
+    return {}
 
 
 def _reference_masks(

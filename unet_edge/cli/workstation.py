@@ -23,8 +23,9 @@ from unet_edge.cli.common import (
     say,
 )
 from unet_edge.errors import ConfigError
+from unet_edge.files import require_place
 
-_EXPORT_MODULES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
+_EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
 
 
 @click.command()
@@ -91,7 +92,7 @@ _EXPORT_MODULES = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
     "--any-orientation", is_flag=True, help="For pictures without up and down: turn them too."
 )
 @click.option("--no-augment", is_flag=True, help="Train on whole pictures as they are.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--name", default="model", show_default=True, help="What the model is called.")
 @click.option("--overwrite", is_flag=True, help="Replace the model of an earlier run.")
 @json_option
@@ -127,6 +128,8 @@ def train(
     from unet_edge.training.models import Network
     from unet_edge.training.run import train as run_training
 
+    for name in ("train_list", "validation_list"):
+        settings[name] = settings[name] and settings[name].absolute()
     network = Network(architecture, decoder, float(alpha))  # type: ignore[arg-type]  # click chose
     augmentation = Augmentation(any_orientation=any_orientation, scale=scale, hue=hue)
     config = TrainConfig(
@@ -134,7 +137,7 @@ def train(
         network=network,
         encoder=encoder or ("imagenet" if architecture == "mobilenet_unet" else "none"),
         augmentation=None if no_augment else augmentation,
-        rounds=min(15, settings["steps"]),
+        rounds=max(1, min(15, settings["steps"] // 10)),
         **settings,
     )
     result = run_training(config, output, overwrite=overwrite, say=say)
@@ -214,7 +217,8 @@ def export(
     spec = read_spec(run / SPEC_FILE)
     config = read_config(run)
     if data is not None:
-        config = dataclasses.replace(config, data=data)
+        # The lists named the run's own pictures.
+        config = dataclasses.replace(config, data=data, train_list=None, validation_list=None)
     bundle = export_bundle(
         load_keras(run / KERAS_MODEL),
         spec,
@@ -245,12 +249,20 @@ def demo(ctx: click.Context, output: Path, overwrite: bool) -> None:
     need("export", _EXPORT_MODULES)
     from unet_edge.demo.road import make_data, save_overview, steps
 
+    require_place(output)
     if output.exists() and any(output.iterdir()) and not overwrite:
         raise ConfigError(f"{output} is not empty; choose another --output or pass --overwrite")
     make_data(output)
     click.echo(f"generated pictures of cells with their membranes marked: {output / 'data'}")
+    failures: list[str] = []
     for arguments in steps(output):
         click.echo(f"\n$ unet-edge {shlex.join(arguments)}")
-        ctx.find_root().command.main(arguments, prog_name="unet-edge", standalone_mode=False)
+        try:
+            ctx.find_root().command.main(arguments, prog_name="unet-edge", standalone_mode=False)
+        except Failure as failure:  # say a file under its floor: the rest is worth seeing
+            failure.show()
+            failures.append(arguments[0])
     save_overview(output)
     click.echo(f"\nlook at {output / 'overview.png'} and {output / 'benchmark.html'}")
+    if failures:
+        raise Failure(f"these steps failed: {', '.join(failures)}")

@@ -44,8 +44,9 @@ class Cost:
 class Row:
     """One model of a campaign; without `cost`, `error` says why, or it was not asked for.
 
-    `label_miou` is the bundle's, measured on the workstation against the true labels. `floor`
-    is the least agreement, None for the Keras reference. `bytes` is None where there is no file.
+    `held_out` (agreement with Keras, 0..1) and `label_miou` (against the true labels) are the
+    bundle's, measured at export over the held-out pictures. `floor` is the least agreement, None
+    for the Keras reference. `bytes` is None where there is no file.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Row:
     bytes: int | None
     sha256: str
     floor: float | None
+    held_out: float | None
     label_miou: float | None
     cost: Cost | None = None
     error: str | None = None

@@ -16,22 +16,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.files import sha256
-from unet_edge.imaging import decode, read_labels
+from unet_edge.imaging import decode
 from unet_edge.metadata import load_model_bytes
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.campaign import TOTAL, Campaign, Cost, Row
 from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
-from unet_edge.runtime.verification import ReferenceMask, golden_references, verify
+from unet_edge.runtime.verification import golden_references, verify
 from unet_edge.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
 
 WARM_UP = 5
@@ -40,7 +38,7 @@ WARM_UP = 5
 
 @dataclass(frozen=True)
 class _Request:
-    """What a child is asked to do; `references` are (picture, mask) files, else the golden."""
+    """What a child is asked to do."""
 
     bundle: str
     model: str
@@ -48,24 +46,20 @@ class _Request:
     threads: int | None
     runs: int
     pictures: Sequence[str]
-    references: Sequence[Sequence[str]]
 
 
 def measure_bundle(
     bundle: Bundle,
     *,
     pictures: Sequence[Path] | None = None,
-    references: Sequence[tuple[Path, Path]] = (),
     runs: int = 50,
     threads: int | None = None,
     keras: Path | None = None,
-    done: Callable[[Row], None] = lambda _: None,
 ) -> Campaign:
     """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
 
     Times `runs` pictures with each, cycling over `pictures` (by default the golden ones), then
-    verifies on `references`, pairs of a picture and the Keras reference's mask of it (by default
-    the golden ones). `done` is called with each row as soon as it is known.
+    verifies on the golden pictures.
 
     A file that cannot run here becomes a row with its error. Raises ConfigError, ImageError,
     ModelFileError or BundleError, before anything is measured, for what would spoil every row.
@@ -76,7 +70,7 @@ def measure_bundle(
     count = threads or default_threads()
     if runs < 1 or count < 1:
         raise ConfigError(f"runs is {runs} and threads is {count}; both must be at least 1")
-    if not bundle.golden and not references:
+    if not bundle.golden:
         raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
     if pictures is None:
         pictures = [bundle.path / golden.picture for golden in bundle.golden]
@@ -93,11 +87,19 @@ def measure_bundle(
         threads=count,
         runs=runs,
         pictures=[str(path) for path in used],
-        references=[(str(picture), str(mask)) for picture, mask in references],
     )
     jobs = [
         (
-            Row(e.name, e.format, e.precision, e.bytes, e.sha256, e.floor, e.label_miou),
+            Row(
+                name=e.name,
+                format=e.format,
+                precision=e.precision,
+                bytes=e.bytes,
+                sha256=e.sha256,
+                floor=e.floor,
+                held_out=e.agreement,
+                label_miou=e.label_miou,
+            ),
             dataclasses.replace(request, file=e.name),
         )
         for e in bundle.files
@@ -112,8 +114,6 @@ def measure_bundle(
     for row, job in jobs:
         bar.set_postfix_str(row.name)
         rows.append(_measured(row, job))
-        bar.clear()
-        done(rows[-1])
         bar.update()
     bar.close()
     return Campaign(
@@ -142,7 +142,16 @@ def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
     """The reference's row before it is measured; raises BundleError for another model's file."""
     known = bundle.reference
-    row = Row(KERAS_MODEL, "keras", "float32", None, known.keras_sha256, None, known.label_miou)
+    row = Row(
+        name=KERAS_MODEL,
+        format="keras",
+        precision="float32",
+        bytes=None,
+        sha256=known.keras_sha256,
+        floor=None,
+        held_out=None,
+        label_miou=known.label_miou,
+    )
     if keras is None:
         return row
     path = keras if keras.suffix == ".keras" else keras / KERAS_MODEL
@@ -201,7 +210,7 @@ def _measure(request: _Request) -> Cost:
         clock.start()
         segmenter.timed_segment(picture, clock)
     memory = peak_memory()  # before the proof, whose counting is no part of segmenting
-    proof = verify(segmenter, _references(request), floor=0.0)
+    proof = verify(segmenter, golden_references(Bundle.open(request.bundle)), floor=0.0)
     return Cost(
         backend=segmenter.backend.name,
         threads=request.threads,
@@ -211,15 +220,6 @@ def _measure(request: _Request) -> Cost:
         agreement=proof.agreement,
         worst=proof.worst,
         mask_miou=proof.mask_miou,
-    )
-
-
-def _references(request: _Request) -> Iterable[ReferenceMask]:
-    if not request.references:
-        return golden_references(Bundle.open(request.bundle))
-    return (
-        ReferenceMask(picture, Path(picture), np.asarray(read_labels(Path(mask))))
-        for picture, mask in request.references
     )
 
 

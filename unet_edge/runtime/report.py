@@ -24,7 +24,6 @@ from unet_edge.runtime.tables import (
     cost_rows,
     number,
     percent,
-    stage_rows,
     warnings,
 )
 
@@ -117,7 +116,11 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _stages(campaign: Campaign) -> str:
     """Bars of each stage's share of a picture's time, with its median in ms."""
-    rows = stage_rows(campaign)
+    rows = [
+        [row.name, *(number(row.cost.stages[stage]["p50"]) for stage in STAGES)]
+        for row in campaign.rows
+        if row.cost
+    ]
     if not rows:
         return ""
     head = "".join(f"<th scope=col><i class=s{n}></i>{name}" for n, name in enumerate(STAGES))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.errors import BackendError, BundleError, ModelFileError, SpecError
-from unet_edge.imaging import ImageSource, Pixels, Placement, decode
+from unet_edge.imaging import ImageSource, Placement, decode
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
-from unet_edge.runtime.backends import Backend, Scores, open_backend, to_labels
+from unet_edge.runtime.backends import Backend, open_backend, to_labels
 from unet_edge.spec import ModelSpec
 
 Lap = Callable[[str], None]
@@ -79,14 +79,6 @@ class Segmenter:
         mask = Mask.of(placement.restore(labels), self.spec)
         lap("restore")
         return mask
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Class scores (H, W, C) of a grid, uint8 (H, W, 3), already of the model's size."""
-        return self.backend.scores(pixels)
-
-    def segment_all(self, images: Iterable[ImageSource]) -> Iterator[Mask]:
-        """Segment pictures one after another."""
-        return map(self.segment, images)
 
 
 def _no_lap(_: str) -> None:

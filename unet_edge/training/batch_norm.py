@@ -12,7 +12,8 @@ pictures, as inference sees them, told in both cases which was better, so it dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -33,25 +34,32 @@ def set_momentum(model: keras.Model, steps: int) -> None:
         layer.momentum = min(0.99, max(0.5, 1 - 10 / max(steps, 1)))
 
 
+@contextmanager
+def momentum_kept(model: keras.Model) -> Iterator[list[keras.layers.BatchNormalization]]:
+    """Yield the BatchNorm layers, and give each its momentum back at the end."""
+    layers = batch_norm_layers(model)
+    momenta = [layer.momentum for layer in layers]
+    try:
+        yield layers
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
 def reestimate(model: keras.Model, batches: Iterable[NDArray[np.uint8]]) -> int:
     """Replace the moving statistics by their mean over `batches` of pixels (N, H, W, 3).
 
     Runs the model in training mode without touching its weights; returns how many batches were
     used. With none, nothing changes.
     """
-    layers = batch_norm_layers(model)
-    momenta = [layer.momentum for layer in layers]
     used = 0
-    try:
+    with momentum_kept(model) as layers:
         for pixels in batches:
             # Momentum k/(k+1) at batch k makes the moving average the plain mean so far.
             for layer in layers:
                 layer.momentum = used / (used + 1)
             model(pixels, training=True)
             used += 1
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
     return used
 
 

@@ -74,8 +74,8 @@ class TrainConfig:
 
     @property
     def steps_per_round(self) -> int:
-        """Batches between two validations."""
-        return self.steps // self.rounds
+        """Batches between two validations, rounded up: a run is never shorter than asked."""
+        return -(-self.steps // self.rounds)
 
     def spec(self) -> ModelSpec:
         """The contract of the model that this run trains."""
@@ -97,7 +97,6 @@ class TrainConfig:
             ignore=self.ignore,
             train_list=self.train_list,
             validation_list=self.validation_list,
-            seed=self.seed,
         )
 
     def to_json(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,23 +16,24 @@ import numpy as np
 
 from unet_edge.dataset import Dataset, Sample, check_dataset
 from unet_edge.errors import ConfigError, TrainingError
-from unet_edge.files import write_atomically
+from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.metrics import Confusion
 from unet_edge.progress import progress, progress_bar
-from unet_edge.runtime.backends import to_labels
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE
-from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.spec import ModelSpec
 from unet_edge.training import batch_norm
 from unet_edge.training.augmentation import PLAIN
-from unet_edge.training.batches import Batch, TrainingBatches, grid_batches
+from unet_edge.training.batches import Batch, TrainingBatches
 from unet_edge.training.config import CONFIG_FILE, TrainConfig
 from unet_edge.training.curves import draw_curves
 from unet_edge.training.models import build, load_encoder
 from unet_edge.training.samples import save_samples
+from unet_edge.training.validation import compare_modes, masked_cross_entropy, validate
 
 RESULT_FILE = "result.json"
+BUNDLE_FOLDER = "bundle"
 
-# Batches over which BatchNorm statistics are re-estimated: 12 brought findings' stale model from
+# Batches over which BatchNorm statistics are re-estimated: 12 brought a stale model from
 # 0.405 to 0.852 mIoU, and 12 x 8 crops of 256 px are 6 million pixels a channel.
 _STATISTICS_BATCHES = 12
 
@@ -101,13 +101,17 @@ def train(
         raise ConfigError(
             f"{run} already holds a trained model; choose another --output or pass --overwrite"
         )
+    foreign = run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir())
+    if foreign and not (run / CONFIG_FILE).is_file():
+        raise ConfigError(f"{run} holds other things than a run; choose another --output")
+    require_place(run)
+    spec = config.spec()
     dataset = config.dataset()
     for note in dataset.notes:
         say(note)
     check_dataset(dataset, progress)
 
     keras.utils.set_random_seed(config.seed)
-    spec = config.spec()
     model = build(config.network, len(config.classes), spec.normalisation)
     if config.encoder != "none":
         loaded = load_encoder(model, config.network, config.encoder)
@@ -116,11 +120,10 @@ def train(
     batch_norm.set_momentum(model, config.steps)
     model.compile(
         optimizer=keras.optimizers.AdamW(_schedule(config), weight_decay=config.weight_decay),
-        loss=_cross_entropy(),
+        loss=masked_cross_entropy(),
     )
-    run.mkdir(parents=True, exist_ok=True)
-    write_atomically(run / CONFIG_FILE, config.to_json())
-    write_atomically(run / SPEC_FILE, spec.to_json() + "\n")
+    if (run / BUNDLE_FOLDER).exists():
+        say(f"{run / BUNDLE_FOLDER} is of the earlier model: export again after this run")
     watch = _Rounds(config, dataset, spec, run)
     model.fit(
         _batches(config, dataset, spec, config.seed, workers=2, max_queue_size=8),
@@ -140,18 +143,14 @@ def train(
 
 def _schedule(config: TrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
     """Cosine decay to zero after a linear warm-up over the first twentieth."""
-    warmup = max(1, config.steps // 20)
+    steps = config.steps_per_round * config.rounds
+    warmup = max(1, steps // 20)
     return keras.optimizers.schedules.CosineDecay(
         0.0,
-        max(1, config.steps - warmup),
+        max(1, steps - warmup),
         warmup_target=config.learning_rate,
         warmup_steps=warmup,
     )
-
-
-def _cross_entropy() -> keras.losses.Loss:
-    """Mean cross-entropy of logits over the pixels that are not IGNORE."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORE)
 
 
 def _batches(
@@ -225,6 +224,11 @@ class _Rounds(keras.callbacks.Callback):
             statistics=statistics,
         )
         self._history.append(entry)
+        # "not <=": a first round whose mIoU is no number must be beaten by any that is one.
+        if self._best is None or not entry.validation_miou <= self._best[0].validation_miou:
+            self._best = (entry, confusion)
+            self._best_weights = self.model.get_weights()
+            self._save()
         _write_history(self._run / "history.csv", self._history)
         draw_curves(
             self._run / "curves.png",
@@ -235,10 +239,6 @@ class _Rounds(keras.callbacks.Callback):
             },
             miou=[e.validation_miou for e in self._history],
         )
-        if self._best is None or entry.validation_miou > self._best[0].validation_miou:
-            self._best = (entry, confusion)
-            self._best_weights = self.model.get_weights()
-            self._save()
 
     def finish(self) -> TrainResult:
         """Write samples and the result of the best round's model."""
@@ -256,7 +256,7 @@ class _Rounds(keras.callbacks.Callback):
             training_loss=training_loss,
             inference_loss=inference_loss,
         )
-        write_atomically(self._run / RESULT_FILE, json.dumps(result.to_dict(), indent=2) + "\n")
+        write_atomically(self._run / RESULT_FILE, json_text(result.to_dict()))
         return result
 
     def _score(self, samples: Sequence[Sample]) -> tuple[float, Confusion]:
@@ -268,49 +268,16 @@ class _Rounds(keras.callbacks.Callback):
         plain = build(config.network, len(config.classes), self._spec.normalisation)
         plain.set_weights(self._best_weights)
         aside = self._run / f".{os.getpid()}.{KERAS_MODEL}"
+        self._run.mkdir(parents=True, exist_ok=True)
         try:
             plain.save(aside)
+            # The four belong together: of an earlier run, nothing stays that speaks of this one.
+            (self._run / RESULT_FILE).unlink(missing_ok=True)
             aside.replace(self._run / KERAS_MODEL)
+            write_atomically(self._run / SPEC_FILE, self._spec.to_json() + "\n")
+            write_atomically(self._run / CONFIG_FILE, config.to_json())
         finally:
             aside.unlink(missing_ok=True)
-
-
-def validate(
-    model: keras.Model,
-    dataset: Dataset,
-    samples: Sequence[Sample],
-    spec: ModelSpec,
-    batch_size: int,
-) -> tuple[float, Confusion]:
-    """Mean loss (nats per pixel) and confusion over samples on the grid, padding ignored."""
-    confusion = Confusion.empty(dataset.classes)
-    losses, weights = [], []
-    cross_entropy = _cross_entropy()
-    for pixels, labels in grid_batches(dataset, samples, spec, batch_size):
-        logits = model.predict_on_batch(pixels)
-        losses.append(float(cross_entropy(labels, logits)))
-        weights.append(int((labels != IGNORE).sum()))
-        for scores, truth in zip(logits, labels, strict=True):
-            confusion += Confusion.of(truth, to_labels(scores), dataset.classes)
-    return float(np.average(losses, weights=weights)), confusion
-
-
-def compare_modes(model: keras.Model, batches: list[Batch]) -> tuple[float, float]:
-    """Mean loss over the same batches with batch statistics and with moving statistics."""
-    cross_entropy = _cross_entropy()
-    layers = batch_norm.batch_norm_layers(model)
-    momenta = [layer.momentum for layer in layers]
-    try:
-        for layer in layers:
-            layer.momentum = 1.0  # training mode then leaves the moving statistics alone
-        training = [float(cross_entropy(y, model(x, training=True))) for x, y in batches]
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-    # Called directly: a compiled predict, having seen crops and whole grids, would be traced for
-    # any size, and Keras' bilinear upsampling needs to know the size.
-    inference = [float(cross_entropy(y, model(x, training=False))) for x, y in batches]
-    return float(np.mean(training)), float(np.mean(inference))
 
 
 def _write_history(path: Path, history: list[RoundResult]) -> None:

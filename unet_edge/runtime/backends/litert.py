@@ -36,8 +36,9 @@ class LiteRTBackend:
                     model_content=model, num_threads=threads
                 )
                 self._interpreter.allocate_tensors()
-            except ModuleNotFoundError:
-                continue
+            except ModuleNotFoundError as error:
+                if error.name not in (module, module.split(".")[0]):
+                    failures.append(f"{package} lacks {error.name}")
             except (ImportError, SystemError, AttributeError) as error:
                 failures.append(f"{package} does not work here ({_first_line(error)})")
             except (RuntimeError, ValueError) as error:
