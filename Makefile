@@ -3,13 +3,14 @@
 #   make demo    the whole road on generated pictures; results in demo/
 #   make test    all tests
 #   make lint    ruff and mypy
+#   make wheel   dist/unet_edge-*.whl, to copy to the device
 #   make bench   the committed benchmark table, see benchmarks/formats.py
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
@@ -21,6 +22,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m build --wheel --outdir dist .
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.formats

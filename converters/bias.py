@@ -29,8 +29,8 @@ ENOUGH = 8
 def correct_biases(model: keras.Model, calibration: Sequence[NDArray[np.uint8]]) -> keras.Model:
     """A copy of `model` whose int8 files come closer to it; convert the copy, not `model`.
 
-    `calibration`: grids, uint8 (H, W, 3). Only biases and BatchNorm offsets differ. Runs on
-    every Keras backend. The copy is for int8 alone: in float it is slightly worse than `model`.
+    `calibration`: grids, uint8 (H, W, 3). Only biases and BatchNorm offsets differ. The copy
+    is for int8 alone: in float it is slightly worse than `model`.
     """
     if not len(calibration):
         return model

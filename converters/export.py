@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import assert_never
 
 import keras
+import numpy as np
+from PIL import Image
 
 from converters.bias import correct_biases
 from converters.calibration import calibration_grids
@@ -27,7 +29,7 @@ from unet_edge.bundle import (
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.errors import ConfigError
 from unet_edge.files import require_place, sha256
-from unet_edge.imaging import Pixels, decode
+from unet_edge.imaging import Pixels, decode, read_labels
 from unet_edge.mask import png_bytes
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.metrics import Confusion
@@ -108,13 +110,13 @@ def export(
     bar.close()
 
     keras_segmenter = Segmenter(spec, KerasBackend(model), "Keras")
-    references = _references(keras_segmenter, dataset, settings.check)
+    references, keras_miou = _references(keras_segmenter, dataset, settings.check)
     files: list[BundleFile] = []
     for file_format, precision in settings.artifacts:
         name = file_name(file_format, precision)
         proof = verify(
             Segmenter(spec, open_backend(models[name], file_format), name),
-            progress(references, f"proving {name}"),
+            (kept.unpacked() for kept in progress(references, f"proving {name}")),
             floor=FLOORS[file_format, precision],
         )
         files.append(_entry(models[name], file_format, precision, proof))
@@ -127,9 +129,7 @@ def export(
         spec=spec,
         files=tuple(files),
         golden=golden,
-        reference=Reference(
-            keras_sha256, _label_miou(references, dataset.classes), len(references)
-        ),
+        reference=Reference(keras_sha256, keras_miou, len(references)),
         tools={tool: _version(tool) for tool in _TOOLS},
     )
     write_bundle(bundle, models, golden_files)
@@ -167,15 +167,33 @@ def _convert(
             assert_never(file_format)
 
 
-def _references(keras_segmenter: Segmenter, dataset: Dataset, count: int) -> list[ReferenceMask]:
-    """The Keras model's masks of up to `count` validation pictures, spread over the set."""
-    references = []
+@dataclass(frozen=True)
+class _Kept:
+    """A picture's reference mask and true mask as PNG: a hundredth of the pixels' memory."""
+
+    name: str
+    image: Path
+    labels: bytes
+    truth: bytes
+
+    def unpacked(self) -> ReferenceMask:
+        labels, truth = (np.asarray(read_labels(png)) for png in (self.labels, self.truth))
+        # The path, not the pixels: the proof includes decoding.
+        return ReferenceMask(self.name, self.image, labels, truth)
+
+
+def _references(
+    keras_segmenter: Segmenter, dataset: Dataset, count: int
+) -> tuple[list[_Kept], float]:
+    """The Keras model's masks of up to `count` validation pictures, and its mIoU on them."""
+    kept, total = [], Confusion.empty(dataset.classes)
     for sample in progress(_spread(dataset.validation, count), "Keras reference"):
         picture, truth = dataset.read(sample)
-        # The path, not the picture: the proof includes decoding.
-        labels = keras_segmenter.segment(picture).labels
-        references.append(ReferenceMask(sample.name, sample.image, labels, truth))
-    return references
+        mask = keras_segmenter.segment(picture)
+        total += Confusion.of(truth, mask.labels, dataset.classes)
+        packed = [png_bytes(Image.fromarray(labels)) for labels in (mask.labels, truth)]
+        kept.append(_Kept(sample.name, sample.image, *packed))
+    return kept, total.miou
 
 
 def _golden(
@@ -232,12 +250,3 @@ def _version(tool: str) -> str:
         return importlib.metadata.version(tool)
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _label_miou(references: Sequence[ReferenceMask], classes: int) -> float:
-    """The Keras model's own mIoU against the true labels."""
-    total = Confusion.empty(classes)
-    for reference in references:
-        if reference.truth is not None:
-            total += Confusion.of(reference.truth, reference.labels, classes)
-    return total.miou

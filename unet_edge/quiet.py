@@ -1,4 +1,4 @@
-"""Silence for the chatter of TensorFlow, converters and interpreters; shown when things go wrong.
+"""Silence for the chatter of TensorFlow, converters and interpreters; an error keeps its tail.
 
 One conversion prints hundreds of lines: Python warnings, absl and tf2onnx logs, and C++ log
 lines that go straight to file descriptors 1 and 2, past anything Python could redirect.

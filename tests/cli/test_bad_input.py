@@ -211,13 +211,13 @@ main({arguments})
         done = self.run_without(absent, "segment", model, photo, "-o", tmp_path / "out")
         assert done.returncode == 1
         assert done.stderr.strip() == (
-            "error: no TFLite interpreter is installed; mend with: pip install 'unet-edge[litert]'"
+            "error: no TFLite interpreter is installed; mend with: pip install ai-edge-litert"
         )
 
     def test_no_onnx_runtime(self, bundle_path: Path, photo: Path) -> None:
         done = self.run_without({"onnxruntime"}, "segment", bundle_path / "model-int8.onnx", photo)
         assert done.returncode == 1
-        assert "pip install 'unet-edge[onnx]'" in done.stderr
+        assert "pip install onnxruntime" in done.stderr
 
     def test_a_bundle_falls_back_to_what_is_installed(
         self, bundle_path: Path, photo: Path, tmp_path: Path
@@ -231,3 +231,33 @@ main({arguments})
         done = self.run_without({"keras"}, "train", sample_data, "-o", tmp_path / "run")
         assert done.returncode == 1
         assert "pip install 'unet-edge[train]'" in done.stderr
+
+
+class TestOutputs:
+    """Places that cannot be written are refused before the work, in one line."""
+
+    @pytest.fixture
+    def taken(self, tmp_path: Path) -> Path:
+        """A file where a folder should be."""
+        path = tmp_path / "taken"
+        path.write_text("a file")
+        return path
+
+    def test_segment(self, bundle_path: Path, photo: Path, taken: Path) -> None:
+        assert str(taken) in refused("segment", bundle_path, photo, "-o", taken)
+        assert taken.read_text() == "a file"
+
+    def test_benchmark(self, bundle_path: Path, taken: Path) -> None:
+        assert "cannot write" in refused("benchmark", bundle_path, "-o", taken / "figures.json")
+
+    def test_train_leaves_a_folder_of_other_things_alone(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "samples").mkdir()
+        (tmp_path / "samples" / "mine.png").write_bytes(b"mine")
+        line = refused("train", sample_data, "--encoder", "none", "-o", tmp_path)
+        assert "holds other things than a run" in line
+        assert (tmp_path / "samples" / "mine.png").read_bytes() == b"mine"
+
+    def test_verify_of_a_single_file(self, bundle_path: Path) -> None:
+        assert "is no bundle" in refused("verify", bundle_path / "model-int8.tflite")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +84,15 @@ class TestSegment:
         written = sorted(path.name for path in (tmp_path / "out").iterdir())
         assert written == ["same.bmp.index.png", "same.png.index.png"]
 
+    def test_pictures_of_one_name_in_two_folders(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            decode(photo).save(tmp_path / folder / "x.png")
+        run("segment", bundle_path, tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
+        assert len(list((tmp_path / "out").glob("*.mask.png"))) == 2
+
 
 class TestVerify:
     def test_float_files_pass_on_the_golden_pictures(self, bundle_path: Path) -> None:
@@ -151,6 +165,22 @@ class TestEvaluate:
         assert exported["miou"] == pytest.approx(keras["miou"], abs=2e-5)
         assert len(keras["pictures"]) == 5
 
+    def test_masks_are_read_as_the_run_read_them(
+        self, run_path: Path, sample_data: Path, tmp_path: Path
+    ) -> None:
+        """Inverted black-and-white masks, which "auto" would take for white = class 1."""
+        shutil.copytree(sample_data, tmp_path / "data")
+        for path in (tmp_path / "data" / "masks").iterdir():
+            labels = np.asarray(decode(path))[..., 0]
+            Image.fromarray(np.where(labels == 1, 0, 255).astype(np.uint8)).save(path)
+        shutil.copytree(run_path, tmp_path / "run")
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        config["masks"] = "binary<=127"
+        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        expected = run_json("evaluate", run_path, "--data", sample_data)["miou"]
+        found = run_json("evaluate", tmp_path / "run", "--data", tmp_path / "data")["miou"]
+        assert found == expected
+
     def test_splits(self, bundle_path: Path, sample_data: Path) -> None:
         report = run_json("evaluate", bundle_path, "--data", sample_data, "--split", "all")
         assert len(report["pictures"]) == 21
@@ -191,3 +221,59 @@ class TestTrain:
         assert len(list((tmp_path / "run" / "samples").iterdir())) == 5
         mask = Segmenter.open(tmp_path / "run").segment(sample_data / "images" / "cells-000.png")
         assert mask.labels.shape == (192, 192)
+
+    @pytest.mark.slow
+    def test_three_classes_on_a_wide_grid(self, tmp_path: Path) -> None:
+        """Colours as classes, from training to a mask at the photo's own size."""
+        random = np.random.default_rng(0)
+        for folder in ("images", "masks"):
+            (tmp_path / "data" / folder).mkdir(parents=True)
+        colors = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200)], np.uint8)
+        for index in range(8):
+            coarse = random.integers(0, 3, (3, 5)).astype(np.uint8)
+            labels = np.kron(coarse, np.ones((20, 20), np.uint8))
+            noisy = colors[labels] + random.integers(-30, 30, (*labels.shape, 3))
+            name = f"picture {index}.png"
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
+                tmp_path / "data" / "images" / name
+            )
+            Image.fromarray(labels).save(tmp_path / "data" / "masks" / name)
+        report = run_json(
+            "train", tmp_path / "data", "-o", tmp_path / "run", "--classes", "red,green,blue",
+            "--size", "48x96", "--encoder", "none", "--alpha", "0.25", "--steps", "60",
+            "--learning-rate", "0.01", "--no-augment",
+        )  # fmt: skip
+        # A third is chance; the colours are far apart.
+        assert report["validation_miou"] > 0.6
+        run("export", tmp_path / "run", "--formats", "tflite-float32,onnx-float32")
+        bundle = Segmenter.open(tmp_path / "run" / "bundle")
+        assert bundle.spec.size == (48, 96)
+        photo = tmp_path / "data" / "images" / "picture 0.png"
+        labels = bundle.segment(photo).labels
+        truth = decode(tmp_path / "data" / "masks" / "picture 0.png")
+        assert labels.shape == (60, 100)
+        assert (labels == np.asarray(truth)[..., 0]).mean() > 0.7
+
+
+class TestInterrupt:
+    @pytest.mark.slow
+    def test_ctrl_c_ends_the_demo_and_leaves_whole_files(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "unet_edge", "demo", "-o", "demo"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as demo:
+            # Until the first round is saved; then in the middle of the next.
+            model = tmp_path / "demo" / "run" / "model.keras"
+            deadline = time.monotonic() + 300
+            while not model.exists() and time.monotonic() < deadline and demo.poll() is None:
+                time.sleep(0.2)
+            time.sleep(1)
+            demo.send_signal(signal.SIGINT)
+            out, error = demo.communicate(timeout=60)
+        assert demo.returncode == 130, out + error
+        assert "interrupted" in error
+        assert "unet-edge export" not in out
+        left = {path.name for path in (tmp_path / "demo" / "run").iterdir()}
+        assert left <= {"model.keras", "spec.json", "config.json", "history.csv", "curves.png"}
+        photo = next((tmp_path / "demo" / "data" / "images").glob("*.png"))
+        assert Segmenter.open(tmp_path / "demo" / "run").segment(photo).labels.shape == (192, 192)

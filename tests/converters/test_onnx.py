@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from converters.onnx import Precision, to_onnx
+from converters.onnx import OnnxPrecision, to_onnx
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import Network
@@ -71,7 +71,7 @@ def test_the_normalisation_is_one_operator_on_the_pixels(
     untrained: Callable[..., Any],
     spec: ModelSpec,
     run_onnx: Run,
-    precision: Precision,
+    precision: OnnxPrecision,
     normalisation: Normalisation,
 ) -> None:
     model = untrained(Network("unet_mini"), normalisation)

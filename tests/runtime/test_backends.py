@@ -130,13 +130,16 @@ def bare(code, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("blocked", "file_format", "extra"),
-    [("ai_edge_litert,tflite_runtime", "tflite", "litert"), ("onnxruntime", "onnx", "onnx")],
+    ("blocked", "file_format", "package"),
+    [
+        ("ai_edge_litert,tflite_runtime", "tflite", "ai-edge-litert"),
+        ("onnxruntime", "onnx", "onnxruntime"),
+    ],
 )
-def test_without_an_interpreter_the_error_names_the_install_command(blocked, file_format, extra):
+def test_without_an_interpreter_the_error_names_the_install_command(blocked, file_format, package):
     message = bare(BARE, blocked, file_format)
     assert "is installed" in message or "not installed" in message
-    assert message.endswith(f"mend with: pip install 'unet-edge[{extra}]'")
+    assert message.endswith(f"mend with: pip install {package}")
 
 
 def test_an_interpreter_that_fails_to_start_is_passed_over_and_named():
@@ -158,7 +161,7 @@ def test_an_interpreter_that_fails_to_start_is_passed_over_and_named():
     )
     message = bare(code, "ai_edge_litert", "tflite")
     assert message.startswith("no TFLite interpreter works: tflite-runtime does not work here")
-    assert "pip install 'unet-edge[litert]'" in message
+    assert "pip install ai-edge-litert" in message
     assert "\n" not in message
 
 

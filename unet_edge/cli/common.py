@@ -177,7 +177,7 @@ def need(extra: str, modules: Sequence[str]) -> None:
             with quiet():
                 importlib.import_module(module)
         except ImportError as error:
-            mend = f"pip install 'unet-edge[{extra}]'"
+            mend = f"pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
             if (chosen := os.environ.get("KERAS_BACKEND")) and chosen != "tensorflow":
                 mend = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
             raise BackendError(

@@ -8,6 +8,7 @@ from unet_edge.dataset import find_dataset
 from unet_edge.demo.cells import CLASSES, SIZE, write_dataset
 from unet_edge.mask import Mask, save_png
 from unet_edge.panels import panels
+from unet_edge.quiet import quiet
 from unet_edge.runtime.segmenter import Segmenter
 
 _TRAIN, _VALIDATION = 48, 12
@@ -44,7 +45,8 @@ def steps(folder: Path) -> list[list[str]]:
 def save_overview(folder: Path) -> None:
     """Write `overview.png`: photo, true mask and the int8 file's mask of a few pictures."""
     dataset = find_dataset(folder / "data", classes=len(CLASSES))
-    segmenter = Segmenter.open(folder / "bundle", file="model-int8.tflite")
+    with quiet():  # interpreters announce their delegates on standard error
+        segmenter = Segmenter.open(folder / "bundle", file="model-int8.tflite")
     rows = []
     for sample in dataset.validation[:_SHOWN]:
         picture, truth = dataset.read(sample)

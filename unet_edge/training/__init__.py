@@ -1,1 +1,1 @@
-"""Training in plain Keras 3, on any of its backends; TensorFlow itself is not imported here."""
+"""Training in plain Keras 3; TensorFlow itself is not imported here."""

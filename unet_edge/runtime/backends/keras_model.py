@@ -47,7 +47,7 @@ def load_keras(path: Path) -> keras.Model:
     except ImportError as error:
         raise BackendError(
             f"{path} needs Keras, which cannot be imported ({error}); "
-            "mend with: pip install 'unet-edge[train]'"
+            "mend with: pip install keras tensorflow"
         ) from error
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -18,7 +18,7 @@ _INTERPRETERS = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
 )
-_MEND = "pip install 'unet-edge[litert]'"
+_MEND = "pip install ai-edge-litert"
 
 
 class LiteRTBackend:

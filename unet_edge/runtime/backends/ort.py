@@ -6,7 +6,7 @@ from unet_edge.errors import BackendError
 from unet_edge.imaging import Pixels
 from unet_edge.runtime.backends import Scores
 
-_MEND = "pip install 'unet-edge[onnx]'"
+_MEND = "pip install onnxruntime"
 
 
 class OnnxRuntimeBackend:
