@@ -7,8 +7,9 @@ import os
 import click
 
 import unet_edge
-from unet_edge.cli.common import Group
-from unet_edge.cli.device import benchmark, evaluate, inspect, segment, verify
+from unet_edge.cli.device import evaluate, inspect, segment
+from unet_edge.cli.group import Group
+from unet_edge.cli.proof import benchmark, verify
 from unet_edge.cli.workstation import demo, export, train
 
 

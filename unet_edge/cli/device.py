@@ -1,4 +1,4 @@
-"""Commands for any machine: evaluate, inspect, segment, verify, benchmark. No TensorFlow."""
+"""Commands for any machine: evaluate, inspect, segment. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,29 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unet_edge.bundle import Bundle
-from unet_edge.cli.common import (
-    Failure,
+from unet_edge.cli.group import Failure, open_model
+from unet_edge.cli.options import (
     Names,
     data_options,
     file_option,
     json_option,
-    open_model,
     path_type,
-    print_bundle,
-    print_json,
-    print_spec,
-    print_table,
-    say,
     threads_option,
 )
+from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
 from unet_edge.dataset import find_dataset, list_pictures
-from unet_edge.errors import BackendError, ConfigError, UnetEdgeError
-from unet_edge.files import json_text, require_place, sha256, write_atomically
+from unet_edge.errors import ConfigError, UnetEdgeError
+from unet_edge.files import require_place, sha256
 from unet_edge.progress import progress
-from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.verification import ReferenceMask, Verification
+    pass
 
 
 @click.command()
@@ -111,7 +105,6 @@ def inspect(path: Path, as_json: bool) -> None:
             bundle.read_golden(golden)
         print_bundle(bundle, as_json)
         return
-    from unet_edge.files import sha256
     from unet_edge.metadata import load_model_bytes, parse_contract
 
     data = load_model_bytes(path)
@@ -201,163 +194,6 @@ def segment(
         raise Failure(f"{failed} of {len(report)} pictures could not be segmented")
 
 
-@click.command()
-@click.argument("bundle", type=path_type())
-@file_option
-@click.option(
-    "--images",
-    type=path_type(),
-    multiple=True,
-    help="Compare on these photos (file or folder, repeatable) instead of the golden pictures.",
-)
-@click.option(
-    "--against",
-    type=path_type(),
-    help="With --images: the reference, a training run or a file.  "
-    "[default: the bundle's float32 file]",
-)
-@threads_option
-@json_option
-def verify(
-    bundle: Path,
-    file: str | None,
-    images: Sequence[Path],
-    against: Path | None,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """Prove on this machine that a BUNDLE's files give the reference's masks.
-
-    The golden pictures carry the Keras model's masks, so no TensorFlow is needed. Files whose
-    interpreter is not installed are listed and left out, unless asked for with --file.
-    Exits with 1 when a file is under its floor.
-
-    \b
-    Examples:
-      unet-edge verify bundle
-      unet-edge verify bundle --images photos/ --against runs/cats
-    """
-    from unet_edge.runtime.verification import golden_references
-    from unet_edge.runtime.verification import verify as prove
-
-    opened = Bundle.open(bundle)
-    if against and not images:
-        raise ConfigError("--against needs --images; golden pictures carry Keras' masks already")
-    references: Sequence[ReferenceMask]
-    if images:
-        references = _reference_masks(opened, images, against, threads)
-    else:
-        references = list(golden_references(opened))
-    results: list[Verification] = []
-    skipped: dict[str, str] = {}
-    for entry in [opened.file(file)] if file else opened.files:
-        try:
-            segmenter = open_model(bundle, entry.name, threads)
-        except BackendError as error:
-            if file:
-                raise
-            skipped[entry.name] = str(error)
-            continue
-        shown = progress(references, f"verifying {entry.name}")
-        results.append(prove(segmenter, shown, floor=entry.floor))
-    if not results:
-        raise BackendError("; ".join(dict.fromkeys(skipped.values())))
-    if as_json:
-        print_json({"files": [r.to_dict() for r in results], "not_run": skipped})
-    else:
-        print_table(
-            [
-                (r.name, f"{r.agreement:.4%}", f"{r.floor:.3%}", f"{r.mask_miou:.4f}",
-                 f"{r.worst:.3%}", "ok" if r.passed else "FAILED", r.backend)
-                for r in results
-            ],
-            ["file", "pixels equal", "floor", "mask mIoU", "worst picture", "", "run by"],
-        )  # fmt: skip
-        for name, reason in skipped.items():
-            click.echo(f"{name} not run: {reason}")
-        pixels = results[0].against_reference.pixels
-        click.echo(f"{results[0].pictures} pictures, {pixels} pixels")
-    failures = [r.name for r in results if not r.passed]
-    if failures:
-        raise Failure(f"under the floor: {', '.join(failures)}")
-
-
-@click.command()
-@click.argument("bundle", type=path_type())
-@click.option(
-    "--images", type=path_type(), help="Photos to time on.  [default: the golden pictures]"
-)
-@click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
-@threads_option
-@click.option(
-    "--keras",
-    type=path_type(),
-    help="The training run, to time Keras too.  [default: the run the bundle lies in]",
-)
-@click.option("--html", type=path_type(), help="Write a page with table, chart and pictures.")
-@click.option(
-    "--output",
-    "-o",
-    type=path_type(),
-    default=Path("benchmark.json"),
-    show_default=True,
-    help="Where the figures go.",
-)
-@json_option
-def benchmark(
-    bundle: Path,
-    images: Path | None,
-    runs: int,
-    threads: int | None,
-    keras: Path | None,
-    html: Path | None,
-    output: Path,
-    as_json: bool,
-) -> None:
-    """Measure what each file of a BUNDLE costs here, and what it gives up.
-
-    Every file runs in a process of its own, so that its peak memory and load time are its own.
-    Latency covers the whole way from picture file to mask at the picture's size.
-
-    \b
-    Examples:
-      unet-edge benchmark bundle
-      unet-edge benchmark runs/cats/bundle --keras runs/cats --html cats.html
-    """
-    from unet_edge.runtime.measurement import measure_bundle
-    from unet_edge.runtime.segmenter import KERAS_MODEL
-    from unet_edge.runtime.tables import tables
-
-    opened = Bundle.open(bundle)
-    for place in filter(None, (output, html)):
-        require_place(place)
-    beside = bundle.absolute().parent / KERAS_MODEL
-    if keras is None and beside.is_file():
-        if sha256(beside.read_bytes()) == opened.reference.keras_sha256:
-            keras = beside.parent
-        else:
-            say(f"{beside.parent} was trained again since this export; Keras is not timed")
-    campaign = measure_bundle(
-        opened,
-        pictures=list_pictures(images) if images else None,
-        runs=runs,
-        threads=threads,
-        keras=keras,
-    )
-    write_atomically(output, json_text(campaign.to_dict()))
-    if html is not None:
-        from unet_edge.runtime.report import report_html
-
-        with quiet():
-            page = report_html(campaign, opened)
-        write_atomically(html, page)
-    if as_json:
-        print_json(campaign.to_dict())
-    else:
-        click.echo(tables(campaign))
-        click.echo(f"figures in {output}" + (f", page in {html}" if html else ""))
-
-
 def _output_names(pictures: Sequence[Path]) -> list[str]:
     """Each picture's name: its stem, with suffix or a number where two would meet."""
     stems = Counter(picture.stem for picture in pictures)
@@ -385,26 +221,3 @@ def _run_settings(model: Path) -> dict[str, Any]:
             }
             return {"masks": written["masks"], "ignore": written["ignore"], **lists}
     return {}
-
-
-def _reference_masks(
-    bundle: Bundle, images: Sequence[Path], against: Path | None, threads: int | None
-) -> list[ReferenceMask]:
-    """Masks of photos by the reference: `against`, or else the bundle's float32 file."""
-    from unet_edge.runtime.verification import ReferenceMask
-
-    if against is None:
-        names = [entry.name for entry in bundle.files if entry.precision == "float32"]
-        if not names:
-            raise ConfigError(f"{bundle.path} has no float32 file; name a reference with --against")
-        reference = open_model(bundle.path, names[0], threads)
-        say(f"reference: {names[0]} (--against RUN compares with Keras)")
-    else:
-        reference = open_model(against, None, threads)
-    if reference.spec != bundle.spec:
-        raise ConfigError(f"{against} is another model than {bundle.path}: their contracts differ")
-    pictures = [picture for path in images for picture in list_pictures(path)]
-    return [
-        ReferenceMask(picture.name, picture, reference.segment(picture).labels)
-        for picture in progress(pictures, f"reference {reference.name}")
-    ]

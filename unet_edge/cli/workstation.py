@@ -9,19 +9,9 @@ from typing import Any
 
 import click
 
-from unet_edge.cli.common import (
-    Failure,
-    Names,
-    Size,
-    data_options,
-    json_option,
-    need,
-    path_type,
-    print_bundle,
-    print_json,
-    print_table,
-    say,
-)
+from unet_edge.cli.group import Failure, need
+from unet_edge.cli.options import Names, Size, data_options, json_option, path_type
+from unet_edge.cli.output import print_bundle, print_json, print_table, say
 from unet_edge.errors import ConfigError
 from unet_edge.files import require_place
 

@@ -1,0 +1,82 @@
+"""How commands fail and end, and what they load: errors, Ctrl-C, extras, models."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unet_edge.errors import BackendError, UnetEdgeError
+from unet_edge.quiet import quiet
+
+if TYPE_CHECKING:
+    from unet_edge.runtime.segmenter import Segmenter
+
+
+class Failure(click.ClickException):
+    """A command that ran and has a bad result to report; exit status 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the message as it is, without click's "Error:"."""
+        click.echo(self.message, err=True)
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C, with the customary exit status."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted; what was finished is kept")
+
+    def show(self, file: Any = None) -> None:
+        """Print the message on a line of its own, below the ^C."""
+        click.echo(f"\n{self.message}", err=True)
+
+
+class Group(click.Group):
+    """Turns our errors into one line and Ctrl-C into the customary exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a traceback is for our mistakes, never for the user's."""
+        try:
+            return super().invoke(ctx)
+        except UnetEdgeError as error:
+            raise Failure(f"error: {error}") from error
+        except BrokenPipeError:
+            raise  # as in `| head`: click ends quietly
+        except OSError as error:
+            place = f" {error.filename}" if error.filename else ""
+            raise Failure(f"error: cannot use{place}: {error.strerror or error}") from error
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
+def need(extra: str, modules: Sequence[str]) -> None:
+    """Import the modules of an extra; raises BackendError with the mending command.
+
+    Imported, not looked for: Keras without the library it runs on is there and does not work.
+    """
+    for module in modules:
+        try:
+            with quiet():
+                importlib.import_module(module)
+        except ImportError as error:
+            mend = f"pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
+            if (chosen := os.environ.get("KERAS_BACKEND")) and chosen != "tensorflow":
+                mend = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
+            raise BackendError(
+                f"this needs {module}, which cannot be imported ({error}); mend with: {mend}"
+            ) from error
+
+
+def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
+    """Open a bundle, file or run for a command."""
+    from unet_edge.runtime.segmenter import Segmenter
+
+    with quiet():  # interpreters announce their delegates on standard error
+        return Segmenter.open(path, file=file, threads=threads)

@@ -1,0 +1,80 @@
+"""Option types and options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """`256` or `256x320`: (height, width) in px."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """Parse; a wrong form is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if not all(part.isdigit() for part in parts) or len(parts) > 2:
+            self.fail(f"{value!r} is not a size; write 256, or 256x320 for height x width")
+        return int(parts[0]), int(parts[-1])
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Comma-separated names."""
+
+    name = "A,B,…"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Parse; spaces around names are dropped."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+
+def path_type() -> click.Path:
+    """A path, checked by what opens it, whose error says more than click's."""
+    return click.Path(path_type=Path)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), help="Threads to run on.  [default: all, at most four]"
+)
+file_option = click.option(
+    "--file", metavar="NAME", help="Which file of a bundle, e.g. model-int8.tflite."
+)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a data set is split and its masks are read."""
+    options = (
+        click.option(
+            "--masks",
+            default="auto",
+            show_default=True,
+            help="How masks are read: index, 'binary>127' (white is class 1), 'binary<=127' "
+            "(black is class 1), or auto.",
+        ),
+        click.option(
+            "--ignore",
+            type=click.IntRange(0, 255),
+            help="Mask value to leave out.  [default: 255 in index masks]",
+        ),
+        click.option(
+            "--train-list", type=path_type(), help="File that names the training pictures."
+        ),
+        click.option(
+            "--val-list",
+            "validation_list",
+            type=path_type(),
+            help="File that names the validation pictures.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
