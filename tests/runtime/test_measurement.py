@@ -136,12 +136,11 @@ def test_json_holds_everything(campaign: Campaign) -> None:
     [
         (
             "raise ModuleNotFoundError(name='onnxruntime')",
-            "ONNX Runtime is not installed; mend with: pip install 'unet-edge[onnx]'",
+            "ONNX Runtime is not installed; mend with: pip install onnxruntime",
         ),
         (
             "print('hello'); import os; os.write(1, b'{}'); raise ImportError('wrong libc')",
-            "ONNX Runtime does not work here (wrong libc); "
-            "mend with: pip install 'unet-edge[onnx]'",
+            "ONNX Runtime does not work here (wrong libc); mend with: pip install onnxruntime",
         ),
         (
             "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
