@@ -169,7 +169,7 @@ def _convert(
 
 @dataclass(frozen=True)
 class _Kept:
-    """A picture's reference mask and true mask as PNG: a hundredth of the pixels' memory."""
+    """A picture's reference mask and true mask as PNG: 18 to 300 times less memory."""
 
     name: str
     image: Path

@@ -18,7 +18,7 @@ from unet_edge.spec import ModelSpec
 DTYPES = [np.float32, np.uint8, np.int8]
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4, 5])
+@pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: t.__name__)
 def test_labels_are_the_arg_max(classes, dtype):
     random = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def test_labels_are_the_arg_max(classes, dtype):
     assert np.array_equal(scores, before)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4, 5])
+@pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: t.__name__)
 def test_on_a_tie_the_first_class_wins_as_in_numpy(classes, dtype):
     # Every combination of three values: all ties there are, at every place.

@@ -1,13 +1,14 @@
 """BatchNorm statistics fit for export.
 
 Exports fold BatchNorm's moving statistics into the convolutions. A short run leaves them stale:
-a model with a training loss of 0.076 predicted only background (mIoU 0.405) until they were
-re-estimated (0.852, the weights untouched). So they are estimated afresh before every evaluation
+a cats model 40 steps into training predicted only background (mIoU 0.405) until they were
+re-estimated (0.737, the weights untouched). So they are estimated afresh before every evaluation
 and save ("precise BN", Wu and Johnson 2021, arXiv:2105.07576, section 3).
 
 Over which pictures? Over the augmented crops that training saw: feral cats gave 0.843 mIoU, but
 0.798 with plain crops. Membranes, the other way round: 0.783 and 0.791. The loss on *training*
-pictures, as inference sees them, told in both cases which was better, so it decides.
+pictures, as inference sees them, told in both cases which was better, so it decides. (One model
+each, scored on 60 and 6 held-out pictures: evidence, not proof.)
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from unet_edge.errors import BackendError
 from unet_edge.imaging import Pixels
 from unet_edge.runtime.backends import Scores
 
-# In order of preference: on x86, tflite-runtime 2.14 is 10 to 40 times slower on int8.
+# In order of preference: tflite-runtime is LiteRT's unmaintained predecessor.
 _INTERPRETERS = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
