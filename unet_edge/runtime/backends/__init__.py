@@ -67,8 +67,10 @@ def to_labels(scores: Scores) -> NDArray[np.uint8]:
     For few classes a running comparison beats NumPy's argmax: at 512x512 in float32, 20 times
     for two classes, twice for three, level at five; from eight on it loses.
     """
+    labels: NDArray[np.uint8]
     if scores.shape[-1] > 5:
-        return scores.argmax(axis=-1).astype(np.uint8)
+        labels = scores.argmax(axis=-1).astype(np.uint8)
+        return labels
     labels = (scores[..., 1] > scores[..., 0]).view(np.uint8)
     if scores.shape[-1] == 2:
         return labels
