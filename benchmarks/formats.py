@@ -65,13 +65,13 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
             data / "data" / "isbi2012_membranes",
             f"--name membranes --classes cell,membrane --size 512 --crop 256 --scale 0.75 1.33 "
             f"--masks 'binary<=127' --val-list {shlex.quote(str(held_out))} --hue 0 "
-            f"--encoder {encoder} --steps 960 --batch-size 4",
+            f"--encoder-weights {encoder} --steps 960 --batch-size 4",
         ),
         Task(
             "cats",
             "Feral cats, alpha 1.0, 256x256, official split",
             data / "data" / "feral_cat",
-            f"--name cats --classes background,cat --size 256 --encoder {encoder} --steps 495",
+            f"--name cats --classes background,cat --size 256 --encoder-weights {encoder} --steps 495",
         ),
     ]
 

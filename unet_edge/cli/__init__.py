@@ -10,7 +10,8 @@ import unet_edge
 from unet_edge.cli.device import evaluate, inspect, segment
 from unet_edge.cli.group import Group
 from unet_edge.cli.proof import benchmark, verify
-from unet_edge.cli.workstation import demo, export, train
+from unet_edge.cli.training import resume, train
+from unet_edge.cli.workstation import demo, export
 
 
 @click.group(
@@ -25,5 +26,5 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for command in (train, evaluate, export, inspect, segment, verify, benchmark, demo):
+for command in (train, resume, evaluate, export, inspect, segment, verify, benchmark, demo):
     main.add_command(command)

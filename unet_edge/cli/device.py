@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +25,7 @@ from unet_edge.dataset import find_dataset, list_pictures
 from unet_edge.errors import ConfigError, UnetEdgeError
 from unet_edge.files import require_place, sha256
 from unet_edge.progress import progress
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL
 
 if TYPE_CHECKING:
     pass
@@ -212,12 +213,17 @@ def _output_names(pictures: Sequence[Path]) -> list[str]:
 def _run_settings(model: Path) -> dict[str, Any]:
     """How the run that `model` is, or lies in, read its data; empty elsewhere."""
     for folder in (model, model.absolute().parent):
-        path = folder / "config.json"
-        if path.is_file() and ((folder / "model.keras").is_file()):
-            written = json.loads(path.read_text(encoding="utf-8"))
-            lists = {
-                name: Path(written[name]) if written[name] else None
+        path = folder / CONFIG_FILE
+        if path.is_file() and (folder / KERAS_MODEL).is_file():
+            try:
+                written = tomllib.loads(path.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{path} is not TOML: {error}") from error
+            lists: dict[str, Any] = {
+                name: Path(written[name])
                 for name in ("train_list", "validation_list")
+                if name in written
             }
-            return {"masks": written["masks"], "ignore": written["ignore"], **lists}
+            rules = {name: written[name] for name in ("masks", "ignore") if name in written}
+            return rules | lists
     return {}

@@ -1,143 +1,20 @@
-"""Commands for the workstation: train, export and the demo. They need Keras or TensorFlow."""
+"""Commands for the workstation: export and the demo. They need TensorFlow."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 
 from unet_edge.cli.group import Failure, need
-from unet_edge.cli.options import Names, Size, data_options, json_option, path_type
-from unet_edge.cli.output import print_bundle, print_json, print_table, say
+from unet_edge.cli.options import Names, json_option, path_type
+from unet_edge.cli.output import print_bundle, say
 from unet_edge.errors import ConfigError
 from unet_edge.files import require_place
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
-
-
-@click.command()
-@click.argument("data", type=path_type())
-@click.option("--output", "-o", type=path_type(), default=Path("runs/model"), show_default=True)
-@click.option(
-    "--classes",
-    type=Names(),
-    default="background,object",
-    show_default=True,
-    help="Class names, class 0 first.",
-)
-@click.option(
-    "--size",
-    type=Size(),
-    default="256",
-    show_default=True,
-    help="The model's input in px, HxW or one edge; multiples of 16.",
-)
-@click.option("--crop", type=Size(), help="Train on crops of this size.  [default: --size]")
-@data_options
-@click.option(
-    "--architecture",
-    type=click.Choice(["mobilenet_unet", "unet_mini"]),
-    default="mobilenet_unet",
-    show_default=True,
-)
-@click.option(
-    "--decoder",
-    type=click.Choice(["separable", "dense"]),
-    default="separable",
-    show_default=True,
-    help="separable: a fourteenth of dense's arithmetic.",
-)
-@click.option(
-    "--alpha",
-    type=click.Choice(["0.25", "0.5", "0.75", "1.0"]),
-    default="1.0",
-    show_default=True,
-    help="Width of the network.",
-)
-@click.option(
-    "--encoder",
-    metavar="imagenet|none|FILE",
-    help="Pretrained encoder: Keras' download, none, or a .h5 weights file.  "
-    "[default: imagenet; none for unet_mini]",
-)
-@click.option(
-    "--fit", type=click.Choice(["letterbox", "stretch"]), default="letterbox", show_default=True
-)
-@click.option("--steps", type=click.IntRange(1), default=1500, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
-@click.option(
-    "--scale",
-    type=float,
-    nargs=2,
-    default=(0.5, 2.0),
-    show_default=True,
-    help="Random zoom, low and high.",
-)
-@click.option("--hue", type=float, default=0.05, show_default=True, help="0 for grey pictures.")
-@click.option(
-    "--any-orientation", is_flag=True, help="For pictures without up and down: turn them too."
-)
-@click.option("--no-augment", is_flag=True, help="Train on whole pictures as they are.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--name", default="model", show_default=True, help="What the model is called.")
-@click.option("--overwrite", is_flag=True, help="Replace the model of an earlier run.")
-@json_option
-def train(
-    data: Path,
-    output: Path,
-    architecture: str,
-    decoder: str,
-    alpha: str,
-    encoder: str | None,
-    scale: tuple[float, float],
-    hue: float,
-    any_orientation: bool,
-    no_augment: bool,
-    overwrite: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
-    """Train a model on the pictures and masks in DATA.
-
-    DATA holds images/ and masks/ (or Images/ and Labels/, or JPEGImages/ and
-    SegmentationClass/), with train.txt and val.txt if you have a split.
-
-    \b
-    Examples:
-      unet-edge train cats --classes background,cat
-      unet-edge train cells --size 512 --crop 256 --masks 'binary<=127' \\
-          --classes cell,membrane --any-orientation -o runs/cells
-    """
-    need("train", ["keras", "matplotlib"])
-    from unet_edge.training.augmentation import Augmentation
-    from unet_edge.training.config import TrainConfig
-    from unet_edge.training.models import Network
-    from unet_edge.training.run import train as run_training
-
-    for name in ("train_list", "validation_list"):
-        settings[name] = settings[name] and settings[name].absolute()
-    network = Network(architecture, decoder, float(alpha))  # type: ignore[arg-type]  # click chose
-    augmentation = Augmentation(any_orientation=any_orientation, scale=scale, hue=hue)
-    config = TrainConfig(
-        data=data.absolute(),
-        network=network,
-        encoder=encoder or ("imagenet" if architecture == "mobilenet_unet" else "none"),
-        augmentation=None if no_augment else augmentation,
-        rounds=max(1, min(15, settings["steps"] // 10)),
-        **settings,
-    )
-    result = run_training(config, output, overwrite=overwrite, say=say)
-    if as_json:
-        print_json(result.to_dict())
-        return
-    rows = list(zip(config.classes, result.validation_iou, strict=True))
-    print_table([*rows, ("mean", result.validation_miou)], ["class", "validation IoU"])
-    click.echo(f"best at step {result.best_step}; look at {output / 'samples'}")
-    click.echo(f"next: unet-edge export {output}")
 
 
 @click.command()

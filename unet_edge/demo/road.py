@@ -23,8 +23,9 @@ def make_data(folder: Path) -> None:
 def train_settings() -> str:
     """The demo's training options: alpha 0.5 from scratch, about a minute on two cores."""
     return (
-        f"--classes {','.join(CLASSES)} --size {SIZE} --name demo --alpha 0.5 --encoder none "
-        "--steps 240 --learning-rate 0.003 --scale 0.8 1.25 --hue 0 --any-orientation"
+        f"--classes {','.join(CLASSES)} --size {SIZE} --name demo --alpha 0.5 "
+        "--encoder-weights none --steps 240 --learning-rate 0.003 --scale 0.8 1.25 --hue 0 "
+        "--any-orientation"
     )
 
 

@@ -20,6 +20,7 @@ STAGES = ("decode", "place", "infer", "mask", "restore")
 
 KERAS_MODEL = "model.keras"
 SPEC_FILE = "spec.json"
+CONFIG_FILE = "config.toml"
 
 
 class Segmenter:

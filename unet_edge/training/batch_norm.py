@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 
 
 def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Every BatchNormalization layer of the model, in order."""
-    return [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    """Every BatchNormalization layer that is not frozen, in order.
+
+    A frozen one uses its moving statistics in training too.
+    """
+    kinds = keras.layers.BatchNormalization
+    return [x for x in model.layers if isinstance(x, kinds) and x.trainable]
 
 
 def set_momentum(model: keras.Model, steps: int) -> None:

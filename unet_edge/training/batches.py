@@ -1,28 +1,35 @@
-"""Batches for Keras: augmented crops to train on, and whole grids to validate on."""
+"""Batches to train on: augmented crops to train on, and whole grids to validate on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unet_edge.dataset import Dataset, Sample
-from unet_edge.imaging import Placement
+from unet_edge.imaging import Labels, Placement
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import Augmentation, augment
+from unet_edge.training.augmentation import PLAIN, Augmentation, augment
+from unet_edge.training.config import TrainConfig
+
+_WORKERS = 2
+_KEPT_BYTES = 1 << 30  # decoded pictures and masks kept in memory: 1 GiB
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Pixels, uint8 (N, H, W, 3), and labels, uint8 (N, H, W)."""
 
 
-class TrainingBatches(keras.utils.PyDataset):
-    """`steps` batches a round, each picture as often as every other, in a new order each pass.
+class TrainingBatches:
+    """Batches of a run, each picture as often as every other, in a new order each pass.
 
-    Batch k of round r depends on the seed, r and k alone, so several workers give the same run
-    as one.
+    Batch k depends on the seed and k alone, so any number of workers, and a run that was
+    interrupted, see the same ones. `part` draws only some samples of each batch, for a process
+    among several. Decoded pictures are kept in memory, up to a limit.
     """
 
     def __init__(
@@ -32,32 +39,42 @@ class TrainingBatches(keras.utils.PyDataset):
         *,
         crop: tuple[int, int],
         batch_size: int,
-        steps: int,
         augmentation: Augmentation | None,
         seed: int,
-        **options: Any,
+        part: slice = slice(None),
     ) -> None:
-        super().__init__(**options)
         self.dataset = dataset
         self.spec = spec
         self.crop = crop
         self.batch_size = batch_size
-        self.steps = steps
         self.augmentation = augmentation
         self.seed = seed
-        self.round = 0
-
-    def __len__(self) -> int:
-        return self.steps
+        self.part = part
+        self._kept: dict[str, tuple[Image.Image, Labels]] = {}
+        self._kept_bytes = 0
 
     def __getitem__(self, index: int) -> Batch:
-        first = (self.round * self.steps + index) * self.batch_size
-        drawn = [self._draw(first + offset) for offset in range(self.batch_size)]
+        positions = range(index * self.batch_size, (index + 1) * self.batch_size)[self.part]
+        drawn = [self._draw(position) for position in positions]
         return np.stack([pixels for pixels, _ in drawn]), np.stack([labels for _, labels in drawn])
 
-    def on_epoch_end(self) -> None:
-        """Move on to the next round."""
-        self.round += 1
+    def stream(self, first: int, last: int, workers: int = _WORKERS) -> Generator[Batch, None, None]:
+        """Batches `first` to `last` - 1 in order, drawn ahead by threads.
+
+        Pillow and NumPy let go of the interpreter while they work, so threads are enough.
+        """
+        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
+            ahead: deque[Future[Batch]] = deque()
+            try:
+                for index in range(first, last):
+                    ahead.append(pool.submit(self.__getitem__, index))
+                    if len(ahead) > 2 * workers:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for batch in ahead:
+                    batch.cancel()
 
     def _draw(self, position: int) -> Batch:
         count = len(self.dataset.train)
@@ -65,9 +82,44 @@ class TrainingBatches(keras.utils.PyDataset):
         sample = self.dataset.train[order[position % count]]
         if self.augmentation is None:
             return place_sample(self.dataset, sample, self.spec)
-        picture, labels = self.dataset.read(sample)
+        picture, labels = self._read(sample)
         random = np.random.default_rng((self.seed, position, 1))
         return augment(picture, labels, self.spec, self.crop, self.augmentation, random)
+
+    def _read(self, sample: Sample) -> tuple[Image.Image, Labels]:
+        kept = self._kept.get(sample.name)
+        if kept is not None:
+            return kept
+        picture, labels = self.dataset.read(sample)
+        size = 3 * picture.width * picture.height + labels.nbytes
+        # Full is full: with every picture drawn as often as every other, throwing one out for
+        # another gains nothing. Two workers may both add the last one.
+        if self._kept_bytes + size <= _KEPT_BYTES:
+            self._kept[sample.name] = picture, labels
+            self._kept_bytes += size
+        return picture, labels
+
+
+def training_batches(
+    config: TrainConfig,
+    dataset: Dataset,
+    spec: ModelSpec,
+    *,
+    seed: int,
+    plain: bool = False,
+    **options: Any,
+) -> TrainingBatches:
+    """The batches of a run; `plain` ones show crops as inference sees the pictures."""
+    augmentation = PLAIN if plain else config.augmentation
+    return TrainingBatches(
+        dataset,
+        spec,
+        crop=config.crop_size,
+        batch_size=config.batch_size,
+        augmentation=augmentation if config.augment else None,
+        seed=seed,
+        **options,
+    )
 
 
 def place_sample(dataset: Dataset, sample: Sample, spec: ModelSpec) -> Batch:

@@ -1,19 +1,38 @@
-"""TrainConfig: every setting of a training run, written into the run's folder."""
+"""TrainConfig: every setting of a training run, and its TOML."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import cattrs
+import tomli_w
 
 from unet_edge.dataset import Dataset, find_dataset
 from unet_edge.errors import ConfigError
+from unet_edge.runtime.segmenter import CONFIG_FILE
 from unet_edge.spec import Fit, ModelSpec, Resample
 from unet_edge.training.augmentation import Augmentation
+from unet_edge.training.losses import Loss
 from unet_edge.training.models import Network
+from unet_edge.training.optimisation import Optimisation
 
-CONFIG_FILE = "config.json"
+
+@dataclass(frozen=True)
+class Distillation:
+    """A trained run to learn from: its folder, its share of the loss, the softmax's temperature."""
+
+    teacher: Path
+    weight: float = 0.5
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            raise ConfigError(f"distillation weight {self.weight} must be above 0, at most 1")
+        if not self.temperature > 0:
+            raise ConfigError(f"distillation temperature {self.temperature} must be above 0")
 
 
 @dataclass(frozen=True)
@@ -21,9 +40,10 @@ class TrainConfig:
     """Settings of one run; sizes in px as (height, width).
 
     `crop` is the size trained on (None: the model's own size); validation and inference use
-    `size`. `encoder` is "imagenet", "none" or a weights file. Length is counted in `steps`
-    (batches), because an epoch of a few dozen pictures means little; the run is validated
-    `rounds` times. `augmentation` None trains on whole pictures as inference sees them.
+    `size`. `encoder_weights` is "imagenet", "none" or a weights file. Length is counted in
+    `steps` (batches), because an epoch of a few dozen pictures means little; the run is validated
+    `rounds` times, and stops early after `patience` rounds without a better one (0: never).
+    `augment` False trains on whole pictures as inference sees them.
     """
 
     data: Path
@@ -37,27 +57,35 @@ class TrainConfig:
     name: str = "model"
     fit: Fit = "letterbox"
     resample: Resample = "bilinear"
-    network: Network = field(default_factory=Network)
-    encoder: str = "imagenet"
+    encoder_weights: str = "imagenet"
     steps: int = 1500
     rounds: int = 15
+    patience: int = 0
     batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    augmentation: Augmentation | None = field(default_factory=Augmentation)
+    augment: bool = True
+    tensorboard: bool = False
     seed: int = 0
+    network: Network = field(default_factory=Network)
+    loss: Loss = field(default_factory=Loss)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    distillation: Distillation | None = None
 
     def __post_init__(self) -> None:
-        for label, value in (("steps", self.steps), ("batch size", self.batch_size)):
+        for label, value in (
+            ("steps", self.steps),
+            ("rounds", self.rounds),
+            ("batch size", self.batch_size),
+        ):
             if value < 1:
                 raise ConfigError(f"{label} {value} must be at least 1")
-        if not 1 <= self.rounds <= self.steps:
+        if self.patience < 0:
+            raise ConfigError(f"patience {self.patience} must be 0 or above")
+        if self.loss.class_weights and len(self.loss.class_weights) != len(self.classes):
             raise ConfigError(
-                f"rounds {self.rounds} must be 1 to the number of steps, {self.steps}"
+                f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
             )
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning rate {self.learning_rate} must be above 0")
-        if self.crop and self.augmentation is None:
+        if self.crop and not self.augment:
             raise ConfigError("a crop is an augmentation: it cannot be given with --no-augment")
         stride = self.network.stride
         for label, size in (("size", self.size), ("crop", self.crop_size)):
@@ -76,6 +104,22 @@ class TrainConfig:
     def steps_per_round(self) -> int:
         """Batches between two validations, rounded up: a run is never shorter than asked."""
         return -(-self.steps // self.rounds)
+
+    @property
+    def total_rounds(self) -> int:
+        """Rounds that hold the steps; fewer than `rounds` when those are too short for that."""
+        return -(-self.steps // self.steps_per_round)
+
+    @property
+    def total_steps(self) -> int:
+        """Batches of the whole run: `steps`, rounded up to whole rounds."""
+        return self.steps_per_round * self.total_rounds
+
+    @property
+    def frozen_rounds(self) -> int:
+        """First rounds in which the encoder stays as it was loaded."""
+        share = self.optimisation.freeze
+        return max(1, round(share * self.total_rounds)) if share else 0
 
     def spec(self) -> ModelSpec:
         """The contract of the model that this run trains."""
@@ -99,33 +143,99 @@ class TrainConfig:
             validation_list=self.validation_list,
         )
 
-    def to_json(self) -> str:
-        """The settings as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n"
+    def to_toml(self) -> str:
+        """The settings as TOML text; what is None is left out, as it is the default."""
+        return tomli_w.dumps(_without_none(_CONVERTER.unstructure(self)))
 
     @classmethod
-    def from_json(cls, text: str) -> TrainConfig:
-        """Read settings that `to_json` wrote. Raises ConfigError when they are not."""
+    def from_toml(
+        cls, text: str, source: str, changes: dict[str, Any] | None = None
+    ) -> TrainConfig:
+        """Read settings that `to_toml` or a person wrote, with `changes` laid over them.
+
+        `changes` has the nesting of the TOML. Raises ConfigError that names `source` and each
+        setting that does not fit.
+        """
         try:
-            data = json.loads(text)
-            for key in ("classes", "size", "crop"):
-                data[key] = tuple(data[key]) if data[key] else None
-            for key in ("data", "train_list", "validation_list"):
-                data[key] = Path(data[key]) if data[key] else None
-            data["network"] = Network(**data["network"])
-            if data["augmentation"]:
-                scale = tuple(data["augmentation"].pop("scale"))
-                data["augmentation"] = Augmentation(scale=scale, **data["augmentation"])
-            return cls(**data)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"the run's config.json is malformed: {error!r}") from error
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{source} is not TOML: {error}") from error
+        return cls.from_dict(_laid_over(data, changes or {}), source)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], source: str) -> TrainConfig:
+        """Settings from plain values, nested as in the TOML; ConfigError as in from_toml."""
+        try:
+            return _CONVERTER.structure(data, cls)
+        except cattrs.BaseValidationError as error:
+            raise ConfigError(f"{source}: {_reasons(error)}") from error
 
 
 def read_config(run: Path) -> TrainConfig:
     """The settings of a training run. Raises ConfigError when the folder is none."""
+    path = run / CONFIG_FILE
     try:
-        return TrainConfig.from_json((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        return TrainConfig.from_toml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise ConfigError(
             f"{run} is no training run: it has no {CONFIG_FILE}; 'unet-edge train' makes runs"
         ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text: {error}") from error
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(Path, lambda value, _: Path(_expect(value, str)))
+    converter.register_unstructure_hook(Path, str)
+    # cattrs would take "3" for a number and 1 for True; a wrong type is a mistake to report.
+    converter.register_structure_hook(int, lambda value, _: _expect(value, int))
+    converter.register_structure_hook(bool, lambda value, _: _expect(value, bool))
+    converter.register_structure_hook(str, lambda value, _: _expect(value, str))
+    converter.register_structure_hook(float, lambda value, _: float(_expect(value, (int, float))))
+    return converter
+
+
+def _expect(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        wanted = {int: "a whole number", str: "a text", bool: "true or false"}.get(kind, "a number")
+        raise ValueError(f"{value!r} is not {wanted}")
+    return value
+
+
+_CONVERTER = _converter()
+
+
+def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in changes.items():
+        below = merged.get(key)
+        nested = isinstance(value, dict)
+        merged[key] = (
+            _laid_over(below if isinstance(below, dict) else {}, value) if nested else value
+        )
+    return merged
+
+
+def _without_none(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in data.items()
+        if value is not None
+    }
+
+
+def _reasons(error: BaseException) -> str:
+    """What cattrs found, a clause for each setting."""
+    lines = cattrs.transform_error(error, path="", format_exception=_reason)
+    return "; ".join(line.replace(" @ .", " in ").replace(" @ ", " in ") for line in lines)
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    match error:
+        case cattrs.ForbiddenExtraKeysError():
+            return f"unknown settings {', '.join(sorted(error.extra_fields))}"
+        case KeyError():
+            return f"setting {error} is missing"
+        case _:
+            return str(error)

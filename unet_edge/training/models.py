@@ -31,6 +31,10 @@ NORMALISE = "normalise"
 _SKIPS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu")
 
 
+# How the names of all layers behind the encoder begin.
+_DECODER = ("dec", "join", "up", "logits")
+
+
 @dataclass(frozen=True)
 class Network:
     """What to build: architecture, decoder and width."""
@@ -152,6 +156,13 @@ def _double(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 def _join(x: keras.KerasTensor, skip: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.Concatenate(name=name)([_double(x, f"{name}_up"), skip])
+
+
+def freeze_encoder(model: keras.Model, frozen: bool) -> None:
+    """Keep the encoder's weights and statistics as they are, or let them train again."""
+    for layer in model.layers:
+        if not layer.name.startswith(_DECODER):
+            layer.trainable = not frozen
 
 
 def load_encoder(model: keras.Model, network: Network, source: str | Path) -> int:

@@ -1,0 +1,153 @@
+"""Commands that train: train and resume. They need Keras and a backend for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unet_edge.cli.group import need
+from unet_edge.cli.options import json_option, path_type
+from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.settings import nested, train_settings
+from unet_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from unet_edge.training.distribution import Machines
+    from unet_edge.training.run import TrainResult
+
+_MODULES = ("keras", "matplotlib", "cattrs", "tomli_w")
+
+
+def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--process", type=int, help="Which of the processes this is, from 0."),
+        click.option("--processes", type=int, help="How many processes share the run."),
+        click.option(
+            "--coordinator",
+            metavar="HOST:PORT",
+            help="Share the run with other processes or machines (KERAS_BACKEND=jax): "
+            "an address of the first.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("data", type=path_type(), required=False)
+@click.option("--output", "-o", type=path_type(), default=Path("runs/model"), show_default=True)
+@click.option(
+    "--config",
+    type=path_type(),
+    help="TOML file with settings, e.g. a run's config.toml; options here come on top.",
+)
+@train_settings
+@_machine_options
+@click.option("--overwrite", is_flag=True, help="Replace the model of an earlier run.")
+@json_option
+def train(
+    data: Path | None,
+    output: Path,
+    config: Path | None,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    overwrite: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a model on the pictures and masks in DATA.
+
+    DATA holds images/ and masks/ (or Images/ and Labels/, or JPEGImages/ and
+    SegmentationClass/), with train.txt and val.txt if you have a split. Every setting is written
+    to config.toml in the run's folder; --config repeats the run. An interrupted run is finished
+    by 'unet-edge resume'.
+
+    \b
+    Examples:
+      unet-edge train cats --classes background,cat
+      unet-edge train cells --size 512 --crop 256 --masks 'binary<=127' \\
+          --classes cell,membrane --any-orientation -o runs/cells
+      unet-edge train --config runs/cells/config.toml --seed 1 -o runs/cells-1
+      unet-edge train cats --alpha 0.25 --teacher runs/cats -o runs/small-cats
+    """
+    need("train", _MODULES)
+    from unet_edge.training.config import TrainConfig
+    from unet_edge.training.run import train as run_training
+
+    machines = _machines(coordinator, processes, process)
+    given = nested(settings | {"data": data})
+    if given.get("network", {}).get("architecture") == "unet_mini":
+        given.setdefault("encoder_weights", "none")
+    if "distillation" in given and "teacher" not in given["distillation"] and config is None:
+        raise ConfigError("--distill-weight needs a --teacher")
+    if config is None and data is None:
+        raise ConfigError("name a folder with pictures and masks, or a --config that does")
+    if config is None:
+        chosen = TrainConfig.from_dict(given, "the options")
+    else:
+        try:
+            text = config.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {config}: {error}") from error
+        chosen = TrainConfig.from_toml(text, str(config), given)
+    result = run_training(chosen, output, overwrite=overwrite, machines=machines, say=say)
+    _report(result, chosen.classes, as_json)
+
+
+@click.command()
+@click.argument("run", type=path_type())
+@_machine_options
+@json_option
+def resume(
+    run: Path,
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    as_json: bool,
+) -> None:
+    """Finish an interrupted training RUN, as if nothing had interrupted it.
+
+    It goes on after the last whole round; on one machine the result is that of an
+    uninterrupted run.
+
+    \b
+    Example:
+      unet-edge resume runs/cats
+    """
+    need("train", _MODULES)
+    from unet_edge.training.config import read_config
+    from unet_edge.training.run import resume as resume_training
+
+    machines = _machines(coordinator, processes, process)
+    result = resume_training(run, machines=machines, say=say)
+    _report(result, read_config(run).classes, as_json)
+
+
+def _machines(
+    coordinator: str | None, processes: int | None, process: int | None
+) -> Machines | None:
+    """Meet the other processes, if there are any."""
+    given = [value for value in (coordinator, processes, process) if value is not None]
+    if not given:
+        return None
+    if coordinator is None or processes is None or process is None:
+        raise ConfigError("--coordinator, --processes and --process belong together")
+    from unet_edge.training.distribution import Machines, join
+
+    machines = Machines(coordinator, processes, process)
+    join(machines)
+    return machines
+
+
+def _report(result: TrainResult, classes: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        print_json(result.to_dict())
+        return
+    rows = list(zip(classes, result.validation_iou, strict=True))
+    print_table([*rows, ("mean", result.validation_miou)], ["class", "validation IoU"])
+    click.echo(f"best at step {result.best_step}; look at {result.run / 'samples'}")
+    click.echo(f"next: unet-edge export {result.run}")

@@ -1,0 +1,130 @@
+"""Turns and bends of a picture and its labels, as one Pillow mesh transform of each.
+
+The picture is scaled by the device's filter first, as much of it as the view needs, and then
+sampled once, bilinearly. The labels are looked up in the original mask, nearest, so that no
+second rounding moves them against the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unet_edge.imaging import FILTERS, Labels
+from unet_edge.spec import IGNORE, ModelSpec
+
+_CELLS = 8  # cells of the grid of an elastic bend, along each edge
+_MARGIN = 2  # px around what is sampled, so that the filter sees beyond it
+
+_Quad = tuple[float, ...]
+_Mesh = list[tuple[tuple[int, int, int, int], _Quad]]
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """Where each corner of a grid over the crop lies in the scaled picture, px (y, x).
+
+    `corners` is float64 (n+1, n+1, 2), `size` the scaled picture's (height, width), `crop` the
+    view's.
+    """
+
+    corners: NDArray[np.float64]
+    size: tuple[int, int]
+    crop: tuple[int, int]
+
+    def picture(self, picture: Image.Image, spec: ModelSpec) -> Image.Image:
+        """The view of an RGB picture; padding colour outside it."""
+        pad = tuple(spec.pad_color)
+        low = np.maximum(np.floor(self.corners.min((0, 1))).astype(int) - _MARGIN, 0)
+        high = np.minimum(np.ceil(self.corners.max((0, 1))).astype(int) + _MARGIN, self.size)
+        if (low >= high).any():
+            return Image.new("RGB", self.crop[::-1], pad)
+        ratio = np.array([picture.height, picture.width]) / self.size
+        top, left = low * ratio
+        bottom, right = np.minimum(high * ratio, (picture.height, picture.width))
+        part = picture.resize(
+            (int(high[1] - low[1]), int(high[0] - low[0])),
+            FILTERS[spec.resample],
+            box=(left, top, right, bottom),
+        )
+        mesh = self._mesh(self.corners - low)
+        return part.transform(
+            self.crop[::-1], Image.Transform.MESH, mesh, Image.Resampling.BILINEAR, fillcolor=pad
+        )
+
+    def labels(self, labels: Labels) -> tuple[Labels, NDArray[np.bool_]]:
+        """The view of a mask, uint8 (h, w), IGNORE outside; and where outside is, bool (h, w)."""
+        both = Image.merge(
+            "LA",
+            [Image.fromarray(np.ascontiguousarray(labels)), Image.new("L", labels.shape[::-1])],
+        )
+        mesh = self._mesh(self.corners * (np.array(labels.shape) / self.size))
+        view = np.asarray(
+            both.transform(
+                self.crop[::-1],
+                Image.Transform.MESH,
+                mesh,
+                Image.Resampling.NEAREST,
+                fillcolor=(IGNORE, 255),
+            )
+        )
+        return view[..., 0], view[..., 1] > 0
+
+    def _mesh(self, corners: NDArray[np.float64]) -> _Mesh:
+        """The box (left, top, right, bottom) of each cell, and its corners' x, y as Pillow asks.
+
+        From the upper left corner, counter-clockwise.
+        """
+        cells = len(corners) - 1
+        rows, columns = ([round(edge * k / cells) for k in range(cells + 1)] for edge in self.crop)
+        mesh: _Mesh = []
+        for i in range(cells):
+            for j in range(cells):
+                around = [
+                    corners[i, j],
+                    corners[i + 1, j],
+                    corners[i + 1, j + 1],
+                    corners[i, j + 1],
+                ]
+                quad = tuple(float(value) for y, x in around for value in (x, y))
+                mesh.append(((columns[j], rows[i], columns[j + 1], rows[i + 1]), quad))
+        return mesh
+
+
+def draw_warp(
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    rotation: float,
+    elastic: float,
+    random: np.random.Generator,
+) -> Warp:
+    """Draw a view of `crop` px of a picture scaled to `size`, both (height, width).
+
+    Turned by up to `rotation` degrees; grid points displaced by `elastic` px times a strength
+    drawn for the view. Before the turn, a picture smaller than the crop lies wholly inside it,
+    of a larger one no more than the crop is seen.
+    """
+    cells = _CELLS if elastic else 1
+    rows, columns = (
+        np.array([round(edge * k / cells) for k in range(cells + 1)]) - edge / 2 for edge in crop
+    )
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    angle = np.deg2rad(random.uniform(-rotation, rotation))
+    centre = [
+        edge / 2 + random.uniform(-1, 1) * abs(edge - seen) / 2
+        for edge, seen in zip(size, crop, strict=True)
+    ]
+    corners = np.stack(
+        [
+            np.sin(angle) * x + np.cos(angle) * y + centre[0],
+            np.cos(angle) * x - np.sin(angle) * y + centre[1],
+        ],
+        axis=-1,
+    )
+    if elastic:
+        strength = elastic * random.random()
+        corners = corners + random.normal(0, strength, corners.shape)
+    return Warp(corners, size, crop)
