@@ -132,6 +132,7 @@ class TestIgnored:
         # Columns 12 and up are within 3 px of column 15: the prediction's class-1 pixel, in 12,
         # is not counted, yet the truth's, in 10, is matched by it.
         assert counts(boundary) == [[1, 1], [1, 0], [1, 1], [1, 0]]
+        assert boundary.f_score == (1.0, 1.0), "all that was counted is matched"
 
     def test_contours_drawn_as_ignored_leave_no_figure(self):
         truth = square(20, top=5, left=5, edge=10)

@@ -116,11 +116,13 @@ class Boundary:
 
 
 def _harmonic_mean(precision: float, recall: float) -> float:
-    if math.isnan(precision) and math.isnan(recall):
-        return math.nan
-    # Of a class with a boundary in one mask only, the other figure is nan: 0, as its IoU would be.
-    hit = precision > 0 and recall > 0
-    return 2 * precision * recall / (precision + recall) if hit else 0.0
+    # With nothing to count on one side, the other tells all: 0 where that mask has no boundary of
+    # the class, and what was matched where ignored pixels are close to all of it.
+    precision, recall = (
+        recall if math.isnan(precision) else precision,
+        precision if math.isnan(recall) else recall,
+    )
+    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
 
 
 def _edges(
