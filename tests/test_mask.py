@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from unet_edge.errors import ConfigError
 from unet_edge.imaging import read_labels
-from unet_edge.mask import Mask, save_png
+from unet_edge.mask import Mask, default_font, drawable, save_png
 from unet_edge.spec import IGNORE, ModelSpec
 
 SPEC = ModelSpec(
@@ -128,3 +128,12 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     with pytest.raises(OSError, match="cannot write mode HSV"):
         save_png(Image.new("HSV", (2, 2)), path)
     assert path.read_bytes() == before
+
+
+def test_text_that_the_font_of_old_pillow_lacks_does_not_stop_a_picture():
+    font = getattr(ImageFont, "load_default_imagefont", ImageFont.load_default)()
+    with pytest.raises(UnicodeEncodeError):
+        font.getlength("猫")
+    assert drawable("猫 Straße", font) == "? Straße"
+    assert font.getlength("? Straße") > 0
+    assert drawable("猫 Straße", default_font(20)) in ("猫 Straße", "? Straße")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unet_edge.errors import ConfigError
-from unet_edge.metrics import Confusion
+from unet_edge.metrics import Confusion, class_mean
 from unet_edge.spec import IGNORE
 
 
@@ -30,6 +30,8 @@ def test_figures_follow_from_the_counts():
     # Class 0: 1 hit, 2 in truth, 2 in prediction. Class 1: 2, 2, 3. Class 2: 0, 1, 0.
     assert confusion.iou == (1 / 3, 2 / 3, 0.0)
     assert confusion.dice == (2 / 4, 4 / 5, 0.0)
+    assert confusion.precision == (1 / 2, 2 / 3, 0.0)
+    assert confusion.recall == (1 / 2, 1.0, 0.0)
     assert confusion.miou == pytest.approx(1 / 3, abs=1e-15)  # one rounding of the mean
 
 
@@ -44,6 +46,20 @@ def test_a_class_in_neither_mask_is_not_a_number_and_not_in_the_mean():
     assert math.isnan(confusion.iou[2])
     assert math.isnan(confusion.dice[2])
     assert confusion.miou == 1.0
+
+
+def test_a_class_in_one_mask_only_scores_zero_in_every_figure():
+    # Class 1 is never predicted, class 2 never true: no share of nothing, but in every mean.
+    confusion = Confusion.of(labels([0, 1, 0]), labels([0, 0, 2]), 4)
+    for figures in (confusion.iou, confusion.dice, confusion.precision, confusion.recall):
+        assert figures[1:3] == (0.0, 0.0)
+        assert math.isnan(figures[3])
+    assert confusion.precision[0] == confusion.recall[0] == 1 / 2
+
+
+def test_a_mean_is_over_the_classes_that_have_a_figure():
+    assert class_mean((0.5, math.nan, 0.25)) == 0.375
+    assert math.isnan(class_mean((math.nan,)))
 
 
 def test_without_pixels_there_is_no_figure():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
@@ -92,7 +93,9 @@ class Mask:
         alpha = Image.fromarray(strength[self.labels])
         blended = Image.composite(self.colored(), photo, alpha)
         if legend:
-            _draw_legend(blended, self.coverage(), self.palette)
+            rows = zip(self.palette, self.coverage().items(), strict=True)
+            texts = [(color, f"{name} {share:.1%}") for color, (name, share) in rows]
+            draw_legend(blended, texts[1:])
         return blended
 
 
@@ -108,7 +111,10 @@ def png_bytes(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def default_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def default_font(size: int) -> Font:
     """Pillow's own font of `size` px; before Pillow 10.1 it has one size only, 11 px."""
     try:
         return ImageFont.load_default(size)
@@ -116,16 +122,20 @@ def default_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         return ImageFont.load_default()
 
 
-def _draw_legend(
-    picture: Image.Image, coverage: dict[str, float], palette: tuple[Color, ...]
-) -> None:
-    """Draw swatch, name and share of each class but the first into the upper left corner."""
+def drawable(text: str, font: Font) -> str:
+    """A text without what makes `font` fail: the one before Pillow 10.1 only knows Latin-1."""
+    if isinstance(font, ImageFont.ImageFont):
+        return text.encode("latin-1", "replace").decode("latin-1")
+    return text
+
+
+def draw_legend(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> None:
+    """Draw rows of swatch and text into the upper left corner of an RGB picture."""
+    if not rows:
+        return
     size = max(10, min(picture.size) // 28)
     font = default_font(size)
-    rows = [
-        (color, f"{name} {share:.1%}")
-        for color, (name, share) in list(zip(palette, coverage.items(), strict=True))[1:]
-    ]
+    rows = [(color, drawable(text, font)) for color, text in rows]
     line = round(size * 1.5)
     width = max(font.getlength(text) for _, text in rows) + 2.6 * size
     if width > picture.width or line * len(rows) + size > picture.height:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,8 @@ class Confusion:
     """Pixel counts, int64, shape (classes, classes): row = truth, column = prediction.
 
     Figures are of the whole dataset: averages over pictures or batches of a ratio depend on how
-    the pixels were grouped (the tutorial's F-score did).
+    the pixels were grouped (the tutorial's F-score did). Those of a class are 0..1, and nan for a
+    class in neither mask, so that all means are over the same classes.
     """
 
     counts: NDArray[np.int64]
@@ -30,8 +33,7 @@ class Confusion:
     @classmethod
     def of(cls, truth: Labels, prediction: Labels, classes: int) -> Confusion:
         """Count one pair of masks of equal shape; truth equal to IGNORE is left out."""
-        if truth.shape != prediction.shape:
-            raise ConfigError(f"masks of {truth.shape} and {prediction.shape} cannot be compared")
+        require_equal_shapes(truth, prediction)
         valid = truth != IGNORE
         for name, mask in (("truth", truth[valid]), ("prediction", prediction[valid])):
             if mask.size and mask.max() >= classes:
@@ -55,24 +57,63 @@ class Confusion:
 
     @property
     def iou(self) -> tuple[float, ...]:
-        """Intersection over union of each class, 0..1; nan for a class in neither mask."""
+        """Intersection over union of each class."""
         hit = np.diag(self.counts)
-        union = self.counts.sum(0) + self.counts.sum(1) - hit
-        return tuple(_ratio(float(a), float(b)) for a, b in zip(hit, union, strict=True))
+        return ratios(hit, self._predicted + self._true - hit)
 
     @property
     def dice(self) -> tuple[float, ...]:
-        """Dice coefficient (F1 score) of each class, 0..1; nan for a class in neither mask."""
-        hit = np.diag(self.counts)
-        total = self.counts.sum(0) + self.counts.sum(1)
-        return tuple(_ratio(2 * float(a), float(b)) for a, b in zip(hit, total, strict=True))
+        """Dice coefficient (F1 score) of each class: harmonic mean of precision and recall."""
+        return ratios(2 * np.diag(self.counts), self._predicted + self._true)
+
+    @property
+    def precision(self) -> tuple[float, ...]:
+        """Share of the pixels predicted as a class that are of it; 0 where none was predicted."""
+        return self._zero_where_present(ratios(np.diag(self.counts), self._predicted))
+
+    @property
+    def recall(self) -> tuple[float, ...]:
+        """Share of a class's pixels that were predicted as it; 0 where the truth has none."""
+        return self._zero_where_present(ratios(np.diag(self.counts), self._true))
 
     @property
     def miou(self) -> float:
         """Mean IoU over the classes that occur in truth or prediction, 0..1."""
-        present = [value for value in self.iou if not np.isnan(value)]
-        return float(np.mean(present)) if present else float("nan")
+        return class_mean(self.iou)
+
+    @property
+    def _true(self) -> NDArray[np.int64]:
+        return np.asarray(self.counts.sum(1))
+
+    @property
+    def _predicted(self) -> NDArray[np.int64]:
+        return np.asarray(self.counts.sum(0))
+
+    def _zero_where_present(self, values: Sequence[float]) -> tuple[float, ...]:
+        # As a class that was never predicted has an IoU and a Dice of 0, not none.
+        present = (self._true + self._predicted) > 0
+        return tuple(
+            0.0 if there and math.isnan(value) else value
+            for value, there in zip(values, present, strict=True)
+        )
+
+
+def class_mean(values: Iterable[float]) -> float:
+    """Mean over the classes that have a figure; nan where none has."""
+    present = [value for value in values if not math.isnan(value)]
+    return float(np.mean(present)) if present else math.nan
+
+
+def ratios(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> tuple[float, ...]:
+    """Each part of its whole; nan where the whole is 0."""
+    return tuple(_ratio(float(a), float(b)) for a, b in zip(parts, wholes, strict=True))
+
+
+def require_equal_shapes(truth: Labels, prediction: Labels) -> None:
+    """Raise ConfigError when two masks differ in shape."""
+    if truth.shape != prediction.shape:
+        raise ConfigError(f"masks of {truth.shape} and {prediction.shape} cannot be compared")
 
 
 def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+    return part / whole if whole else math.nan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -149,41 +148,6 @@ class TestInspect:
         assert report["sha256"] == entry["sha256"]
         assert report["spec"] == manifest["spec"]
         assert report["precision"] == "int8"
-
-
-class TestEvaluate:
-    def test_run_and_bundle_agree(
-        self, run_path: Path, bundle_path: Path, sample_data: Path
-    ) -> None:
-        keras = run_json("evaluate", run_path, "--data", sample_data)
-        file = "model-float32.tflite"
-        exported = run_json("evaluate", bundle_path, "--file", file, "--data", sample_data)
-        result = json.loads((run_path / "result.json").read_text())
-        # The pictures have the grid's size, so no resampling lies between the figures. 1 pixel in
-        # 100,000 may differ, by the order of sums; that moves the mIoU by under 1e-5.
-        assert keras["miou"] == pytest.approx(result["validation_miou"], abs=2e-5)
-        assert exported["miou"] == pytest.approx(keras["miou"], abs=2e-5)
-        assert len(keras["pictures"]) == 5
-
-    def test_masks_are_read_as_the_run_read_them(
-        self, run_path: Path, sample_data: Path, tmp_path: Path
-    ) -> None:
-        """Inverted black-and-white masks, which "auto" would take for white = class 1."""
-        shutil.copytree(sample_data, tmp_path / "data")
-        for path in (tmp_path / "data" / "masks").iterdir():
-            labels = np.asarray(decode(path))[..., 0]
-            Image.fromarray(np.where(labels == 1, 0, 255).astype(np.uint8)).save(path)
-        shutil.copytree(run_path, tmp_path / "run")
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
-        config["masks"] = "binary<=127"
-        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-        expected = run_json("evaluate", run_path, "--data", sample_data)["miou"]
-        found = run_json("evaluate", tmp_path / "run", "--data", tmp_path / "data")["miou"]
-        assert found == expected
-
-    def test_splits(self, bundle_path: Path, sample_data: Path) -> None:
-        report = run_json("evaluate", bundle_path, "--data", sample_data, "--split", "all")
-        assert len(report["pictures"]) == 21
 
 
 class TestBenchmark:

@@ -7,7 +7,8 @@ import os
 import click
 
 import unet_edge
-from unet_edge.cli.device import evaluate, inspect, segment
+from unet_edge.cli.device import inspect, segment
+from unet_edge.cli.evaluation import evaluate
 from unet_edge.cli.group import Group
 from unet_edge.cli.proof import benchmark, verify
 from unet_edge.cli.training import resume, train

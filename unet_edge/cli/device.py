@@ -1,12 +1,11 @@
-"""Commands for any machine: evaluate, inspect, segment. No TensorFlow."""
+"""Commands for any machine: inspect and segment. No TensorFlow."""
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,77 +13,16 @@ from unet_edge.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
     Names,
-    data_options,
     file_option,
     json_option,
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
-from unet_edge.dataset import find_dataset, list_pictures
+from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table
+from unet_edge.dataset import list_pictures
 from unet_edge.errors import ConfigError, UnetEdgeError
 from unet_edge.files import require_place, sha256
 from unet_edge.progress import progress
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL
-
-if TYPE_CHECKING:
-    pass
-
-
-@click.command()
-@click.argument("model", type=path_type())
-@click.option("--data", type=path_type(), required=True, help="Pictures with masks, as for train.")
-@data_options
-@click.option(
-    "--split",
-    type=click.Choice(["validation", "train", "all"]),
-    default="validation",
-    show_default=True,
-)
-@file_option
-@threads_option
-@json_option
-def evaluate(
-    model: Path,
-    data: Path,
-    split: str,
-    file: str | None,
-    threads: int | None,
-    as_json: bool,
-    **rules: Any,
-) -> None:
-    """Score MODEL (bundle, file or run) against the true masks of a data set.
-
-    \b
-    Examples:
-      unet-edge evaluate runs/cats --data cats
-      unet-edge evaluate runs/cats/bundle --file model-int8.tflite --data cats --json
-    """
-    from unet_edge.runtime.evaluation import evaluate as score
-
-    segmenter = open_model(model, file, threads)
-    # As the run read its data, where the command line does not say otherwise.
-    given = {name: value for name, value in rules.items() if value not in (None, "auto")}
-    settings = rules | _run_settings(model) | given
-    dataset = find_dataset(data, classes=len(segmenter.spec.classes), **settings)
-    for note in dataset.notes:
-        say(note)
-    samples = {
-        "validation": dataset.validation,
-        "train": dataset.train,
-        "all": (*dataset.train, *dataset.validation),
-    }[split]
-    result = score(segmenter, dataset, progress(samples, "evaluating"))
-    if as_json:
-        print_json(result.to_dict())
-        return
-    confusion = result.confusion
-    rows: list[tuple[Any, ...]] = [
-        *zip(result.classes, confusion.iou, confusion.dice, strict=True),
-        ("mean", confusion.miou),
-    ]
-    print_table(rows, ["class", "IoU", "Dice"])
-    click.echo(f"{len(result.pictures)} pictures, pixel accuracy {confusion.accuracy:.4f}")
 
 
 @click.command()
@@ -208,22 +146,3 @@ def _output_names(pictures: Sequence[Path]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def _run_settings(model: Path) -> dict[str, Any]:
-    """How the run that `model` is, or lies in, read its data; empty elsewhere."""
-    for folder in (model, model.absolute().parent):
-        path = folder / CONFIG_FILE
-        if path.is_file() and (folder / KERAS_MODEL).is_file():
-            try:
-                written = tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path} is not TOML: {error}") from error
-            lists: dict[str, Any] = {
-                name: Path(written[name])
-                for name in ("train_list", "validation_list")
-                if name in written
-            }
-            rules = {name: written[name] for name in ("masks", "ignore") if name in written}
-            return rules | lists
-    return {}

@@ -58,7 +58,9 @@ class TrainingBatches:
         drawn = [self._draw(position) for position in positions]
         return np.stack([pixels for pixels, _ in drawn]), np.stack([labels for _, labels in drawn])
 
-    def stream(self, first: int, last: int, workers: int = _WORKERS) -> Generator[Batch, None, None]:
+    def stream(
+        self, first: int, last: int, workers: int = _WORKERS
+    ) -> Generator[Batch, None, None]:
         """Batches `first` to `last` - 1 in order, drawn ahead by threads.
 
         Pillow and NumPy let go of the interpreter while they work, so threads are enough.
