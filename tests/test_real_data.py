@@ -18,7 +18,8 @@ def test_membranes(tmp_path: Path) -> None:
     held_out = tmp_path / "val.txt"
     held_out.write_text("\n".join(map(str, range(24, 30))))
     root = Path(DATA or "", "data", "isbi2012_membranes")
-    dataset = find_dataset(root, classes=2, masks="binary<=127", validation_list=held_out)
+    classes = ("cell", "membrane")
+    dataset = find_dataset(root, classes=classes, masks="binary<=127", validation_list=held_out)
     assert [sample.name for sample in dataset.validation] == [str(n) for n in range(24, 30)]
     assert len(dataset.train) == 24
     check_dataset(dataset)
@@ -28,7 +29,7 @@ def test_membranes(tmp_path: Path) -> None:
 
 
 def test_cats() -> None:
-    dataset = find_dataset(Path(DATA or "", "data", "feral_cat"), classes=2)
+    dataset = find_dataset(Path(DATA or "", "data", "feral_cat"), classes=("background", "cat"))
     assert (len(dataset.train), len(dataset.validation)) == (195, 101)
     assert str(dataset.rule) == "index"
     check_dataset(dataset)

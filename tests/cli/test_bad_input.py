@@ -170,7 +170,7 @@ class TestData:
 
     def test_missing_mask(self, copy: Path) -> None:
         (copy / "masks" / "cells-003.png").unlink()
-        assert "1 pictures have no mask" in self.train(copy)
+        assert "cells-003.png: has no mask" in self.train(copy)
 
     def test_missing_folder(self, tmp_path: Path) -> None:
         assert "no such data folder" in self.train(tmp_path / "none")

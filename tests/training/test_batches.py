@@ -66,7 +66,7 @@ def photos(tmp_path_factory):
         width, height = decode(image).size
         Image.fromarray((np.indices((height, width)).sum(axis=0) % 2).astype(np.uint8)).save(mask)
         samples.append(Sample(str(number), image, mask))
-    return Dataset(root, tuple(samples), tuple(samples), MaskRule(), len(CLASSES))
+    return Dataset(root, tuple(samples), tuple(samples), MaskRule(), CLASSES)
 
 
 SPECS = [
@@ -140,7 +140,7 @@ def test_every_path_turns_the_photo_upright(tmp_path):
     picture = decode(image)
     assert picture.size == (20, 60)
     Image.new("L", picture.size).save(mask)
-    dataset = Dataset(tmp_path, (Sample("a", image, mask),), (), MaskRule(), len(CLASSES))
+    dataset = Dataset(tmp_path, (Sample("a", image, mask),), (), MaskRule(), CLASSES)
 
     expected = Placement.plan(picture.size, spec).place(picture)
     (on_the_device,) = fed_to_backend(dataset, spec)
@@ -180,7 +180,7 @@ def shades(tmp_path_factory):
         Image.new("RGB", (8, 8), (10 * number,) * 3).save(image)
         Image.new("L", (8, 8), 1).save(mask)
         samples.append(Sample(str(number), image, mask))
-    return Dataset(root, tuple(samples), (), MaskRule(), 2)
+    return Dataset(root, tuple(samples), (), MaskRule(), CLASSES)
 
 
 def batches_of(dataset, **changes):

@@ -65,7 +65,7 @@ def evaluate(
     # As the run read its data, where the command line does not say otherwise.
     given = {name: value for name, value in rules.items() if value not in (None, "auto")}
     settings = rules | _run_settings(model) | given
-    dataset = find_dataset(data, classes=len(segmenter.spec.classes), **settings)
+    dataset = find_dataset(data, classes=segmenter.spec.classes, **settings)
     for note in dataset.notes:
         say(note)
     samples = {
