@@ -7,6 +7,7 @@ import os
 import click
 
 import unet_edge
+from unet_edge.cli.data import data
 from unet_edge.cli.device import evaluate, inspect, segment
 from unet_edge.cli.group import Group
 from unet_edge.cli.proof import benchmark, verify
@@ -25,5 +26,5 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for command in (train, evaluate, export, inspect, segment, verify, benchmark, demo):
+for command in (data, train, evaluate, export, inspect, segment, verify, benchmark, demo):
     main.add_command(command)

@@ -39,7 +39,7 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> No
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
         raise DataError(f"{place}: expected a list of points of two numbers each")
     label = shape.get("label")
-    if label not in values:
+    if not isinstance(label, str) or label not in values:
         raise DataError(f"{place} is labelled {label!r}, which is no class; name it with --classes")
     kind = shape.get("shape_type") or "polygon"  # absent before labelme 3.16
     flat = [number for point in points for number in point]
