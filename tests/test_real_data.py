@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unet_edge.dataset import check_dataset, find_dataset
+from unet_edge.dataset.check import check
 
 DATA = os.environ.get("UNET_EDGE_DATA")
 pytestmark = pytest.mark.skipif(not DATA, reason="UNET_EDGE_DATA names no folder of real data")
@@ -33,3 +34,20 @@ def test_cats() -> None:
     assert (len(dataset.train), len(dataset.validation)) == (195, 101)
     assert str(dataset.rule) == "index"
     check_dataset(dataset)
+
+
+def test_the_check_finds_nothing_in_the_membranes() -> None:
+    # Neighbouring slices of one stack look alike and are no duplicates.
+    root = Path(DATA or "", "data", "isbi2012_membranes")
+    assert check(root, classes=("cell", "membrane"), masks="binary<=127").findings == ()
+
+
+def test_the_check_finds_the_cats_that_are_there_twice() -> None:
+    # Looked at: the same photographs, one of them cropped a little and in both splits.
+    report = check(Path(DATA or "", "data", "feral_cat"), classes=("background", "cat"))
+    found = [(f.kind, f.file.name.split("_")[0], f.found.split("_")[0]) for f in report.findings]
+    assert found == [
+        ("duplicate-in-split", "group0111", "is the same picture as train/group0016"),
+        ("duplicate-in-split", "group0116", "is the same picture as train/group0024"),
+        ("near-duplicate", "group0939", "looks like train/group0470"),
+    ]
