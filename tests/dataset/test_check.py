@@ -160,6 +160,15 @@ EMPTY = {("warning", "empty-mask", f"{name}.png") for name in (*TRAIN, *VALIDATI
 
 DAMAGE = {
     "picture without mask": ("index", lambda r: mask(r).unlink(), "error missing-mask t1.png"),
+    "picture without mask in a sub-folder": (
+        "index",
+        lambda r: (
+            [shutil.move(r / f, r / f"{f}-") for f in ("images", "masks")],
+            [shutil.copytree(r / f"{f}-", r / f / "deep") for f in ("images", "masks")],
+            (r / "masks" / "deep" / "t1.png").unlink(),
+        ),
+        "error missing-mask t1.png",
+    ),
     "unlisted picture without mask, no lists": (
         "index",
         lambda r: (without_lists(r), mask(r).unlink()),
@@ -217,6 +226,12 @@ DAMAGE = {
     ),
     "smoothed mask": ("white", lambda r: smooth(mask(r)), "warning blurred-mask t1.png"),
     "mask saved as JPEG": ("white", lambda r: as_jpeg(mask(r)), "warning blurred-mask t1.png"),
+    "a smoothed black-and-white mask among indices": (
+        "index",
+        lambda r: (edit(mask(r), lambda p: p.point(lambda v: v * 255)), smooth(mask(r))),
+        "error blurred-mask t1.png",
+    ),
+    "smoothed colours": ("colored", lambda r: smooth(mask(r)), "error blurred-mask t1.png"),
     "index mask saved as JPEG": (
         "index",
         lambda r: (edit(mask(r), lambda p: p.point(lambda v: v * 90)), as_jpeg(mask(r))),

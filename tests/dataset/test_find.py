@@ -325,9 +325,19 @@ def test_a_mixture_of_black_and_white_masks_and_indices_is_refused(tmp_path):
     # Read as indices, the whole class of the first mask would be ignored.
     make(tmp_path, ["a", "b"], values=[[0, 255]])
     save_mask(tmp_path / "masks" / "b.png", [[0, 1]])
-    with pytest.raises(DataError, match="1 masks hold 0 and 255 only and others class indices"):
+    with pytest.raises(DataError, match="1 of the masks are black and white and others"):
         find(tmp_path)
     assert str(find(tmp_path, masks="index").rule) == "index"
+
+
+def test_one_smoothed_mask_does_not_turn_indices_into_black_and_white(tmp_path):
+    # Together they look black and white with noise at the dark end; one by one they do not.
+    make(tmp_path, ["a", "b"], values=[[0, 1] * 50])
+    save_picture(tmp_path / "images" / "a.png", (100, 1))
+    save_picture(tmp_path / "images" / "b.png", (100, 1))
+    save_mask(tmp_path / "masks" / "b.png", [[0] * 50 + [254] * 5 + [255] * 44 + [128]])
+    with pytest.raises(DataError, match="1 of the masks are black and white and others"):
+        find(tmp_path)
 
 
 def test_detected_black_and_white_says_which_is_the_target_and_how_to_turn_it(tmp_path):

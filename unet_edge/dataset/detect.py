@@ -86,9 +86,12 @@ def _settle(
     values = _values(counts)
     shown = ", ".join(map(str, sorted(values)[:6])) + (", …" if len(values) > 6 else "")
     skipped = IGNORE if ignore is None else ignore
+    masks = [_values(histogram) for histogram in histograms]
     # {0, 255} alone is the classical trap: a black-and-white mask, not class 0 and "ignore".
     if values - {skipped} <= set(range(classes)) and values != {0, 255}:
-        _refuse_a_mixture([_values(histogram) for histogram in histograms], skipped)
+        # 255 beside a class is "ignore"; 255 beside 0 alone may be a class in white.
+        if skipped == IGNORE and not any(IGNORE in v and v - {0, IGNORE} for v in masks):
+            _refuse_a_mixture(sum(v == {0, 255} for v in masks))
         return MaskRule.parse("index", ignore), f"masks: class indices (values {shown})"
     dark, light = {v for v in values if v < 16}, {v for v in values if v >= 240}
     extremes = counts[:16].sum() + counts[240:].sum()
@@ -96,6 +99,8 @@ def _settle(
     # are indices of more classes than were named.
     indices = not light or (light == {255} and len(dark) > 1)
     if classes == 2 and dark and not indices and extremes >= 0.98 * counts.sum():
+        indexed = sum(max(v) == 1 for v in masks)
+        _refuse_a_mixture(len(masks) - indexed if indexed else 0)
         rule = MaskRule.parse("binary>127", ignore)
         return rule, (
             f"masks: black and white (values {shown}); white is class 1. "
@@ -108,13 +113,13 @@ def _settle(
     )
 
 
-def _refuse_a_mixture(masks: Sequence[set[int]], ignore: int) -> None:
-    """255 beside a class in one mask is "ignore"; 255 beside 0 alone may be a class in white."""
-    trap = [values for values in masks if values == {0, 255}]
-    if ignore == IGNORE and trap and not any(IGNORE in v and v - {0, IGNORE} for v in masks):
+def _refuse_a_mixture(light: int) -> None:
+    """Raise where `light` masks are black and white and the others hold class indices."""
+    if light:
         raise DataError(
-            f"{len(trap)} masks hold 0 and 255 only and others class indices: two encodings, of "
-            "which one would be lost; make them one, or say --masks index if 255 is to be ignored"
+            f"{light} of the masks are black and white and others hold class indices: whichever "
+            "way they are read, some are lost; make them one ('unet-edge data check' lists them), "
+            "or say how all are meant with --masks"
         )
 
 

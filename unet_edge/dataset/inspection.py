@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_edge.dataset.colors import common_colors
 from unet_edge.dataset.duplicates import Fingerprint, fingerprint
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.rules import StoredMask
@@ -16,6 +17,8 @@ from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.errors import DataError, ImageError
 from unet_edge.imaging import decode, read_colors, read_header
 
+# So many values of under 1 % of a mask each are edges between classes, not forgotten classes.
+_MANY = 16
 _FIRST_TURN = 5  # EXIF orientations from here on swap height and width
 
 
@@ -53,7 +56,7 @@ def inspect_sample(dataset: Dataset, sample: Sample) -> Inspected:
     try:
         labels = dataset.rule.apply(stored, dataset.classes, str(sample.mask))
     except DataError as error:
-        _not_a_class(result, dataset, str(error).removeprefix(f"mask {sample.mask} "))
+        _not_a_class(result, dataset, stored, str(error).removeprefix(f"mask {sample.mask} "))
         return result
     result.pixels = np.bincount(labels.ravel(), minlength=256)
     if stored.ndim == 2:
@@ -161,16 +164,26 @@ def _fit(
     return True
 
 
-def _not_a_class(result: Inspected, dataset: Dataset, message: str) -> None:
-    path = result.sample.mask
+def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, message: str) -> None:
+    path, kind = result.sample.mask, dataset.rule.kind
     found, _, mend = message.partition("; ")
-    if dataset.rule.kind != "polygons" and read_header(path).format == "JPEG":
-        mend = "JPEG blurs masks: save them as PNG"
+    jpeg = kind != "polygons" and read_header(path).format == "JPEG"
+    if jpeg or _is_smoothed(stored):
+        mend = "save masks without smoothing, as PNG: values between two classes are none"
         result.report("error", "blurred-mask", path, found, mend)
-    elif dataset.rule.kind == "colors":
-        result.report("error", "unknown-color", path, found, mend)
     else:
-        result.report("error", "unknown-value", path, found, mend)
+        strange: Kind = "unknown-color" if kind == "colors" else "unknown-value"
+        result.report("error", strange, path, found, mend)
+
+
+def _is_smoothed(stored: StoredMask) -> bool:
+    """Whether many values on a few pixels stand between few values on many."""
+    if stored.ndim == 3:
+        counts = np.array([count for _, count in common_colors(stored)])
+    else:
+        counts = np.bincount(stored.ravel())
+    rare = counts[(counts > 0) & (counts < 0.01 * counts.sum())]
+    return len(rare) > _MANY
 
 
 def _blurred(result: Inspected, counts: NDArray[np.int64], ignore: int | None) -> None:

@@ -80,6 +80,7 @@ def _listed(path: Path, pairs: Pairs) -> list[Sample]:
     by_last: dict[str, list[Sample]] = {}
     for name, sample in pairs.samples.items():
         by_last.setdefault(name.rsplit("/", 1)[-1], []).append(sample)
+    bare = {key: path for n, path in pairs.bare.items() for key in (n.rsplit("/", 1)[-1], n)}
     found: dict[str, Sample] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -92,8 +93,8 @@ def _listed(path: Path, pairs: Pairs) -> list[Sample]:
                 break
         if len(matches) == 1:
             found[matches[0].name] = matches[0]  # a name listed twice counts once
-        elif not matches and _bare_name(word) in pairs.bare:
-            pairs.findings.append(_without_mask(pairs.bare[_bare_name(word)]))
+        elif not matches and _bare_name(word) in bare:
+            pairs.findings.append(_without_mask(bare[_bare_name(word)]))
         else:
             which = "no picture is" if not matches else f"{len(matches)} pictures are"
             wrong, mend = f"line {number}: {which} called {word}", "write each picture's path"
