@@ -255,7 +255,7 @@ DAMAGE = {
     "ignored throughout": (
         "index",
         lambda r: set_values(mask(r), lambda v: v.fill(255)),
-        "error ignored-mask t1.png",
+        "warning ignored-mask t1.png",
     ),
     "the same picture in both splits": (
         "index",
@@ -365,6 +365,36 @@ def test_planted_damage_is_found_and_nothing_else(copy, damage):
     assert {" ".join(finding) for finding in found(root)} == {expected}
 
 
+def test_damage_of_one_picture_of_a_coco_file_is_told_by_its_name(copy):
+    root = copy("index")
+    shutil.rmtree(root / "masks")
+    names = [*TRAIN, *VALIDATION]
+    box = [5, 5, 40, 5, 40, 50, 5, 50]
+    images = [
+        {"id": i, "file_name": f"{n}.png", "height": SIZE, "width": SIZE}
+        for i, n in enumerate(names)
+    ]
+    regions = [
+        {"id": i, "image_id": i, "category_id": 1, "segmentation": [box]} for i in range(len(names))
+    ]
+    data = {"images": images, "annotations": regions, "categories": [{"id": 1, "name": "membrane"}]}
+    path = root / "annotations.json"
+    path.write_text(json.dumps(data))
+    assert found(root) == set()
+    images[0]["width"] += 1
+    regions[1]["segmentation"] = [[1, 2]]
+    regions[7]["image_id"] = 8
+    (root / "images" / "t5.png").unlink()
+    (root / "train.txt").write_text("\n".join(TRAIN[:5]))
+    path.write_text(json.dumps(data))
+    assert found(root) == {
+        ("error", "size-mismatch", "t0.png"),
+        ("error", "annotation", "t1.png"),
+        ("warning", "empty-mask", "v1.png"),
+        ("error", "listed-missing", "annotations.json"),
+    }
+
+
 def test_all_damage_of_index_masks_at_once(copy):
     root = copy("index")
     mask(root, "t0").unlink()
@@ -455,7 +485,25 @@ def test_a_single_picture_cannot_be_split(copy):
         image(root, name).unlink()
         mask(root, name).unlink()
     kinds = {(severity, kind) for severity, kind, _ in found(root)}
-    assert kinds == {("error", "split"), ("warning", "class-in-one-split")}
+    assert kinds == {("error", "split")}
+
+
+def test_a_validation_set_that_is_ignored_throughout(copy):
+    root = copy("index")
+    for name in VALIDATION:
+        set_values(mask(root, name), lambda v: v.fill(255))
+    ignored = {("warning", "ignored-mask", f"{name}.png") for name in VALIDATION}
+    assert found(root) == {("error", "ignored-mask", "index"), *ignored}
+
+
+def test_masks_of_colours_that_nobody_explained(copy):
+    root = copy("colored")
+    (root / "labelmap.txt").unlink()
+    shutil.copy(mask(root), mask(root, "stray"))
+    assert found(root) == {
+        ("error", "encoding", "colored"),
+        ("warning", "missing-picture", "stray.png"),
+    }
 
 
 # --- the report -------------------------------------------------------------------------------
@@ -475,14 +523,14 @@ def test_the_report_holds_shares_sizes_and_all_findings(copy):
     assert train.shares == pytest.approx((1 - np.mean(masks), np.mean(masks)))
     assert train.ignored_share == pytest.approx(1 / 6)
     data = json.loads(json.dumps(report.to_dict()))
-    assert data["errors"] == 1
+    assert data["warnings"] == 1
     assert data["splits"]["train"]["shares"]["membrane"] == pytest.approx(np.mean(masks))
     assert data["findings"] == [
         {
-            "severity": "error",
+            "severity": "warning",
             "kind": "ignored-mask",
             "file": str(mask(root, "t0")),
-            "found": "ignores every pixel",
+            "found": "the mask ignores every pixel",
             "mend": "draw it, or remove the picture",
         }
     ]

@@ -204,5 +204,5 @@ def test_a_picture_of_another_size_is_refused(data):
     content = file(["a.png", "b.png"])
     content["images"][0]["width"] = 7
     write(data / "annotations.json", content)
-    with pytest.raises(DataError, match=r"has 6x4 px but its mask .* has 7x4"):
+    with pytest.raises(DataError, match=r"a\.png: the mask has 7x4 px, the picture 6x4"):
         check_dataset(find_dataset(data, classes=CLASSES))

@@ -204,7 +204,7 @@ def test_pictures_without_a_mask_are_named(tmp_path):
     lines = str(raised.value).splitlines()
     assert lines[0] == "10 problems in the data:"
     assert lines[1].startswith(f"  {tmp_path / 'images' / '10.png'}: has no mask; draw one")
-    assert lines[-1] == "  … and 2 more"
+    assert lines[-1] == "  … and 2 more; 'unet-edge data check' lists them all"
 
 
 def test_a_listed_picture_without_a_mask_is_named(tmp_path):
@@ -431,21 +431,23 @@ def test_the_check_lists_what_is_wrong_at_most_eight(tmp_path):
     lines = str(raised.value).splitlines()
     assert lines[0] == "10 problems in the data:"
     assert len(lines) == 1 + 8 + 1
-    assert lines[-1] == "  … and 2 more"
+    assert lines[-1] == "  … and 2 more; 'unet-edge data check' lists them all"
 
 
 def test_a_single_fault_is_one_line(tmp_path):
     make(tmp_path, ["a", "b", "c"])
     dataset = find(tmp_path)
     (tmp_path / "images" / "b.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"^\S*b\.png is empty \(0 bytes\)$"):
+    with pytest.raises(DataError, match=r"^\S*b\.png: is empty \(0 bytes\); replace or remove it$"):
         check_dataset(dataset)
 
 
 def test_a_class_without_a_pixel_asks_whether_the_rule_is_right(tmp_path):
     make(tmp_path, ["a", "b"], values=[[0, 1, 1, 0]] * 3)
     dataset = find(tmp_path, masks="binary>127")
-    with pytest.raises(DataError, match=r"no pixel .* class 1; masks were read as binary>127: is"):
+    with pytest.raises(
+        DataError, match=r"no pixel .* class 1 \(class1\); read as binary>127; check"
+    ):
         check_dataset(dataset)
 
 

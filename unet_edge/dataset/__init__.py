@@ -4,7 +4,8 @@ Read by training, calibration, evaluation and the benchmark alike; NumPy and Pil
 device can evaluate a file on labelled pictures too.
 """
 
-from unet_edge.dataset.find import check_dataset, find_dataset
+from unet_edge.dataset.check import check_dataset
+from unet_edge.dataset.find import find_dataset
 from unet_edge.dataset.layouts import list_pictures
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.sample import Dataset, Progress, Sample

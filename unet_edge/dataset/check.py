@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unet_edge.dataset.duplicates import duplicates
 from unet_edge.dataset.find import survey
-from unet_edge.dataset.findings import Finding, Kind
+from unet_edge.dataset.findings import Finding, Kind, raise_errors
 from unet_edge.dataset.inspection import Inspected, inspect_sample
 from unet_edge.dataset.sample import Dataset, Progress, Sample
 from unet_edge.errors import DataError, ImageError
@@ -108,25 +108,15 @@ def check(
         found, _, mend = str(error).partition("; ")
         finding = Finding("error", "layout", root, found, mend or "see the README's data formats")
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
-    inspected = {
-        sample.name: inspect_sample(dataset, sample)
-        for sample in progress([*dataset.train, *dataset.validation], "checking data")
-    }
-    train, validation = (
-        [inspected[sample.name] for sample in split]
-        for split in (dataset.train, dataset.validation)
-    )
-    trapped = _other_encodings(dataset, list(inspected.values()))
-    lost = {finding.file for finding in trapped}
+    if any(finding.kind == "encoding" for finding in findings):
+        return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
+    train, validation = _inspect(dataset, progress)
     findings = [
         *findings,
-        *(finding for result in inspected.values() for finding in result.findings),
-        *trapped,
-        *_empty([r for r in inspected.values() if r.sample.mask not in lost]),
-        *_classes(dataset, train, validation),
+        *_judge(dataset, train, validation),
         *duplicates(_printed(train), _printed(validation)),
     ]
-    sizes = {result.size for result in inspected.values() if result.size}
+    sizes = {result.size for result in (*train, *validation) if result.size}
     return DataReport(
         root,
         tuple(classes),
@@ -135,6 +125,36 @@ def check(
         tuple(sorted(sizes, key=lambda size: (size[0] * size[1], size))),
         tuple(sorted(findings, key=lambda finding: finding.severity)),
     )
+
+
+def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samples) -> None:
+    """Read every pair once and raise one DataError that lists the errors (at most eight).
+
+    Duplicates are not looked for: they can be trained on, and whether to is for people to say.
+    """
+    raise_errors(_judge(dataset, *_inspect(dataset, progress)))
+
+
+def _inspect(dataset: Dataset, progress: Progress) -> tuple[list[Inspected], list[Inspected]]:
+    """Every pair, of training and of validation."""
+    samples = [*dataset.train, *dataset.validation]
+    results = [inspect_sample(dataset, sample) for sample in progress(samples, "checking data")]
+    return results[: len(dataset.train)], results[len(dataset.train) :]
+
+
+def _judge(
+    dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
+) -> list[Finding]:
+    """What is wrong with the pairs, one by one and together."""
+    results = [*train, *validation]
+    single = [finding for result in results for finding in result.findings]
+    trapped = _other_encodings(dataset, results)
+    lost = {finding.file for finding in trapped}
+    whole = [result for result in results if result.sample.mask not in lost]
+    findings = [*single, *trapped, *_empty(whole)]
+    if all(_pixels(split).any() for split in (train, validation)):  # else none could be read
+        findings += _classes(dataset, train, validation)
+    return findings
 
 
 def _other_encodings(dataset: Dataset, results: Sequence[Inspected]) -> list[Finding]:
@@ -161,19 +181,13 @@ def _empty(results: Sequence[Inspected]) -> list[Finding]:
     findings = []
     for result in results:
         labels = {int(label) for label in np.flatnonzero(result.pixels)}
-        file = result.sample.mask
         if labels == {IGNORE}:
-            mend = "draw it, or remove the picture"
-            finding = Finding("error", "ignored-mask", file, "ignores every pixel", mend)
+            found, mend = "the mask ignores every pixel", "draw it, or remove the picture"
+            findings.append(Finding("warning", "ignored-mask", result.mask, found, mend))
         elif labels and labels <= {0, IGNORE}:
+            found = "the mask is background throughout"
             mend = "right where there is nothing to see; draw it otherwise"
-            found = "is background throughout"
-            finding = Finding("warning", "empty-mask", file, found, mend)
-        else:
-            continue
-        if result.sample.drawing:  # one COCO file has many pictures
-            finding = Finding(finding.severity, finding.kind, result.sample.image, found, mend)
-        findings.append(finding)
+            findings.append(Finding("warning", "empty-mask", result.mask, found, mend))
     return findings
 
 
@@ -181,6 +195,10 @@ def _classes(
     dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
 ) -> list[Finding]:
     seen = [_pixels(split)[: dataset.classes] > 0 for split in (train, validation)]
+    if not seen[1].any():
+        found = "every pixel of every validation mask is ignored: nothing can be validated"
+        mend = "check --ignore and --masks, or hold out other pictures"
+        return [Finding("error", "ignored-mask", dataset.root, found, mend)]
     findings = []
     for index, name in enumerate(dataset.class_names):
         in_train, in_validation = bool(seen[0][index]), bool(seen[1][index])

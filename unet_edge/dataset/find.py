@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from unet_edge.dataset.detect import detect_rule, likely_rule
-from unet_edge.dataset.findings import Finding, one_message, raise_errors
+from unet_edge.dataset.findings import Finding, raise_errors
 from unet_edge.dataset.layouts import find_pairs
 from unet_edge.dataset.rules import MaskRule
-from unet_edge.dataset.sample import Dataset, Progress
+from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.dataset.split import split_pairs
 from unet_edge.errors import ConfigError, DataError, ImageError
-from unet_edge.spec import IGNORE
 
 
 def find_dataset(
@@ -86,32 +83,21 @@ def survey(
         except (DataError, ImageError):
             if strict:
                 raise
-            rule, note = likely_rule(root, samples, names, ignore)
+            rule, note = _likely(root, samples, names, ignore, pairs.findings)
         notes.append(note)
     return Dataset(root, train, validation, rule, names, tuple(notes)), pairs.findings
 
 
-def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samples) -> None:
-    """Read every pair once and raise one DataError that lists what is wrong (at most eight)."""
-    problems: list[str] = []
-    labelled = np.zeros(256, np.int64)
-    in_validation = 0
-    held_out = {sample.name for sample in dataset.validation}
-    for sample in progress([*dataset.train, *dataset.validation], "checking data"):
-        try:
-            _, labels = dataset.read(sample)
-        except (DataError, ImageError) as error:
-            problems.append(str(error))
-        else:
-            labelled += np.bincount(labels.ravel(), minlength=256)
-            in_validation += int((labels != IGNORE).sum()) if sample.name in held_out else 0
-    if problems:
-        raise DataError(one_message(problems))
-    if not in_validation:
-        raise DataError("every pixel of every validation mask is ignored: nothing can be validated")
-    missing = [index for index in range(dataset.classes) if not labelled[index]]
-    if missing:
-        raise DataError(
-            f"no pixel of any mask is of class {', '.join(map(str, missing))}; masks were read "
-            f"as {dataset.rule}: is that right? (--masks index, 'binary>127' or 'binary<=127')"
-        )
+def _likely(
+    root: Path,
+    samples: Sequence[Sample],
+    names: tuple[str, ...],
+    ignore: int | None,
+    findings: list[Finding],
+) -> tuple[MaskRule, str]:
+    try:
+        return likely_rule(root, samples, names, ignore)
+    except DataError as error:
+        found, _, mend = str(error).partition("; ")
+        findings.append(Finding("error", "encoding", root, found, mend or "give it with --masks"))
+        return MaskRule(), "masks: not understood"

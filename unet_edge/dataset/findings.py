@@ -68,14 +68,10 @@ class Finding:
 def raise_errors(findings: Sequence[Finding]) -> None:
     """Raise one DataError that lists the errors among the findings, at most eight."""
     errors = [str(finding) for finding in findings if finding.severity == "error"]
+    if len(errors) == 1:
+        raise DataError(errors[0])
     if errors:
-        raise DataError(one_message(errors))
-
-
-def one_message(problems: Sequence[str]) -> str:
-    """One problem as it is, several as a list of at most eight."""
-    if len(problems) == 1:
-        return problems[0]
-    listed = "\n  ".join(problems[:8])
-    more = f"\n  … and {len(problems) - 8} more" if len(problems) > 8 else ""
-    return f"{len(problems)} problems in the data:\n  {listed}{more}"
+        more = len(errors) - 8
+        rest = f"\n  … and {more} more; 'unet-edge data check' lists them all" if more > 0 else ""
+        listed = "\n  ".join(errors[:8])
+        raise DataError(f"{len(errors)} problems in the data:\n  {listed}{rest}")

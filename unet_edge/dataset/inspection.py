@@ -38,6 +38,11 @@ class Inspected:
     values: frozenset[int] = frozenset()
     findings: list[Finding] = field(default_factory=list)
 
+    @property
+    def mask(self) -> Path:
+        """The file that stands for the mask: the picture's where one COCO file has many."""
+        return self.sample.image if self.sample.drawing else self.sample.mask
+
     def report(self, severity: Severity, kind: Kind, file: Path, found: str, mend: str) -> None:
         """Note a finding."""
         self.findings.append(Finding(severity, kind, file, found, mend))
@@ -98,7 +103,7 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
     except DataError as error:
         found, _, mend = str(error).removeprefix(f"{path}").lstrip(", :").partition("; ")
         mend = mend or "correct it where it was drawn"
-        result.report("error", "annotation", path, found, mend)
+        result.report("error", "annotation", result.mask, found, mend)
         return None
     except ImageError as error:
         if rule.kind in ("index", "binary") and _is_colored(path):
@@ -110,7 +115,7 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
         return None
     height, width = stored.shape[:2]
     if min(height, width) < 2:
-        _tiny(result, path, (width, height))
+        _tiny(result, result.mask, (width, height))
         return None
     if rule.kind != "polygons":
         _frames(result, path, read_header(path).frames)
@@ -146,26 +151,26 @@ def _fit(
     own = 1 if drawn else read_header(sample.mask).orientation
     turned = max(orientation, own) >= _FIRST_TURN
     if picture != mask:
-        found = f"has {mask[0]}x{mask[1]} px, its picture {picture[0]}x{picture[1]}"
+        found = f"the mask has {mask[0]}x{mask[1]} px, the picture {picture[0]}x{picture[1]}"
         if turned and picture == mask[::-1]:
             found += f", which EXIF turns (orientation {orientation}; the mask's is {own})"
             mend = "turn the mask as the picture is shown, or remove the picture's EXIF tag"
-            result.report("error", "exif-rotation", sample.mask, found, mend)
+            result.report("error", "exif-rotation", result.mask, found, mend)
         else:
             mend = "draw it again, or scale it with nearest-neighbour resampling"
-            result.report("error", "size-mismatch", sample.mask, found, mend)
+            result.report("error", "size-mismatch", result.mask, found, mend)
         return False
     if orientation != own and (not turned or picture[0] == picture[1]):
         found = (
             f"its picture is turned by EXIF ({orientation}), it is not ({own}); sizes cannot tell"
         )
         mend = "look at it with 'unet-edge data preview', and turn it if it does not fit"
-        result.report("warning", "exif-rotation", sample.mask, found, mend)
+        result.report("warning", "exif-rotation", result.mask, found, mend)
     return True
 
 
 def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, message: str) -> None:
-    path, kind = result.sample.mask, dataset.rule.kind
+    path, kind = result.mask, dataset.rule.kind
     found, _, mend = message.partition("; ")
     jpeg = kind != "polygons" and read_header(path).format == "JPEG"
     if jpeg or _is_smoothed(stored):
