@@ -102,6 +102,16 @@ def test_sub_folders_name_the_split(tmp_path, folder):
     assert "from the sub-folders" in dataset.notes[1]
 
 
+def test_folders_of_the_split_may_hold_pictures_and_masks(tmp_path):
+    for split in ("train", "valid"):
+        make(tmp_path / split, ["a", "b"])
+    dataset = find(tmp_path)
+    assert names(dataset.train) == ["train/a", "train/b"]
+    assert names(dataset.validation) == ["valid/a", "valid/b"]
+    assert dataset.validation[0].mask == tmp_path / "valid" / "masks" / "a.png"
+    assert dataset.notes[0] == f"layout: train, valid: images/ with masks/ in {tmp_path}"
+
+
 def test_test_pictures_are_kept_out_where_there_is_a_validation_folder(tmp_path):
     # As with lists. Otherwise the figures that choose the best epoch include the test set.
     make(tmp_path, ["train/a", "val/b", "test/c"])
