@@ -71,7 +71,8 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
             "cats",
             "Feral cats, alpha 1.0, 256x256, official split",
             data / "data" / "feral_cat",
-            f"--name cats --classes background,cat --size 256 --encoder-weights {encoder} --steps 495",
+            f"--name cats --classes background,cat --size 256 --encoder-weights {encoder} "
+            "--steps 495",
         ),
     ]
 

@@ -26,6 +26,7 @@ def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from unet_edge.training.augmentation import Augmentation
     from unet_edge.training.config import TrainConfig
     from unet_edge.training.models import Network
+    from unet_edge.training.optimisation import Optimisation
     from unet_edge.training.run import train
 
     run = tmp_path_factory.mktemp("runs") / "cells"
@@ -35,10 +36,10 @@ def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         size=(192, 192),
         crop=(96, 96),
         network=Network(alpha=0.25),
-        encoder="none",
+        encoder_weights="none",
         steps=120,
         rounds=3,
-        learning_rate=0.005,
+        optimisation=Optimisation(learning_rate=0.005),
         augmentation=Augmentation(scale=(0.8, 1.25), hue=0, any_orientation=True),
         name="cells",
     )

@@ -14,9 +14,12 @@ from unet_edge.imaging import (
     FILTERS,
     FORMATS,
     MAX_PIXELS,
+    Header,
     Placement,
     decode,
     place,
+    read_colors,
+    read_header,
     read_labels,
     resize_labels,
 )
@@ -787,3 +790,36 @@ def test_grids_have_the_same_bytes_on_every_machine(case, digest):
     mode, size, fit, resample = case
     grid = place(decode(photo(mode, size)), spec_of(fit=fit, resample=resample))
     assert hashlib.sha256(grid.tobytes()).hexdigest() == digest
+
+
+# --- read_colors and read_header --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "1"])
+def test_colour_masks_are_read_exactly(tmp_path, mode):
+    pixels = np.zeros((3, 4, 3), np.uint8)
+    pixels[1:, 2:] = 255 if mode in ("L", "1") else (204, 0, 51)  # of Pillow's own palette
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "mask.png")
+    assert np.array_equal(read_colors(tmp_path / "mask.png"), pixels)
+
+
+def test_numbers_are_no_colours(tmp_path):
+    Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "mask.png")
+    with pytest.raises(ImageError, match=r"mask\.png holds numbers \(I;16\), not colours"):
+        read_colors(tmp_path / "mask.png")
+
+
+def test_a_header_is_read_as_stored(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.new("L", (5, 3)).save(tmp_path / "a.jpg", exif=tags)
+    assert read_header(tmp_path / "a.jpg") == Header("JPEG", "L", (5, 3), 1, 6)
+    frames = [Image.new("L", (5, 3), shade) for shade in (0, 9, 99)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    assert read_header(tmp_path / "a.tif") == Header("TIFF", "L", (5, 3), 3, 1)
+
+
+def test_a_header_that_is_none(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"a\.png is not a picture"):
+        read_header(tmp_path / "a.png")

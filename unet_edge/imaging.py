@@ -96,9 +96,51 @@ def read_labels(source: Path | bytes) -> Image.Image:
         return Image.fromarray(np.ascontiguousarray(channels[..., 0]))
 
 
+def read_colors(source: Path | bytes) -> Pixels:
+    """Read a colour-coded mask file, or its bytes, as RGB: uint8 (H, W, 3), transparency dropped.
+
+    EXIF orientation is honoured, as for the picture. Raises ImageError as `decode` does.
+    """
+    with _opened(source) as opened:
+        picture = _upright(opened)
+        if picture.mode.startswith("I") or picture.mode == "F":
+            name = "" if isinstance(source, bytes) else f" {source}"
+            raise ImageError(f"mask{name} holds numbers ({picture.mode}), not colours")
+        return np.array(picture.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself, before it is decoded.
+
+    `size` is (width, height) px as stored; `orientation` is EXIF's, 1 where there is none.
+    """
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    frames: int
+    orientation: int
+
+
+def read_header(source: Path | bytes) -> Header:
+    """Read a picture's header. Raises ImageError as `decode` does, damaged pixels apart."""
+    with _opened(source, load=False) as picture:
+        orientation = frames = 1
+        try:
+            with _no_warnings():
+                orientation = int(picture.getexif().get(_ORIENTATION, 1))
+                frames = getattr(picture, "n_frames", 1)
+        except Exception:  # as in _upright: a block that cannot be read says nothing
+            pass
+        return Header(picture.format or "", picture.mode, picture.size, frames, orientation)
+
+
 @contextmanager
-def _opened(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
-    """Yield the loaded picture, every failure of Pillow's turned into one ImageError."""
+def _opened(
+    source: str | Path | bytes | Image.Image, *, load: bool = True
+) -> Iterator[Image.Image]:
+    """Yield the picture, every failure of Pillow's turned into one ImageError."""
     if isinstance(source, Image.Image):
         try:
             source.load()  # Pillow opens files lazily
@@ -122,7 +164,8 @@ def _opened(source: str | Path | bytes | Image.Image) -> Iterator[Image.Image]:
     try:
         with _no_warnings():
             picture = Image.open(io.BytesIO(data), formats=FORMATS)
-        picture.load()
+        if load:
+            picture.load()
     except Image.DecompressionBombError:
         raise ImageError(
             f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels, the limit"

@@ -179,7 +179,7 @@ class TestTrain:
         )  # fmt: skip
         assert report["best_step"] in (1, 2, 3, 4)
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-            "config.json", "curves.png", "history.csv", "model.keras", "result.json",
+            "config.toml", "curves.png", "history.csv", "last.keras", "model.keras", "result.json",
             "samples", "spec.json",
         ]  # fmt: skip
         assert len(list((tmp_path / "run" / "samples").iterdir())) == 5
@@ -204,7 +204,7 @@ class TestTrain:
             Image.fromarray(labels).save(tmp_path / "data" / "masks" / name)
         report = run_json(
             "train", tmp_path / "data", "-o", tmp_path / "run", "--classes", "red,green,blue",
-            "--size", "48x96", "--encoder", "none", "--alpha", "0.25", "--steps", "60",
+            "--size", "48x96", "--encoder-weights", "none", "--alpha", "0.25", "--steps", "60",
             "--learning-rate", "0.01", "--no-augment",
         )  # fmt: skip
         # A third is chance; the colours are far apart.
@@ -243,6 +243,9 @@ class TestInterrupt:
         assert "interrupted" in error
         assert "unet-edge export" not in out
         left = {path.name for path in (tmp_path / "demo" / "run").iterdir()}
-        assert left <= {"model.keras", "spec.json", "config.json", "history.csv", "curves.png"}
+        assert left <= {
+            "model.keras", "last.keras", "spec.json", "config.toml", "history.csv", "curves.png",
+            "progress",
+        }  # fmt: skip
         photo = next((tmp_path / "demo" / "data" / "images").glob("*.png"))
         assert Segmenter.open(tmp_path / "demo" / "run").segment(photo).labels.shape == (192, 192)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from click.testing import CliRunner
 from PIL import Image
 
@@ -89,9 +91,9 @@ class TestFigures:
         """Inverted black-and-white masks, which "auto" would take for white = class 1."""
         rewrite_masks(data, lambda labels: np.where(labels == 1, 0, 255).astype(np.uint8))
         shutil.copytree(run_path, tmp_path / "run")
-        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
         config["masks"] = "binary<=127"
-        (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+        (tmp_path / "run" / "config.toml").write_text(tomli_w.dumps(config))
         expected = run_json(run_path, "--data", sample_data)["miou"]
         found = run_json(tmp_path / "run", "--data", data)["miou"]
         assert found == expected

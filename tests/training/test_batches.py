@@ -66,7 +66,7 @@ def photos(tmp_path_factory):
         width, height = decode(image).size
         Image.fromarray((np.indices((height, width)).sum(axis=0) % 2).astype(np.uint8)).save(mask)
         samples.append(Sample(str(number), image, mask))
-    return Dataset(root, tuple(samples), tuple(samples), MaskRule(), len(CLASSES))
+    return Dataset(root, tuple(samples), tuple(samples), MaskRule(), CLASSES)
 
 
 SPECS = [
@@ -101,7 +101,7 @@ def fed_to_backend(dataset, spec):
 
 def fed_in_training(dataset, spec):
     batches = TrainingBatches(
-        dataset, spec, crop=spec.size, batch_size=1, steps=13, augmentation=None, seed=0
+        dataset, spec, crop=spec.size, batch_size=1, augmentation=None, seed=0
     )
     order = np.random.default_rng((0, 0)).permutation(len(dataset.train))
     found = {int(place): batches[step][0][0] for step, place in enumerate(order)}
@@ -140,7 +140,7 @@ def test_every_path_turns_the_photo_upright(tmp_path):
     picture = decode(image)
     assert picture.size == (20, 60)
     Image.new("L", picture.size).save(mask)
-    dataset = Dataset(tmp_path, (Sample("a", image, mask),), (), MaskRule(), len(CLASSES))
+    dataset = Dataset(tmp_path, (Sample("a", image, mask),), (), MaskRule(), CLASSES)
 
     expected = Placement.plan(picture.size, spec).place(picture)
     (on_the_device,) = fed_to_backend(dataset, spec)
@@ -180,11 +180,11 @@ def shades(tmp_path_factory):
         Image.new("RGB", (8, 8), (10 * number,) * 3).save(image)
         Image.new("L", (8, 8), 1).save(mask)
         samples.append(Sample(str(number), image, mask))
-    return Dataset(root, tuple(samples), (), MaskRule(), 2)
+    return Dataset(root, tuple(samples), (), MaskRule(), CLASSES)
 
 
 def batches_of(dataset, **changes):
-    options = {"crop": (8, 8), "batch_size": 2, "steps": 5, "augmentation": None, "seed": 1}
+    options = {"crop": (8, 8), "batch_size": 2, "augmentation": None, "seed": 1}
     return TrainingBatches(dataset, ModelSpec(8, 8, CLASSES), **{**options, **changes})
 
 
@@ -192,26 +192,21 @@ def shown(batch):
     return (batch[0][:, 0, 0, 0] // 10).tolist()
 
 
-def test_a_round_has_the_steps_that_were_asked_for(shades):
-    batches = batches_of(shades)
-    assert len(batches) == 5
-    pixels, labels = batches[4]
+def test_a_batch_has_the_size_that_was_asked_for(shades):
+    pixels, labels = batches_of(shades)[4]
     assert (pixels.shape, pixels.dtype) == ((2, 8, 8, 3), np.uint8)
     assert (labels.shape, labels.dtype) == ((2, 8, 8), np.uint8)
 
 
 def test_each_picture_comes_once_a_pass_in_a_new_order(shades):
     batches = batches_of(shades)
-    drawn = []
-    for _ in range(4):
-        drawn += [number for step in range(5) for number in shown(batches[step])]
-        batches.on_epoch_end()
+    drawn = [number for step in range(20) for number in shown(batches[step])]
     passes = [tuple(drawn[start : start + 5]) for start in range(0, 40, 5)]
     assert all(sorted(one) == [1, 2, 3, 4, 5] for one in passes)
     assert len(set(passes)) > 4
 
 
-def test_a_batch_depends_on_seed_round_and_step_alone(shades):
+def test_a_batch_depends_on_seed_and_index_alone(shades):
     augmentation = Augmentation()
     ahead, backwards = (batches_of(shades, augmentation=augmentation) for _ in range(2))
     first = [ahead[step] for step in range(5)]
@@ -219,15 +214,14 @@ def test_a_batch_depends_on_seed_round_and_step_alone(shades):
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one[0], other[0])
         assert np.array_equal(one[1], other[1])
-    ahead.on_epoch_end()
-    assert not np.array_equal(ahead[0][0], first[0][0])
+    assert not np.array_equal(ahead[5][0], first[0][0])
     reseeded = batches_of(shades, augmentation=augmentation, seed=2)
     assert not np.array_equal(reseeded[0][0], first[0][0])
 
 
 def test_the_same_picture_is_augmented_differently_each_time(shades):
     jitter = Augmentation(scale=(0.5, 1))
-    batches = batches_of(shades, batch_size=5, steps=8, augmentation=jitter)
+    batches = batches_of(shades, batch_size=5, augmentation=jitter)
     views = {}
     for step in range(8):
         for pixels, labels in zip(*batches[step], strict=True):
@@ -239,3 +233,40 @@ def test_augmented_batches_have_the_crops_size(shades):
     pixels, labels = batches_of(shades, crop=(6, 4), augmentation=Augmentation())[0]
     assert pixels.shape == (2, 6, 4, 3)
     assert labels.shape == (2, 6, 4)
+
+
+def test_a_stream_is_the_batches_in_order_whatever_the_workers(shades):
+    batches = batches_of(shades, augmentation=Augmentation())
+    for workers in (1, 4):
+        drawn = list(batches.stream(3, 17, workers))
+        assert len(drawn) == 14
+        for index, (pixels, labels) in enumerate(drawn, 3):
+            assert np.array_equal(pixels, batches[index][0])
+            assert np.array_equal(labels, batches[index][1])
+
+
+def test_the_parts_of_a_batch_join_to_it(shades):
+    whole = batches_of(shades, batch_size=4, augmentation=Augmentation())[2]
+    parts = [
+        batches_of(shades, batch_size=4, augmentation=Augmentation(), part=part)[2]
+        for part in (slice(0, 2), slice(2, 4))
+    ]
+    for position in (0, 1):
+        assert np.array_equal(np.concatenate([part[position] for part in parts]), whole[position])
+
+
+def test_pictures_are_read_once_while_there_is_room(shades, monkeypatch):
+    reads = []
+    read = Dataset.read
+    monkeypatch.setattr(Dataset, "read", lambda self, s: reads.append(s.name) or read(self, s))
+    batches = batches_of(shades, augmentation=Augmentation())
+    for index in range(10):
+        batches[index]
+    assert sorted(reads) == sorted(sample.name for sample in shades.train)
+    # Room for two pictures and masks of 8x8 px: 3 x 64 + 64 bytes each.
+    monkeypatch.setattr("unet_edge.training.batches._KEPT_BYTES", 2 * 256)
+    reads.clear()
+    batches = batches_of(shades, augmentation=Augmentation())
+    for index in range(10):
+        batches[index]
+    assert len(reads) == 2 + 4 * 3

@@ -18,8 +18,11 @@ from unet_edge.metrics import Confusion
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.batches import grid_batches
 from unet_edge.training.config import TrainConfig, read_config
+from unet_edge.training.losses import Loss, objective
 from unet_edge.training.models import Network, build
-from unet_edge.training.run import TrainResult, compare_modes, train, validate
+from unet_edge.training.optimisation import Optimisation
+from unet_edge.training.run import TrainResult, train
+from unet_edge.training.validation import compare_modes, validate
 
 
 def tiny(data: Path, **changes: object) -> TrainConfig:
@@ -28,7 +31,7 @@ def tiny(data: Path, **changes: object) -> TrainConfig:
         "classes": CLASSES,
         "size": (64, 64),
         "network": Network(alpha=0.25),
-        "encoder": "none",
+        "encoder_weights": "none",
         "steps": 4,
         "rounds": 2,
         "batch_size": 2,
@@ -80,7 +83,7 @@ class TestTrainedRun:
         config = read_config(run_path)
         assert config.data == sample_data
         assert config.network == Network(alpha=0.25)
-        assert TrainConfig.from_json(config.to_json()) == config
+        assert TrainConfig.from_toml(config.to_toml(), "config.toml") == config
 
 
 class TestRefusals:
@@ -94,7 +97,8 @@ class TestRefusals:
             train(three, tmp_path / "run")
 
     def test_a_loss_that_is_no_number(self, sample_data: Path, tmp_path: Path) -> None:
-        diverging = tiny(sample_data, learning_rate=1e30, steps=40, rounds=1, augmentation=None)
+        fast = Optimisation(learning_rate=1e30)
+        diverging = tiny(sample_data, optimisation=fast, steps=40, rounds=1, augment=False)
         with pytest.raises(TrainingError, match="lower --learning-rate"):
             train(diverging, tmp_path / "run")
         assert not (tmp_path / "run" / "model.keras").exists()
@@ -131,7 +135,7 @@ class TestValidation:
         config = tiny(tmp_path, masks="index")
         dataset, spec = config.dataset(), config.spec()
         model = build(config.network, 2, spec.normalisation)
-        loss, confusion = validate(model, dataset, dataset.validation, spec, 2)
+        loss, confusion = validate(model, dataset, dataset.validation, spec, 2, objective(Loss()))
 
         ((pixels, labels),) = grid_batches(dataset, dataset.validation, spec, 2)
         assert (labels == IGNORE).sum() == 64 * 48
@@ -151,21 +155,21 @@ class TestInferenceCheck:
         dataset, spec = config.dataset(), config.spec()
         model = keras.saving.load_model(run_path / "model.keras", compile=False)
         batches = list(grid_batches(dataset, dataset.train[:4], spec, 4))
-        training, inference = compare_modes(model, batches)
+        training, inference = compare_modes(model, batches, objective(Loss()))
         assert result_of(training, inference).agrees
 
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 gamma, beta, mean, variance = layer.get_weights()
                 layer.set_weights([gamma, beta, mean * 0, variance * 0 + 1])
-        training_after, inference_after = compare_modes(model, batches)
+        training_after, inference_after = compare_modes(model, batches, objective(Loss()))
         # Batch statistics do not care what the moving ones are.
         assert training_after == pytest.approx(training, rel=1e-5)
         assert not result_of(training_after, inference_after).agrees
 
 
 def result_of(training: float, inference: float) -> TrainResult:
-    return TrainResult(Path("run"), 1, 0.5, (0.5, 0.5), training, inference)
+    return TrainResult(Path("run"), 1, 0.5, (0.5, 0.5), training, inference, 0.0)
 
 
 def test_spec_of_a_config() -> None:

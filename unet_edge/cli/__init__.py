@@ -7,6 +7,7 @@ import os
 import click
 
 import unet_edge
+from unet_edge.cli.data import data
 from unet_edge.cli.device import inspect, segment
 from unet_edge.cli.evaluation import evaluate
 from unet_edge.cli.group import Group
@@ -27,5 +28,5 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for command in (train, resume, evaluate, export, inspect, segment, verify, benchmark, demo):
+for command in (data, train, resume, evaluate, export, inspect, segment, verify, benchmark, demo):
     main.add_command(command)

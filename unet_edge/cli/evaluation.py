@@ -87,7 +87,7 @@ def evaluate(
     # As the run read its data, where the command line does not say otherwise.
     given = {name: value for name, value in rules.items() if value not in (None, "auto")}
     settings = rules | _run_settings(model) | given
-    dataset = find_dataset(data, classes=len(segmenter.spec.classes), **settings)
+    dataset = find_dataset(data, classes=segmenter.spec.classes, **settings)
     names = ", ".join(f"{index} {name}" for index, name in enumerate(segmenter.spec.classes))
     for note in (*dataset.notes, f"classes, as the model counts them: {names}"):
         say(note)

@@ -49,6 +49,14 @@ file_option = click.option(
     "--file", metavar="NAME", help="Which file of a bundle, e.g. model-int8.tflite."
 )
 
+classes_option = click.option(
+    "--classes",
+    type=Names(),
+    default="background,object",
+    show_default=True,
+    help="Class names, class 0 (the background) first.",
+)
+
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how a data set is split and its masks are read."""
@@ -58,7 +66,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="auto",
             show_default=True,
             help="How masks are read: index, 'binary>127' (white is class 1), 'binary<=127' "
-            "(black is class 1), or auto.",
+            "(black is class 1), 'colors:#000000,#ff0000' (in class order), polygons, or auto.",
         ),
         click.option(
             "--ignore",

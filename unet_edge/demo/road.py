@@ -45,7 +45,7 @@ def steps(folder: Path) -> list[list[str]]:
 
 def save_overview(folder: Path) -> None:
     """Write `overview.png`: photo, true mask and the int8 file's mask of a few pictures."""
-    dataset = find_dataset(folder / "data", classes=len(CLASSES))
+    dataset = find_dataset(folder / "data", classes=CLASSES)
     with quiet():  # interpreters announce their delegates on standard error
         segmenter = Segmenter.open(folder / "bundle", file="model-int8.tflite")
     rows = []

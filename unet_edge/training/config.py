@@ -136,7 +136,7 @@ class TrainConfig:
         """The run's data. Raises DataError."""
         return find_dataset(
             self.data,
-            classes=len(self.classes),
+            classes=self.classes,
             masks=self.masks,
             ignore=self.ignore,
             train_list=self.train_list,

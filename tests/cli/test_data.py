@@ -1,0 +1,132 @@
+"""`data check` and `data preview` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from unet_edge.cli import main
+
+CLASSES = ("--classes", "cell,membrane")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["data", *map(str, arguments)])
+
+
+@pytest.fixture
+def copy(sample_data: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sample_data, tmp_path / "copy"))
+
+
+class TestCheck:
+    def test_sound_data(self, sample_data: Path) -> None:
+        done = run("check", sample_data, *CLASSES, "--strict")
+        assert done.exit_code == 0, done.output
+        assert "masks: class indices (values 0, 1)" in done.stderr
+        assert "0 errors, 0 warnings" in done.stderr
+        lines = done.stdout.splitlines()
+        assert lines[0].split() == ["split", "pictures", "cell", "membrane", "ignored"]
+        assert lines[2].split()[:2] == ["train", "16"]
+        assert lines[3].split()[:2] == ["validation", "5"]
+        assert lines[4] == "pictures of 192x192 px (width x height)"
+
+    def test_an_error_is_shown_with_what_mends_it(self, copy: Path) -> None:
+        (copy / "masks" / "cells-003.png").unlink()
+        done = run("check", copy, *CLASSES)
+        assert done.exit_code == 1
+        row = next(line for line in done.stdout.splitlines() if line.startswith("error"))
+        assert row.split() == ["error", "missing-mask", "images/cells-003.png", "has", "no", "mask"]
+        assert "missing-mask: draw one, or leave the picture out" in done.stdout
+        assert done.stderr.splitlines()[-1] == f"1 errors, 0 warnings in {copy}"
+
+    def test_warnings_fail_only_when_strict(self, copy: Path) -> None:
+        shutil.copy(copy / "masks" / "cells-003.png", copy / "masks" / "stray.png")
+        assert run("check", copy, *CLASSES).exit_code == 0
+        strict = run("check", copy, *CLASSES, "--strict")
+        assert strict.exit_code == 1
+        assert "0 errors, 1 warnings" in strict.stderr
+
+    def test_json_lists_everything_and_nothing_else(self, copy: Path) -> None:
+        for number in range(12):
+            (copy / "masks" / f"cells-{number:03d}.png").unlink()
+        done = run("check", copy, *CLASSES, "--json")
+        assert done.exit_code == 1
+        report = json.loads(done.stdout)
+        assert report["errors"] == len(report["findings"]) == 12
+        assert report["splits"]["train"]["pictures"] == 4
+        table = run("check", copy, *CLASSES).stdout
+        assert "… and 4 more of missing-mask; --json lists all" in table
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (("--masks", "binary"), "mask rule 'binary' is not known"),
+            (("--masks", "colors:red"), "'red' is no colour"),
+            (("--masks", "colors:#000000,#000000"), "names one colour twice"),
+            (("--masks", "colors:#000000"), "1 colours for 2 classes"),
+        ],
+    )
+    def test_settings_that_make_no_sense(
+        self, sample_data: Path, options: tuple[str, ...], says: str
+    ) -> None:
+        done = run("check", sample_data, *CLASSES, *options)
+        assert done.exit_code == 1
+        assert done.stderr.startswith("error: ")
+        assert says in done.stderr
+
+    def test_no_data(self, tmp_path: Path) -> None:
+        done = run("check", tmp_path / "none")
+        assert done.exit_code == 1
+        assert "no such data folder" in done.stdout
+        assert "1 errors" in done.stderr
+
+
+class TestPreview:
+    def test_a_sheet_is_written(self, sample_data: Path, tmp_path: Path) -> None:
+        path = tmp_path / "sheets" / "preview.png"
+        options = ("--count", 2, "--views", 1, "--size", 64, "--crop", "32x48")
+        done = run("preview", sample_data, *CLASSES, *options, "-o", path)
+        assert done.exit_code == 0, done.output
+        assert str(path) in done.stdout
+        with Image.open(path) as sheet:
+            assert sheet.width == 8 + 64 + 8 + 48 + 8
+            assert sheet.height > 22 + 2 * (64 + 8)  # the legend comes below
+            assert np.ptp(np.asarray(sheet)) > 0
+
+    def test_bad_data_is_one_line(self, copy: Path, tmp_path: Path) -> None:
+        (copy / "masks" / "cells-003.png").unlink()
+        done = run("preview", copy, *CLASSES, "-o", tmp_path / "p.png")
+        assert done.exit_code == 1
+        assert done.stderr.startswith("error: ")
+        assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / "p.png").exists()
+
+    def test_neither_command_needs_keras(self, sample_data: Path, tmp_path: Path) -> None:
+        script = """
+import sys
+for name in ("keras", "tensorflow", "matplotlib"):
+    sys.modules[name] = None
+from unet_edge.cli import main
+main(sys.argv[1:])
+"""
+        for arguments in (["check"], ["preview", "-o", str(tmp_path / "p.png"), "--count", "1"]):
+            command, *options = arguments
+            done = subprocess.run(
+                [
+                    sys.executable,
+                    *("-c", script, "data", command, str(sample_data)),
+                    *(*CLASSES, *options),
+                ],
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr

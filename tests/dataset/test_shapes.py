@@ -1,0 +1,186 @@
+"""Shapes as pixels: a pixel belongs to a shape that holds its centre."""
+
+import numpy as np
+import pytest
+
+from unet_edge.dataset.shapes import (
+    blank,
+    paint_circle,
+    paint_polygon,
+    parse_runs,
+    read_object,
+    runs_to_mask,
+    to_points,
+)
+from unet_edge.errors import DataError
+
+
+def painted(points, height=6, width=8):
+    labels = np.zeros((height, width), np.uint8)
+    paint_polygon(labels, np.array(points, np.float64), 1)
+    return labels
+
+
+def rectangle(left, top, right, bottom):
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+@pytest.mark.parametrize(
+    ("corners", "rows", "columns"),
+    [
+        ((2, 3, 7, 5), slice(3, 5), slice(2, 7)),
+        ((0, 0, 8, 6), slice(0, 6), slice(0, 8)),
+        ((2.4, 3.4, 7.4, 5.4), slice(3, 5), slice(2, 7)),  # centres lie at .5
+        ((2.6, 3.6, 7.6, 5.6), slice(4, 6), slice(3, 8)),
+        ((2.5, 3.5, 7.5, 5.5), slice(3, 5), slice(2, 7)),  # on the line: left and top are inside
+        ((-9, -9, 3, 2), slice(0, 2), slice(0, 3)),
+        ((5, 4, 99, 99), slice(4, 6), slice(5, 8)),
+        ((20, 1, 30, 3), slice(0, 0), slice(0, 0)),  # beside the picture
+        ((-30, 1, -20, 3), slice(0, 0), slice(0, 0)),
+        ((2.6, 1, 3.4, 3), slice(0, 0), slice(0, 0)),  # between two columns of centres
+    ],
+)
+def test_a_rectangle(corners, rows, columns):
+    expected = np.zeros((6, 8), np.uint8)
+    expected[rows, columns] = 1
+    assert np.array_equal(painted(rectangle(*corners)), expected)
+    assert np.array_equal(painted(rectangle(*corners)[::-1]), expected)  # either way round
+
+
+def test_a_triangle():
+    assert painted([(0, 0), (4, 4), (0, 4)], 4, 4).tolist() == [
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+        [1, 1, 0, 0],
+        [1, 1, 1, 0],
+    ]
+
+
+def test_two_triangles_that_share_an_edge_cover_every_pixel_once():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        a, b, c, d = random.uniform(0, 20, (4, 2))
+        # On both sides of the line a-b.
+        side = np.sign((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0])
+        d = a + (b - a) / 2 - side * np.array([-(b - a)[1], (b - a)[0]]) / 2
+        both = painted([a, b, c], 20, 20).astype(int) + painted([a, b, d], 20, 20)
+        assert both.max() <= 1
+
+
+def test_what_a_polygon_encloses_twice_is_outside():
+    square, inner = rectangle(0, 0, 6, 6), rectangle(2, 2, 4, 4)
+    labels = painted([*square, square[0], *inner, inner[0]], 6, 6)
+    expected = np.ones((6, 6), np.uint8)
+    expected[2:4, 2:4] = 0
+    assert np.array_equal(labels, expected)
+
+
+def test_painting_keeps_what_lies_around():
+    labels = np.full((4, 4), 7, np.uint8)
+    paint_polygon(labels, np.array(rectangle(1, 1, 3, 3), float), 2)
+    assert labels.tolist() == [[7, 7, 7, 7], [7, 2, 2, 7], [7, 2, 2, 7], [7, 7, 7, 7]]
+
+
+def test_a_circle():
+    labels = np.zeros((5, 5), np.uint8)
+    paint_circle(labels, np.array([2.5, 2.5]), np.array([2.5, 4.5]), 3)
+    assert (labels == 3).tolist() == [
+        [False, False, True, False, False],
+        [False, True, True, True, False],
+        [True, True, True, True, True],
+        [False, True, True, True, False],
+        [False, False, True, False, False],
+    ]
+
+
+# Encoded by pycocotools 2.0.
+SMALL = (
+    "=33NN022005",
+    np.array(
+        [
+            [0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 1, 1, 1, 1, 0],
+            [0, 0, 1, 0, 1, 1, 0],
+            [0, 0, 1, 1, 1, 1, 0],
+            [0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0, 0],
+        ]
+    ),
+)
+
+
+def large():
+    mask = np.zeros((40, 50), int)
+    mask[5:30, 10:45] = 1
+    mask[8, 3] = 1
+    mask[33:36, 20:22] = 1
+    return mask
+
+
+LARGE = "P41d8h0kG0000000000000000000DZO6f0JZO6f060000000000000000000000000000000000000000000S6"
+
+
+@pytest.mark.parametrize(("text", "mask"), [SMALL, (LARGE, large())], ids=["small", "large"])
+def test_compressed_run_lengths(text, mask):
+    assert np.array_equal(runs_to_mask(parse_runs(text), *mask.shape), mask)
+
+
+def test_run_lengths_go_down_the_columns():
+    mask = runs_to_mask([1, 2, 3], 3, 2)
+    assert mask.astype(int).tolist() == [[0, 0], [1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("runs", [[1, 2], [7], [], [-1, 7], [10**12]])
+def test_run_lengths_that_do_not_add_up(runs):
+    assert runs_to_mask(runs, 3, 2) is None
+
+
+@pytest.mark.parametrize("text", ["P", "5 5", "ü", "oooooooooooooooooooooooo0"])
+def test_damaged_run_lengths(text):
+    assert parse_runs(text) is None
+
+
+@pytest.mark.parametrize(
+    ("flat", "says"),
+    [
+        ([1, 2, 3, 4], "at least 3 points"),
+        ([1, 2, 3, 4, 5, 6, 7], "at least 3 points"),
+        ([1, 2, 3, 4, 5, "6"], "two numbers"),
+        ([1, 2, 3, 4, 5, True], "two numbers"),
+        ([1, 2, 3, 4, 5, None], "two numbers"),
+        ([1, 2, 3, 4, 5, float("nan")], "not finite"),
+        ([1, 2, 3, 4, 5, 1e300], "beyond 1000000 px"),
+    ],
+)
+def test_points_that_are_none(flat, says):
+    with pytest.raises(DataError, match=rf"^here: .*{says}"):
+        to_points(flat, "here")
+
+
+@pytest.mark.parametrize("size", [(0, 3), (3, -1), (2.0, 3), ("3", 3), (None, 3), (True, 3)])
+def test_sizes_that_are_none(size):
+    with pytest.raises(DataError, match=r"here: the size .* is not two numbers of pixels"):
+        blank(*size, "here")
+
+
+def test_a_size_that_would_not_fit_into_memory():
+    with pytest.raises(DataError, match="more than this tool reads"):
+        blank(10**6, 10**6, "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[1]", "is not a JSON object, but list"),
+    ],
+)
+def test_json_that_is_none(tmp_path, content, says):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        read_object(path)
+    with pytest.raises(DataError, match=r"cannot read .*absent"):
+        read_object(tmp_path / "absent.json")

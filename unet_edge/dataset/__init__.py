@@ -1,0 +1,21 @@
+"""Pictures with masks on disk: layouts, splits and how a mask file's values become labels.
+
+Read by training, calibration, evaluation and the benchmark alike; NumPy and Pillow only, so the
+device can evaluate a file on labelled pictures too.
+"""
+
+from unet_edge.dataset.check import check_dataset
+from unet_edge.dataset.find import find_dataset
+from unet_edge.dataset.layouts import list_pictures
+from unet_edge.dataset.rules import MaskRule
+from unet_edge.dataset.sample import Dataset, Progress, Sample
+
+__all__ = [
+    "Dataset",
+    "MaskRule",
+    "Progress",
+    "Sample",
+    "check_dataset",
+    "find_dataset",
+    "list_pictures",
+]

@@ -1,0 +1,231 @@
+"""What `unet-edge data check` finds: all that is wrong with a data set, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.dataset.duplicates import duplicates
+from unet_edge.dataset.find import survey
+from unet_edge.dataset.findings import Finding, Kind, raise_errors
+from unet_edge.dataset.inspection import Inspected, inspect_sample
+from unet_edge.dataset.sample import Dataset, Progress, Sample
+from unet_edge.errors import DataError, ImageError
+from unet_edge.spec import IGNORE
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """One split: its pictures, and the pixels of each class and of IGNORE."""
+
+    pictures: int
+    pixels: tuple[int, ...]
+    ignored: int
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of each class, 0..1, among the pixels that are not ignored."""
+        return tuple(count / max(1, sum(self.pixels)) for count in self.pixels)
+
+    @property
+    def ignored_share(self) -> float:
+        """The share of ignored pixels, 0..1, among all."""
+        return self.ignored / max(1, sum(self.pixels) + self.ignored)
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a data set holds and all that was found.
+
+    `sizes` are the different (width, height) px of its pictures, smallest area first.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    splits: dict[str, SplitSummary]
+    sizes: tuple[tuple[int, int], ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """How many findings are warnings."""
+        return len(self.findings) - self.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "data": str(self.root),
+            "classes": list(self.classes),
+            "notes": list(self.notes),
+            "splits": {
+                name: {
+                    "pictures": split.pictures,
+                    "pixels": dict(zip(self.classes, split.pixels, strict=True)),
+                    "shares": dict(zip(self.classes, split.shares, strict=True)),
+                    "ignored_share": split.ignored_share,
+                }
+                for name, split in self.splits.items()
+            },
+            "sizes": [list(size) for size in self.sizes],
+            "findings": [finding.to_dict() for finding in self.findings],
+            "errors": self.errors,
+            "warnings": self.warnings,
+        }
+
+
+def check(
+    root: str | Path,
+    *,
+    classes: Sequence[str],
+    masks: str = "auto",
+    ignore: int | None = None,
+    train_list: Path | None = None,
+    validation_list: Path | None = None,
+    seed: int = 0,
+    progress: Progress = lambda samples, _: samples,
+) -> DataReport:
+    """Look at every pair that `find_dataset` would find, and go on where it would raise.
+
+    Takes what `find_dataset` takes. What makes the folder no data set at all is one finding too.
+    Raises ConfigError for settings that contradict each other.
+    """
+    root = Path(root)
+    lists = (train_list, validation_list)
+    try:
+        dataset, findings = survey(root, classes, masks, ignore, lists, seed, strict=False)
+    except (DataError, ImageError) as error:
+        found, _, mend = str(error).partition("; ")
+        finding = Finding("error", "layout", root, found, mend or "see the README's data formats")
+        return DataReport(root, tuple(classes), (), {}, (), (finding,))
+    if any(finding.kind == "encoding" for finding in findings):
+        return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
+    train, validation = _inspect(dataset, progress)
+    findings = [
+        *findings,
+        *_judge(dataset, train, validation),
+        *duplicates(_printed(train), _printed(validation)),
+    ]
+    sizes = {result.size for result in (*train, *validation) if result.size}
+    return DataReport(
+        root,
+        tuple(classes),
+        dataset.notes,
+        {"train": _summary(dataset, train), "validation": _summary(dataset, validation)},
+        tuple(sorted(sizes, key=lambda size: (size[0] * size[1], size))),
+        tuple(sorted(findings, key=lambda finding: finding.severity)),
+    )
+
+
+def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samples) -> None:
+    """Read every pair once and raise one DataError that lists the errors (at most eight).
+
+    Duplicates are not looked for: they can be trained on, and whether to is for people to say.
+    """
+    raise_errors(_judge(dataset, *_inspect(dataset, progress)))
+
+
+def _inspect(dataset: Dataset, progress: Progress) -> tuple[list[Inspected], list[Inspected]]:
+    """Every pair, of training and of validation."""
+    samples = [*dataset.train, *dataset.validation]
+    results = [inspect_sample(dataset, sample) for sample in progress(samples, "checking data")]
+    return results[: len(dataset.train)], results[len(dataset.train) :]
+
+
+def _judge(
+    dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
+) -> list[Finding]:
+    """What is wrong with the pairs, one by one and together."""
+    results = [*train, *validation]
+    single = [finding for result in results for finding in result.findings]
+    trapped = _other_encodings(dataset, results)
+    lost = {finding.file for finding in trapped}
+    whole = [result for result in results if result.sample.mask not in lost]
+    findings = [*single, *trapped, *_empty(whole)]
+    if all(_pixels(split).any() for split in (train, validation)):  # else none could be read
+        findings += _classes(dataset, train, validation)
+    return findings
+
+
+def _other_encodings(dataset: Dataset, results: Sequence[Inspected]) -> list[Finding]:
+    """Masks that the rule can read, and reads wrongly: they are written as another would be."""
+    masks = [(result.sample.mask, result.values) for result in results if result.values]
+    if dataset.rule.kind == "index" and dataset.rule.ignore == IGNORE:
+        if any(IGNORE in values and values - {0, IGNORE} for _, values in masks):
+            return []  # 255 is what surrounds a class: it does mean "ignore"
+        found = "holds 0 and 255 only: as class indices its white is ignored, and nothing is left"
+        mend = "say --masks 'binary>127' if all masks are black and white, or write 0 and 1"
+        trap: Kind = "black-white-trap"
+        return [Finding("error", trap, f, found, mend) for f, values in masks if values == {0, 255}]
+    if dataset.rule.kind == "binary" and dataset.rule.threshold > 1:
+        if max((max(values) for _, values in masks), default=0) <= 1:
+            return []  # so are all: a class is absent, which is said once
+        found = f"holds class indices (0 and 1), the masks are read as {dataset.rule}"
+        mend = "write 0 and 255 as in the others"
+        odd = [file for file, values in masks if 1 in values and max(values) == 1]
+        return [Finding("error", "mixed-encoding", file, found, mend) for file in odd]
+    return []
+
+
+def _empty(results: Sequence[Inspected]) -> list[Finding]:
+    findings = []
+    for result in results:
+        labels = {int(label) for label in np.flatnonzero(result.pixels)}
+        if labels == {IGNORE}:
+            found, mend = "the mask ignores every pixel", "draw it, or remove the picture"
+            findings.append(Finding("warning", "ignored-mask", result.mask, found, mend))
+        elif labels and labels <= {0, IGNORE}:
+            found = "the mask is background throughout"
+            mend = "right where there is nothing to see; draw it otherwise"
+            findings.append(Finding("warning", "empty-mask", result.mask, found, mend))
+    return findings
+
+
+def _classes(
+    dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
+) -> list[Finding]:
+    seen = [_pixels(split)[: dataset.classes] > 0 for split in (train, validation)]
+    if not seen[1].any():
+        found = "every pixel of every validation mask is ignored: nothing can be validated"
+        mend = "check --ignore and --masks, or hold out other pictures"
+        return [Finding("error", "ignored-mask", dataset.root, found, mend)]
+    findings = []
+    for index, name in enumerate(dataset.class_names):
+        in_train, in_validation = bool(seen[0][index]), bool(seen[1][index])
+        if not in_train and not in_validation:
+            found = f"no pixel of any mask is of class {index} ({name}); read as {dataset.rule}"
+            mend = "check --classes and --masks"
+            findings.append(Finding("error", "class-absent", dataset.root, found, mend))
+        elif in_train != in_validation:
+            where = "training" if in_train else "validation"
+            lacks = "cannot be measured" if in_train else "cannot be learnt"
+            found = f"class {index} ({name}) is in {where} masks only, and so {lacks}"
+            mend = "split the pictures so that both have every class"
+            findings.append(Finding("warning", "class-in-one-split", dataset.root, found, mend))
+    return findings
+
+
+def _printed(results: Sequence[Inspected]) -> list[tuple[Sample, Any]]:
+    return [(r.sample, r.fingerprint) for r in results if r.fingerprint]
+
+
+def _pixels(results: Sequence[Inspected]) -> NDArray[np.int64]:
+    total = np.zeros(256, np.int64)
+    for result in results:
+        total += result.pixels
+    return total
+
+
+def _summary(dataset: Dataset, results: Sequence[Inspected]) -> SplitSummary:
+    pixels = [int(count) for count in _pixels(results)]
+    return SplitSummary(len(results), tuple(pixels[: dataset.classes]), pixels[IGNORE])

@@ -1,0 +1,113 @@
+"""Colour-coded masks: which colour is which class, written on the command line or by CVAT."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.errors import ConfigError, DataError
+from unet_edge.imaging import Labels, Pixels
+from unet_edge.spec import IGNORE, Color
+
+LABELMAP = "labelmap.txt"
+
+# What annotation tools and data sets call pixels that belong to no class.
+_IGNORED_NAMES = ("ignore", "ignored", "void", "unlabeled", "unlabelled", "__ignore__")
+
+ColorTable = tuple[tuple[Color, ...], Color | None]
+"""One colour a class, in class order, and the colour that is ignored."""
+
+
+def parse_colors(text: str) -> ColorTable:
+    """Read "#000000,#ff0000,ignore=#ffffff"; raises ConfigError."""
+    colors: list[Color] = []
+    ignored: Color | None = None
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(ignore=)?#([0-9a-fA-F]{6})\s*", part)
+        if not match:
+            raise ConfigError(
+                f"{part.strip()!r} is no colour; write 'colors:#000000,#ff0000' in class order, "
+                "with ,ignore=#ffffff for a colour to leave out"
+            )
+        red, green, blue = bytes.fromhex(match[2])
+        if match[1]:
+            ignored = (red, green, blue)
+        else:
+            colors.append((red, green, blue))
+    if len({*colors, ignored}) != len(colors) + 1:
+        raise ConfigError(f"colors:{text} names one colour twice; each class needs its own")
+    return tuple(colors), ignored
+
+
+def format_colors(colors: Sequence[Color], ignored: Color | None) -> str:
+    """What `parse_colors` reads."""
+    parts = [f"#{bytes(color).hex()}" for color in colors]
+    if ignored is not None:
+        parts.append(f"ignore=#{bytes(ignored).hex()}")
+    return ",".join(parts)
+
+
+def read_labelmap(path: Path, classes: Sequence[str]) -> ColorTable:
+    """Read CVAT's labelmap.txt, lines of `name:red,green,blue:parts:actions`.
+
+    A label named ignore, ignored, void, unlabeled or __ignore__ is ignored, unless it is a class.
+    Raises DataError when a line is malformed or a class has no colour.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    named: dict[str, Color] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.match(r"(.+?):\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(:|$)", line)
+        if not match or max(int(match[i]) for i in (2, 3, 4)) > 255:
+            raise DataError(f"{path}, line {number}: expected name:red,green,blue::, got {line!r}")
+        named[match[1].strip()] = (int(match[2]), int(match[3]), int(match[4]))
+    absent = [name for name in classes if name not in named]
+    if absent:
+        raise DataError(
+            f"{path} has no colour for {', '.join(absent)}; it names {', '.join(named)}: "
+            "name the classes as it does with --classes"
+        )
+    ignored = [named[name] for name in _IGNORED_NAMES if name in named and name not in classes]
+    return tuple(named[name] for name in classes), ignored[0] if ignored else None
+
+
+def pack(pixels: Pixels) -> NDArray[np.uint32]:
+    """Colours as numbers 0xrrggbb, shape (H, W)."""
+    return pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+
+
+def common_colors(pixels: Pixels) -> list[tuple[str, int]]:
+    """Every colour as #rrggbb with its number of pixels, the commonest first."""
+    codes, counts = np.unique(pack(pixels), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [(f"#{codes[i]:06x}", int(counts[i])) for i in order]
+
+
+def colors_to_labels(pixels: Pixels, table: ColorTable, name: str) -> Labels:
+    """Look up each pixel's class: uint8 (H, W) with IGNORE; raises DataError."""
+    colors, ignored = table
+    known = [*colors, ignored] if ignored is not None else [*colors]
+    codes = pack(np.array([known], np.uint8))[0]
+    order = np.argsort(codes)
+    packed = pack(pixels)
+    place = np.searchsorted(codes, packed, sorter=order).clip(max=len(codes) - 1)
+    strange = codes[order[place]] != packed
+    if strange.any():
+        found = common_colors(pixels[strange][None])
+        shown = ", ".join(f"{color} ({count} px)" for color, count in found[:4])
+        shown += f" and {len(found) - 4} more colours" if len(found) > 4 else ""
+        raise DataError(
+            f"mask {name} holds {shown}, no class's colour; give each class its own with --masks "
+            f"'colors:{format_colors(colors, ignored)},…' and --classes, or leave one colour out "
+            f"with ,ignore={found[0][0]}"
+        )
+    classes = np.append(np.arange(len(colors)), IGNORE)[: len(known)].astype(np.uint8)
+    return np.asarray(classes[order[place]])

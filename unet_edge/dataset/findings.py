@@ -1,0 +1,77 @@
+"""Finding: one thing that is wrong, or looks wrong, with a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from unet_edge.errors import DataError
+
+Severity = Literal["error", "warning"]
+
+Kind = Literal[
+    "annotation",  # JSON that is malformed or names what there is not
+    "black-white-trap",  # 0 and 255 where class indices are expected: white would be ignored
+    "blank-picture",
+    "blurred-mask",  # values between the two of a black-and-white mask; lossy compression
+    "class-absent",
+    "class-in-one-split",
+    "duplicate-across-splits",
+    "duplicate-in-split",
+    "empty-mask",
+    "encoding",  # how the masks are to be read cannot be settled
+    "exif-rotation",
+    "ignored-mask",
+    "layout",
+    "listed-in-both",
+    "listed-missing",
+    "missing-mask",
+    "missing-picture",
+    "mixed-encoding",
+    "name-clash",
+    "near-duplicate",
+    "several-frames",
+    "sixteen-bit",
+    "size-mismatch",
+    "split",
+    "tiny-picture",
+    "unknown-color",
+    "unknown-value",
+    "unreadable-mask",
+    "unreadable-picture",
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in `file`, and what mends it.
+
+    An error keeps the data from being used as it is meant; a warning may be as intended.
+    """
+
+    severity: Severity
+    kind: Kind
+    file: Path
+    found: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.found}; {self.mend}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"file": str(self.file)}
+
+
+def raise_errors(findings: Sequence[Finding]) -> None:
+    """Raise one DataError that lists the errors among the findings, at most eight."""
+    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    if len(errors) == 1:
+        raise DataError(errors[0])
+    if errors:
+        more = len(errors) - 8
+        rest = f"\n  … and {more} more; 'unet-edge data check' lists them all" if more > 0 else ""
+        listed = "\n  ".join(errors[:8])
+        raise DataError(f"{len(errors)} problems in the data:\n  {listed}{rest}")

@@ -1,0 +1,215 @@
+"""Where pictures and their masks lie: mask folders, a COCO file, or labelme files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unet_edge.dataset.coco import read_coco
+from unet_edge.dataset.findings import Finding
+from unet_edge.dataset.sample import Sample
+from unet_edge.errors import DataError
+from unet_edge.imaging import SUFFIXES
+
+TRAIN_NAMES = ("train",)
+VALIDATION_NAMES = ("val", "validation", "valid", "test")
+
+# (pictures, masks) folder names, in the order they are looked for: the tutorial's, the plain
+# pair, and PASCAL VOC's.
+_LAYOUTS = (("Images", "Labels"), ("images", "masks"), ("JPEGImages", "SegmentationClass"))
+_COCO_NAMES = ("_annotations.coco.json", "annotations.json")  # Roboflow's comes first
+
+
+@dataclass
+class Pairs:
+    """What a data folder holds: samples by name, and pictures without a mask by name.
+
+    Names are paths without suffix; those of a sub-folder start with the folder's.
+    """
+
+    samples: dict[str, Sample] = field(default_factory=dict)
+    bare: dict[str, Path] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    polygons: bool = False
+    note: str = ""
+
+
+def find_pairs(root: Path, classes: Sequence[str], masks: str) -> Pairs:
+    """Find every picture and mask below `root`; raises DataError when there is no layout.
+
+    `masks` "polygons" looks for annotations only, "auto" for mask folders first, and any other
+    rule for mask folders only.
+    """
+    folders = _mask_folders(root) if masks != "polygons" else []
+    if folders:
+        pairs = _from_folders(folders)
+        names = f"{folders[0][1].name}/ with {folders[0][2].name}/"
+        inside = f"{', '.join(prefix for prefix, _, _ in folders)}: " if folders[0][0] else ""
+        pairs.note = f"layout: {inside}{names} in {root}"
+    elif masks not in ("auto", "polygons"):
+        raise _no_layout(root)
+    elif files := _coco_files(root):
+        pairs = _from_coco(root, files, classes)
+        pairs.note = f"layout: COCO, {', '.join(str(p.relative_to(root)) for _, p in files)}"
+    else:
+        pairs = _from_labelme(root)
+    if not pairs.samples and not pairs.bare:
+        raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {root}")
+    return pairs
+
+
+def list_pictures(path: Path) -> list[Path]:
+    """A picture itself, or every picture directly in a folder, in natural order."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"no such picture or folder: {path}")
+    found = [child for child in path.iterdir() if _is_picture(child)]
+    if not found:
+        raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {path}")
+    return sorted(found, key=lambda child: natural(child.name))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts slice 2 before slice 10."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def _mask_folders(root: Path) -> list[tuple[str, Path, Path]]:
+    """(prefix of names, pictures, masks): of the root, or else of its train and val folders."""
+    if found := _mask_folder(root):
+        return [("", *found)]
+    splits = [name for name in (*TRAIN_NAMES, *VALIDATION_NAMES) if (root / name).is_dir()]
+    pairs = [(name, _mask_folder(root / name)) for name in splits]
+    return [(name, *found) for name, found in pairs if found]
+
+
+def _mask_folder(folder: Path) -> tuple[Path, Path] | None:
+    # Compared with the real names: on a case-insensitive disk Images/ would also be images/.
+    names = {child.name for child in folder.iterdir() if child.is_dir()}
+    for pictures, masks in _LAYOUTS:
+        if pictures in names and masks in names:
+            return folder / pictures, folder / masks
+    return None
+
+
+def _from_folders(folders: Sequence[tuple[str, Path, Path]]) -> Pairs:
+    pairs = Pairs()
+    for prefix, pictures, masks in folders:
+        images = _by_name(pictures, SUFFIXES, prefix, pairs.findings)
+        targets = _by_name(masks, SUFFIXES, prefix, pairs.findings)
+        _pair(pairs, images, targets)
+    return pairs
+
+
+def _from_labelme(root: Path) -> Pairs:
+    """Pictures with a .json of the same name beside each."""
+    named = [root / name for name, _ in _LAYOUTS if (root / name).is_dir()]
+    folder = named[0] if named else root
+    pairs = Pairs(polygons=True, note=f"layout: labelme files beside the pictures in {folder}")
+    targets = _by_name(folder, (".json",), "", pairs.findings)
+    images = _by_name(folder, SUFFIXES, "", pairs.findings)
+    if not images.keys() & targets.keys():
+        raise _no_layout(root)
+    _pair(pairs, images, targets)
+    return pairs
+
+
+def _pair(pairs: Pairs, images: dict[str, Path], masks: dict[str, Path]) -> None:
+    for name in sorted(images.keys() | masks.keys(), key=natural):
+        if name not in images:
+            mend = "add the picture, or remove the mask"
+            pairs.findings.append(
+                Finding("warning", "missing-picture", masks[name], "is of no picture", mend)
+            )
+        elif name in masks:
+            pairs.samples[name] = Sample(name, images[name], masks[name])
+        else:
+            pairs.bare[name] = images[name]
+
+
+def _coco_files(root: Path) -> list[tuple[str, Path]]:
+    """(prefix of names, file): one beside the pictures, in annotations/, or in split folders."""
+    for name in _COCO_NAMES:
+        if (root / name).is_file():
+            return [("", root / name)]
+    listed = sorted((root / "annotations").glob("*.json"))
+    # COCO's own folder also holds captions and keypoints of the same pictures.
+    files = [p for p in listed if p.name.startswith("instances_")] or listed
+    if files:
+        return [(_split_of(path.stem), path) for path in files]
+    found = []
+    for split in (*TRAIN_NAMES, *VALIDATION_NAMES):
+        paths = [root / split / name for name in _COCO_NAMES]
+        found += [(split, path) for path in paths if path.is_file()][:1]
+    return found
+
+
+def _split_of(stem: str) -> str:
+    """The split that a file's name speaks of: instances_val2017 is of "val"."""
+    words = re.findall(r"[a-z]+", stem.lower())
+    return next((word for word in words if word in (*TRAIN_NAMES, *VALIDATION_NAMES)), "")
+
+
+def _from_coco(root: Path, files: Sequence[tuple[str, Path]], classes: Sequence[str]) -> Pairs:
+    pairs = Pairs(polygons=True)
+    for prefix, path in files:
+        own = path.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
+        places = [
+            folder / inside
+            for folder in dict.fromkeys((path.parent, root))
+            for inside in ("", "images", prefix, f"images/{prefix}", own, f"images/{own}")
+        ]
+        for drawing in read_coco(path, classes):
+            image = next((p for at in places if (p := at / drawing.file_name).is_file()), None)
+            name = _name(Path(prefix, drawing.file_name))
+            if image is None:
+                found = f"names {drawing.file_name}, which is not there"
+                mend = "add the picture, or remove its entry"
+                pairs.findings.append(Finding("error", "listed-missing", path, found, mend))
+            elif name in pairs.samples:
+                pairs.findings.append(_clash(pairs.samples[name].image, image))
+            else:
+                pairs.samples[name] = Sample(name, image, path, drawing)
+    return pairs
+
+
+def _by_name(
+    folder: Path, suffixes: Sequence[str], prefix: str, findings: list[Finding]
+) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+            name = _name(Path(prefix, inside))
+            if name in found:
+                findings.append(_clash(found[name], path))
+            else:
+                found[name] = path
+    return found
+
+
+def _name(path: Path) -> str:
+    return path.as_posix().removesuffix(path.suffix)
+
+
+def _clash(first: Path, second: Path) -> Finding:
+    found = f"two files of the same name: {first} and {second}"
+    return Finding("error", "name-clash", second, found, "rename or remove one")
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _no_layout(root: Path) -> DataError:
+    expected = ", ".join(f"{pictures}/ with {masks}/" for pictures, masks in _LAYOUTS)
+    held = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir()))
+    return DataError(
+        f"{root} holds {held or 'no folders'}; expected {expected}, each also below train/ and "
+        "val/, a COCO annotations.json, or a labelme .json beside each picture"
+    )

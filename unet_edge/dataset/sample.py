@@ -1,0 +1,81 @@
+"""Sample and Dataset: pairs of pictures and masks, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unet_edge.dataset.coco import CocoPicture
+from unet_edge.dataset.labelme import read_labelme
+from unet_edge.dataset.rules import MaskRule, StoredMask
+from unet_edge.errors import DataError
+from unet_edge.imaging import Labels, decode, read_colors, read_labels
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and its mask, which may be a COCO or labelme file.
+
+    `drawing` holds its regions where the mask is a COCO file.
+    """
+
+    name: str
+    image: Path
+    mask: Path
+    drawing: CocoPicture | None = field(default=None, compare=False, repr=False)
+
+
+Progress = Callable[[Sequence[Sample], str], Iterable[Sample]]
+"""Wraps a loop over samples to show its progress; the second argument is a label."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples of both splits and the rule that reads their masks.
+
+    `class_names` start with class 0, the background. `notes` says in plain words what was
+    detected: the layout, the split, the mask encoding.
+    """
+
+    root: Path
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    rule: MaskRule
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, the background included."""
+        return len(self.class_names)
+
+    def read(self, sample: Sample) -> tuple[Image.Image, Labels]:
+        """The upright RGB picture and its labels, uint8 (H, W), of equal size.
+
+        Raises ImageError for an unreadable file, DataError for a mask that does not fit.
+        """
+        picture = decode(sample.image)
+        stored = self.read_stored(sample)
+        height, width = stored.shape[:2]
+        if (picture.height, picture.width) != (height, width):
+            raise DataError(
+                f"{sample.image} has {picture.width}x{picture.height} px but its mask "
+                f"{sample.mask} has {width}x{height}; they must be equal"
+            )
+        return picture, self.rule.apply(stored, self.classes, str(sample.mask))
+
+    def read_stored(self, sample: Sample) -> StoredMask:
+        """The mask as it is stored, before the rule: uint8 (H, W), or (H, W, 3) for colours.
+
+        Raises ImageError for an unreadable file, DataError for a malformed annotation.
+        """
+        if self.rule.kind == "polygons":
+            drawing = sample.drawing
+            return drawing.labels() if drawing else read_labelme(sample.mask, self.class_names)
+        if self.rule.kind == "colors":
+            return read_colors(sample.mask)
+        return np.asarray(read_labels(sample.mask))

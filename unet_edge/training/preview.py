@@ -1,0 +1,87 @@
+"""A contact sheet of training pictures with their masks, as they are and as augmented."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from unet_edge.dataset import Dataset
+from unet_edge.imaging import Labels, Placement
+from unet_edge.mask import Mask, default_font
+from unet_edge.panels import panels
+from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.training.augmentation import Augmentation, augment
+
+_STRIPE = 4  # px; width of the hatch's stripes
+_LEGEND = 26  # px; height of the legend's line
+
+
+def preview_sheet(
+    dataset: Dataset,
+    spec: ModelSpec,
+    *,
+    crop: tuple[int, int],
+    count: int = 4,
+    views: int = 3,
+    seed: int = 0,
+    augmentation: Augmentation | None = None,
+) -> Image.Image:
+    """Draw `count` training pictures, one a row: on the model's grid, then `views` random views.
+
+    `crop` is (height, width) px of a view. Without `augmentation`, the default one is shown.
+    Returns RGB with a legend below. Raises ImageError and DataError as `Dataset.read` does.
+    """
+    random = np.random.default_rng(seed)
+    settings = augmentation or Augmentation()
+    chosen = random.permutation(len(dataset.train))[:count]
+    rows = []
+    for index in sorted(chosen):
+        picture, labels = dataset.read(dataset.train[index])
+        placement = Placement.plan(picture.size, spec)
+        row = [_overlay(placement.place(picture), placement.place_labels(labels), spec)]
+        for _ in range(views):
+            row.append(_overlay(*augment(picture, labels, spec, crop, settings, random), spec))
+        rows.append(row)
+    titles = ["whole picture", *(f"view {number}" for number in range(1, views + 1))]
+    return _with_legend(panels(rows, titles), spec)
+
+
+def _overlay(pixels: np.ndarray, labels: Labels, spec: ModelSpec) -> Image.Image:
+    """Pixels (H, W, 3) under their labels (H, W); what is ignored is hatched."""
+    pixels = np.ascontiguousarray(pixels)  # augmented views may be mirrored, and so views
+    mask = Mask.of(np.ascontiguousarray(labels), spec)
+    return _hatched(mask.overlay(pixels, legend=False), labels == IGNORE)
+
+
+def _hatched(picture: Image.Image, where: np.ndarray) -> Image.Image:
+    """Grey diagonal stripes, which no photograph and no class colour shows."""
+    rows, columns = np.indices(where.shape)
+    light = (rows + columns) // _STRIPE % 2 == 0
+    stripes = np.where(light, 225, 140).astype(np.uint8)
+    pixels = np.array(picture)
+    pixels[where] = stripes[where][:, None]
+    return Image.fromarray(pixels)
+
+
+def _with_legend(sheet: Image.Image, spec: ModelSpec) -> Image.Image:
+    """The sheet with a line below it: a swatch and name for each class, and for what is ignored."""
+    font = default_font(13)
+    colors = ((255, 255, 255), *spec.palette[1:])
+    swatches = [Image.new("RGB", (16, 16), color) for color in colors]
+    swatches.append(_hatched(Image.new("RGB", (16, 16)), np.ones((16, 16), bool)))
+    names = [f"{spec.classes[0]} (left clear)", *spec.classes[1:], "ignored"]
+    places, left, top = [], 8, sheet.height
+    for name in names:
+        width = 16 + 6 + round(font.getlength(name)) + 18
+        if left > 8 and left + width > sheet.width:
+            left, top = 8, top + _LEGEND
+        places.append((left, top))
+        left += width
+    canvas = Image.new("RGB", (sheet.width, top + _LEGEND), "white")
+    canvas.paste(sheet, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for (x, y), swatch, name in zip(places, swatches, names, strict=True):
+        canvas.paste(swatch, (x, y + 2))
+        draw.rectangle((x, y + 2, x + 15, y + 17), outline="black")
+        draw.text((x + 22, y + 2), name, fill="black", font=font)
+    return canvas
