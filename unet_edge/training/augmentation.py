@@ -79,31 +79,30 @@ def augment(
     settings: Augmentation,
     random: np.random.Generator,
 ) -> tuple[Pixels, Labels]:
-    """Draw one view of (height, width) `crop` px.
+    """Draw one view of (height, width) `crop` px of an RGB picture, or of a grey one as L.
 
-    Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
+    Grey ones take a third of the time as L, and come to the same. Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
     contract's padding colour with IGNORE.
     """
     if settings.any_orientation:
         turns = int(random.integers(4))
         picture = _TURNS[turns](picture)
         labels = np.rot90(labels, turns)
+    if settings.horizontal_flip and random.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        labels = labels[:, ::-1]
+    if settings.any_orientation and random.random() < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        labels = labels[::-1]
     size = _target_size(picture, spec, settings, random)
     if settings.warps:
         warp = draw_warp(size, crop, settings.rotation, settings.elastic, random)
         targets, outside = warp.labels(labels)
-        patch = _degrade(
-            _jitter_color(warp.picture(picture, spec), settings, random), settings, random
-        )
-        pixels = np.array(patch)
+        patch = _jitter_color(warp.picture(picture, spec), settings, random)
+        pixels = _rgb(_degrade(patch, settings, random)).copy()
         pixels[outside] = spec.pad_color  # colour and noise are the picture's, not the padding's
-    else:
-        pixels, targets = _cut(picture, labels, spec, crop, size, settings, random)
-    if settings.horizontal_flip and random.random() < 0.5:
-        pixels, targets = pixels[:, ::-1], targets[:, ::-1]
-    if settings.any_orientation and random.random() < 0.5:
-        pixels, targets = pixels[::-1], targets[::-1]
-    return pixels, targets
+        return pixels, targets
+    return _cut(picture, labels, spec, crop, size, settings, random)
 
 
 def _cut(
@@ -124,17 +123,18 @@ def _cut(
         box=(columns[0], rows[0], columns[1], rows[1]),
     )
     patch = _degrade(_jitter_color(patch, settings, random), settings, random)
+    # Two takes: three times as fast as one look-up by pairs of indices.
+    seen = labels.take(_nearest(rows, placed_height, labels.shape[0]), axis=0).take(
+        _nearest(columns, placed_width, labels.shape[1]), axis=1
+    )
+    if (placed_height, placed_width) == crop:
+        return _rgb(patch), seen
     pixels = np.empty((*crop, 3), np.uint8)
     pixels[:] = spec.pad_color
     targets = np.full(crop, IGNORE, np.uint8)
     inside = (slice(top, top + placed_height), slice(left, left + placed_width))
-    pixels[inside] = np.asarray(patch)
-    targets[inside] = labels[
-        np.ix_(
-            _nearest(rows, placed_height, labels.shape[0]),
-            _nearest(columns, placed_width, labels.shape[1]),
-        )
-    ]
+    pixels[inside] = _rgb(patch)
+    targets[inside] = seen
     return pixels, targets
 
 
@@ -145,6 +145,15 @@ _TURNS: tuple[Callable[[Image.Image], Image.Image], ...] = (
     lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
     lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
 )
+
+
+def _rgb(patch: Image.Image) -> Pixels:
+    """Pixels uint8 (h, w, 3) of an RGB or grey picture, not to be written to."""
+    values = np.asarray(patch)
+    if values.ndim == 3:
+        return values
+    # Four times as fast as broadcasting, whose inner loop is three long.
+    return np.repeat(values.ravel(), 3).reshape(*values.shape, 3)
 
 
 def _target_size(
@@ -187,21 +196,35 @@ def _nearest(span: tuple[float, float], count: int, source: int) -> np.ndarray:
 def _jitter_color(
     patch: Image.Image, settings: Augmentation, random: np.random.Generator
 ) -> Image.Image:
-    """Shift hue, scale saturation, brightness and contrast, as three table look-ups in HSV."""
-    hue = round(random.uniform(-settings.hue, settings.hue) * 256)
+    """Turn hue, scale saturation, brightness and contrast: one matrix on RGB.
+
+    Hue and saturation turn and scale the colour difference (I, Q of YIQ) and keep the luma, so
+    grey stays grey. A third of the time of a way through HSV, where two of three steps convert.
+    """
+    angle = 2 * np.pi * random.uniform(-settings.hue, settings.hue)
     saturation = _gain(settings.saturation, random)
     brightness = _gain(settings.brightness, random)
     contrast = _gain(settings.contrast, random)
-    steps = np.arange(256)
-    tables = (
-        (steps + hue) % 256,  # hue is a circle: it wraps, it does not clip
-        np.clip(np.round(steps * saturation), 0, 255),
-        np.clip(np.round(((steps - 128) * contrast + 128) * brightness), 0, 255),
-    )
-    if all((table == steps).all() for table in tables):
+    if angle == 0 and saturation == brightness == contrast == 1:
         return patch
-    table = np.concatenate(tables).astype(int).tolist()
-    return patch.convert("HSV").point(table).convert("RGB")
+    offset = brightness * (1 - contrast) * 128
+    if patch.mode == "L":
+        values = np.floor(brightness * contrast * np.arange(256) + offset + 0.5)
+        return patch.point(np.clip(values, 0, 255).astype(int).tolist())
+    turn = saturation * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    mixed = np.eye(3)
+    mixed[1:, 1:] = turn
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = brightness * contrast * (_FROM_YIQ @ mixed @ _TO_YIQ)
+    matrix[:, 3] = offset
+    return patch.convert("RGB", tuple(matrix.ravel().tolist()))
+
+
+# NTSC's YIQ (FCC 1953): Y is Rec. 601 luma, I and Q are the colour difference.
+_TO_YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
+)
+_FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
 def _gain(strength: float, random: np.random.Generator) -> float:
@@ -218,6 +241,7 @@ def _degrade(
     if settings.noise and random.random() < 0.5:
         deviation = 255 * random.uniform(0, settings.noise)
         grains = random.standard_normal((patch.height, patch.width, 1), np.float32)
-        noisy = np.asarray(patch) + grains * np.float32(deviation)
+        values = np.asarray(patch)
+        noisy = values + np.float32(deviation) * (grains if values.ndim == 3 else grains[..., 0])
         patch = Image.fromarray(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
     return patch

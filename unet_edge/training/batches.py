@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.imaging import Labels, Placement
@@ -55,8 +55,12 @@ class TrainingBatches:
 
     def __getitem__(self, index: int) -> Batch:
         positions = range(index * self.batch_size, (index + 1) * self.batch_size)[self.part]
-        drawn = [self._draw(position) for position in positions]
-        return np.stack([pixels for pixels, _ in drawn]), np.stack([labels for _, labels in drawn])
+        count = len(positions)
+        pixels = np.empty((count, *self.crop, 3), np.uint8)
+        labels = np.empty((count, *self.crop), np.uint8)
+        for place, position in enumerate(positions):
+            pixels[place], labels[place] = self._draw(position)
+        return pixels, labels
 
     def stream(
         self, first: int, last: int, workers: int = _WORKERS
@@ -93,13 +97,20 @@ class TrainingBatches:
         if kept is not None:
             return kept
         picture, labels = self.dataset.read(sample)
-        size = 3 * picture.width * picture.height + labels.nbytes
+        if _is_grey(picture):
+            picture = picture.getchannel(0)
+        size = len(picture.getbands()) * picture.width * picture.height + labels.nbytes
         # Full is full: with every picture drawn as often as every other, throwing one out for
         # another gains nothing. Two workers may both add the last one.
         if self._kept_bytes + size <= _KEPT_BYTES:
             self._kept[sample.name] = picture, labels
             self._kept_bytes += size
         return picture, labels
+
+
+def _is_grey(picture: Image.Image) -> bool:
+    red, green, blue = picture.split()
+    return not any(ImageChops.difference(red, band).getbbox() for band in (green, blue))
 
 
 def training_batches(

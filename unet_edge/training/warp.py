@@ -36,12 +36,11 @@ class Warp:
     crop: tuple[int, int]
 
     def picture(self, picture: Image.Image, spec: ModelSpec) -> Image.Image:
-        """The view of an RGB picture; padding colour outside it."""
-        pad = tuple(spec.pad_color)
+        """The view of an RGB or grey picture; its padding is the caller's to set."""
         low = np.maximum(np.floor(self.corners.min((0, 1))).astype(int) - _MARGIN, 0)
         high = np.minimum(np.ceil(self.corners.max((0, 1))).astype(int) + _MARGIN, self.size)
         if (low >= high).any():
-            return Image.new("RGB", self.crop[::-1], pad)
+            return Image.new(picture.mode, self.crop[::-1])
         ratio = np.array([picture.height, picture.width]) / self.size
         top, left = low * ratio
         bottom, right = np.minimum(high * ratio, (picture.height, picture.width))
@@ -52,7 +51,7 @@ class Warp:
         )
         mesh = self._mesh(self.corners - low)
         return part.transform(
-            self.crop[::-1], Image.Transform.MESH, mesh, Image.Resampling.BILINEAR, fillcolor=pad
+            self.crop[::-1], Image.Transform.MESH, mesh, Image.Resampling.BILINEAR
         )
 
     def labels(self, labels: Labels) -> tuple[Labels, NDArray[np.bool_]]:
