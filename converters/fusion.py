@@ -13,9 +13,14 @@ import numpy as np
 
 
 def fuse(proto: Any) -> None:
-    """Replace, in place, what spells out HardSigmoid, HardSwish and GlobalAveragePool."""
+    """Replace, in place, what spells out HardSigmoid, HardSwish and GlobalAveragePool.
+
+    Reshapes to the shape that is there already go; tf2onnx leaves them around the convolutions
+    of squeeze and excitation.
+    """
     from onnx import helper, numpy_helper
 
+    _bypass_idle_reshapes(proto)
     graph = proto.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
@@ -62,6 +67,25 @@ def fuse(proto: Any) -> None:
                 node.op_type = "GlobalAveragePool"
                 del node.attribute[:]
     _drop_unused(graph)
+
+
+def _bypass_idle_reshapes(proto: Any) -> None:
+    from onnx import numpy_helper, shape_inference
+
+    graph = proto.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    inferred = shape_inference.infer_shapes(proto).graph
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+    same: dict[str, str] = {}
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type == "Reshape":
+            source, target = node.input
+            if target in constants and shapes.get(source) == constants[target].tolist():
+                same[node.output[0]] = source
 
 
 def _drop_unused(graph: Any) -> None:

@@ -117,3 +117,22 @@ def test_a_mean_over_channels_stays() -> None:
     model = graph(("ReduceMean", "x", "y"), axes=[1], keepdims=1)
     fuse(model)
     assert [node.op_type for node in model.graph.node] == ["ReduceMean"]
+
+
+def test_reshapes_to_the_same_shape_go() -> None:
+    shape = np.array(X.shape, np.int64)
+    model = graph(("Relu", "x", "r"), ("Reshape", "r same", "s"), ("Relu", "s", "y"))
+    model.graph.initializer.append(numpy_helper.from_array(shape, "same"))
+    fuse(model)
+    kinds, after = kinds_and_result(model)
+    assert kinds == ["Relu", "Relu"]
+    assert np.array_equal(after, np.maximum(X, 0))
+
+
+def test_other_reshapes_stay() -> None:
+    model = graph(("Reshape", "x other", "r"), ("Relu", "r", "s"), ("Reshape", "s back", "y"))
+    for name, shape in (("other", (1, 3, 6, 8)), ("back", X.shape)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+    fuse(model)
+    kinds, _ = kinds_and_result(model)
+    assert kinds == ["Reshape", "Relu", "Reshape"]
