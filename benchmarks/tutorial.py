@@ -85,7 +85,7 @@ class Loader:
         saturation, value = (
             uniform(1, 1.5) if uniform() < 0.5 else 1 / uniform(1, 1.5) for _ in range(2)
         )
-        x = cv2.cvtColor(np.array(canvas, np.float32) / 255, cv2.COLOR_RGB2HSV)
+        x: NDArray[Any] = cv2.cvtColor(np.array(canvas, np.float32) / 255, cv2.COLOR_RGB2HSV)
         x[..., 0] += hue * 360
         # Defect: OpenCV's hue runs from 0 to 360; this wraps it at 1 and clamps the rest.
         x[..., 0][x[..., 0] > 1] -= 1

@@ -1,6 +1,6 @@
 """Keras model → ONNX bytes: uint8 pixels in NHWC in, float32 logits in NHWC out.
 
-What is left of the graph is Conv, Clip, Resize, Concat and MaxPool between one Transpose at
+What is left of the graph is Conv, Clip, Resize, Concat and a few more between one Transpose at
 either end, with the normalisation as one DequantizeLinear in front; int8 adds the QuantizeLinear
 and DequantizeLinear pairs of the QDQ format.
 """
@@ -26,21 +26,36 @@ from converters.freeze import (
     normalise,
     reason,
 )
+from converters.fusion import fuse
 from unet_edge.errors import ConversionError
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
 
 OnnxPrecision = Literal["float32", "int8"]
 
-OPSET = 13
-"""The first with DequantizeLinear per channel; nothing newer is needed (onnxruntime >= 1.8)."""
+OPSET = 14
+"""The first with HardSwish; nothing newer is needed (onnxruntime >= 1.8)."""
 
 MAX_IR = 10
-"""Newest file format that onnxruntime 1.18 to 1.22 read; opset 13 itself came with 7."""
+"""Newest file format that onnxruntime 1.18 to 1.22 read; opset 14 itself came with 7."""
 
 #: All that our networks need; anything else fell out of a layer that the device would run slowly.
 OPERATORS = frozenset(
-    {"Clip", "Concat", "Conv", "DequantizeLinear", "MaxPool", "Resize", "Transpose"}
+    {
+        "Add",
+        "Clip",
+        "Concat",
+        "Conv",
+        "DequantizeLinear",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "MaxPool",
+        "Mul",
+        "Relu",
+        "Resize",
+        "Transpose",
+    }
 )
 
 
@@ -69,6 +84,7 @@ def to_onnx(
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=True)
         try:
             proto = _simplify(_translate(frozen))
+            fuse(proto)
             _rename(proto)
             if precision == "int8":
                 proto = _quantise(proto, calibration, spec.normalisation)
@@ -253,7 +269,7 @@ def _check(proto: Any, spec: ModelSpec, precision: OnnxPrecision) -> None:
     if precision == "int8":
         allowed.add("QuantizeLinear")
     if not exact_mean(spec.normalisation):
-        allowed |= {"Cast", "Mul", "Sub"}
+        allowed |= {"Cast", "Sub"}
     if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}; "

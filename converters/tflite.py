@@ -23,6 +23,7 @@ from converters.freeze import (
     freeze,
     normalise,
     reason,
+    spell_out_hard_swish,
 )
 from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
@@ -33,18 +34,23 @@ from unet_edge.spec import ModelSpec, Normalisation
 #: arithmetic: it only re-labels uint8 as int8 at the input and back at the output.
 OPERATORS = frozenset(
     {
+        "ADD",
         "CONCATENATION",
         "CONV_2D",
         "DEPTHWISE_CONV_2D",
         "DEQUANTIZE",
+        "HARD_SWISH",
         "MAX_POOL_2D",
+        "MEAN",
+        "MUL",
         "QUANTIZE",
         "RESIZE_BILINEAR",
+        "SUB",
     }
 )
 
 #: What a mean between two pixel values needs besides, before the partition: see `exact_mean`.
-CAST_OPERATORS = frozenset({"ADD", "CAST", "MUL"})
+CAST_OPERATORS = frozenset({"CAST"})
 
 
 def to_tflite(
@@ -72,7 +78,8 @@ def to_tflite(
     with quiet():
         import tensorflow as tf
 
-        frozen = freeze(model, height=spec.height, width=spec.width, normalised=exact)
+        source = spell_out_hard_swish(model) if precision == "int8" else model
+        frozen = freeze(source, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         match precision:
             case "float32":

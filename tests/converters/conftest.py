@@ -81,7 +81,10 @@ def reference(trained: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="session")
 def untrained() -> Callable[..., Any]:
-    """Build a network with random BatchNorm statistics, so that folding them wrongly shows."""
+    """Build a network with random BatchNorm statistics, so that folding them wrongly shows.
+
+    Biases are random too: of zeros the converters make other graphs.
+    """
 
     def make(network: Network, normalisation: Normalisation | None = None) -> Any:
         keras.utils.set_random_seed(0)
@@ -98,6 +101,8 @@ def untrained() -> Callable[..., Any]:
                         rng.uniform(0.5, 1.5, variance.shape),
                     ]
                 )
+            elif isinstance(layer, keras.layers.Conv2D) and layer.use_bias:
+                layer.bias.assign(rng.normal(0, 0.3, layer.bias.shape))
         return model
 
     return make

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from converters.bias import correct_biases
+from unet_edge.training.encoders import Encoder
+from unet_edge.training.models import Network
 
 Pictures = NDArray[np.uint8]
 
@@ -37,6 +41,19 @@ def test_the_mean_of_every_class_survives_rounding(
     # float32 sums over 32,768 pixels and 30 layers; without the correction 1e-2 and more.
     np.testing.assert_allclose(found, wanted, atol=1e-4)
     assert abs(mean_scores_after_rounding(trained, pictures) - wanted).max() > 1e-3
+
+
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "mobilenet_v3_small"])
+def test_means_survive_residuals_gates_and_hard_swish(
+    untrained: Callable[..., Any], calibration: list[Pictures], encoder: Encoder
+) -> None:
+    pictures = np.stack(calibration[:8])
+    model = untrained(Network(encoder=encoder, alpha=0.75))
+    wanted = np.asarray(model.predict(pictures, verbose=0), np.float64).mean((0, 1, 2))
+    corrected = correct_biases(model, list(pictures))
+    found = mean_scores_after_rounding(corrected, pictures)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert abs(mean_scores_after_rounding(model, pictures) - wanted).max() > 5e-4
 
 
 def test_only_biases_and_offsets_change(trained: Any, calibration: list[Pictures]) -> None:

@@ -120,8 +120,23 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
         (Network(alpha=0.25), {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3}),
         (Network(decoder="dense", alpha=0.25), {"Conv": 29, "Clip": 28, "Resize": 4, "Concat": 3}),
         (Network("unet_mini"), {"Conv": 11, "Clip": 10, "MaxPool": 2, "Resize": 2, "Concat": 2}),
+        # The layers are counted in test_tflite.py.
+        (
+            Network(encoder="mobilenet_v2", alpha=0.35),
+            {"Conv": 49, "Clip": 35, "Add": 8, "Resize": 4, "Concat": 3},
+        ),
+        (
+            Network(encoder="mobilenet_v3_small", alpha=0.75),
+            {"Conv": 46, "Clip": 8, "Relu": 11, "HardSwish": 12, "Add": 4, "Resize": 4}
+            | {"GlobalAveragePool": 6, "HardSigmoid": 6, "Mul": 6, "Concat": 3},
+        ),
+        (
+            Network(encoder="mobilenet_v3_large", alpha=0.75),
+            {"Conv": 56, "Clip": 8, "Relu": 16, "HardSwish": 14, "Add": 8, "Resize": 4}
+            | {"GlobalAveragePool": 5, "HardSigmoid": 5, "Mul": 5, "Concat": 3},
+        ),
     ],
-    ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini"],
+    ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini", "v2", "v3-small", "v3-large"],
 )
 def test_every_network_has_the_fewest_operators(
     untrained: Callable[..., Any],
@@ -139,7 +154,17 @@ def test_every_network_has_the_fewest_operators(
     assert abs(run_onnx(data, pictures[:2]) - logits).max() <= LOGIT_TOLERANCE
 
 
-@pytest.mark.parametrize("network", [Network(decoder="dense", alpha=0.25), Network("unet_mini")])
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(decoder="dense", alpha=0.25),
+        Network("unet_mini"),
+        Network(encoder="mobilenet_v2", alpha=0.35),
+        Network(encoder="mobilenet_v3_small", alpha=0.75),
+        Network(encoder="mobilenet_v3_large", alpha=0.75),
+    ],
+    ids=["dense", "mini", "v2", "v3-small", "v3-large"],
+)
 def test_every_network_converts_to_int8(
     untrained: Callable[..., Any],
     spec: ModelSpec,
@@ -174,7 +199,7 @@ def test_both_ends_have_names_types_and_fixed_shapes(float32: bytes, int8: bytes
 def test_older_runtimes_can_read_it(float32: bytes, int8: bytes) -> None:
     for data in (float32, int8):
         proto = onnx.load_from_string(data)
-        assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 13)]
+        assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 14)]
         assert proto.ir_version <= 10
         assert all(t.data_location == TensorProto.DEFAULT for t in proto.graph.initializer)
 

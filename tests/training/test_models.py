@@ -1,22 +1,18 @@
 import functools
-import os
-from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
 
-from unet_edge.errors import ConfigError, WeightsError
+from unet_edge.errors import ConfigError
 from unet_edge.spec import Normalisation
-from unet_edge.training.models import ALPHAS, NORMALISE, Network, build, load_encoder
+from unet_edge.training.encoders import ALPHAS
+from unet_edge.training.models import NORMALISE, Network, build
 
 SMALL = Network(alpha=0.25)
-
-# The encoder's layers with weights that the U-Net keeps: conv1 and its BatchNorm, and 11 blocks of
-# a depthwise and a pointwise convolution with one each. Blocks 12 and 13 lie behind the last skip.
-ENCODER_LAYERS = 2 + 11 * 4
-
+V2 = Network(encoder="mobilenet_v2", alpha=0.35)
+V3_SMALL = Network(encoder="mobilenet_v3_small", alpha=0.75)
+V3_LARGE = Network(encoder="mobilenet_v3_large", alpha=0.75)
 
 DEFAULT = Normalisation()
 
@@ -42,6 +38,10 @@ def pixels(*shape):
         (Network(alpha=0.25), 132_146),
         (Network(decoder="dense"), 6_499_394),
         (Network("unet_mini"), 473_506),
+        (Network(encoder="mobilenet_v2"), 869_810),
+        (V2, 136_130),
+        (Network(encoder="mobilenet_v3_small"), 360_962),
+        (Network(encoder="mobilenet_v3_large"), 1_159_730),
     ],
     ids=str,
 )
@@ -54,6 +54,9 @@ VARIANTS = [
     SMALL,
     Network(alpha=0.25, decoder="dense"),
     Network("unet_mini"),
+    V2,
+    V3_SMALL,
+    V3_LARGE,
 ]
 
 
@@ -113,6 +116,8 @@ def test_every_convolution_can_swallow_its_batch_norm(network):
     for layer in built(network).layers:
         if "conv" not in type(layer).__name__.lower() or layer.name.startswith("logits"):
             continue
+        if "squeeze_excite" in layer.name:
+            continue  # has a bias of its own and no BatchNorm
         followers = [node.operation for node in layer._outbound_nodes]
         assert [type(follower).__name__ for follower in followers] == ["BatchNormalization"]
         assert not layer.use_bias
@@ -133,7 +138,10 @@ def test_upsampling_is_bilinear(network):
     [
         ({"architecture": "resnet"}, "choose one of mobilenet_unet, unet_mini"),
         ({"decoder": "sparse"}, "choose one of separable, dense"),
-        ({"alpha": 0.3}, "is not one of 0.25, 0.5, 0.75, 1.0"),
+        ({"encoder": "vgg"}, "choose one of mobilenet_v1, mobilenet_v2, mobilenet_v3_small"),
+        ({"alpha": 0.3}, "mobilenet_v1 has no alpha 0.3; choose one of 0.25, 0.5, 0.75, 1.0"),
+        ({"encoder": "mobilenet_v2", "alpha": 0.25}, "choose one of 0.35, 0.5, 0.75, 1.0, 1.3"),
+        ({"encoder": "mobilenet_v3_small", "alpha": 0.5}, "choose one of 0.75, 1.0"),
     ],
 )
 def test_unknown_networks_are_refused_with_the_choices(options, message):
@@ -141,145 +149,27 @@ def test_unknown_networks_are_refused_with_the_choices(options, message):
         Network(**options)
 
 
-# --- pretrained encoders ----------------------------------------------------------------------
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"])
+def test_the_alphas_are_those_that_keras_publishes(encoder):
+    names = {
+        "mobilenet_v2": "MobileNetV2",
+        "mobilenet_v3_small": "MobileNetV3Small",
+        "mobilenet_v3_large": "MobileNetV3Large",
+    }
+    application = getattr(keras.applications, names[encoder])
+    for alpha in (0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, 1.5):
+        if alpha not in ALPHAS[encoder]:
+            with pytest.raises(ValueError, match="alpha"):
+                application((224, 224, 3), alpha=alpha, include_top=False, weights="imagenet")
 
 
-def mobilenet(alpha=0.25):
-    """A MobileNet whose every weight differs from a fresh one's."""
-    model = keras.applications.MobileNet(
-        input_shape=(224, 224, 3), alpha=alpha, include_top=False, weights=None
-    )
-    random = np.random.default_rng(1)
-    for layer in model.layers:
-        weights = [w + random.uniform(0.01, 0.1, w.shape) for w in layer.get_weights()]
-        layer.set_weights(weights)
-    return model
-
-
-def save_legacy(model, path, rename=lambda name: name):
-    """The HDF5 layout of Keras 1 and 2, in which keras-applications publishes its files."""
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [rename(layer.name).encode() for layer in model.layers]
-        for layer in model.layers:
-            group = file.create_group(rename(layer.name))
-            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
-            group.attrs["weight_names"] = [name.encode() for name in names]
-            for name, value in zip(names, layer.get_weights(), strict=True):
-                group[name] = value
-
-
-@pytest.fixture(scope="module")
-def donor():
-    return mobilenet()
-
-
-@pytest.fixture(scope="module")
-def files(donor, tmp_path_factory):
-    """The donor's weights in both layouts."""
-    folder = tmp_path_factory.mktemp("weights")
-    donor.save_weights(folder / "encoder.weights.h5")
-    save_legacy(donor, folder / "encoder.h5")
-    return folder
-
-
-LAYOUTS = ["encoder.weights.h5", "encoder.h5"]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layer_of_the_encoder_is_loaded(donor, files, layout):
-    model = build(SMALL, 2, Normalisation())
-    fresh = {layer.name: layer.get_weights() for layer in model.layers}
-    assert load_encoder(model, SMALL, files / layout) == ENCODER_LAYERS
-    given = {layer.name: layer.get_weights() for layer in donor.layers}
-    for layer in model.layers:
-        expected = given.get(layer.name) or fresh[layer.name]  # the decoder keeps its own
-        for found, wanted in zip(layer.get_weights(), expected, strict=True):
-            assert np.array_equal(found, wanted)
-
-
-def test_a_loaded_encoder_sees_what_mobilenet_sees(donor, files):
-    # The tutorial padded stride-2 convolutions on the other side: every filter was a pixel off.
-    model = build(SMALL, 2, Normalisation())
-    load_encoder(model, SMALL, files / "encoder.weights.h5")
-    deepest = "conv_pw_11_relu"
-    ours = keras.Model(model.input, model.get_layer(deepest).output)
-    theirs = keras.Model(donor.input, donor.get_layer(deepest).output)
-    photo = pixels(1, 224, 224, 3)
-    expected = np.asarray(theirs((photo.astype(np.float32) - 128) / 128, training=False))
-    found = np.asarray(ours(photo, training=False))
-    assert expected.std() > 0
-    # The same operators on the same numbers; a convolution's sum of up to 128 products may be
-    # taken in another order, and 23 of them follow one another.
-    tolerance = 23 * 128 * np.finfo(np.float32).eps * max(1, expected.max())
-    assert np.abs(found - expected).max() <= tolerance
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_weights_of_another_alpha_are_refused(files, layout):
-    network = Network(alpha=0.5)
-    with pytest.raises(WeightsError, match=r"alpha 0\.5"):
-        load_encoder(built(network), network, files / layout)
-
-
-def test_a_file_without_one_layer_of_mobilenet_is_refused(donor, tmp_path):
-    save_legacy(donor, tmp_path / "other.h5", rename=lambda name: f"resnet_{name}")
-    with pytest.raises(WeightsError, match=r"no layer of .* fits MobileNet with alpha 0.25"):
-        load_encoder(built(SMALL), SMALL, tmp_path / "other.h5")
-
-
-def test_the_weights_of_another_network_are_refused(tmp_path):
-    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    other.save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(WeightsError, match="MobileNet"):
-        load_encoder(built(SMALL), SMALL, tmp_path / "other.weights.h5")
-
-
-@pytest.mark.parametrize("name", ["absent.weights.h5", "absent.h5", "."])
-def test_a_missing_file_is_named(tmp_path, name):
-    with pytest.raises(WeightsError, match="no such weights file"):
-        load_encoder(built(SMALL), SMALL, tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["broken.weights.h5", "broken.h5", "broken.txt"])
-@pytest.mark.parametrize("content", [b"", b"no weights"])
-def test_a_broken_file_is_named(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{name} does not hold MobileNet weights"):
-        load_encoder(built(SMALL), SMALL, tmp_path / name)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_truncated_file_is_named(files, tmp_path, layout):
-    data = (files / layout).read_bytes()
-    (tmp_path / layout).write_bytes(data[: len(data) // 2])
-    with pytest.raises(WeightsError, match=layout):
-        load_encoder(built(SMALL), SMALL, tmp_path / layout)
-
-
-def test_a_download_that_fails_says_what_else_to_do(monkeypatch):
-    def offline(**_):
-        raise Exception("URL fetch failure")
-
-    monkeypatch.setattr(keras.applications, "MobileNet", offline)
-    with pytest.raises(WeightsError, match=r"URL fetch failure.*--encoder FILE"):
-        load_encoder(built(SMALL), SMALL, "imagenet")
-
-
-def test_unet_mini_has_no_encoder_to_load(files):
-    network = Network("unet_mini")
-    with pytest.raises(WeightsError, match="unet_mini has no pretrained encoder"):
-        load_encoder(built(network), network, files / "encoder.h5")
-
-
-@pytest.mark.parametrize(
-    ("alpha", "name"),
-    [(0.25, "mobilenet_2_5_224_tf_no_top.h5"), (1.0, "mobilenet_1_0_224_tf_no_top.weights.h5")],
-)
-def test_the_published_weights_load(alpha, name):
-    folder = os.environ.get("UNET_EDGE_DATA")
-    if not folder:
-        pytest.skip("UNET_EDGE_DATA does not name a folder with weights/")
-    assert alpha in ALPHAS
-    network = Network(alpha=alpha)
-    model = build(network, 2, Normalisation())
-    assert load_encoder(model, network, Path(folder) / "weights" / name) == ENCODER_LAYERS
+@pytest.mark.parametrize("encoder", ALPHAS)
+def test_every_alpha_builds_channels_in_eights(encoder):
+    for alpha in ALPHAS[encoder]:
+        network = Network(encoder=encoder, alpha=alpha)
+        kernels = [
+            layer.kernel.shape[-1]
+            for layer in built(network).layers
+            if type(layer) is keras.layers.Conv2D and not layer.name.startswith("logits")
+        ]
+        assert {width % 8 for width in kernels} == {0}

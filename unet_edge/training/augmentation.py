@@ -81,8 +81,8 @@ def augment(
 ) -> tuple[Pixels, Labels]:
     """Draw one view of (height, width) `crop` px of an RGB picture, or of a grey one as L.
 
-    Grey ones take a third of the time as L, and come to the same. Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
-    contract's padding colour with IGNORE.
+    Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
+    contract's padding colour with IGNORE. A grey picture as L comes to the same, sooner.
     """
     if settings.any_orientation:
         turns = int(random.integers(4))

@@ -85,6 +85,8 @@ class TrainConfig:
             raise ConfigError(
                 f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
             )
+        if self.optimisation.freeze and self.encoder_weights == "none":
+            raise ConfigError("an encoder without pretrained weights must not be frozen")
         if self.crop and not self.augment:
             raise ConfigError("a crop is an augmentation: it cannot be given with --no-augment")
         stride = self.network.stride

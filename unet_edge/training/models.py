@@ -6,7 +6,6 @@ and ONNX, and ends in logits, so no file carries a softmax that an arg-max does 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never, get_args
@@ -16,20 +15,14 @@ from keras import layers
 
 from unet_edge.errors import ConfigError, WeightsError
 from unet_edge.spec import Normalisation
+from unet_edge.training.encoders import ALPHAS, Encoder, features, multiple_of_8
+from unet_edge.training.pretrained import encoder_weights
 
 Architecture = Literal["mobilenet_unet", "unet_mini"]
 DecoderKind = Literal["separable", "dense"]
 
-#: Width multipliers for which keras-applications publishes MobileNet V1 weights.
-ALPHAS = (0.25, 0.5, 0.75, 1.0)
-
 NORMALISE = "normalise"
 """Name of the first layer of every model; the int8 converters cut the model behind it."""
-
-# Output of MobileNet's stages at 1/2, 1/4, 1/8 and 1/16 of the input (f1..f4 of the tutorial).
-# The tutorial also built f5 at 1/32 and never used it: a multiple of 16 is enough.
-_SKIPS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu")
-
 
 # How the names of all layers behind the encoder begin.
 _DECODER = ("dec", "join", "up", "logits")
@@ -37,11 +30,12 @@ _DECODER = ("dec", "join", "up", "logits")
 
 @dataclass(frozen=True)
 class Network:
-    """What to build: architecture, decoder and width."""
+    """What to build: architecture, decoder, the encoder's width and the encoder."""
 
     architecture: Architecture = "mobilenet_unet"
     decoder: DecoderKind = "separable"
     alpha: float = 1.0
+    encoder: Encoder = "mobilenet_v1"
 
     def __post_init__(self) -> None:
         if self.architecture not in get_args(Architecture):
@@ -54,8 +48,15 @@ class Network:
                 f"unknown decoder {self.decoder!r}; "
                 f"choose one of {', '.join(get_args(DecoderKind))}"
             )
-        if self.alpha not in ALPHAS:
-            raise ConfigError(f"alpha {self.alpha} is not one of {', '.join(map(str, ALPHAS))}")
+        if self.encoder not in get_args(Encoder):
+            raise ConfigError(
+                f"unknown encoder {self.encoder!r}; choose one of {', '.join(get_args(Encoder))}"
+            )
+        if self.alpha not in ALPHAS[self.encoder]:
+            raise ConfigError(
+                f"{self.encoder} has no alpha {self.alpha}; "
+                f"choose one of {', '.join(map(str, ALPHAS[self.encoder]))}"
+            )
 
     @property
     def stride(self) -> int:
@@ -84,13 +85,10 @@ def build(network: Network, classes: int, normalisation: Normalisation) -> keras
 
 
 def _mobilenet_unet(x: keras.KerasTensor, network: Network, classes: int) -> keras.KerasTensor:
-    encoder = keras.applications.MobileNet(
-        input_tensor=x, alpha=network.alpha, include_top=False, weights=None
-    )
-    f1, f2, f3, f4 = (encoder.get_layer(name).output for name in _SKIPS)
+    f1, f2, f3, f4 = features(x, network.encoder, network.alpha)
 
     def width(channels: int) -> int:
-        return max(8, int(channels * network.alpha))
+        return multiple_of_8(channels * network.alpha)
 
     match network.decoder:
         case "dense":
@@ -166,71 +164,19 @@ def freeze_encoder(model: keras.Model, frozen: bool) -> None:
 
 
 def load_encoder(model: keras.Model, network: Network, source: str | Path) -> int:
-    """Load pretrained MobileNet weights into `model`; return how many layers were loaded.
+    """Load pretrained weights into the encoder of `model`; return how many layers were loaded.
 
-    `source` is "imagenet" (Keras downloads the published file) or a file: `.weights.h5` of
-    Keras 3 or the legacy `.h5` that keras-applications publishes. Only weights are read from
-    it, never a model (CVE-2025-9905).
+    `source` is "imagenet" or a file, `.weights.h5` or `.h5`: see `encoder_weights`.
 
-    Raises WeightsError when the file is missing or unreadable, or when no layer fits.
+    Raises WeightsError when the download fails, or when the file is missing, unreadable or of
+    another encoder or another alpha.
     """
     if network.architecture != "mobilenet_unet":
-        raise WeightsError(f"{network.architecture} has no pretrained encoder; use --encoder none")
-    donor = _donor(network.alpha, source)
-    loaded = 0
-    names = {layer.name for layer in model.layers}
-    for layer in donor:
-        if layer.name in names:
-            model.get_layer(layer.name).set_weights(layer.get_weights())
-            loaded += 1
-    if not loaded:
         raise WeightsError(
-            f"no layer of {source} fits MobileNet with alpha {network.alpha}: "
-            "the file belongs to another network or another alpha"
+            f"{network.architecture} has no pretrained encoder; use --encoder-weights none"
         )
-    return loaded
-
-
-def _donor(alpha: float, source: str | Path) -> list[keras.Layer]:
-    """The layers of a stand-alone MobileNet that `source` gave weights to."""
-
-    def mobilenet(weights: str | None) -> keras.Model:
-        return keras.applications.MobileNet(
-            input_shape=(224, 224, 3), alpha=alpha, include_top=False, weights=weights
-        )
-
-    if str(source) == "imagenet":
-        try:
-            return [layer for layer in mobilenet("imagenet").layers if layer.weights]
-        except Exception as error:  # Keras raises a bare Exception when the download fails.
-            raise WeightsError(
-                f"the ImageNet weights could not be downloaded ({error}); pass a file with "
-                "--encoder FILE.weights.h5, or train from scratch with --encoder none"
-            ) from error
-    path = Path(source)
-    if not path.is_file():
-        raise WeightsError(f"no such weights file: {path}")
-    donor = mobilenet(None)
-    before = {layer.name: layer.get_weights() for layer in donor.layers}
-    legacy = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
-    try:
-        with warnings.catch_warnings():
-            # Keras warns of each layer that does not fit, by the hundred; we count those that do.
-            warnings.simplefilter("ignore")
-            if legacy:
-                donor.load_weights(str(path), by_name=True, skip_mismatch=True)
-            else:
-                donor.load_weights(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(
-            f"{path} does not hold MobileNet weights for alpha {alpha}: {reason}"
-        ) from error
-    return [
-        layer
-        for layer in donor.layers
-        if any(
-            (old != new).any()
-            for old, new in zip(before[layer.name], layer.get_weights(), strict=True)
-        )
-    ]
+    weights = encoder_weights(network.encoder, network.alpha, source)
+    fed = [layer for layer in model.layers if layer.name in weights]
+    for layer in fed:
+        layer.set_weights(weights[layer.name])
+    return len(fed)
