@@ -18,6 +18,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -105,7 +106,7 @@ def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
         print(f"\nmeasuring {task.title}", flush=True)
         campaign = measure_bundle(bundle, runs=runs, keras=work / task.name)
         measured.append((task, campaign))
-    name = _slug(measured[0][1])
+    name = slug(measured[0][1].machine)
     write_atomically(output / f"{name}.md", _markdown(measured))
     results = {task.name: campaign.to_dict() for task, campaign in measured}
     write_atomically(output / f"{name}.json", json.dumps(results, indent=1) + "\n")
@@ -129,10 +130,10 @@ def _command(arguments: list[str]) -> None:
     subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=True)
 
 
-def _slug(campaign: Campaign) -> str:
+def slug(machine: dict[str, Any]) -> str:
     """A file name for the machine: its model and number of cores."""
-    words = re.sub(r"[^a-z0-9]+", "-", str(campaign.machine["model"]).lower()).strip("-")
-    return f"{words}-{campaign.machine['cores']}-cores"
+    words = re.sub(r"[^a-z0-9]+", "-", str(machine["model"]).lower()).strip("-")
+    return f"{words}-{machine['cores']}-cores"
 
 
 def _markdown(measured: list[tuple[Task, Campaign]]) -> str:

@@ -1,0 +1,280 @@
+"""What each network learns for its arithmetic, and what our recipe gains over the tutorial's.
+
+    python -m benchmarks.accuracy --data DIR [--seeds 3] [--steps 480]
+
+Trains what is not yet in --work: the default network, narrower ones and the tutorial's dense
+decoder, all by the same recipe, on ISBI 2012 membranes (slices 0-23, scored on 24-29) and feral
+cats (official split); then the tutorial's own recipe on the membranes and ours beside it. Writes
+`benchmarks/reference/<machine>-training.{md,json}`. DIR holds `data/isbi2012_membranes`,
+`data/feral_cat` and `weights/`. Every command is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+import numpy as np
+from PIL import Image
+from tabulate import tabulate
+
+from benchmarks import tutorial
+from benchmarks.formats import slug
+from unet_edge.bundle import MANIFEST, Bundle
+from unet_edge.dataset import Dataset, find_dataset
+from unet_edge.files import json_text, write_atomically
+from unet_edge.metrics import Confusion
+from unet_edge.progress import progress
+from unet_edge.runtime.backends.keras_model import load_keras
+from unet_edge.runtime.measurement import measure_bundle
+from unet_edge.runtime.segmenter import KERAS_MODEL
+from unet_edge.timing import machine
+from unet_edge.training.cost import multiply_accumulates
+from unet_edge.training.rounds import RESULT_FILE
+
+_REFERENCE = Path(__file__).parent / "reference"
+_WEIGHTS = {
+    "1.0": "mobilenet_1_0_224_tf_no_top.weights.h5",
+    "0.25": "mobilenet_2_5_224_tf_no_top.h5",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network to train: its decoder, width and whether its encoder starts pretrained."""
+
+    decoder: str
+    alpha: str
+    pretrained: bool = True
+
+    @property
+    def name(self) -> str:
+        """As files and tables name it."""
+        return f"{self.decoder}-{self.alpha}" + ("" if self.pretrained else "-scratch")
+
+
+# No weights of alpha 0.5 were at hand: it starts from scratch, and so does an alpha 1.0 beside it.
+_CASES = (
+    Case("separable", "1.0"),
+    Case("separable", "0.25"),
+    Case("separable", "1.0", pretrained=False),
+    Case("separable", "0.5", pretrained=False),
+    Case("dense", "1.0"),
+)
+
+_DATA = {
+    "membranes": (
+        "isbi2012_membranes",
+        "--classes cell,membrane --masks 'binary<=127' --size 512 --crop 256 --scale 0.75 1.33 "
+        "--hue 0",
+    ),
+    "cats": ("feral_cat", "--classes background,cat --size 256"),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A case on one data set: mIoU (0..1) of each seed at the pictures' own size, and its cost."""
+
+    data: str
+    case: str
+    miou: tuple[float, ...]
+    parameters: int
+    gmac: float
+    int8_ms: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dict(vars(self))
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), envvar="UNET_EDGE_DATA", required=True)
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/accuracy"))
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--dense-seeds", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=480, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+def main(data: Path, work: Path, seeds: int, dense_seeds: int, steps: int, output: Path) -> None:
+    """Train, score and write the reference table of this machine."""
+    work.mkdir(parents=True, exist_ok=True)
+    held_out = work / "membranes-val.txt"
+    write_atomically(held_out, "\n".join(map(str, range(24, 30))) + "\n")
+    scores: list[Score] = []
+    for name in _DATA:
+        for case in _CASES:
+            count = dense_seeds if case.decoder == "dense" else seeds
+            runs = [_trained(data, work, name, case, seed, steps) for seed in range(count)]
+            scores.append(_score(data, name, case, runs))
+            print(scores[-1], flush=True)
+    recipes = _recipes(data, work, steps)
+    facts = machine()
+    target = output / f"{slug(facts)}-training"
+    results = {
+        "machine": facts,
+        "steps": steps,
+        "scores": [score.to_dict() for score in scores],
+        "tutorial": recipes,
+    }
+    write_atomically(target.with_suffix(".json"), json_text(results))
+    write_atomically(target.with_suffix(".md"), _markdown(scores, recipes, facts, steps))
+    print(f"written: {target}.md and .json")
+
+
+def _trained(data: Path, work: Path, name: str, case: Case, seed: int, steps: int) -> Path:
+    """The run of a case; trained now unless it is there."""
+    folder, settings = _DATA[name]
+    run = work / f"{name}-{case.name}-{steps}-{seed}"
+    weights = str(data / "weights" / _WEIGHTS[case.alpha]) if case.pretrained else "none"
+    more = ["--encoder-weights", weights]
+    if name == "membranes":
+        more += ["--val-list", str(work / "membranes-val.txt")]
+    settings += (
+        f" --batch-size 4 --decoder {case.decoder} --alpha {case.alpha} "
+        f"--steps {steps} --rounds 6 --seed {seed}"
+    )
+    _train(data / "data" / folder, run, settings, more)
+    return run
+
+
+def _score(data: Path, name: str, case: Case, runs: list[Path]) -> Score:
+    mious = tuple(_evaluated(data / "data" / _DATA[name][0], run) for run in runs)
+    if not (runs[0] / "bundle" / MANIFEST).is_file():
+        arguments = ["export", str(runs[0]), "--formats", "tflite-int8", "--check", "8"]
+        _command([*arguments, "--golden", "2"], check=False)  # 1: under its floor
+    cost = measure_bundle(Bundle.open(runs[0] / "bundle"), runs=30, threads=1).rows[0].cost
+    model = load_keras(runs[0] / KERAS_MODEL)
+    return Score(
+        data=name,
+        case=case.name,
+        miou=mious,
+        parameters=model.count_params(),
+        gmac=multiply_accumulates(model, 224, 224) / 1e9,
+        int8_ms=None if cost is None else cost.stages["infer"]["p50"],
+    )
+
+
+def _recipes(data: Path, work: Path, steps: int) -> dict[str, float]:
+    """mIoU on the membranes by the tutorial's recipe and by ours: whole pictures at 256 px.
+
+    Equal networks' size, steps and batches; scored on the same slices at their own 512 px.
+    """
+    folder = data / "data" / _DATA["membranes"][0]
+    weights = data / "weights" / _WEIGHTS["1.0"]
+    found: dict[str, float] = {}
+    record = work / f"recipe-tutorial-{steps}.json"
+    if not record.is_file():
+        dataset = find_dataset(
+            folder,
+            classes=("cell", "membrane"),
+            masks="binary<=127",
+            validation_list=work / "membranes-val.txt",
+        )
+        miou = _tutorial_miou(dataset, weights, 256, steps)
+        write_atomically(record, json_text({"miou": miou}))
+    found["the tutorial's recipe and network"] = json.loads(record.read_text())["miou"]
+    for decoder in ("dense", "separable"):
+        run = work / f"recipe-{decoder}-{steps}"
+        _train(
+            folder,
+            run,
+            f"--classes cell,membrane --masks 'binary<=127' --size 256 --scale 0.75 1.33 --hue 0 "
+            f"--batch-size {tutorial.BATCH_SIZE} --decoder {decoder} --steps {steps} --rounds 6",
+            ["--val-list", str(work / "membranes-val.txt"), "--encoder-weights", str(weights)],
+        )
+        found[f"our recipe, {decoder} decoder"] = _evaluated(folder, run)
+    return found
+
+
+def _tutorial_miou(dataset: Dataset, weights: Path, size: int, steps: int) -> float:
+    """Train as the tutorial does and score at the pictures' own size."""
+    keras.utils.set_random_seed(0)
+    model = tutorial.build(size, dataset.classes, str(weights))
+    optimizer = keras.optimizers.Adam(tutorial.LEARNING_RATE)
+    model.compile(optimizer=optimizer, loss=tutorial.loss)
+    loader = tutorial.Loader(dataset.train, size, dataset.classes, seed=0)
+    # Its hundred epochs, spread over the same number of batches.
+    for step in progress(range(steps), "training as the tutorial does"):
+        epoch = step * tutorial.EPOCHS // steps
+        optimizer.learning_rate = tutorial.LEARNING_RATE * tutorial.DECAY**epoch
+        model.train_on_batch(*loader.batch(step))
+    confusion = Confusion.empty(dataset.classes)
+    for sample in dataset.validation:
+        picture, truth = dataset.read(sample)
+        fitted = picture.resize((size, size), Image.Resampling.BICUBIC)
+        scores = model.predict_on_batch(np.asarray(fitted, np.float32)[None] / 127.5 - 1)[0]
+        labels = Image.fromarray(scores.argmax(-1).astype(np.uint8))
+        restored = np.asarray(labels.resize(picture.size, Image.Resampling.NEAREST))
+        confusion += Confusion.of(truth, restored, dataset.classes)
+    return confusion.miou
+
+
+def _train(folder: Path, run: Path, settings: str, more: list[str]) -> None:
+    """Train unless it is done."""
+    if not (run / RESULT_FILE).is_file():
+        arguments = ["train", str(folder), "-o", str(run), "--overwrite"]
+        _command([*arguments, *shlex.split(settings), *more])
+
+
+def _evaluated(folder: Path, run: Path) -> float:
+    """mIoU of a run over its validation pictures at their own size."""
+    report = run / "evaluation" / "report.json"
+    if not report.is_file():
+        _command(["evaluate", str(run), "--data", str(folder), "-o", str(report.parent)])
+    miou: float = json.loads(report.read_text())["miou"]
+    return miou
+
+
+def _command(arguments: list[str], *, check: bool = True) -> None:
+    print(f"\n$ unet-edge {shlex.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=check)
+
+
+def _markdown(
+    scores: list[Score], recipes: dict[str, float], facts: dict[str, Any], steps: int
+) -> str:
+    parts = [
+        "# Training: accuracy for arithmetic",
+        f"Made by `python -m benchmarks.accuracy --steps {steps}`. "
+        f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
+        f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
+        "256 px, best of six rounds by validation mIoU. mIoU is at the pictures' own size, in "
+        "points; its spread is the standard deviation over seeds. `scratch` rows start without "
+        "pretrained weights. GMAC at 224x224; int8 TFLite in ms at the model's own size, one "
+        "thread, p50.",
+    ]
+    for name in _DATA:
+        rows = [
+            (
+                score.case,
+                f"{100 * statistics.mean(score.miou):.2f}",
+                f"{100 * statistics.stdev(score.miou):.2f}" if len(score.miou) > 1 else "-",
+                len(score.miou),
+                f"{score.gmac:.3f}",
+                f"{score.parameters / 1e6:.2f}",
+                "-" if score.int8_ms is None else f"{score.int8_ms:.2f}",
+            )
+            for score in scores
+            if score.data == name
+        ]
+        headers = ["network", "mIoU", "spread", "seeds", "GMAC", "M parameters", "int8 ms"]
+        parts += [f"## {name.capitalize()}", tabulate(rows, headers, tablefmt="github")]
+    gained = [(name, f"{100 * miou:.2f}") for name, miou in recipes.items()]
+    parts += [
+        "## The tutorial's recipe",
+        f"Membranes, whole pictures at 256 px, {steps} batches of four, one seed.",
+        tabulate(gained, ["trained by", "mIoU"], tablefmt="github"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
