@@ -2,6 +2,7 @@
 #
 #   make demo    the whole road on generated pictures; results in demo/
 #   make test    all tests
+#   make test-torch  the same model and steps on PyTorch, which it installs
 #   make lint    ruff and mypy
 #   make wheel   dist/unet_edge-*.whl, to copy to the device
 #   make bench   the committed benchmark table, see benchmarks/formats.py
@@ -10,13 +11,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint wheel bench clean
+.PHONY: demo test test-torch lint wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
+
+test-torch: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pytest tests/training/test_keras_backends.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
