@@ -308,3 +308,110 @@ def test_tiny_and_thin_pictures_pass(size):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         Augmentation(**settings)
+
+
+# --- blur and noise ---------------------------------------------------------------------------
+
+
+def grey(deviation=0.0, seed=0, size=96):
+    """A grey picture, flat or of independent pixels."""
+    random = np.random.default_rng(seed)
+    levels = np.clip(random.normal(128, deviation, (size, size, 1)).round(), 0, 255)
+    pixels = np.repeat(levels.astype(np.uint8), 3, axis=-1)
+    return Image.fromarray(pixels), np.zeros((size, size), np.uint8)
+
+
+@pytest.mark.parametrize("warps", [{}, {"rotation": 1e-9}], ids=["cut", "warped"])
+def test_noise_is_grey_and_drawn_up_to_its_strength_for_half_of_the_views(warps):
+    settings = dataclasses.replace(OFF, noise=0.1, **warps)
+    deviations = []
+    for seed in range(200):
+        pixels, _ = draw(*grey(), spec_of(96, 96), settings, seed)
+        assert (pixels == pixels[..., :1]).all()
+        found = pixels[4:-4, 4:-4, 0].astype(float)  # away from the edge, which a warp may miss
+        deviations.append(found.std())
+        # No shift: the mean of 7744 px of 0.1 * 255 at most, five standard errors.
+        assert abs(found.mean() - 128) <= 5 * 25.5 / 88 + 0.5
+    some = [deviation for deviation in deviations if deviation]
+    # Half of 200 views, five standard deviations.
+    assert abs(len(some) - 100) <= 5 * np.sqrt(200) / 2
+    # Drawn evenly from 0 to 25.5; a deviation is measured to 1 / sqrt(2 * 7744) = 0.8 %. Rounding
+    # adds 1/12 to its square and hides grains below 1/2.
+    assert 24 <= max(some) <= 25.5 * 1.03
+    assert min(some) < 2
+    assert np.mean(some) == pytest.approx(25.5 / 2, abs=5 * 25.5 / np.sqrt(12 * 100))
+
+
+def test_noise_stops_at_black_and_white():
+    settings = dataclasses.replace(OFF, noise=0.9)
+    for level in (0, 255):
+        picture, labels = flat((level,) * 3, (32, 32))
+        for seed in range(10):
+            pixels, _ = draw(picture, labels, spec_of(32, 32), settings, seed)
+            # Half of the grains point outwards and are cut, none wraps around to the other end.
+            assert (pixels == level).mean() > 0.4
+
+
+def test_blur_is_drawn_up_to_its_strength_for_half_of_the_views():
+    # Independent pixels of deviation d, blurred by a Gaussian of sigma px: d / (2 sigma sqrt(pi)),
+    # as the sum of the squares of its weights is 1 / (4 pi sigma^2).
+    settings = dataclasses.replace(OFF, blur=3)
+    picture, labels = grey(deviation=30)
+    before = np.asarray(picture)[..., 0].std()
+    sigmas, sharp = [], 0
+    for seed in range(120):
+        pixels, _ = draw(picture, labels, spec_of(96, 96), settings, seed)
+        after = pixels[8:-8, 8:-8, 0].astype(float).std()
+        if np.array_equal(pixels, np.asarray(picture)):
+            sharp += 1
+        else:
+            sigmas.append(before / (2 * after * np.sqrt(np.pi)))
+    assert abs(sharp - 60) <= 5 * np.sqrt(120) / 2
+    # Pillow stands three box filters for a Gaussian, and 80 x 80 px hold some 80^2 / (4 pi 3^2) =
+    # 57 independent values at sigma 3, which give a deviation to 1 / sqrt(2 * 57) = 9 %; two of it.
+    assert 2.5 <= max(sigmas) <= 3 * 1.2
+    assert min(sigmas) < 0.6
+
+
+@pytest.mark.parametrize("warps", [{}, {"rotation": 180}], ids=["cut", "warped"])
+def test_padding_stays_as_it_is_under_blur_and_noise(warps):
+    settings = dataclasses.replace(OFF, scale=(0.5, 0.5), blur=5, noise=0.5, **warps)
+    for seed in range(20):
+        pixels, found = draw(*flat((255, 255, 255), (48, 48)), spec_of(48, 48), settings, seed)
+        assert (pixels[found == IGNORE] == PAD).all()
+
+
+@pytest.mark.parametrize("warps", [{}, {"rotation": 20}], ids=["cut", "warped"])
+def test_at_zero_there_is_neither_blur_nor_noise(warps):
+    settings = dataclasses.replace(OFF, **warps)
+    picture, labels = grey(deviation=30, size=64)
+    same = [
+        draw(picture, labels, spec_of(64, 64), dataclasses.replace(settings, **zero), 3)[0]
+        for zero in ({}, {"blur": 0.0}, {"noise": 0.0})
+    ]
+    assert all(np.array_equal(view, same[0]) for view in same)
+    if not warps:
+        assert np.array_equal(same[0], np.asarray(picture))
+
+
+def test_labels_are_neither_blurred_nor_noisy():
+    picture, labels = blocks(64, 64)
+    settings = dataclasses.replace(OFF, blur=5, noise=0.5)
+    expected = draw(picture, labels, spec_of(64, 64), OFF, 0)[1]
+    for seed in range(10):
+        assert np.array_equal(draw(picture, labels, spec_of(64, 64), settings, seed)[1], expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rotation": 181}, "rotation 181 must be 0 to 180 degrees"),
+        ({"rotation": -1}, "rotation -1 must be 0 to 180 degrees"),
+        ({"elastic": 51}, "elastic 51 must be 0 to 50 px"),
+        ({"blur": float("nan")}, "blur nan must be 0 to 50 px"),
+        ({"noise": 1}, "noise 1 must be 0 or above, below 1"),
+    ],
+)
+def test_strengths_out_of_range_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Augmentation(**settings)

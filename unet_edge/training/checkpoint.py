@@ -4,13 +4,15 @@ Everything that the next round depends on is in one file, written aside and rena
 round: the model's variables (statistics and random states too), the optimiser's, the best model
 so far and the history. What batch k of round r shows depends on the seed, r and k alone, so no
 state of the data is needed.
+
+The file is an .npz behind the SHA-256 of its bytes: flipped bytes make zipfile raise a dozen kinds
+of errors, or none at all.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import TrainingError
-from unet_edge.files import write_atomically
+from unet_edge.files import sha256, write_atomically
 
 Arrays = list[NDArray[Any]]
+
+_DIGEST_SIZE = 64  # hexadecimal digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +47,27 @@ class Checkpoint:
         }
         buffer = io.BytesIO()
         np.savez(buffer, facts=np.array(json.dumps(self.facts)), **arrays)
-        write_atomically(path, buffer.getvalue())
+        data = buffer.getvalue()
+        write_atomically(path, sha256(data).encode() + data)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
         """Read what `write` wrote. Raises TrainingError for a damaged file."""
         try:
-            with np.load(path, allow_pickle=False) as data:
-                groups: dict[str, Arrays] = {"model": [], "optimizer": [], "best": []}
-                for group, arrays in groups.items():
-                    while (name := f"{group}/{len(arrays)}") in data:
-                        arrays.append(data[name])
-                return cls(**groups, facts=json.loads(str(data["facts"])))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            content = path.read_bytes()
+        except OSError as error:
+            raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
+        digest, data = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+        if sha256(data).encode() != digest:
             raise TrainingError(
-                f"{path} is damaged ({error}); train again with --overwrite"
-            ) from error
+                f"{path} is damaged (its SHA-256 differs); train again with --overwrite"
+            )
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            groups: dict[str, Arrays] = {"model": [], "optimizer": [], "best": []}
+            for group, arrays in groups.items():
+                while (name := f"{group}/{len(arrays)}") in stored:
+                    arrays.append(stored[name])
+            return cls(**groups, facts=json.loads(str(stored["facts"])))
 
 
 def model_state(model: keras.Model) -> Arrays:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import cattrs
-import tomli_w
 
 from unet_edge.dataset import Dataset, find_dataset
 from unet_edge.errors import ConfigError
@@ -18,6 +14,7 @@ from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.losses import Loss
 from unet_edge.training.models import Network
 from unet_edge.training.optimisation import Optimisation
+from unet_edge.training.toml import dump_toml, laid_over, load_toml, structure
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,11 @@ class TrainConfig:
         ):
             if value < 1:
                 raise ConfigError(f"{label} {value} must be at least 1")
-        if self.patience < 0:
-            raise ConfigError(f"patience {self.patience} must be 0 or above")
+        for label, value in (("patience", self.patience), ("seed", self.seed)):
+            if value < 0:
+                raise ConfigError(f"{label} {value} must be 0 or above")
+        if self.ignore is not None and not 0 <= self.ignore <= 255:
+            raise ConfigError(f"ignore {self.ignore} is no mask value: 0 to 255")
         if self.loss.class_weights and len(self.loss.class_weights) != len(self.classes):
             raise ConfigError(
                 f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
@@ -147,7 +147,7 @@ class TrainConfig:
 
     def to_toml(self) -> str:
         """The settings as TOML text; what is None is left out, as it is the default."""
-        return tomli_w.dumps(_without_none(_CONVERTER.unstructure(self)))
+        return dump_toml(self)
 
     @classmethod
     def from_toml(
@@ -158,19 +158,12 @@ class TrainConfig:
         `changes` has the nesting of the TOML. Raises ConfigError that names `source` and each
         setting that does not fit.
         """
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{source} is not TOML: {error}") from error
-        return cls.from_dict(_laid_over(data, changes or {}), source)
+        return cls.from_dict(laid_over(load_toml(text, source), changes or {}), source)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], source: str) -> TrainConfig:
         """Settings from plain values, nested as in the TOML; ConfigError as in from_toml."""
-        try:
-            return _CONVERTER.structure(data, cls)
-        except cattrs.BaseValidationError as error:
-            raise ConfigError(f"{source}: {_reasons(error)}") from error
+        return structure(data, cls, source)
 
 
 def read_config(run: Path) -> TrainConfig:
@@ -184,60 +177,3 @@ def read_config(run: Path) -> TrainConfig:
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text: {error}") from error
-
-
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(Path, lambda value, _: Path(_expect(value, str)))
-    converter.register_unstructure_hook(Path, str)
-    # cattrs would take "3" for a number and 1 for True; a wrong type is a mistake to report.
-    converter.register_structure_hook(int, lambda value, _: _expect(value, int))
-    converter.register_structure_hook(bool, lambda value, _: _expect(value, bool))
-    converter.register_structure_hook(str, lambda value, _: _expect(value, str))
-    converter.register_structure_hook(float, lambda value, _: float(_expect(value, (int, float))))
-    return converter
-
-
-def _expect(value: Any, kind: Any) -> Any:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        wanted = {int: "a whole number", str: "a text", bool: "true or false"}.get(kind, "a number")
-        raise ValueError(f"{value!r} is not {wanted}")
-    return value
-
-
-_CONVERTER = _converter()
-
-
-def _laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(data)
-    for key, value in changes.items():
-        below = merged.get(key)
-        nested = isinstance(value, dict)
-        merged[key] = (
-            _laid_over(below if isinstance(below, dict) else {}, value) if nested else value
-        )
-    return merged
-
-
-def _without_none(data: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in data.items()
-        if value is not None
-    }
-
-
-def _reasons(error: BaseException) -> str:
-    """What cattrs found, a clause for each setting."""
-    lines = cattrs.transform_error(error, path="", format_exception=_reason)
-    return "; ".join(line.replace(" @ .", " in ").replace(" @ ", " in ") for line in lines)
-
-
-def _reason(error: BaseException, kind: type | None) -> str:
-    match error:
-        case cattrs.ForbiddenExtraKeysError():
-            return f"unknown settings {', '.join(sorted(error.extra_fields))}"
-        case KeyError():
-            return f"setting {error} is missing"
-        case _:
-            return str(error)

@@ -51,7 +51,10 @@ def write_events(run: Path, entry: RoundResult) -> None:
     """Append a round to the run's TensorBoard events."""
     from tensorboardX import SummaryWriter  # by itself: TensorFlow is not needed for it
 
-    with SummaryWriter(str(run / TENSORBOARD_FOLDER), purge_step=entry.step) as writer:
+    # A file a round, named by its step: by the second alone, a fast round would overwrite the last.
+    with SummaryWriter(
+        str(run / TENSORBOARD_FOLDER), purge_step=entry.step, filename_suffix=f".{entry.step:08d}"
+    ) as writer:
         for name, value in asdict(entry).items():
             if isinstance(value, float):
                 writer.add_scalar(name, value, entry.step)

@@ -6,6 +6,7 @@ learning rate means the same at every crop size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,14 +41,14 @@ class Loss:
 
     def __post_init__(self) -> None:
         for name in ("cross_entropy", "focal", "dice", "focal_gamma"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above, and finite")
         if not self.cross_entropy + self.focal + self.dice > 0:
             raise ConfigError("a loss needs at least one of cross_entropy, focal and dice above 0")
         if self.class_weights and self.balanced:
             raise ConfigError("class weights are either given or balanced, not both")
-        if any(not weight > 0 for weight in self.class_weights):
-            raise ConfigError(f"class weights {self.class_weights} must all be above 0")
+        if any(not 0 < weight < math.inf for weight in self.class_weights):
+            raise ConfigError(f"class weights {self.class_weights} must all be above 0, and finite")
 
 
 def objective(loss: Loss, weights: Sequence[float] | None = None) -> Objective:
@@ -68,7 +69,9 @@ def objective(loss: Loss, weights: Sequence[float] | None = None) -> Objective:
             count = ops.maximum(ops.sum(share), 1e-6)
             result += loss.cross_entropy * ops.sum(-log_true * share) / count
             if loss.focal:
-                hard = (1.0 - ops.exp(log_true)) ** loss.focal_gamma
+                # Above 0: at 0 the power of a gamma below 1 has no slope, and ignored pixels,
+                # whose log_true is 0, would hand on nan.
+                hard = ops.maximum(1.0 - ops.exp(log_true), 1e-7) ** loss.focal_gamma
                 result += loss.focal * ops.sum(-log_true * share * hard) / count
         if loss.dice:
             result += loss.dice * _dice_loss(truth, ops.exp(log_p), valid)

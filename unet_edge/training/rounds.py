@@ -8,6 +8,7 @@ what is validated and saved; the model in training is never touched.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,10 +26,21 @@ from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE
 from unet_edge.spec import ModelSpec
 from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
-from unet_edge.training.checkpoint import Checkpoint, model_state, optimizer_state
+from unet_edge.training.checkpoint import (
+    Arrays,
+    Checkpoint,
+    model_state,
+    optimizer_state,
+    restore_model,
+)
 from unet_edge.training.config import TrainConfig
 from unet_edge.training.distribution import undistributed
-from unet_edge.training.history import RoundResult, write_events, write_history
+from unet_edge.training.history import (
+    TENSORBOARD_FOLDER,
+    RoundResult,
+    write_events,
+    write_history,
+)
 from unet_edge.training.losses import Objective
 from unet_edge.training.models import build, freeze_encoder
 from unet_edge.training.optimisation import Schedule
@@ -71,7 +83,7 @@ class Rounds:
         self._history: list[RoundResult] = []
         self._losses: list[float] = []
         self._best: tuple[RoundResult, Confusion] | None = None
-        self._best_weights: list[np.ndarray] = []
+        self._best_state: Arrays = []
         self._bar = progress_bar(config.total_steps, "training")
         self.views = _views(config, dataset, spec)
         step = max(1, len(dataset.train) // _JUDGES)
@@ -97,7 +109,7 @@ class Rounds:
         self._history = [RoundResult(**entry) for entry in facts["history"]]
         best = RoundResult(**facts["best"])
         self._best = (best, Confusion(np.array(facts["confusion"], np.int64)))
-        self._best_weights = checkpoint.best
+        self._best_state = checkpoint.best
         self._bar.update(self.done * self._config.steps_per_round)
 
     def step(self, loss: float) -> None:
@@ -134,7 +146,7 @@ class Rounds:
         better = self._best is None or not entry.validation_miou <= self._best[0].validation_miou
         if better:
             self._best = (entry, confusion)
-            self._best_weights = self.twin.get_weights()
+            self._best_state = model_state(self.twin)
         if self._writes:
             self._write(model, entry, better)
 
@@ -142,13 +154,15 @@ class Rounds:
         """The best round; the twin holds its model afterwards."""
         self._bar.close()
         assert self._best is not None, "a run has at least one round"
-        self.twin.set_weights(self._best_weights)
+        restore_model(self.twin, self._best_state)
         return self._best
 
     def _update_twin(self, model: keras.Model, *, frozen: bool) -> str:
         """Copy the weights, averaged if they are, and choose fresh statistics; their name."""
         freeze_encoder(self.twin, frozen)  # frozen layers trained with the statistics they have
-        self.twin.set_weights(model.get_weights())
+        # Random states too: the statistics depend on what dropout leaves out, and must come out
+        # the same after an interruption.
+        restore_model(self.twin, model_state(model))
         if self._config.optimisation.ema:
             model.optimizer.finalize_variable_values(self.twin.trainable_variables)
             # Copied: on JAX the averages themselves were handed over, and the twin's predictions
@@ -179,6 +193,8 @@ class Rounds:
             write_atomically(self._run / CONFIG_FILE, self._config.to_toml())
         save_model(self.twin, self._run / LAST_MODEL)
         write_history(self._run, self._history)
+        if self.done == 1:
+            shutil.rmtree(self._run / TENSORBOARD_FOLDER, ignore_errors=True)  # an earlier run's
         if self._config.tensorboard:
             write_events(self._run, entry)
         facts: dict[str, Any] = {
@@ -189,7 +205,7 @@ class Rounds:
         Checkpoint(
             model=model_state(model),
             optimizer=optimizer_state(model.optimizer),
-            best=self._best_weights,
+            best=self._best_state,
             facts=facts,
         ).write(self._run / PROGRESS_FOLDER / CHECKPOINT_FILE)
 

@@ -6,7 +6,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,9 @@ def _fit(
     check_dataset(dataset, progress)
     part = part_of(machines, config.batch_size)
     writes = machines is None or machines.process == 0
+    # What "auto" chose is a setting from here on: a resumed or repeated run must not choose anew.
     precision = choose_precision(config, spec.normalisation, say)
+    config = replace(config, optimisation=replace(config.optimisation, precision=precision))
     target = _objective(config, dataset, say)
     rounds = Rounds(config, dataset, spec, run, target, writes=writes)
 
@@ -162,6 +164,8 @@ def _fit(
         say(f"model: {config.network.architecture}, {model.count_params() / 1e6:.2f} M parameters")
         batch_norm.set_momentum(model, config.steps)
         if writes:
+            if checkpoint is None:  # what an earlier run left is not this one's
+                (run / PROGRESS_FOLDER / CHECKPOINT_FILE).unlink(missing_ok=True)
             write_atomically(run / PROGRESS_FOLDER / CONFIG_FILE, config.to_toml())
         clock = _run_phases(model, config, dataset, spec, part, rounds, checkpoint, target)
 
@@ -268,7 +272,8 @@ def _with_teacher(
     if distillation is None:
         return model, target
     teacher = _open_teacher(distillation, spec)
-    student = Student(model.inputs, model.outputs[0])
+    with dtype_policy(model.dtype_policy.name):  # by which Keras scales the loss in float16
+        student = Student(model.inputs, model.outputs[0])
     student.learn_from(distilled(target, teacher, distillation.weight, distillation.temperature))
     return student, None
 

@@ -82,6 +82,8 @@ class Warp:
         mesh: _Mesh = []
         for i in range(cells):
             for j in range(cells):
+                if rows[i] == rows[i + 1] or columns[j] == columns[j + 1]:
+                    continue  # a crop of fewer px than cells; Pillow would divide by zero
                 around = [
                     corners[i, j],
                     corners[i + 1, j],
