@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from unet_edge.dataset import Dataset, Sample
-from unet_edge.imaging import Labels, Placement
+from unet_edge.imaging import Labels, Pixels, Placement
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import PLAIN, Augmentation, augment
+from unet_edge.training.augmentation import PLAIN, Augmentation, augment_into
 from unet_edge.training.config import TrainConfig
 
 _WORKERS = 2
@@ -59,7 +59,7 @@ class TrainingBatches:
         pixels = np.empty((count, *self.crop, 3), np.uint8)
         labels = np.empty((count, *self.crop), np.uint8)
         for place, position in enumerate(positions):
-            pixels[place], labels[place] = self._draw(position)
+            self._draw(position, pixels[place], labels[place])
         return pixels, labels
 
     def stream(
@@ -82,15 +82,16 @@ class TrainingBatches:
                 for batch in ahead:
                     batch.cancel()
 
-    def _draw(self, position: int) -> Batch:
+    def _draw(self, position: int, pixels: Pixels, labels: Labels) -> None:
         count = len(self.dataset.train)
         order = np.random.default_rng((self.seed, position // count)).permutation(count)
         sample = self.dataset.train[order[position % count]]
         if self.augmentation is None:
-            return place_sample(self.dataset, sample, self.spec)
-        picture, labels = self._read(sample)
+            pixels[:], labels[:] = place_sample(self.dataset, sample, self.spec)
+            return
         random = np.random.default_rng((self.seed, position, 1))
-        return augment(picture, labels, self.spec, self.crop, self.augmentation, random)
+        settings = self.augmentation
+        augment_into(pixels, labels, *self._read(sample), self.spec, settings, random)
 
     def _read(self, sample: Sample) -> tuple[Image.Image, Labels]:
         kept = self._kept.get(sample.name)
