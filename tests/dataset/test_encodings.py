@@ -8,7 +8,7 @@ from PIL import Image
 
 from unet_edge.dataset import find_dataset
 from unet_edge.errors import ConfigError, DataError
-from unet_edge.spec import IGNORE
+from unet_edge.spec import IGNORE, ModelSpec, Normalisation
 from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.batches import TrainingBatches
 
@@ -121,14 +121,13 @@ def test_every_encoding_gives_the_same_labels(tmp_path, encoding):
         np.testing.assert_array_equal(labels, LABELS)
 
 
-def test_every_encoding_gives_the_same_first_batch(tmp_path):
-    from unet_edge.spec import ModelSpec
-
+@pytest.fixture(scope="module")
+def first_batches(tmp_path_factory):
+    """What training sees first, by encoding."""
     spec = ModelSpec(height=32, width=32, classes=CLASSES)
-    batches = []
-    for number, (write, rule) in enumerate(ENCODINGS.values()):
-        root = tmp_path / str(number)
-        root.mkdir()
+    batches = {}
+    for name, (write, rule) in ENCODINGS.items():
+        root = tmp_path_factory.mktemp("encoding")
         write(root)
         dataset = find_dataset(root, classes=CLASSES, masks=rule)
         drawn = TrainingBatches(
@@ -136,14 +135,39 @@ def test_every_encoding_gives_the_same_first_batch(tmp_path):
             spec,
             crop=(32, 32),
             batch_size=4,
-            steps=1,
             augmentation=Augmentation(),
             seed=3,
         )
-        batches.append(drawn[0])
-    for pixels, labels in batches[1:]:
-        np.testing.assert_array_equal(pixels, batches[0][0])
-        np.testing.assert_array_equal(labels, batches[0][1])
+        batches[name] = drawn[0]
+    return batches
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_gives_the_same_first_batch(first_batches, encoding):
+    expected = first_batches["index"]
+    assert set(np.unique(expected[1])) == {0, 1, IGNORE}
+    for found, wanted in zip(first_batches[encoding], expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_every_encoding_starts_training_with_the_same_loss(first_batches):
+    import keras
+
+    from unet_edge.training.losses import Loss, objective
+    from unet_edge.training.models import Network, build
+
+    keras.utils.set_random_seed(1)
+    model = build(Network(alpha=0.25), 2, Normalisation())
+    cost = objective(Loss(cross_entropy=1, focal=1, dice=1))
+    losses = {
+        encoding: float(cost(labels, model(pixels, training=True)))
+        for encoding, (pixels, labels) in first_batches.items()
+    }
+    # Bit for bit: the same arithmetic on the same numbers.
+    assert set(losses.values()) == {losses["index"]}
+    pixels, labels = first_batches["index"]
+    inverted = np.where(labels == IGNORE, IGNORE, 1 - labels)
+    assert float(cost(inverted, model(pixels, training=True))) != losses["index"]
 
 
 # --- more classes, and pixels of none ---------------------------------------------------------

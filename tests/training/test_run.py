@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboardX.proto import event_pb2
 
 from unet_edge import Segmenter
 from unet_edge.demo.cells import CLASSES
-from unet_edge.errors import ConfigError, DataError, TrainingError
+from unet_edge.errors import ConfigError, DataError, TrainingError, UnetEdgeError
 from unet_edge.metrics import Confusion
-from unet_edge.spec import IGNORE, ModelSpec
-from unet_edge.training.batches import grid_batches
-from unet_edge.training.config import TrainConfig, read_config
-from unet_edge.training.losses import Loss, objective
-from unet_edge.training.models import Network, build
-from unet_edge.training.optimisation import Optimisation
-from unet_edge.training.run import TrainResult, train
+from unet_edge.spec import IGNORE, ModelSpec, Normalisation
+from unet_edge.training.batches import grid_batches, training_batches
+from unet_edge.training.config import Distillation, TrainConfig, read_config
+from unet_edge.training.losses import Loss, Student, objective
+from unet_edge.training.models import Network, build, load_encoder
+from unet_edge.training.optimisation import Optimisation, build_optimizer
+from unet_edge.training.run import TrainResult, resume, train
 from unet_edge.training.validation import compare_modes, validate
 
 
@@ -175,3 +179,246 @@ def result_of(training: float, inference: float) -> TrainResult:
 def test_spec_of_a_config() -> None:
     spec = tiny(Path("data"), name="cells", size=(32, 48)).spec()
     assert spec == ModelSpec(height=32, width=48, classes=CLASSES, name="cells")
+
+
+# --- settings that change how a run goes ------------------------------------------------------
+
+
+def weights_of(path: Path) -> dict[str, np.ndarray]:
+    """Every weight of a saved model by its layer and name."""
+    model = keras.saving.load_model(path, compile=False)
+    return {weight.path: np.asarray(weight) for weight in model.weights}
+
+
+@pytest.fixture(scope="module")
+def stopped(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that learns nothing and so loses patience, with TensorBoard events.
+
+    It replaces a run whose rounds were shorter.
+    """
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    events = run / "tensorboard"
+    events.mkdir(parents=True)
+    (run / "config.toml").touch()
+    (events / "events.out.tfevents.1.earlier").write_bytes(b"an earlier run's")
+    # A step of 1e-12 changes no float32 weight, so no round is better than the first.
+    config = tiny(
+        sample_data,
+        size=(32, 32),
+        steps=12,
+        rounds=6,
+        patience=2,
+        tensorboard=True,
+        optimisation=Optimisation("sgd", learning_rate=1e-12, weight_decay=0),
+    )
+    train(config, run, overwrite=True)
+    return run
+
+
+class TestPatience:
+    def test_a_run_ends_after_so_many_rounds_without_a_better_one(self, stopped: Path) -> None:
+        rows = read_history(stopped)
+        assert [row["step"] for row in rows] == ["2", "4", "6"]
+        assert len({row["validation_miou"] for row in rows}) == 1
+        assert json.loads((stopped / "result.json").read_text())["best_step"] == 2
+
+    def test_it_is_finished(self, stopped: Path) -> None:
+        assert not (stopped / "progress").exists()
+        with pytest.raises(ConfigError, match="is finished"):
+            resume(stopped)
+
+
+class TestTensorBoard:
+    def test_events_hold_every_figure_of_every_round(self, stopped: Path) -> None:
+        found: dict[str, dict[int, float]] = {}
+        files = sorted((stopped / "tensorboard").iterdir())
+        for event in (event for file in files for event in read_events(file)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+        rows = read_history(stopped)
+        names = ["learning_rate", "loss", "validation_loss", "validation_miou"]
+        assert sorted(found) == names
+        for name in names:
+            told = {int(row["step"]): float(row[name]) for row in rows}
+            assert found[name] == pytest.approx(told, rel=2**-23)  # events are float32
+
+    def test_none_unless_asked_for(self, run_path: Path) -> None:
+        assert not (run_path / "tensorboard").exists()
+
+
+def read_events(path: Path) -> list[event_pb2.Event]:
+    """TFRecords: length (8 bytes), its checksum (4), the event, its checksum (4)."""
+    data, events = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        events.append(event_pb2.Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return events
+
+
+class TestFreeze:
+    @pytest.fixture(scope="class")
+    def encoder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Weights and statistics that no fresh MobileNet has."""
+        model = keras.applications.MobileNet(
+            input_shape=(224, 224, 3), alpha=0.25, include_top=False, weights=None
+        )
+        random = np.random.default_rng(1)
+        for layer in model.layers:
+            changed = [w + random.uniform(0.01, 0.1, w.shape) for w in layer.get_weights()]
+            layer.set_weights(changed)
+        path = tmp_path_factory.mktemp("encoder") / "encoder.weights.h5"
+        model.save_weights(path)
+        return path
+
+    @pytest.mark.parametrize("rounds", [1, 2])
+    def test_the_encoder_stays_while_the_decoder_moves_then_moves_too(
+        self, sample_data: Path, tmp_path: Path, encoder: Path, rounds: int
+    ) -> None:
+        # Half of a run: all of one round, or the first of two.
+        config = tiny(
+            sample_data,
+            size=(32, 32),
+            steps=2 * rounds,
+            rounds=rounds,
+            encoder_weights=str(encoder),
+            optimisation=Optimisation(learning_rate=0.01, freeze=0.5),
+        )
+        train(config, tmp_path / "run")
+        keras.utils.set_random_seed(config.seed)
+        model = build(config.network, 2, config.spec().normalisation)
+        load_encoder(model, config.network, encoder)
+        before = {weight.path: np.asarray(weight) for weight in model.weights}
+        after = weights_of(tmp_path / "run" / "last.keras")
+        moved = {path for path, weight in after.items() if (weight != before[path]).any()}
+        decoder = {path for path in after if path.startswith(("dec", "logits"))}
+        assert decoder < after.keys()
+        expected = decoder if rounds == 1 else after.keys()
+        # A bias of the logits alone may stand still by chance: nothing may but what is frozen.
+        assert moved == expected
+
+
+class TestAveraging:
+    def test_the_average_of_the_weights_is_saved_not_the_last(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
+        # A memory of half of four steps: momentum 1/2.
+        settings = Optimisation("sgd", learning_rate=0.1, schedule="constant", ema=0.5)
+        size, network = (16, 16), Network("unet_mini")
+        config = tiny(sample_data, size=size, network=network, rounds=1, optimisation=settings)
+        train(config, tmp_path / "run")
+        saved = weights_of(tmp_path / "run" / "model.keras")
+
+        # The same run by hand.
+        dataset, spec = config.dataset(), config.spec()
+        keras.utils.set_random_seed(config.seed)
+        model = build(config.network, 2, spec.normalisation)
+        plain = replace(settings, ema=0.0)
+        model.compile(optimizer=build_optimizer(plain, 4), loss=objective(config.loss))
+        batches = training_batches(config, dataset, spec, seed=config.seed)
+        average: dict[str, np.ndarray] = {}
+        for step in range(4):
+            model.train_on_batch(*batches[step])
+            for weight in model.trainable_weights:
+                now = np.asarray(weight)
+                average[weight.path] = (average.get(weight.path, now) + now) / 2
+        last = {weight.path: np.asarray(weight) for weight in model.trainable_weights}
+        for path, expected in average.items():
+            # The same steps; threads may add in another order: 2**-24 of sums of 10^3 terms.
+            np.testing.assert_allclose(saved[path], expected, rtol=1e-4, atol=1e-5)
+        apart = max(np.abs(last[path] - average[path]).max() for path in average)
+        assert apart > 1e-3
+
+
+class TestPrecision:
+    def test_a_run_in_mixed_precision_saves_a_float32_model(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
+        mixed = Optimisation(precision="mixed_bfloat16")
+        network = Network("unet_mini")
+        config = tiny(sample_data, size=(32, 32), steps=2, network=network, optimisation=mixed)
+        train(config, tmp_path / "run")
+        for name in ("model.keras", "last.keras"):
+            model = keras.saving.load_model(tmp_path / "run" / name, compile=False)
+            assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+            assert all(np.isfinite(weight).all() for weight in model.get_weights())
+        assert read_config(tmp_path / "run") == config
+
+    def test_what_auto_chose_is_a_setting_of_the_run(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
+        said: list[str] = []
+        network = Network("unet_mini")
+        auto = Optimisation(precision="auto")
+        config = tiny(sample_data, size=(16, 16), steps=1, network=network, optimisation=auto)
+        train(config, tmp_path / "run", say=said.append)
+        chosen = read_config(tmp_path / "run").optimisation.precision
+        assert chosen in ("float32", "mixed_bfloat16")
+        assert [line for line in said if line.startswith(f"precision: {chosen} ")]
+
+
+class TestDistillation:
+    def test_a_small_network_learns_from_a_run(
+        self, sample_data: Path, run_path: Path, tmp_path: Path
+    ) -> None:
+        network = Network("unet_mini")
+        lesson = Distillation(run_path, weight=1.0)
+        config = tiny(sample_data, size=(32, 32), steps=2, network=network, distillation=lesson)
+        result = train(config, tmp_path / "run")
+        # The student alone is saved, and validated against masks, not against the teacher.
+        model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+        assert model.count_params() == build(network, 2, Normalisation()).count_params()
+        assert result.validation_miou == max(
+            float(row["validation_miou"]) for row in read_history(tmp_path / "run")
+        )
+
+    def test_the_student_keeps_the_order_of_the_networks_layers(self) -> None:
+        # A checkpoint is taken from the one and put back into the other.
+        for network in (Network(alpha=0.25), Network("unet_mini")):
+            model = build(network, 2, Normalisation())
+            assert Student(model.inputs, model.outputs[0]).layers == model.layers
+
+    def test_a_teacher_of_other_classes_is_refused(
+        self, sample_data: Path, run_path: Path, tmp_path: Path
+    ) -> None:
+        lesson = Distillation(run_path)
+        config = tiny(sample_data, classes=("cell", "wall"), distillation=lesson)
+        with pytest.raises(ConfigError, match=r"has other classes: .*membrane.*against.*wall"):
+            train(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists(), "refused before anything is written"
+
+    def test_a_teacher_that_is_no_run_is_refused(self, sample_data: Path, tmp_path: Path) -> None:
+        config = tiny(sample_data, distillation=Distillation(tmp_path / "nobody"))
+        with pytest.raises(UnetEdgeError, match="nobody"):
+            train(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists(), "refused before anything is written"
+
+
+class TestBalanced:
+    def test_the_weights_are_said_and_used(self, sample_data: Path, tmp_path: Path) -> None:
+        said: list[str] = []
+        settings = {"size": (16, 16), "steps": 1, "network": Network("unet_mini")}
+        config = tiny(sample_data, loss=Loss(balanced=True), **settings)
+        train(config, tmp_path / "balanced", say=said.append)
+        (line,) = (line for line in said if line.startswith("class weights: "))
+        assert re.fullmatch(r"class weights: cell \d\.\d\d, membrane \d\.\d\d", line)
+        train(tiny(sample_data, **settings), tmp_path / "plain")
+        first, second = (read_history(tmp_path / name)[0] for name in ("balanced", "plain"))
+        assert float(first["loss"]) != pytest.approx(float(second["loss"]), rel=1e-3)
+
+
+class TestOverwriting:
+    def test_an_unfinished_runs_checkpoint_does_not_become_the_new_ones(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        (run / "progress").mkdir(parents=True)
+        (run / "progress" / "checkpoint.npz").write_bytes(b"an earlier run's")
+        settings = {"size": (16, 16), "network": Network("unet_mini"), "rounds": 1, "steps": 40}
+        fast = Optimisation(learning_rate=1e30)
+        diverging = tiny(sample_data, optimisation=fast, **settings)
+        with pytest.raises(ConfigError, match="holds an unfinished run"):
+            train(diverging, run)
+        with pytest.raises(TrainingError, match="the loss is nan"):
+            train(diverging, run, overwrite=True)
+        assert [path.name for path in (run / "progress").iterdir()] == ["config.toml"]

@@ -22,6 +22,7 @@ _CHOICES = {
     "decoder": ["separable", "dense"],
     "encoder": ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"],
     "fit": ["letterbox", "stretch"],
+    "resample": ["bilinear", "bicubic", "box"],
     "optimizer": ["adamw", "adam", "sgd"],
     "schedule": ["cosine", "exponential", "constant"],
     "precision": ["float32", "mixed_bfloat16", "mixed_float16", "auto"],
@@ -48,6 +49,7 @@ _SETTINGS = (
     ),
     _setting("--crop", "crop", "Train on crops of this size.  [default: --size]", type=Size()),
     _choice("--fit", "fit", "How a picture fills the input.  [default: letterbox]"),
+    _choice("--resample", "resample", "How it is scaled there.  [default: bilinear]"),
     # The network.
     _choice("--architecture", "network.architecture", "[default: mobilenet_unet]"),
     _choice("--encoder", "network.encoder", "[default: mobilenet_v1]"),
@@ -104,6 +106,12 @@ _SETTINGS = (
     # The loss.
     _setting("--cross-entropy", "loss.cross_entropy", "Its share.  [default: 1]", type=float),
     _setting("--focal", "loss.focal", "Focal loss' share.  [default: 0]", type=float),
+    _setting(
+        "--focal-gamma",
+        "loss.focal_gamma",
+        "How much focal loss looks at hard pixels.  [default: 2]",
+        type=float,
+    ),
     _setting("--dice", "loss.dice", "Dice loss' share.  [default: 0]", type=float),
     _setting(
         "--class-weights",
@@ -117,6 +125,12 @@ _SETTINGS = (
         "--distill-weight",
         "distillation.weight",
         "The teacher's share of the loss.  [default: 0.5]",
+        type=float,
+    ),
+    _setting(
+        "--distill-temperature",
+        "distillation.temperature",
+        "What softens both before they are compared.  [default: 2]",
         type=float,
     ),
     # Augmentation.
@@ -167,7 +181,7 @@ def nested(given: dict[str, Any]) -> dict[str, Any]:
     """The given options as plain values in the TOML's nesting; what was not given is left out."""
     result: dict[str, Any] = {}
     for key, value in given.items():
-        if value is None or (key == "masks" and value == "auto"):
+        if value is None:
             continue
         *parents, name = key.split("__")
         place = result

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from unet_edge.cli.group import need
 from unet_edge.cli.options import json_option, path_type
@@ -38,7 +39,14 @@ def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.argument("data", type=path_type(), required=False)
-@click.option("--output", "-o", type=path_type(), default=Path("runs/model"), show_default=True)
+@click.option(
+    "--output",
+    "-o",
+    type=path_type(),
+    default=Path("runs/model"),
+    show_default=True,
+    help="The run's folder.",
+)
 @click.option(
     "--config",
     type=path_type(),
@@ -79,11 +87,13 @@ def train(
     from unet_edge.training.run import train as run_training
 
     machines = _machines(coordinator, processes, process)
+    if click.get_current_context().get_parameter_source("masks") is ParameterSource.DEFAULT:
+        settings["masks"] = None  # its default is for show: a --config may say otherwise
     given = nested(settings | {"data": data})
     if given.get("network", {}).get("architecture") == "unet_mini":
         given.setdefault("encoder_weights", "none")
     if "distillation" in given and "teacher" not in given["distillation"] and config is None:
-        raise ConfigError("--distill-weight needs a --teacher")
+        raise ConfigError("--distill-weight and --distill-temperature need a --teacher")
     if config is None and data is None:
         raise ConfigError("name a folder with pictures and masks, or a --config that does")
     if config is None:

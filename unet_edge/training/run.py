@@ -163,11 +163,12 @@ def _fit(
             say(f"going on after round {rounds.done} of {config.total_rounds}")
         say(f"model: {config.network.architecture}, {model.count_params() / 1e6:.2f} M parameters")
         batch_norm.set_momentum(model, config.steps)
+        trained, loss = _with_teacher(model, config, spec, target)
         if writes:
             if checkpoint is None:  # what an earlier run left is not this one's
                 (run / PROGRESS_FOLDER / CHECKPOINT_FILE).unlink(missing_ok=True)
             write_atomically(run / PROGRESS_FOLDER / CONFIG_FILE, config.to_toml())
-        clock = _run_phases(model, config, dataset, spec, part, rounds, checkpoint, target)
+        clock = _run_phases(trained, loss, config, dataset, spec, part, rounds, checkpoint)
 
     entry, confusion = rounds.best()
     training_loss, inference_loss = compare_modes(
@@ -197,18 +198,17 @@ def _fit(
 
 def _run_phases(
     model: keras.Model,
+    loss: Objective | None,
     config: TrainConfig,
     dataset: Dataset,
     spec: ModelSpec,
     part: slice,
     rounds: Rounds,
     checkpoint: Checkpoint | None,
-    target: Objective,
 ) -> StageClock:
     """Train with the encoder frozen, then whole; each phase has an optimiser of its own."""
     batches = training_batches(config, dataset, spec, seed=config.seed, part=part)
     clock = StageClock()
-    trained, loss = _with_teacher(model, config, spec, target)
     bounds = [0, config.frozen_rounds, config.total_rounds]
     for first, last in itertools.pairwise(bounds):
         if not first <= rounds.done < last or rounds.exhausted:
@@ -217,16 +217,16 @@ def _run_phases(
         optimizer = build_optimizer(
             config.optimisation, config.total_steps, first * config.steps_per_round
         )
-        trained.compile(optimizer=optimizer, loss=loss)
+        model.compile(optimizer=optimizer, loss=loss)
         if checkpoint is not None and rounds.done > first:
-            trained.optimizer.build(trained.trainable_variables)
-            restore_optimizer(trained.optimizer, checkpoint.optimizer)
+            model.optimizer.build(model.trainable_variables)
+            restore_optimizer(model.optimizer, checkpoint.optimizer)
         steps = config.steps_per_round
         with closing(batches.stream(rounds.done * steps, last * steps)) as stream:
             while rounds.done < last and not rounds.exhausted:
                 for _ in range(steps):
-                    rounds.step(_train_on(trained, stream, clock))
-                rounds.close(trained)
+                    rounds.step(_train_on(model, stream, clock))
+                rounds.close(model)
     return clock
 
 

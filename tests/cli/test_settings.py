@@ -1,0 +1,206 @@
+"""Every setting of a run has an option of `train`, and options lie over a --config."""
+
+import dataclasses
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from unet_edge.cli import main
+from unet_edge.cli.settings import nested
+from unet_edge.cli.training import train
+from unet_edge.training.augmentation import Augmentation
+from unet_edge.training.config import Distillation, TrainConfig
+from unet_edge.training.losses import Loss
+from unet_edge.training.models import Network
+from unet_edge.training.optimisation import Optimisation
+
+# `--class-weights balanced` sets it.
+WITHOUT_AN_OPTION_OF_ITS_OWN = {"loss.balanced"}
+
+
+def leaves(config, prefix=""):
+    """Every setting by its place in the TOML."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def parsed(*arguments):
+    """The settings that a command line gives, as the command takes them."""
+    context = train.make_context("train", [str(argument) for argument in arguments])
+    settings = {name: value for name, value in context.params.items() if name not in OTHERS}
+    source = context.get_parameter_source("masks")
+    if source is click.core.ParameterSource.DEFAULT:
+        del settings["masks"]
+    return nested(settings)
+
+
+OTHERS = {
+    "output", "config", "overwrite", "as_json", "coordinator", "processes", "process",
+}  # fmt: skip
+
+
+def test_every_setting_has_an_option():
+    config = TrainConfig(data=Path("data"), distillation=Distillation(Path("teacher")))
+    options = {parameter.name.replace("__", ".") for parameter in train.params}
+    assert set(leaves(config)) - options == WITHOUT_AN_OPTION_OF_ITS_OWN
+
+
+def test_every_option_says_what_it_is_for():
+    silent = [
+        parameter.opts
+        for parameter in train.params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+    assert not silent
+
+
+def test_every_option_arrives_where_it_belongs():
+    given = parsed(
+        "/data/cats", "--classes", "sky, cat,dog", "--size", "64x96", "--crop", "32",
+        "--masks", "index", "--ignore", 7, "--train-list", "/t.txt", "--val-list", "/v.txt",
+        "--name", "cats", "--fit", "stretch", "--resample", "box",
+        "--architecture", "unet_mini", "--decoder", "dense", "--alpha", 0.5,
+        "--encoder-weights", "none", "--steps", 77, "--rounds", 6, "--patience", 2,
+        "--batch-size", 3, "--optimizer", "sgd", "--learning-rate", 0.02,
+        "--weight-decay", 0.003, "--schedule", "constant", "--warmup", 0.1,
+        "--final-rate", 0.2, "--ema", 0.05, "--freeze", 0.3, "--precision", "auto",
+        "--cross-entropy", 0.25, "--focal", 0.5, "--focal-gamma", 1.5, "--dice", 2,
+        "--class-weights", "1,2,0.5", "--teacher", "/runs/teacher", "--distill-weight", 0.75,
+        "--distill-temperature", 3, "--augment", "--no-flip", "--any-orientation",
+        "--scale", 0.9, 1.1, "--aspect", 0.2, "--rotation", 15, "--elastic", 3, "--hue", 0.01,
+        "--saturation", 0.02, "--brightness", 0.03, "--contrast", 0.04, "--blur", 1.5,
+        "--noise", 0.06, "--tensorboard", "--seed", 5,
+    )  # fmt: skip
+    assert TrainConfig.from_dict(given, "the options") == TrainConfig(
+        data=Path("/data/cats"),
+        classes=("sky", "cat", "dog"),
+        size=(64, 96),
+        crop=(32, 32),
+        masks="index",
+        ignore=7,
+        train_list=Path("/t.txt"),
+        validation_list=Path("/v.txt"),
+        name="cats",
+        fit="stretch",
+        resample="box",
+        encoder_weights="none",
+        steps=77,
+        rounds=6,
+        patience=2,
+        batch_size=3,
+        tensorboard=True,
+        seed=5,
+        network=Network("unet_mini", decoder="dense", alpha=0.5),
+        loss=Loss(0.25, 0.5, 2.0, 1.5, class_weights=(1.0, 2.0, 0.5)),
+        optimisation=Optimisation(
+            "sgd", 0.02, 0.003, "constant", 0.1, 0.2, ema=0.05, freeze=0.3, precision="auto"
+        ),
+        augmentation=Augmentation(
+            False, True, (0.9, 1.1), 0.2, 15.0, 3.0, 0.01, 0.02, 0.03, 0.04, 1.5, 0.06
+        ),
+        distillation=Distillation(Path("/runs/teacher"), 0.75, 3.0),
+    )
+
+
+def test_what_is_not_given_stays_at_its_default():
+    given = parsed("/data/cats")
+    assert given == {"data": "/data/cats"}
+    assert parsed("/data/cats", "--no-augment") == given | {"augment": False}
+
+
+def test_balanced_weights_replace_given_ones_and_the_other_way_round():
+    given = TrainConfig(data=Path("data"), loss=Loss(dice=1.0, class_weights=(1.0, 2.0)))
+    balanced = TrainConfig(data=Path("data"), loss=Loss(dice=1.0, balanced=True))
+    for before, option, after in ((given, "balanced", balanced), (balanced, "1,2", given)):
+        changes = parsed("--class-weights", option)
+        assert TrainConfig.from_toml(before.to_toml(), "config.toml", changes) == after
+
+
+def test_relative_paths_are_those_of_the_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = parsed("cats", "--train-list", "train.txt", "--teacher", "runs/cats")
+    assert given["data"] == str(tmp_path / "cats")
+    assert given["train_list"] == str(tmp_path / "train.txt")
+    assert given["distillation"]["teacher"] == str(tmp_path / "runs" / "cats")
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def refused(*arguments):
+    """Run `train`, which must fail with one line and write nothing; returns the line."""
+    with CliRunner().isolated_filesystem():
+        result = CliRunner().invoke(main, ["train", *map(str, arguments)])
+        assert not Path("runs/model").exists()
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1, result.output
+    (line,) = (text for text in result.output.splitlines() if text.startswith("error: "))
+    return line.removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--alpha", 2], "the options: network: alpha 2.0 is not one of"),
+        (["--crop", 100], "the options: crop 100x100 must be multiples of 16 px"),
+        (["--crop", 32, "--no-augment"], "a crop is an augmentation"),
+        (["--class-weights", "1,x"], "--class-weights 1,x is neither numbers nor balanced"),
+        (["--class-weights", "1,2,3"], "3 class weights for 2 classes"),
+        (["--class-weights", "1,-2"], "must all be above 0"),
+        (["--cross-entropy", 0], "at least one of cross_entropy, focal and dice"),
+        (["--learning-rate", "nan"], "learning rate nan must be above 0"),
+        (["--distill-weight", 0.5], "--distill-weight and --distill-temperature need a --teacher"),
+        (["--distill-temperature", 1], "need a --teacher"),
+        (["--scale", 2, 1], "scale 2.0..1.0 must be 0 < low <= high"),
+        (["--elastic", 99], "elastic 99.0 must be 0 to 50 px"),
+        (["--warmup", 1], "warmup 1.0 is a share"),
+        (["--patience", -1], "patience -1 must be 0 or above"),
+        (["--classes", "one"], "1 classes given; a model has 2 to 255"),
+        (["--processes", 2], "--coordinator, --processes and --process belong together"),
+    ],
+    ids=str,
+)
+def test_a_bad_value_is_one_line(sample_data, options, says):
+    assert says in refused(sample_data, *options)
+
+
+def test_a_config_that_is_missing_or_broken_is_one_line(tmp_path):
+    assert f"cannot read {tmp_path / 'none.toml'}" in refused("--config", tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("steps = \n")
+    assert f"{broken} is not TOML" in refused("--config", broken)
+    broken.write_text(f'data = "{tmp_path}"\nstep = 3\n')
+    assert f"{broken}: unknown setting step, is it steps?" in refused("--config", broken)
+
+
+def test_neither_data_nor_config():
+    assert "name a folder with pictures and masks, or a --config that does" in refused()
+
+
+def test_options_lie_over_a_config(sample_data, tmp_path):
+    """The whole command, up to the first thing that no training can do without."""
+    config = TrainConfig(
+        data=tmp_path / "elsewhere",
+        classes=("cell", "membrane"),
+        masks="binary<=127",
+        encoder_weights="none",
+        loss=Loss(dice=1.0),
+    )
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml())
+    # The config's own data set is not there: only the option's is.
+    assert f"no such data folder: {tmp_path / 'elsewhere'}" in refused("--config", path)
+    # The config's rule, then the option's: --masks auto is a choice like any other.
+    lines = {
+        masks: refused(sample_data, "--config", path, *masks, "--classes", "cell,membrane,nucleus")
+        for masks in ((), ("--masks", "auto"))
+    }
+    # Read as black and white, class 0 is missing as well as class 2.
+    assert lines[()] == "2 problems in the data:"
+    assert "no pixel of any mask is of class 2 (nucleus); read as index" in lines["--masks", "auto"]
