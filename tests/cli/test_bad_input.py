@@ -148,7 +148,7 @@ class TestData:
 
     def train(self, data: Path, *more: object) -> str:
         output = data.parent / "run"
-        line = refused("train", data, "--encoder", "none", "-o", output, *more)
+        line = refused("train", data, "--encoder-weights", "none", "-o", output, *more)
         assert not output.exists(), "a refused run leaves nothing behind"
         return line
 
@@ -178,11 +178,11 @@ class TestData:
         assert "must be multiples of 16 px" in self.train(copy, "--size", "100")
 
     def test_weights_of_another_alpha(self, copy: Path, tmp_path: Path) -> None:
-        assert "no such weights file" in self.train(copy, "--encoder", tmp_path / "w.h5")
+        assert "no such weights file" in self.train(copy, "--encoder-weights", tmp_path / "w.h5")
 
     def test_a_finished_run_is_not_overwritten(self, copy: Path, run_path: Path) -> None:
         before = (run_path / "model.keras").read_bytes()
-        assert "--overwrite" in refused("train", copy, "--encoder", "none", "-o", run_path)
+        assert "--overwrite" in refused("train", copy, "--encoder-weights", "none", "-o", run_path)
         assert (run_path / "model.keras").read_bytes() == before
 
 
@@ -254,7 +254,7 @@ class TestOutputs:
     ) -> None:
         (tmp_path / "samples").mkdir()
         (tmp_path / "samples" / "mine.png").write_bytes(b"mine")
-        line = refused("train", sample_data, "--encoder", "none", "-o", tmp_path)
+        line = refused("train", sample_data, "--encoder-weights", "none", "-o", tmp_path)
         assert "holds other things than a run" in line
         assert (tmp_path / "samples" / "mine.png").read_bytes() == b"mine"
 

@@ -37,7 +37,7 @@ CROPPED = TrainConfig(
     batch_size=3,
     tensorboard=True,
     seed=5,
-    network=Network("unet_mini", decoder="dense", alpha=0.5),
+    network=Network("unet_mini", decoder="dense", alpha=0.5, encoder="mobilenet_v2"),
     loss=Loss(0.25, 0.5, 2.0, 1.5, class_weights=(1.0, 2.0, 0.1)),
     optimisation=Optimisation(
         "sgd", 0.02, 0.003, "exponential", 0.1, 0.2, ema=0.05, freeze=0.3, precision="auto"

@@ -6,7 +6,7 @@ from PIL import Image
 
 from unet_edge.dataset import find_dataset
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import PLAIN
+from unet_edge.training.augmentation import PLAIN, Augmentation
 from unet_edge.training.preview import preview_sheet
 
 CLASSES = ("background", "cat")
@@ -32,7 +32,11 @@ SPEC = ModelSpec(height=64, width=64, classes=CLASSES)
 
 
 def sheet(dataset, **options):
-    return np.asarray(preview_sheet(dataset, SPEC, crop=(32, 32), **options)).astype(int)
+    return np.asarray(
+        preview_sheet(
+            dataset, SPEC, **({"crop": (32, 32), "augmentation": Augmentation()} | options)
+        )
+    ).astype(int)
 
 
 def rows(pixels):
@@ -76,6 +80,10 @@ def test_no_more_rows_than_training_pictures(dataset):
 def test_the_legend_breaks_its_line_where_the_sheet_is_narrow(dataset):
     names = tuple(f"class number {k}" for k in range(12))
     spec = ModelSpec(height=64, width=64, classes=names)
-    wide = preview_sheet(dataset, spec, crop=(64, 64), count=1, views=12)
-    narrow = preview_sheet(dataset, spec, crop=(64, 64), count=1, views=1)
+    wide = preview_sheet(
+        dataset, spec, crop=(64, 64), augmentation=Augmentation(), count=1, views=12
+    )
+    narrow = preview_sheet(
+        dataset, spec, crop=(64, 64), augmentation=Augmentation(), count=1, views=1
+    )
     assert narrow.height > wide.height

@@ -41,7 +41,7 @@ MISTAKES = {
     '[network]\narchitecture = "resnet"': (
         "network.architecture: 'resnet' is not one of mobilenet_unet, unet_mini"
     ),
-    "[network]\nalpha = 2": "network: alpha 2.0 is not one of",
+    "[network]\nalpha = 2": "network: mobilenet_v1 has no alpha 2.0; choose one of 0.25, 0.5",
     "crop = [100, 100]": "crop 100x100 must be multiples of 16 px for mobilenet_unet",
     "[augmentation]\nscale = [2, 1]": "augmentation: scale 2.0..1.0 must be 0 < low <= high",
     "[loss]\ndice = nan": "loss: dice nan must be 0 or above",

@@ -11,6 +11,7 @@ import click
 from unet_edge.cli.group import Failure
 from unet_edge.cli.options import Size, classes_option, data_options, json_option, path_type
 from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.settings import augmentation_settings, nested
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import DataReport
 from unet_edge.dataset.check import check as check_data
@@ -74,6 +75,7 @@ def check(
 @click.option("--crop", type=Size(), help="As for train.  [default: --size]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @data_options
+@augmentation_settings
 def preview(
     folder: Path,
     output: Path,
@@ -83,28 +85,48 @@ def preview(
     size: tuple[int, int],
     crop: tuple[int, int] | None,
     seed: int,
-    **rules: Any,
+    masks: str,
+    ignore: int | None,
+    train_list: Path | None,
+    validation_list: Path | None,
+    **settings: Any,
 ) -> None:
     """Draw training pictures with their masks, as they are and as training augments them.
 
     Classes are laid over the picture in colour, class 0 stays clear; what training ignores is
-    hatched.
+    hatched. The options of the views are those of train.
 
     \b
     Examples:
       unet-edge data preview cats --classes background,cat -o cats.png
       unet-edge data preview cells --classes cell,membrane --masks 'binary<=127' \\
-          --size 512 --crop 256 --count 6
+          --size 512 --crop 256 --rotation 20 --elastic 3
     """
     from unet_edge.spec import ModelSpec
+    from unet_edge.training.augmentation import Augmentation
     from unet_edge.training.preview import preview_sheet
 
     require_place(output)
     spec = ModelSpec(height=size[0], width=size[1], classes=classes)
-    dataset = find_dataset(folder, classes=classes, **rules)
+    dataset = find_dataset(
+        folder,
+        classes=classes,
+        masks=masks,
+        ignore=ignore,
+        train_list=train_list,
+        validation_list=validation_list,
+    )
     for note in dataset.notes:
         say(note)
-    sheet = preview_sheet(dataset, spec, crop=crop or size, count=count, views=views, seed=seed)
+    sheet = preview_sheet(
+        dataset,
+        spec,
+        crop=crop or size,
+        augmentation=Augmentation(**nested(settings).get("augmentation", {})),
+        count=count,
+        views=views,
+        seed=seed,
+    )
     save_png(sheet, output)
     click.echo(f"look at {output}")
 

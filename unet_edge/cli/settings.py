@@ -33,6 +33,35 @@ def _choice(flag: str, place: str, help: str) -> Callable[..., Any]:
     return _setting(flag, place, help, type=click.Choice(_CHOICES[place.rpartition(".")[2]]))
 
 
+_AUGMENTATION = (
+    _setting(
+        "--flip/--no-flip",
+        "augmentation.horizontal_flip",
+        "Mirror left and right.  [default: flip]",
+    ),
+    _setting(
+        "--any-orientation/--upright",
+        "augmentation.any_orientation",
+        "Turn pictures that have no up and down.  [default: upright]",
+    ),
+    _setting(
+        "--scale",
+        "augmentation.scale",
+        "Random zoom, low and high.  [default: 0.5 2.0]",
+        type=float,
+        nargs=2,
+    ),
+    _setting("--aspect", "augmentation.aspect", "Random stretch.  [default: 0.3]", type=float),
+    _setting("--rotation", "augmentation.rotation", "Degrees.  [default: 0]", type=float),
+    _setting("--elastic", "augmentation.elastic", "Bends, px.  [default: 0]", type=float),
+    _setting("--hue", "augmentation.hue", "0 for grey pictures.  [default: 0.05]", type=float),
+    _setting("--saturation", "augmentation.saturation", "[default: 0.4]", type=float),
+    _setting("--brightness", "augmentation.brightness", "[default: 0.3]", type=float),
+    _setting("--contrast", "augmentation.contrast", "[default: 0.3]", type=float),
+    _setting("--blur", "augmentation.blur", "px.  [default: 0]", type=float),
+    _setting("--noise", "augmentation.noise", "Share of full scale.  [default: 0]", type=float),
+)
+
 _SETTINGS = (
     _setting("--name", "name", "What the model is called.  [default: model]"),
     _setting(
@@ -139,32 +168,7 @@ _SETTINGS = (
         "augment",
         "Random views, or whole pictures as they are.  [default: augment]",
     ),
-    _setting(
-        "--flip/--no-flip",
-        "augmentation.horizontal_flip",
-        "Mirror left and right.  [default: flip]",
-    ),
-    _setting(
-        "--any-orientation/--upright",
-        "augmentation.any_orientation",
-        "Turn pictures that have no up and down.  [default: upright]",
-    ),
-    _setting(
-        "--scale",
-        "augmentation.scale",
-        "Random zoom, low and high.  [default: 0.5 2.0]",
-        type=float,
-        nargs=2,
-    ),
-    _setting("--aspect", "augmentation.aspect", "Random stretch.  [default: 0.3]", type=float),
-    _setting("--rotation", "augmentation.rotation", "Degrees.  [default: 0]", type=float),
-    _setting("--elastic", "augmentation.elastic", "Bends, px.  [default: 0]", type=float),
-    _setting("--hue", "augmentation.hue", "0 for grey pictures.  [default: 0.05]", type=float),
-    _setting("--saturation", "augmentation.saturation", "[default: 0.4]", type=float),
-    _setting("--brightness", "augmentation.brightness", "[default: 0.3]", type=float),
-    _setting("--contrast", "augmentation.contrast", "[default: 0.3]", type=float),
-    _setting("--blur", "augmentation.blur", "px.  [default: 0]", type=float),
-    _setting("--noise", "augmentation.noise", "Share of full scale.  [default: 0]", type=float),
+    *_AUGMENTATION,
     _setting("--tensorboard/--no-tensorboard", "tensorboard", "Write its events too."),
     _setting("--seed", "seed", "Of everything random.  [default: 0]", type=click.IntRange(0)),
 )
@@ -175,6 +179,13 @@ def train_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_SETTINGS):
         command = option(command)
     return data_options(command)
+
+
+def augmentation_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the random views alone."""
+    for option in reversed(_AUGMENTATION):
+        command = option(command)
+    return command
 
 
 def nested(given: dict[str, Any]) -> dict[str, Any]:

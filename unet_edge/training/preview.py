@@ -22,17 +22,16 @@ def preview_sheet(
     *,
     crop: tuple[int, int],
     count: int = 4,
+    augmentation: Augmentation,
     views: int = 3,
     seed: int = 0,
-    augmentation: Augmentation | None = None,
 ) -> Image.Image:
     """Draw `count` training pictures, one a row: on the model's grid, then `views` random views.
 
-    `crop` is (height, width) px of a view. Without `augmentation`, the default one is shown.
+    `crop` is (height, width) px of a view.
     Returns RGB with a legend below. Raises ImageError and DataError as `Dataset.read` does.
     """
     random = np.random.default_rng(seed)
-    settings = augmentation or Augmentation()
     chosen = random.permutation(len(dataset.train))[:count]
     rows = []
     for index in sorted(chosen):
@@ -40,7 +39,7 @@ def preview_sheet(
         placement = Placement.plan(picture.size, spec)
         row = [_overlay(placement.place(picture), placement.place_labels(labels), spec)]
         for _ in range(views):
-            row.append(_overlay(*augment(picture, labels, spec, crop, settings, random), spec))
+            row.append(_overlay(*augment(picture, labels, spec, crop, augmentation, random), spec))
         rows.append(row)
     titles = ["whole picture", *(f"view {number}" for number in range(1, views + 1))]
     return _with_legend(panels(rows, titles), spec)
@@ -48,8 +47,7 @@ def preview_sheet(
 
 def _overlay(pixels: np.ndarray, labels: Labels, spec: ModelSpec) -> Image.Image:
     """Pixels (H, W, 3) under their labels (H, W); what is ignored is hatched."""
-    pixels = np.ascontiguousarray(pixels)  # augmented views may be mirrored, and so views
-    mask = Mask.of(np.ascontiguousarray(labels), spec)
+    mask = Mask.of(labels, spec)
     return _hatched(mask.overlay(pixels, legend=False), labels == IGNORE)
 
 
