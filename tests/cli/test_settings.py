@@ -66,7 +66,8 @@ def test_every_option_arrives_where_it_belongs():
         "--masks", "index", "--ignore", 7, "--train-list", "/t.txt", "--val-list", "/v.txt",
         "--name", "cats", "--fit", "stretch", "--resample", "box",
         "--architecture", "unet_mini", "--decoder", "dense", "--alpha", 0.5,
-        "--encoder-weights", "/w.h5", "--encoder", "mobilenet_v2", "--steps", 77, "--rounds", 6, "--patience", 2,
+        "--encoder-weights", "/w.h5", "--encoder", "mobilenet_v2", "--steps", 77,
+        "--rounds", 6, "--patience", 2,
         "--batch-size", 3, "--optimizer", "sgd", "--learning-rate", 0.02,
         "--weight-decay", 0.003, "--schedule", "constant", "--warmup", 0.1,
         "--final-rate", 0.2, "--ema", 0.05, "--freeze", 0.3, "--precision", "auto",
@@ -147,7 +148,7 @@ def refused(*arguments):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--alpha", 2], "the options: network: alpha 2.0 is not one of"),
+        (["--alpha", 2], "the options: network: mobilenet_v1 has no alpha 2.0"),
         (["--crop", 100], "the options: crop 100x100 must be multiples of 16 px"),
         (["--crop", 32, "--no-augment"], "a crop is an augmentation"),
         (["--class-weights", "1,x"], "--class-weights 1,x is neither numbers nor balanced"),
