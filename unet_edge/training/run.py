@@ -94,7 +94,9 @@ def train(
     Raises ConfigError, DataError, WeightsError, or TrainingError when the loss is not a number.
     """
     progress_folder = run / PROGRESS_FOLDER
-    if progress_folder.is_dir() and not overwrite and machines is None:
+    # The first of several processes makes the folder, maybe before another one looks.
+    leads = machines is None or machines.process == 0
+    if progress_folder.is_dir() and not overwrite and leads:
         raise ConfigError(
             f"{run} holds an unfinished run; finish it with 'unet-edge resume {run}', choose "
             "another --output or pass --overwrite"
@@ -142,6 +144,8 @@ def _fit(
         say(note)
     check_dataset(dataset, progress)
     part = part_of(machines, config.batch_size)
+    if machines is not None and config.optimisation.precision == "auto":
+        raise ConfigError("several processes must agree: name a --precision other than auto")
     writes = machines is None or machines.process == 0
     # What "auto" chose is a setting from here on: a resumed or repeated run must not choose anew.
     precision = choose_precision(config, spec.normalisation, say)
@@ -171,6 +175,8 @@ def _fit(
         clock = _run_phases(trained, loss, config, dataset, spec, part, rounds, checkpoint)
 
     entry, confusion = rounds.best()
+    # What was frozen in the best round trained with the statistics it has.
+    freeze_encoder(rounds.twin, entry.step <= config.frozen_rounds * config.steps_per_round)
     training_loss, inference_loss = compare_modes(
         rounds.twin, rounds.views[entry.statistics], target
     )
@@ -244,7 +250,8 @@ def _train_on(model: keras.Model, stream: Iterator[Batch], clock: StageClock) ->
 
 
 def _data_wait(clock: StageClock) -> float:
-    waited, trained = (sum(clock.laps.get(stage, ())) for stage in ("data", "step"))
+    # Without the first step, which compiles.
+    waited, trained = (sum(clock.laps.get(stage, ())[1:]) for stage in ("data", "step"))
     return waited / (waited + trained) if trained else 0.0
 
 
