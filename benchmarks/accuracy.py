@@ -246,10 +246,10 @@ def _markdown(
         f"Made by `python -m benchmarks.accuracy --steps {steps}`. "
         f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
         f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
-        "256 px, best of six rounds by validation mIoU. mIoU is at the pictures' own size, in "
-        "points; its spread is the standard deviation over seeds. `scratch` rows start without "
-        "pretrained weights. GMAC at 224x224; int8 TFLite in ms at the model's own size, one "
-        "thread, p50.",
+        "256 px, best of six rounds by mIoU on the same held-out pictures. mIoU is at their own "
+        "size, in points; its spread is the standard deviation over seeds. `scratch` rows start "
+        "without pretrained weights. GMAC at 224x224; int8 TFLite in ms at the model's own size, "
+        "one thread, p50.",
     ]
     for name in _DATA:
         rows = [

@@ -300,6 +300,7 @@ def test_tiny_and_thin_pictures_pass(size):
     [
         ({"scale": (0, 1)}, "must be 0 < low <= high"),
         ({"scale": (2, 1)}, "must be 0 < low <= high"),
+        ({"scale": (1, float("inf"))}, "high <= 100"),
         ({"aspect": -0.1}, "aspect -0.1 must be 0 or above"),
         ({"hue": 1}, "hue 1 must be"),
         ({"contrast": float("nan")}, "contrast nan must be"),

@@ -44,7 +44,7 @@ def equal(first, second):
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
-    path = tmp_path / "new" / "checkpoint.npz"
+    path = tmp_path / "new" / "checkpoint"
     example().write(path)
     assert equal(Checkpoint.read(path), example())
     assert not equal(Checkpoint.read(path), example(1))
@@ -52,16 +52,16 @@ def test_what_is_read_is_what_was_written(tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 1, 63, 64, 65, 100, 0.5, 0.9, -22, -1])
 def test_a_truncated_file_is_refused(tmp_path, kept):
-    path = tmp_path / "checkpoint.npz"
+    path = tmp_path / "checkpoint"
     example().write(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
-    with pytest.raises(TrainingError, match=r"checkpoint\.npz is damaged .* --overwrite"):
+    with pytest.raises(TrainingError, match=r"checkpoint is damaged .* --overwrite"):
         Checkpoint.read(path)
 
 
 def test_any_flipped_byte_is_found(tmp_path):
-    path = tmp_path / "checkpoint.npz"
+    path = tmp_path / "checkpoint"
     example().write(path)
     data = path.read_bytes()
     for place in [*range(80), *range(80, len(data), 37), len(data) - 1]:
@@ -74,9 +74,9 @@ def test_any_flipped_byte_is_found(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"a letter", b"\x93NUMPY", b"PK\x05\x06" + bytes(18)])
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
-    (tmp_path / "checkpoint.npz").write_bytes(content)
+    (tmp_path / "checkpoint").write_bytes(content)
     with pytest.raises(TrainingError, match="is damaged"):
-        Checkpoint.read(tmp_path / "checkpoint.npz")
+        Checkpoint.read(tmp_path / "checkpoint")
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
@@ -85,7 +85,7 @@ def test_a_folder_in_its_place_is_refused(tmp_path):
 
 
 def test_an_interrupted_write_leaves_the_old_one(tmp_path):
-    path = tmp_path / "checkpoint.npz"
+    path = tmp_path / "checkpoint"
     example(1).write(path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as if the disk were full
@@ -95,7 +95,7 @@ def test_an_interrupted_write_leaves_the_old_one(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert equal(Checkpoint.read(path), example(1))
-    assert [left.name for left in tmp_path.iterdir()] == ["checkpoint.npz"]
+    assert [left.name for left in tmp_path.iterdir()] == ["checkpoint"]
 
 
 # --- models and optimisers --------------------------------------------------------------------
@@ -124,10 +124,10 @@ def trained(model, steps, seed):
 def test_a_model_goes_on_from_its_state_bit_for_bit(tmp_path):
     model = trained(network(1), 3, seed=1)
     checkpoint = Checkpoint(model_state(model), optimizer_state(model.optimizer), [], {})
-    checkpoint.write(tmp_path / "checkpoint.npz")
+    checkpoint.write(tmp_path / "checkpoint")
     trained(model, 3, seed=2)
 
-    stored = Checkpoint.read(tmp_path / "checkpoint.npz")
+    stored = Checkpoint.read(tmp_path / "checkpoint")
     other = network(2)
     restore_model(other, stored.model)
     other.optimizer.build(other.trainable_variables)

@@ -130,7 +130,7 @@ def test_a_folder_that_is_no_run(tmp_path):
 
 def test_a_config_that_is_no_text(tmp_path):
     (tmp_path / "config.toml").write_bytes(b"name = '\xff'")
-    with pytest.raises(ConfigError, match=r"config\.toml is not text"):
+    with pytest.raises(ConfigError, match=r"config\.toml is not UTF-8 text"):
         read_config(tmp_path)
 
 

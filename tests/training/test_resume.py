@@ -46,7 +46,7 @@ def rounds_told(run):
 
 
 def rounds_kept(run):
-    checkpoint = run / "progress" / "checkpoint.npz"
+    checkpoint = run / "progress" / "checkpoint"
     return len(Checkpoint.read(checkpoint).facts["history"]) if checkpoint.is_file() else 0
 
 
@@ -138,9 +138,9 @@ def unfinished(run, data):
 
 def test_a_damaged_checkpoint_is_told_with_what_mends_it(sample_data, tmp_path):
     run = unfinished(tmp_path / "run", sample_data)
-    (run / "progress" / "checkpoint.npz").write_bytes(b"PK\3\4" + bytes(99))
+    (run / "progress" / "checkpoint").write_bytes(b"PK\3\4" + bytes(99))
     line = refused("resume", run)
-    assert "checkpoint.npz is damaged" in line
+    assert "checkpoint is damaged" in line
     assert "train again with --overwrite" in line
 
 

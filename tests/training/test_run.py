@@ -16,13 +16,14 @@ from PIL import Image
 from tensorboardX.proto import event_pb2
 
 from unet_edge import Segmenter
-from unet_edge.demo.cells import CLASSES
+from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.errors import ConfigError, DataError, TrainingError, UnetEdgeError
 from unet_edge.metrics import Confusion
 from unet_edge.spec import IGNORE, ModelSpec, Normalisation
 from unet_edge.training.batches import grid_batches, training_batches
 from unet_edge.training.config import Distillation, TrainConfig, read_config
-from unet_edge.training.losses import Loss, Student, objective
+from unet_edge.training.distillation import Student
+from unet_edge.training.losses import Loss, objective
 from unet_edge.training.models import Network, build, load_encoder
 from unet_edge.training.optimisation import Optimisation, build_optimizer
 from unet_edge.training.run import TrainResult, resume, train
@@ -99,6 +100,43 @@ class TestRefusals:
         three = tiny(sample_data, classes=("cell", "membrane", "nucleus"), masks="index")
         with pytest.raises(DataError, match="no pixel of any mask is of class 2"):
             train(three, tmp_path / "run")
+
+    def test_a_validation_loss_that_is_no_number(self, sample_data: Path, tmp_path: Path) -> None:
+        # One step: the training loss is of the weights before it.
+        fast = Optimisation(learning_rate=1e30, warmup=0)
+        diverging = tiny(sample_data, optimisation=fast, steps=1, rounds=1)
+        with pytest.raises(TrainingError, match=r"validation loss is .* lower --learning-rate"):
+            train(diverging, tmp_path / "run")
+
+    def test_training_masks_that_are_ignored_throughout(self, tmp_path: Path) -> None:
+        write_dataset(tmp_path, train=4, validation=2, seed=1)
+        for name in (tmp_path / "train.txt").read_text().split():
+            Image.new("L", (192, 192), IGNORE).save(tmp_path / "masks" / f"{name}.png")
+        with pytest.raises(DataError, match="every pixel of every training mask is ignored"):
+            train(tiny(tmp_path, masks="index"), tmp_path / "run")
+
+    def test_judges_are_chosen_among_labelled_pictures(self, tmp_path: Path) -> None:
+        write_dataset(tmp_path, train=20, validation=2, seed=1)
+        names = (tmp_path / "train.txt").read_text().split()
+        for name in names[:-1]:
+            Image.new("L", (192, 192), IGNORE).save(tmp_path / "masks" / f"{name}.png")
+        result = train(tiny(tmp_path, masks="index", steps=1, rounds=1), tmp_path / "run")
+        assert 0 < result.validation_miou < 1
+
+    def test_a_teacher_that_takes_other_sizes(self, run_path: Path, sample_data: Path) -> None:
+        student = tiny(
+            sample_data,
+            size=(36, 36),
+            network=Network("unet_mini"),
+            distillation=Distillation(run_path),
+        )
+        with pytest.raises(ConfigError, match="takes multiples of 16 px, the crops are 36x36"):
+            train(student, run_path.parent / "student")
+
+    def test_a_file_in_the_runs_place(self, sample_data: Path, tmp_path: Path) -> None:
+        (tmp_path / "run").write_text("")
+        with pytest.raises(ConfigError, match="is a file; choose another --output"):
+            train(tiny(sample_data), tmp_path / "run")
 
     def test_a_loss_that_is_no_number(self, sample_data: Path, tmp_path: Path) -> None:
         fast = Optimisation(learning_rate=1e30)
@@ -413,7 +451,7 @@ class TestOverwriting:
     ) -> None:
         run = tmp_path / "run"
         (run / "progress").mkdir(parents=True)
-        (run / "progress" / "checkpoint.npz").write_bytes(b"an earlier run's")
+        (run / "progress" / "checkpoint").write_bytes(b"an earlier run's")
         settings = {"size": (16, 16), "network": Network("unet_mini"), "rounds": 1, "steps": 40}
         fast = Optimisation(learning_rate=1e30)
         diverging = tiny(sample_data, optimisation=fast, **settings)
@@ -421,4 +459,5 @@ class TestOverwriting:
             train(diverging, run)
         with pytest.raises(TrainingError, match="the loss is nan"):
             train(diverging, run, overwrite=True)
-        assert [path.name for path in (run / "progress").iterdir()] == ["config.toml"]
+        # Nothing is left that would block another try or be resumed with these settings.
+        assert not (run / "progress").exists()

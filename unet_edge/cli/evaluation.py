@@ -86,7 +86,7 @@ def evaluate(
     segmenter = open_model(model, file, threads)
     # As the run read its data, where the command line does not say otherwise.
     given = {name: value for name, value in rules.items() if value not in (None, "auto")}
-    settings = rules | _run_settings(model) | given
+    settings = rules | _run_settings(model, data) | given
     dataset = find_dataset(data, classes=segmenter.spec.classes, **settings)
     names = ", ".join(f"{index} {name}" for index, name in enumerate(segmenter.spec.classes))
     for note in (*dataset.notes, f"classes, as the model counts them: {names}"):
@@ -126,7 +126,7 @@ def evaluate(
         click.echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
 
 
-def _run_settings(model: Path) -> dict[str, Any]:
+def _run_settings(model: Path, data: Path) -> dict[str, Any]:
     """How the run that `model` is, or lies in, read its data; empty elsewhere."""
     from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL
 
@@ -142,6 +142,10 @@ def _run_settings(model: Path) -> dict[str, Any]:
                 for name in ("train_list", "validation_list")
                 if name in written
             }
-            rules = {name: written[name] for name in ("masks", "ignore") if name in written}
-            return rules | lists
+            rules: dict[str, Any] = {
+                name: written[name] for name in ("masks", "ignore") if name in written
+            }
+            # The lists name the run's own pictures.
+            own = Path(written["data"]).resolve() == data.resolve()
+            return rules | lists if own else rules
     return {}

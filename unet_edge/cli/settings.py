@@ -85,7 +85,7 @@ _SETTINGS = (
     _choice(
         "--decoder",
         "network.decoder",
-        "separable: a fourteenth of dense's arithmetic.  [default: separable]",
+        "separable: a thirteenth of dense's arithmetic, or less.  [default: separable]",
     ),
     _setting("--alpha", "network.alpha", "Width of the network.  [default: 1.0]", type=float),
     _setting(
@@ -106,7 +106,12 @@ _SETTINGS = (
     _setting("--batch-size", "batch_size", "Crops in a batch.  [default: 8]", type=int),
     _choice("--optimizer", "optimisation.optimizer", "[default: adamw]"),
     _setting("--learning-rate", "optimisation.learning_rate", "[default: 0.001]", type=float),
-    _setting("--weight-decay", "optimisation.weight_decay", "[default: 0.0001]", type=float),
+    _setting(
+        "--weight-decay",
+        "optimisation.weight_decay",
+        "For adamw and sgd.  [default: 0.0001]",
+        type=float,
+    ),
     _choice("--schedule", "optimisation.schedule", "How the rate decays.  [default: cosine]"),
     _setting("--warmup", "optimisation.warmup", "Share of the run.  [default: 0.05]", type=float),
     _setting(
@@ -146,7 +151,7 @@ _SETTINGS = (
         "--class-weights",
         "loss.class_weights",
         "A number for each class, or balanced.  [default: none]",
-        metavar="A,B,…|balanced",
+        metavar="A,B,…|balanced|none",
         type=Names(),
     ),
     _setting("--teacher", "distillation.teacher", "A run to learn from.", type=path_type()),
@@ -170,7 +175,9 @@ _SETTINGS = (
     ),
     *_AUGMENTATION,
     _setting("--tensorboard/--no-tensorboard", "tensorboard", "Write its events too."),
-    _setting("--seed", "seed", "Of everything random.  [default: 0]", type=click.IntRange(0)),
+    _setting(
+        "--seed", "seed", "Of weights, views and order.  [default: 0]", type=click.IntRange(0)
+    ),
 )
 
 
@@ -199,6 +206,8 @@ def nested(given: dict[str, Any]) -> dict[str, Any]:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[name] = _plain(value)
+    if (weights := result.get("encoder_weights")) not in (None, "imagenet", "none"):
+        result["encoder_weights"] = str(Path(weights).absolute())
     loss = result.get("loss", {})
     if weights := loss.pop("class_weights", None):
         loss.update(_class_weights(weights))
@@ -212,11 +221,13 @@ def _plain(value: Any) -> Any:
 
 
 def _class_weights(weights: list[str]) -> dict[str, Any]:
+    if weights == ["none"]:
+        return {"balanced": False, "class_weights": []}
     if weights == ["balanced"]:
         return {"balanced": True, "class_weights": []}
     try:
         return {"class_weights": [float(weight) for weight in weights], "balanced": False}
     except ValueError:
         raise ConfigError(
-            f"--class-weights {','.join(weights)} is neither numbers nor balanced"
+            f"--class-weights {','.join(weights)} is neither numbers nor balanced nor none"
         ) from None

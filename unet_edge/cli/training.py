@@ -83,7 +83,8 @@ def train(
       unet-edge train cats --alpha 0.25 --teacher runs/cats -o runs/small-cats
     """
     need("train", _MODULES)
-    from unet_edge.training.config import TrainConfig
+    from unet_edge.training.config import TrainConfig, load_config
+    from unet_edge.training.rounds import PROGRESS_FOLDER
     from unet_edge.training.run import train as run_training
 
     machines = _machines(coordinator, processes, process)
@@ -99,13 +100,15 @@ def train(
     if config is None:
         chosen = TrainConfig.from_dict(given, "the options")
     else:
-        try:
-            text = config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {config}: {error}") from error
-        chosen = TrainConfig.from_toml(text, str(config), given)
-    result = run_training(chosen, output, overwrite=overwrite, machines=machines, say=say)
-    _report(result, chosen.classes, as_json)
+        chosen = load_config(config, given)
+    try:
+        result = run_training(chosen, output, overwrite=overwrite, machines=machines, say=say)
+    except KeyboardInterrupt:
+        if (output / PROGRESS_FOLDER).is_dir():
+            say(f"\nfinish it with: unet-edge resume {output}")
+        raise
+    if not process:
+        _report(result, chosen.classes, as_json)
 
 
 @click.command()
@@ -121,8 +124,8 @@ def resume(
 ) -> None:
     """Finish an interrupted training RUN, as if nothing had interrupted it.
 
-    It goes on after the last whole round; on one machine the result is that of an
-    uninterrupted run.
+    It goes on after the last whole round; on one machine's CPU the result is that of an
+    uninterrupted run. Several processes need the run's folder on each machine.
 
     \b
     Example:
@@ -134,7 +137,8 @@ def resume(
 
     machines = _machines(coordinator, processes, process)
     result = resume_training(run, machines=machines, say=say)
-    _report(result, read_config(run).classes, as_json)
+    if not process:
+        _report(result, read_config(run).classes, as_json)
 
 
 def _machines(

@@ -195,10 +195,13 @@ def _classes(
     dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
 ) -> list[Finding]:
     seen = [_pixels(split)[: dataset.classes] > 0 for split in (train, validation)]
-    if not seen[1].any():
-        found = "every pixel of every validation mask is ignored: nothing can be validated"
-        mend = "check --ignore and --masks, or hold out other pictures"
-        return [Finding("error", "ignored-mask", dataset.root, found, mend)]
+    for labelled, split, done in zip(
+        seen, ("training", "validation"), ("learnt", "validated"), strict=True
+    ):
+        if not labelled.any():
+            found = f"every pixel of every {split} mask is ignored: nothing can be {done}"
+            mend = "check --ignore and --masks, or split the pictures otherwise"
+            return [Finding("error", "ignored-mask", dataset.root, found, mend)]
     findings = []
     for index, name in enumerate(dataset.class_names):
         in_train, in_validation = bool(seen[0][index]), bool(seen[1][index])

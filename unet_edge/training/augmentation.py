@@ -48,8 +48,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         low, high = self.scale
-        if not 0 < low <= high:
-            raise ConfigError(f"scale {low}..{high} must be 0 < low <= high")
+        if not 0 < low <= high <= 100:
+            raise ConfigError(f"scale {low}..{high} must be 0 < low <= high <= 100")
         for name in ("aspect", "hue", "saturation", "brightness", "contrast", "noise"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above, below 1")

@@ -78,11 +78,12 @@ def choose_statistics(
     `loss` evaluates the model as it is, in inference mode. Returns the winner's name.
     """
     layers = batch_norm_layers(model)
-    best, winner, kept = float("inf"), "", [layer.get_weights() for layer in layers]
+    best, winner = float("inf"), ""
+    kept = [layer.get_weights() for layer in layers]
     for name, batches in candidates.items():
         reestimate(model, batches)
         value = loss()
-        if value < best:
+        if not winner or value < best:  # the first, even where no loss is a number
             best, winner, kept = value, name, [layer.get_weights() for layer in layers]
     for layer, weights in zip(layers, kept, strict=True):
         layer.set_weights(weights)

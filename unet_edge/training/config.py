@@ -85,8 +85,6 @@ class TrainConfig:
             raise ConfigError(
                 f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
             )
-        if self.optimisation.freeze and self.encoder_weights == "none":
-            raise ConfigError("an encoder without pretrained weights must not be frozen")
         if self.crop and not self.augment:
             raise ConfigError("a crop is an augmentation: it cannot be given with --no-augment")
         stride = self.network.stride
@@ -168,12 +166,19 @@ class TrainConfig:
 
 def read_config(run: Path) -> TrainConfig:
     """The settings of a training run. Raises ConfigError when the folder is none."""
-    path = run / CONFIG_FILE
-    try:
-        return TrainConfig.from_toml(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
+    if not (run / CONFIG_FILE).is_file():
         raise ConfigError(
             f"{run} is no training run: it has no {CONFIG_FILE}; 'unet-edge train' makes runs"
-        ) from None
+        )
+    return load_config(run / CONFIG_FILE)
+
+
+def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
+    """The settings in a TOML file, with `changes` as in from_toml. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text: {error}") from error
+        raise ConfigError(f"{path} is not UTF-8 text: {error.reason}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    return TrainConfig.from_toml(text, str(path), changes)

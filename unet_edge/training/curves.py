@@ -16,7 +16,7 @@ def draw_curves(
     losses: Mapping[str, Sequence[float]],
     miou: Sequence[float],
 ) -> None:
-    """Write a PNG with the losses (nats per pixel) beside the validation mIoU (0..1)."""
+    """Write a PNG with the losses beside the validation mIoU (0..1)."""
     # The object interface, not pyplot: no global state, no display looked for.
     from matplotlib.figure import Figure
 
@@ -24,7 +24,7 @@ def draw_curves(
     left, right = figure.subplots(1, 2)
     for name, values in losses.items():
         left.plot(steps, values, marker="o", markersize=3, label=name)
-    left.set(xlabel="step", ylabel="cross-entropy [nats/pixel]", title="Loss")
+    left.set(xlabel="step", ylabel="loss", title="Loss")
     left.set_ylim(bottom=0)
     left.legend()
     best = max(range(len(miou)), key=lambda index: miou[index])

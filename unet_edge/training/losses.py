@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 from keras import ops
 
 from unet_edge.errors import ConfigError
@@ -87,47 +86,3 @@ def _dice_loss(truth: Any, p: Any, valid: Any) -> Any:
     # One pixel of smoothing: a class in neither mask scores 1, not 0 / 0.
     coefficient = (2 * shared + 1) / (ops.sum(truth, axis=axes) + ops.sum(p, axis=axes) + 1)
     return 1 - ops.mean(coefficient)
-
-
-def distilled(
-    hard: Objective, teacher: keras.Model, weight: float, temperature: float
-) -> Callable[[Any, Any, Any], Any]:
-    """The objective mixed with agreement with a teacher (Hinton et al. 2015, arXiv:1503.02531).
-
-    Takes pixels, labels and logits: (1 - weight) * hard + weight * T^2 * KL(teacher || student) at
-    temperature T, in nats per pixel that is not IGNORE.
-    """
-
-    def total(pixels: Any, labels: Any, logits: Any) -> Any:
-        told = ops.stop_gradient(ops.cast(teacher(pixels, training=False), "float32"))
-        wanted = ops.log_softmax(told / temperature, axis=-1)
-        given = ops.log_softmax(ops.cast(logits, "float32") / temperature, axis=-1)
-        valid = ops.cast(ops.not_equal(labels, IGNORE), "float32")
-        divergence = ops.sum(ops.exp(wanted) * (wanted - given), axis=-1)
-        mean = ops.sum(divergence * valid) / ops.maximum(ops.sum(valid), 1.0)
-        return (1 - weight) * hard(labels, logits) + weight * temperature**2 * mean
-
-    return total
-
-
-class Student(keras.Model):
-    """A functional model that trains on a loss of pixels, labels and logits.
-
-    Keras hands a compiled loss no pixels; a teacher needs them.
-    """
-
-    def learn_from(self, loss: Callable[[Any, Any, Any], Any]) -> None:
-        """Set the loss of fit()."""
-        # Inside a tuple-free closure, so that Keras does not take the teacher for a layer of ours.
-        self._loss_of: Callable[[], Any] = lambda: loss
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Return the loss set by learn_from."""
-        return self._loss_of()(x, y, y_pred)

@@ -48,10 +48,10 @@ class Optimisation:
                     f"unknown {name} {getattr(self, name)!r}; choose one of "
                     f"{', '.join(get_args(kinds))}"
                 )
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning rate {self.learning_rate} must be above 0")
-        if not self.weight_decay >= 0:
-            raise ConfigError(f"weight decay {self.weight_decay} must be 0 or above")
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning rate {self.learning_rate} must be above 0, and finite")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight decay {self.weight_decay} must be 0 or above, and finite")
         if not 0 < self.final_rate <= 1:
             raise ConfigError(f"final_rate {self.final_rate} must be above 0, at most 1")
         for name in ("warmup", "ema", "freeze"):

@@ -23,7 +23,7 @@ from unet_edge.files import write_atomically
 from unet_edge.metrics import Confusion
 from unet_edge.progress import progress_bar
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE
-from unet_edge.spec import ModelSpec
+from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import (
@@ -51,7 +51,7 @@ LAST_MODEL = "last.keras"
 PROGRESS_FOLDER = "progress"
 """Exists in a run that is not finished: its settings and, after the first round, a checkpoint."""
 
-CHECKPOINT_FILE = "checkpoint.npz"
+CHECKPOINT_FILE = "checkpoint"
 
 # Batches over which BatchNorm statistics are re-estimated: 12 brought a stale cats model, 40
 # steps into training, from 0.405 to 0.737 mIoU. 12 x 8 crops of 256 px: 6 million pixels a channel.
@@ -86,8 +86,7 @@ class Rounds:
         self._best_state: Arrays = []
         self._bar = progress_bar(config.total_steps, "training")
         self.views = _views(config, dataset, spec)
-        step = max(1, len(dataset.train) // _JUDGES)
-        self._judges = dataset.train[::step][:_JUDGES]
+        self._judges = _judges(dataset)
         self.twin = build(config.network, len(config.classes), spec.normalisation)
 
     @property
@@ -116,19 +115,24 @@ class Rounds:
         """Count a batch; a loss that is no number ends the run."""
         self._losses.append(loss)
         if not np.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self._bar.n + 1}; lower --learning-rate "
-                f"(now {self._config.optimisation.learning_rate:g})"
-            )
+            raise self._diverged(f"the loss is {loss} at")
         self._bar.update()
         best = f"{self._best[0].validation_miou:.4f}" if self._best else "-"
         self._bar.set_postfix(loss=f"{loss:.3f}", best_mIoU=best, refresh=False)
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"{what} step {self.done * self._config.steps_per_round + len(self._losses)}; "
+            f"lower --learning-rate (now {self._config.optimisation.learning_rate:g})"
+        )
 
     def close(self, model: keras.Model) -> None:
         """End a round: validate the twin and write everything."""
         with undistributed():
             statistics = self._update_twin(model, frozen=self.done < self._config.frozen_rounds)
             loss, confusion = self._score(self._dataset.validation)
+        if not np.isfinite(loss):
+            raise self._diverged(f"the validation loss is {loss} after")
         step = (self.done + 1) * self._config.steps_per_round
         entry = RoundResult(
             step=step,
@@ -210,12 +214,25 @@ class Rounds:
         ).write(self._run / PROGRESS_FOLDER / CHECKPOINT_FILE)
 
 
+def _judges(dataset: Dataset) -> list[Sample]:
+    """Training pictures spread over the set, those that are ignored throughout left out."""
+    judges: list[Sample] = []
+    step = max(1, len(dataset.train) // _JUDGES)
+    spread = (sample for start in range(step) for sample in dataset.train[start::step])
+    for sample in spread:
+        if len(judges) == _JUDGES:
+            break
+        if (dataset.read(sample)[1] != IGNORE).any():
+            judges.append(sample)
+    return judges
+
+
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save a .keras file aside and rename it."""
+    """Save a .keras file; there is the old one or the whole new one at any time."""
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        model.save(aside)
-        aside.replace(path)
+        model.save(aside)  # Keras writes to names that end in .keras only
+        write_atomically(path, aside.read_bytes())
     finally:
         aside.unlink(missing_ok=True)
 
@@ -226,7 +243,7 @@ def _views(config: TrainConfig, dataset: Dataset, spec: ModelSpec) -> dict[str, 
     Drawn from another seed than training's, once: the same ones judge every round.
     """
     count = min(_STATISTICS_BATCHES, config.steps_per_round)
-    kinds = {"augmented": False, "plain": True} if config.augment else {"augmented": False}
+    kinds = {"augmented": False, "plain": True} if config.augment else {"plain": True}
     views: dict[str, list[Batch]] = {}
     for name, plain in kinds.items():
         batches = training_batches(config, dataset, spec, seed=config.seed + 1, plain=plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,20 +14,20 @@ from typing import Any
 import keras
 
 from unet_edge.dataset import Dataset, check_dataset
-from unet_edge.errors import ConfigError
+from unet_edge.errors import ConfigError, TrainingError
 from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.progress import progress
-from unet_edge.runtime.backends.keras_model import load_keras
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE, read_spec
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL
 from unet_edge.spec import ModelSpec
 from unet_edge.timing import StageClock
 from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import Checkpoint, restore_model, restore_optimizer
 from unet_edge.training.class_weights import balanced_weights
-from unet_edge.training.config import Distillation, TrainConfig
+from unet_edge.training.config import TrainConfig, load_config
+from unet_edge.training.distillation import with_teacher
 from unet_edge.training.distribution import Machines, data_parallel, part_of
-from unet_edge.training.losses import Objective, Student, distilled, objective
+from unet_edge.training.losses import Objective, objective
 from unet_edge.training.models import build, freeze_encoder, load_encoder
 from unet_edge.training.optimisation import build_optimizer
 from unet_edge.training.precision import choose_precision, dtype_policy
@@ -93,6 +94,8 @@ def train(
 
     Raises ConfigError, DataError, WeightsError, or TrainingError when the loss is not a number.
     """
+    if run.exists() and not run.is_dir():
+        raise ConfigError(f"{run} is a file; choose another --output")
     progress_folder = run / PROGRESS_FOLDER
     # The first of several processes makes the folder, maybe before another one looks.
     leads = machines is None or machines.process == 0
@@ -125,7 +128,7 @@ def resume(
     if not config_path.is_file():
         finished = (run / RESULT_FILE).is_file()
         raise ConfigError(f"{run} is " + ("finished" if finished else "no unfinished run"))
-    config = TrainConfig.from_toml(config_path.read_text(encoding="utf-8"), str(config_path))
+    config = load_config(config_path)
     checkpoint = None
     if (path := run / PROGRESS_FOLDER / CHECKPOINT_FILE).is_file():
         checkpoint = Checkpoint.read(path)
@@ -144,8 +147,10 @@ def _fit(
         say(note)
     check_dataset(dataset, progress)
     part = part_of(machines, config.batch_size)
-    if machines is not None and config.optimisation.precision == "auto":
-        raise ConfigError("several processes must agree: name a --precision other than auto")
+    if machines is not None and (config.optimisation.precision == "auto" or config.patience):
+        raise ConfigError(
+            "several processes must agree on everything: neither --precision auto nor --patience"
+        )
     writes = machines is None or machines.process == 0
     # What "auto" chose is a setting from here on: a resumed or repeated run must not choose anew.
     precision = choose_precision(config, spec.normalisation, say)
@@ -154,6 +159,10 @@ def _fit(
     rounds = Rounds(config, dataset, spec, run, target, writes=writes)
 
     with data_parallel() as devices:
+        if config.batch_size % devices:
+            raise ConfigError(
+                f"a batch of {config.batch_size} cannot be shared evenly by {devices} devices"
+            )
         if devices > 1:
             say(f"training on {devices} devices")
         keras.utils.set_random_seed(config.seed)
@@ -167,12 +176,17 @@ def _fit(
             say(f"going on after round {rounds.done} of {config.total_rounds}")
         say(f"model: {config.network.architecture}, {model.count_params() / 1e6:.2f} M parameters")
         batch_norm.set_momentum(model, config.steps)
-        trained, loss = _with_teacher(model, config, spec, target)
+        trained, loss = with_teacher(model, config, spec, target)
         if writes:
             if checkpoint is None:  # what an earlier run left is not this one's
                 (run / PROGRESS_FOLDER / CHECKPOINT_FILE).unlink(missing_ok=True)
             write_atomically(run / PROGRESS_FOLDER / CONFIG_FILE, config.to_toml())
-        clock = _run_phases(trained, loss, config, dataset, spec, part, rounds, checkpoint)
+        try:
+            clock = _run_phases(trained, loss, config, dataset, spec, part, rounds, checkpoint)
+        except TrainingError:
+            if writes and not rounds.done:  # nothing to resume, and the settings are no good
+                _end(run)
+            raise
 
     entry, confusion = rounds.best()
     # What was frozen in the best round trained with the statistics it has.
@@ -192,7 +206,7 @@ def _fit(
     if writes:
         save_samples(rounds.twin, dataset, spec, run / "samples")
         write_atomically(run / RESULT_FILE, json_text(result.to_dict()))
-        shutil.rmtree(run / PROGRESS_FOLDER)
+        _end(run)
     if not result.agrees:
         say(
             f"WARNING: inference disagrees with training: loss {result.inference_loss:.3f} "
@@ -200,6 +214,13 @@ def _fit(
             "the former. More steps or a larger batch steady the BatchNorm statistics."
         )
     return result
+
+
+def _end(run: Path) -> None:
+    """Remove what makes a run unfinished; renamed first, so that no half of it is met."""
+    gone = run / f".{PROGRESS_FOLDER}-{os.getpid()}"
+    (run / PROGRESS_FOLDER).rename(gone)
+    shutil.rmtree(gone)
 
 
 def _run_phases(
@@ -266,34 +287,8 @@ def _objective(config: TrainConfig, dataset: Dataset, say: Say) -> Objective:
 
 def _load_encoder(model: keras.Model, config: TrainConfig, say: Say) -> None:
     if config.encoder_weights == "none":
+        if config.frozen_rounds:
+            say("WARNING: the encoder is frozen with random weights, since none are loaded")
         return
     loaded = load_encoder(model, config.network, config.encoder_weights)
     say(f"encoder: {loaded} layers loaded from {config.encoder_weights}")
-
-
-def _with_teacher(
-    model: keras.Model, config: TrainConfig, spec: ModelSpec, target: Objective
-) -> tuple[keras.Model, Objective | None]:
-    """The model as it is fitted and the loss to compile it with."""
-    distillation = config.distillation
-    if distillation is None:
-        return model, target
-    teacher = _open_teacher(distillation, spec)
-    with dtype_policy(model.dtype_policy.name):  # by which Keras scales the loss in float16
-        student = Student(model.inputs, model.outputs[0])
-    student.learn_from(distilled(target, teacher, distillation.weight, distillation.temperature))
-    return student, None
-
-
-def _open_teacher(distillation: Distillation, spec: ModelSpec) -> keras.Model:
-    folder = distillation.teacher
-    told = read_spec(folder / SPEC_FILE)
-    for what, theirs, ours in (
-        ("classes", told.classes, spec.classes),
-        ("normalisation", told.normalisation, spec.normalisation),
-    ):
-        if theirs != ours:
-            raise ConfigError(f"the teacher {folder} has other {what}: {theirs} against {ours}")
-    teacher = load_keras(folder / KERAS_MODEL)
-    teacher.trainable = False
-    return teacher

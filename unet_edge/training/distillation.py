@@ -1,0 +1,95 @@
+"""A student that learns from a trained run: its logits beside the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from unet_edge.errors import ConfigError
+from unet_edge.runtime.backends.keras_model import load_keras
+from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
+from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.training.config import Distillation, TrainConfig, read_config
+from unet_edge.training.losses import Objective
+from unet_edge.training.precision import dtype_policy
+
+
+def with_teacher(
+    model: keras.Model, config: TrainConfig, spec: ModelSpec, target: Objective
+) -> tuple[keras.Model, Objective | None]:
+    """The model as it is fitted and the loss to compile it with."""
+    distillation = config.distillation
+    if distillation is None:
+        return model, target
+    teacher = _open_teacher(distillation, config, spec)
+    with dtype_policy(model.dtype_policy.name):  # by which Keras scales the loss in float16
+        student = Student(model.inputs, model.outputs[0])
+    student.learn_from(distilled(target, teacher, distillation.weight, distillation.temperature))
+    return student, None
+
+
+def _open_teacher(distillation: Distillation, config: TrainConfig, spec: ModelSpec) -> keras.Model:
+    folder = distillation.teacher
+    told = read_spec(folder / SPEC_FILE)
+    for what, theirs, ours in (
+        ("classes", told.classes, spec.classes),
+        ("normalisation", told.normalisation, spec.normalisation),
+    ):
+        if theirs != ours:
+            raise ConfigError(f"the teacher {folder} has other {what}: {theirs} against {ours}")
+    stride = read_config(folder).network.stride
+    if any(edge % stride for edge in config.crop_size):
+        raise ConfigError(
+            f"the teacher {folder} takes multiples of {stride} px, the crops are "
+            f"{config.crop_size[0]}x{config.crop_size[1]}"
+        )
+    teacher = load_keras(folder / KERAS_MODEL)
+    teacher.trainable = False
+    return teacher
+
+
+def distilled(
+    hard: Objective, teacher: keras.Model, weight: float, temperature: float
+) -> Callable[[Any, Any, Any], Any]:
+    """The objective mixed with agreement with a teacher (Hinton et al. 2015, arXiv:1503.02531).
+
+    Takes pixels, labels and logits: (1 - weight) * hard + weight * T^2 * KL(teacher || student) at
+    temperature T, in nats per pixel that is not IGNORE.
+    """
+
+    def total(pixels: Any, labels: Any, logits: Any) -> Any:
+        told = ops.stop_gradient(ops.cast(teacher(pixels, training=False), "float32"))
+        wanted = ops.log_softmax(told / temperature, axis=-1)
+        given = ops.log_softmax(ops.cast(logits, "float32") / temperature, axis=-1)
+        valid = ops.cast(ops.not_equal(labels, IGNORE), "float32")
+        divergence = ops.sum(ops.exp(wanted) * (wanted - given), axis=-1)
+        mean = ops.sum(divergence * valid) / ops.maximum(ops.sum(valid), 1.0)
+        return (1 - weight) * hard(labels, logits) + weight * temperature**2 * mean
+
+    return total
+
+
+class Student(keras.Model):
+    """A functional model that trains on a loss of pixels, labels and logits.
+
+    Keras hands a compiled loss no pixels; a teacher needs them.
+    """
+
+    def learn_from(self, loss: Callable[[Any, Any, Any], Any]) -> None:
+        """Set the loss of fit()."""
+        # Inside a tuple-free closure, so that Keras does not take the teacher for a layer of ours.
+        self._loss_of: Callable[[], Any] = lambda: loss
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the loss set by learn_from."""
+        return self._loss_of()(x, y, y_pred)
