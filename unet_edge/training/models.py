@@ -16,6 +16,7 @@ from keras import layers
 from unet_edge.errors import ConfigError, WeightsError
 from unet_edge.spec import Normalisation
 from unet_edge.training.encoders import ALPHAS, Encoder, features, multiple_of_8
+from unet_edge.training.fused_batch_norm import fuse_batch_norm
 from unet_edge.training.pretrained import encoder_weights
 
 Architecture = Literal["mobilenet_unet", "unet_mini"]
@@ -81,7 +82,9 @@ def build(network: Network, classes: int, normalisation: Normalisation) -> keras
             logits = _unet_mini(x, classes)
         case _:
             assert_never(network.architecture)
-    return keras.Model(pixels, logits, name=network.architecture)
+    model = keras.Model(pixels, logits, name=network.architecture)
+    fuse_batch_norm(model)
+    return model
 
 
 def _mobilenet_unet(x: keras.KerasTensor, network: Network, classes: int) -> keras.KerasTensor:
