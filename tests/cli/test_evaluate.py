@@ -98,6 +98,21 @@ class TestFigures:
         found = run_json(tmp_path / "run", "--data", data)["miou"]
         assert found == expected
 
+    def test_lists_of_the_run_hold_for_its_own_data_only(
+        self, run_path: Path, sample_data: Path, data: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(run_path, tmp_path / "run")
+        (held_out := tmp_path / "held-out.txt").write_text(
+            "\n".join(sorted(path.stem for path in (data / "images").iterdir())[:3])
+        )
+        config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+        config["validation_list"] = str(held_out)
+        (tmp_path / "run" / "config.toml").write_text(tomli_w.dumps(config))
+        own = run_json(tmp_path / "run", "--data", sample_data)
+        assert len(own["pictures"]) == 3
+        other = run_json(tmp_path / "run", "--data", data)  # the same pictures, elsewhere
+        assert len(other["pictures"]) == 5  # its own val.txt
+
     def test_splits(self, bundle_path: Path, sample_data: Path) -> None:
         report = run_json(bundle_path, "--data", sample_data, "--split", "all")
         assert len(report["pictures"]) == 21

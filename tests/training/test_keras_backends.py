@@ -114,3 +114,18 @@ def test_two_processes_come_to_what_one_does(sample_data: Path, tmp_path: Path) 
     # Statistics of one batch, 2x2 px at 1/16, magnify rounding: compared before a step adds to it.
     first = float(one[0]["validation_loss"])
     assert first == pytest.approx(float(two[0]["validation_loss"]), rel=1e-3)
+
+
+def test_a_batch_that_devices_cannot_share_evenly_is_refused(
+    sample_data: Path, tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        train_command(sample_data, tmp_path / "run"),
+        env={**environment("jax"), "XLA_FLAGS": "--xla_force_host_platform_device_count=3"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "a batch of 4 cannot be shared evenly by 3 devices" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
