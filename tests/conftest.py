@@ -1,10 +1,13 @@
-"""What many tests need: generated pictures, a trained run and a bundle, made once a session."""
+"""What many tests need, made once a session: generated pictures, a run, a bundle, small files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from unet_edge.demo.cells import CLASSES, write_dataset
@@ -66,3 +69,64 @@ def bundle_path(run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         settings=ExportSettings(golden=4),
     )
     return bundle.path
+
+
+def _tensor(name: str, kind: int, scales: list[float], buffer: int) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensor = schema.TensorT()
+    tensor.name, tensor.type, tensor.buffer = name, kind, buffer
+    tensor.shape = np.array([1, 2, 2, 3], np.int32)
+    if scales:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale = np.array(scales, np.float32)
+        tensor.quantization.quantizedDimension = 3 if len(scales) > 1 else 0
+        tensor.quantization.zeroPoint = np.array([7] * len(scales), np.int64)
+    return tensor
+
+
+@pytest.fixture(scope="session")
+def tflite() -> Callable[..., bytes]:
+    """A file of the operators (name, version), each from `pixels` and `kernel` to `logits`."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def make(
+        *operators: tuple[str, int],
+        kernel: str = "INT8",
+        scales: tuple[float, ...] = (0.5, 0.25, 0.125),
+        custom: str | None = None,
+        min_runtime_version: bytes | None = None,
+    ) -> bytes:
+        graph, model = schema.SubGraphT(), schema.ModelT()
+        graph.tensors = [
+            _tensor("pixels", schema.TensorType.UINT8, [0.5], 0),
+            _tensor("kernel", getattr(schema.TensorType, kernel), list(scales), 1),
+            _tensor("logits", schema.TensorType.FLOAT32, [], 0),
+        ]
+        graph.inputs, graph.outputs = np.array([0], np.int32), np.array([2], np.int32)
+        graph.operators, model.operatorCodes = [], []
+        for index, (name, version) in enumerate(operators):
+            code, operator = schema.OperatorCodeT(), schema.OperatorT()
+            code.builtinCode = getattr(schema.BuiltinOperator, name)
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+            code.version, code.customCode = version, custom
+            operator.opcodeIndex = index
+            operator.inputs = np.array([0, 1], np.int32)
+            operator.outputs = np.array([2], np.int32)
+            model.operatorCodes.append(code)
+            graph.operators.append(operator)
+        filled = schema.BufferT()
+        filled.data = np.arange(12, dtype=np.uint8)
+        model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT(), filled]
+        if min_runtime_version is not None:
+            entry, text = schema.MetadataT(), schema.BufferT()
+            entry.name, entry.buffer = "min_runtime_version", 2
+            text.data = np.frombuffer(min_runtime_version, np.uint8)
+            model.metadata = [entry]
+            model.buffers.append(text)
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    return make

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 RANKS = {
     "unet_edge": 0,  # spec, imaging, mask, metrics, files, dataset …
     "unet_edge.bundle": 1,
+    "unet_edge.graph": 1,
     "unet_edge.metadata": 1,
     "unet_edge.runtime": 2,
     "unet_edge.__init__": 2,  # what users import; nothing inside the package does

@@ -25,6 +25,7 @@ from typing import Any, Literal, assert_never, get_args
 
 from unet_edge.errors import ModelFileError, SpecError
 from unet_edge.files import sha256
+from unet_edge.protobuf import read_fields, write_field
 from unet_edge.spec import ModelSpec
 
 Format = Literal["tflite", "onnx"]
@@ -33,7 +34,6 @@ Precision = Literal["float32", "float16", "int8"]
 _KEY = "unet_edge"
 _ENTRY = "unet_edge.json"
 _METADATA_PROPS = 14  # onnx.proto3, message ModelProto
-_LENGTH_DELIMITED = 2  # protobuf wire type
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def _trailer(model: bytes, file_format: Format, fields: dict[str, Any]) -> bytes
         case "tflite":
             return _zip_trailer(text, offset=len(model))
         case "onnx":
-            return _field(_METADATA_PROPS, _field(1, _KEY.encode()) + _field(2, text))
+            return write_field(
+                _METADATA_PROPS, write_field(1, _KEY.encode()) + write_field(2, text)
+            )
         case _:
             assert_never(file_format)
 
@@ -98,7 +100,7 @@ def load_model_bytes(path: str | Path) -> bytes:
 
 def parse_contract(data: bytes, name: str) -> Contract:
     """As `read_contract`, from bytes; `name` is what errors call the file."""
-    file_format = _format_of(data, name)
+    file_format = format_of(data, name)
     match file_format:
         case "tflite":
             text = _read_zip_entry(data, name)
@@ -126,7 +128,8 @@ def parse_contract(data: bytes, name: str) -> Contract:
         raise SpecError(f"{name}: {error}") from error
 
 
-def _format_of(data: bytes, name: str) -> Format:
+def format_of(data: bytes, name: str) -> Format:
+    """The format by its first bytes; ModelFileError when it is neither."""
     if data[4:8] == b"TFL3":  # the flatbuffer's file identifier
         return "tflite"
     # A serialised ONNX ModelProto starts with field 1, ir_version, a varint.
@@ -191,9 +194,9 @@ def _read_metadata_prop(data: bytes, name: str) -> bytes:
     """Walk the top-level fields of a ModelProto, skipping all but metadata_props."""
     found: bytes | None = None
     try:
-        for number, value in _fields(memoryview(data)):
+        for number, value in read_fields(memoryview(data)):
             if number == _METADATA_PROPS and isinstance(value, memoryview):
-                entry = dict(_fields(value))
+                entry = dict(read_fields(value))
                 # Compared as views: a key that is a huge number must not become as many bytes.
                 if entry.get(1) == memoryview(_KEY.encode()):
                     found = bytes(memoryview(entry[2]))
@@ -202,51 +205,3 @@ def _read_metadata_prop(data: bytes, name: str) -> bytes:
     if found is None:
         raise _foreign(name)
     return found
-
-
-def _fields(data: memoryview) -> Any:
-    """Yield (field number, value) of one protobuf message; the wire format has four kinds."""
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        match key & 7:
-            case 0:
-                value, position = _varint(data, position)
-                yield key >> 3, value
-            case 1 | 5 as wire:
-                position += 8 if wire == 1 else 4
-                yield key >> 3, None
-            case 2:
-                size, position = _varint(data, position)
-                if position + size > len(data):
-                    raise ValueError("a field is longer than the file")
-                yield key >> 3, data[position : position + size]
-                position += size
-            case wire:
-                raise ValueError(f"unknown wire type {wire}")
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is longer than 64 bits")
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(len(value)) + value
-
-
-def _encode_varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

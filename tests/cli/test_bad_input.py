@@ -94,11 +94,13 @@ class TestModels:
         damaged = tmp_path / "model.tflite"
         damaged.write_bytes((bundle_path / "model-float32.tflite").read_bytes()[:-2000])
         assert "carries no unet-edge contract" in refused("segment", damaged, photo)
+        assert "carries no unet-edge contract" in refused("inspect", damaged)
 
     def test_no_model_at_all(self, photo: Path, tmp_path: Path) -> None:
         other = tmp_path / "model.tflite"
         other.write_bytes(b"hello world, I am not a model" * 10)
         assert "neither a TFLite nor an ONNX model" in refused("segment", other, photo)
+        assert "neither a TFLite nor an ONNX model" in refused("inspect", other)
 
     def test_damaged_keras_file(self, run_path: Path, photo: Path, tmp_path: Path) -> None:
         shutil.copy(run_path / "spec.json", tmp_path)

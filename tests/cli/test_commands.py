@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,38 @@ class TestInspect:
             "model-int8.onnx",
         ]
         assert report["spec"]["classes"] == ["cell", "membrane"]
-        assert "model-int8.tflite" in run("inspect", bundle_path)
+        assert all(entry["contract_holds"] for entry in report["files"])
+        tflite = ["tflite-runtime 2.14", "ai-edge-litert 1.2 or later"]
+        onnx = ["onnxruntime 1.8 or later"]
+        assert [entry["runs_on"] for entry in report["files"]] == [tflite] * 3 + [onnx] * 2
+        # Alpha 0.25, separable: 32 convolutions, counted in converters/test_tflite.py.
+        assert [entry["graph"]["kernels"] for entry in report["files"]] == [
+            {"float32": 32},
+            {"float16": 32},
+            {"int8 per channel": 32},
+            {"float32": 32},
+            {"int8 per channel": 32},
+        ]
+        printed = run("inspect", bundle_path)
+        for words in (
+            "model-int8.tflite",
+            "tflite-runtime 2.14, ai-edge-litert 1.2 or later",
+            "onnxruntime 1.8 or later (opset 14, IR 7)",
+            "uint8 -> float32",
+            "32 int8 per channel",
+            "17 CONV_2D, 15 DEPTHWISE_CONV_2D",
+        ):
+            assert words in printed
+
+    def test_run(self, run_path: Path, bundle_path: Path, tmp_path: Path) -> None:
+        for name in ("model.keras", "spec.json"):
+            (tmp_path / name).symlink_to(run_path / name)
+        assert run_json("inspect", tmp_path)["files"] == []
+        (tmp_path / "bundle").symlink_to(bundle_path)
+        found, expected = run_json("inspect", tmp_path), run_json("inspect", bundle_path)
+        assert found.pop("path") == str(tmp_path / "bundle")
+        assert expected.pop("path") == str(bundle_path)
+        assert found == expected
 
     def test_single_file(self, bundle_path: Path) -> None:
         report = run_json("inspect", bundle_path / "model-int8.onnx")
@@ -148,6 +180,37 @@ class TestInspect:
         assert report["sha256"] == entry["sha256"]
         assert report["spec"] == manifest["spec"]
         assert report["precision"] == "int8"
+        assert report["contract_holds"] is True
+        assert (report["graph"]["opset"], report["graph"]["ir_version"]) == (14, 7)
+        printed = run("inspect", bundle_path / "model-int8.tflite")
+        for words in (
+            "holds: every byte is as exported",
+            "tflite-runtime 2.14, ai-edge-litert 1.2 or later",
+            "pixels, uint8 1x192x192x3, scale 0.0078125, zero point 128",
+            "DEPTHWISE_CONV_2D",
+        ):
+            assert words in printed
+
+    def test_a_file_without_a_contract_is_shown_and_refused(
+        self, bundle_path: Path, tmp_path: Path
+    ) -> None:
+        whole = (bundle_path / "model-int8.tflite").read_bytes()
+        foreign = tmp_path / "foreign.tflite"
+        foreign.write_bytes(whole[: whole.rindex(b"PK\3\4")])
+        report = run_json("inspect", foreign, status=1)
+        assert (report["contract_holds"], report["spec"]) == (False, None)
+        assert report["graph"]["kernels"] == {"int8 per channel": 32}
+        assert "DOES NOT HOLD" in run("inspect", foreign, status=1)
+
+    def test_an_operator_that_the_old_runtime_does_not_know(
+        self, tflite: Callable[..., bytes], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "newer.tflite"
+        path.write_bytes(tflite(("CONV_2D", 8)))
+        printed = run("inspect", path, status=1)
+        assert "ai-edge-litert 1.2 or later" in printed
+        assert "not on tflite-runtime 2.14" in printed
+        assert "CONV_2D version 8 (it has up to 7)" in printed
 
 
 class TestBenchmark:

@@ -8,9 +8,10 @@ import click
 
 import unet_edge
 from unet_edge.cli.data import data
-from unet_edge.cli.device import inspect, segment
+from unet_edge.cli.device import segment
 from unet_edge.cli.evaluation import evaluate
 from unet_edge.cli.group import Group
+from unet_edge.cli.inspection import inspect
 from unet_edge.cli.proof import benchmark, verify
 from unet_edge.cli.training import resume, train
 from unet_edge.cli.workstation import demo, export

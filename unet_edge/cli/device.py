@@ -1,4 +1,4 @@
-"""Commands for any machine: inspect and segment. No TensorFlow."""
+"""The command that segments pictures, on any machine. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from unet_edge.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
     Names,
@@ -18,49 +17,11 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table
+from unet_edge.cli.output import print_json, print_table
 from unet_edge.dataset import list_pictures
 from unet_edge.errors import ConfigError, UnetEdgeError
-from unet_edge.files import require_place, sha256
+from unet_edge.files import require_place
 from unet_edge.progress import progress
-
-
-@click.command()
-@click.argument("path", type=path_type())
-@json_option
-def inspect(path: Path, as_json: bool) -> None:
-    """Show the contract, digests and measured agreement of a bundle or a single file.
-
-    \b
-    Examples:
-      unet-edge inspect runs/cats/bundle
-      unet-edge inspect model-int8.tflite --json
-    """
-    if path.is_dir():
-        bundle = Bundle.open(path)
-        for entry in bundle.files:
-            bundle.read(entry)
-        for golden in bundle.golden:
-            bundle.read_golden(golden)
-        print_bundle(bundle, as_json)
-        return
-    from unet_edge.metadata import load_model_bytes, parse_contract
-
-    data = load_model_bytes(path)
-    contract = parse_contract(data, str(path))
-    facts = {
-        "file": path.name,
-        "format": contract.format,
-        "precision": contract.precision,
-        "bytes": len(data),
-        "sha256": sha256(data),
-        "spec": contract.spec.to_dict(),
-    }
-    if as_json:
-        print_json(facts)
-        return
-    print_table([(k, v) for k, v in facts.items() if k != "spec"], [])
-    print_spec(contract.spec)
 
 
 @click.command()

@@ -1,0 +1,141 @@
+"""What `unet_edge.graph` reads in converted files, against the formats' own libraries."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from converters.onnx import OnnxPrecision, to_onnx
+from converters.tflite import operators, to_tflite
+from unet_edge.errors import ModelFileError
+from unet_edge.graph import Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.metadata import Format, Precision
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import Network
+
+Pictures = NDArray[np.uint8]
+
+NETWORKS = [
+    Network(alpha=0.25),
+    Network(decoder="dense", alpha=0.25),
+    Network("unet_mini"),
+    Network(encoder="mobilenet_v3_small", alpha=0.75),
+]
+# Convolutions of each, counted in test_tflite.py and test_onnx.py.
+CONVOLUTIONS = (32, 29, 11, 46)
+PIXELS = Port("pixels", "uint8", (1, 64, 64, 3), 1 / 128, 128)
+
+
+def versions(data: bytes) -> Counter[tuple[str, int]]:
+    """(operator, version) as LiteRT's generated schema reads them."""
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    codes = [(names[code.builtinCode], code.version) for code in model.operatorCodes]
+    return Counter(codes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize(
+    ("network", "convolutions"), list(zip(NETWORKS, CONVOLUTIONS, strict=True))
+)
+def test_tflite(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    calibration: list[Pictures],
+    network: Network,
+    convolutions: int,
+    precision: Precision,
+) -> None:
+    data = to_tflite(
+        untrained(network), spec, precision, calibration if precision == "int8" else ()
+    )
+    graph = read_graph(data, "tflite", "m")
+    assert isinstance(graph, TFLiteGraph)
+    counts: Counter[str] = Counter()
+    for op in graph.operators:
+        counts[op.name] += op.count
+    assert counts == operators(data)
+    assert {(op.name, op.version): op.count for op in graph.operators} == versions(data)
+    kind = {"int8": "int8 per channel"}.get(precision, precision)
+    assert graph.kernels == {kind: convolutions}
+    assert graph.inputs == (PIXELS,)
+    (logits,) = graph.outputs
+    assert (logits.name, logits.shape) == ("logits", (1, 64, 64, 3))
+    assert (logits.dtype, logits.scale is None) == (
+        ("uint8", False) if precision == "int8" else ("float32", True)
+    )
+    assert graph.min_runtime_version is not None
+    assert runtimes(graph) == Runtimes(
+        ("tflite-runtime 2.14", "ai-edge-litert 1.2 or later"), {}, ()
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("network", "convolutions"), list(zip(NETWORKS, CONVOLUTIONS, strict=True))
+)
+def test_onnx(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    calibration: list[Pictures],
+    network: Network,
+    convolutions: int,
+    precision: OnnxPrecision,
+) -> None:
+    data = to_onnx(untrained(network), spec, precision, calibration if precision == "int8" else ())
+    graph = read_graph(data, "onnx", "m")
+    proto = onnx.load_from_string(data)
+    expected = Counter(node.op_type for node in proto.graph.node)
+    assert {op.name: op.count for op in graph.operators} == expected
+    assert graph.kernels == {"int8 per channel" if precision == "int8" else "float32": convolutions}
+    assert graph.inputs == (PIXELS,)
+    assert graph.outputs == (Port("logits", "float32", (1, 64, 64, 3)),)
+    assert runtimes(graph) == Runtimes(("onnxruntime 1.8 or later",), {}, ())
+
+
+def test_a_mean_between_two_pixel_values(untrained: Callable[..., Any], spec: ModelSpec) -> None:
+    normalisation = Normalisation(127.5, 127.5)
+    model = untrained(Network("unet_mini"), normalisation)
+    spec = replace(spec, normalisation=normalisation)
+    for graph, oldest in (
+        (read_graph(to_tflite(model, spec, "float32"), "tflite", "m"), "tflite-runtime 2.14"),
+        (read_graph(to_onnx(model, spec, "float32"), "onnx", "m"), "onnxruntime 1.8 or later"),
+    ):
+        assert runtimes(graph).runs_on[0] == oldest
+        assert (graph.inputs[0].dtype, graph.inputs[0].scale) == ("uint8", None)
+
+
+def test_damaged_exports_are_refused_or_read_and_nothing_else(
+    untrained: Callable[..., Any], spec: ModelSpec
+) -> None:
+    model = untrained(Network(alpha=0.25))
+    rng = random.Random(0)
+    files: dict[Format, bytes] = {
+        "tflite": to_tflite(model, spec, "float32"),
+        "onnx": to_onnx(model, spec, "float32"),
+    }
+    for file_format, whole in files.items():
+        refused = 0
+        for step in range(300):
+            data = bytearray(whole)
+            if step % 3 == 0:
+                del data[rng.randrange(len(data)) :]
+            for _ in range(rng.choice((1, 2, 8))):
+                # The graph is at both ends, most of what lies between are weights.
+                end = rng.choice((rng.randrange(4000), -1 - rng.randrange(12_000)))
+                start, size = max(0, min(end % len(whole), len(data) - 4)), rng.choice((1, 2, 4))
+                data[start : start + size] = rng.choice((bytes(size), rng.randbytes(size)))
+            try:
+                str(runtimes(read_graph(bytes(data), file_format, "m")))
+            except ModelFileError:
+                refused += 1
+        assert refused > 100, "the cuts at least"

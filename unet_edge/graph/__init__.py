@@ -1,0 +1,43 @@
+"""What is inside a .tflite or .onnx file, read without TensorFlow, onnx or an interpreter."""
+
+from __future__ import annotations
+
+import struct
+from typing import assert_never
+
+from unet_edge.errors import ModelFileError
+from unet_edge.graph.facts import Graph, OnnxGraph, Operator, Port, TFLiteGraph
+from unet_edge.graph.onnx_file import read_onnx
+from unet_edge.graph.runtimes import Runtimes, runtimes
+from unet_edge.graph.tflite_file import read_tflite
+from unet_edge.metadata import Format
+
+__all__ = [
+    "Graph",
+    "OnnxGraph",
+    "Operator",
+    "Port",
+    "Runtimes",
+    "TFLiteGraph",
+    "read_graph",
+    "runtimes",
+]
+
+
+def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | OnnxGraph:
+    """The graph of a model file's bytes; `name` is what errors call the file.
+
+    Time and memory are bounded for any bytes. Raises ModelFileError when they are damaged.
+    """
+    try:
+        match file_format:
+            case "tflite":
+                return read_tflite(data)
+            case "onnx":
+                return read_onnx(data)
+            case _:
+                assert_never(file_format)
+    except (ValueError, IndexError, TypeError, OverflowError, struct.error) as error:
+        raise ModelFileError(
+            f"{name} is damaged: its graph is unreadable ({error}); copy or export it again"
+        ) from error

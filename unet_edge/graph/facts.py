@@ -1,0 +1,56 @@
+"""What a model file's graph says of itself: operators, ends, kernels, versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator, how often it occurs, and its version in TFLite (ONNX has one per file)."""
+
+    name: str
+    count: int
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output. Scale and zero point are those of the whole tensor, where it has any."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What both formats say. `kernels` counts the convolutions' and matrices' weight tensors.
+
+    Its keys are "float32", "float16", "int8 per channel", "int8 per tensor" and the like.
+    """
+
+    operators: tuple[Operator, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    kernels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TFLiteGraph(Graph):
+    """A .tflite file's graphs; `min_runtime_version` is what its converter wrote, if it did."""
+
+    min_runtime_version: str | None
+
+
+@dataclass(frozen=True)
+class OnnxGraph(Graph):
+    """An .onnx file's graph; `opset` is that of ONNX's own operators, None without one.
+
+    An operator of another domain has the domain in its name.
+    """
+
+    opset: int | None
+    ir_version: int

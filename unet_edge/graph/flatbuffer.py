@@ -1,0 +1,128 @@
+"""Read a flatbuffer's tables without its schema's generated code; every offset is checked.
+
+https://flatbuffers.dev/internals/: a table begins with the distance back to its vtable, which
+holds for each field the distance from the table's start, or 0 where the field is left out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+# Tables of a file may point at one another, so its size does not bound the work. Ours open a
+# few hundred.
+_MOST_TABLES = 200_000
+_LONGEST_TEXT = 1000
+
+
+class Buffer:
+    """A flatbuffer's bytes. Reading out of their bounds raises ValueError."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._opened = 0
+
+    def root(self) -> Table:
+        """The outermost table."""
+        return self.table(self.number("I", 0))
+
+    def table(self, position: int) -> Table:
+        """The table at `position`; ValueError when more are opened than any real file holds."""
+        self._opened += 1
+        if self._opened > _MOST_TABLES:
+            raise ValueError(f"more than {_MOST_TABLES} tables")
+        return Table(self, position)
+
+    def number(self, kind: str, position: int) -> Any:
+        """The number of `struct` format `kind` at `position`."""
+        layout = struct.Struct(f"<{kind}")
+        if not 0 <= position <= len(self.data) - layout.size:
+            raise ValueError(f"offset {position} is outside the file")
+        return layout.unpack_from(self.data, position)[0]
+
+    def array(self, dtype: DTypeLike, position: int) -> NDArray[Any]:
+        """The vector at `position`, as a view."""
+        kind, size = np.dtype(dtype), self.number("I", position)
+        if position + 4 + size * kind.itemsize > len(self.data):
+            raise ValueError(f"a vector of {size} elements ends outside the file")
+        return np.frombuffer(self.data, kind, size, position + 4)
+
+
+class Table:
+    """One table; a field is asked for by its place in the schema, from 0."""
+
+    def __init__(self, buffer: Buffer, position: int) -> None:
+        self._buffer = buffer
+        self._position = position
+        self._vtable = position - buffer.number("i", position)
+        self._vtable_size = buffer.number("H", self._vtable)
+
+    def _field(self, place: int) -> int | None:
+        """Where the field's value is, None when it was left out."""
+        slot = 4 + 2 * place
+        if slot + 2 > self._vtable_size:
+            return None
+        distance = self._buffer.number("H", self._vtable + slot)
+        return self._position + distance if distance else None
+
+    def _target(self, place: int) -> int | None:
+        """Where the field points, None when it was left out."""
+        found = self._field(place)
+        return None if found is None else found + self._buffer.number("I", found)
+
+    def number(self, place: int, kind: str, default: int = 0) -> int:
+        """A whole number of `struct` format `kind`."""
+        found = self._field(place)
+        return default if found is None else int(self._buffer.number(kind, found))
+
+    def text(self, place: int) -> str:
+        """A string, "" when it was left out; what no terminal should get is replaced."""
+        raw = self.array(place, np.uint8)
+        if raw.size > _LONGEST_TEXT:
+            raise ValueError(f"a name of {raw.size} bytes")
+        text = raw.tobytes().decode("utf-8", errors="replace")
+        return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+    def array(self, place: int, dtype: DTypeLike) -> NDArray[Any]:
+        """A vector of numbers, as a view; empty when it was left out."""
+        target = self._target(place)
+        return np.empty(0, dtype) if target is None else self._buffer.array(dtype, target)
+
+    def table(self, place: int) -> Table | None:
+        """A table, None when it was left out."""
+        target = self._target(place)
+        return None if target is None else self._buffer.table(target)
+
+    def tables(self, place: int) -> Tables:
+        """A vector of tables; empty when it was left out."""
+        target = self._target(place)
+        if target is None:
+            return Tables(self._buffer, 0, np.empty(0, "<u4"))
+        return Tables(self._buffer, target + 4, self._buffer.array("<u4", target))
+
+
+class Tables(Sequence[Table]):
+    """A vector of tables, each opened when it is asked for."""
+
+    def __init__(self, buffer: Buffer, start: int, offsets: NDArray[np.uint32]) -> None:
+        self._buffer = buffer
+        self._start = start
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> Table: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Table]: ...
+    def __getitem__(self, index: int | slice) -> Table | Sequence[Table]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"table {index} of {len(self)}")
+        return self._buffer.table(self._start + 4 * index + int(self._offsets[index]))

@@ -1,0 +1,207 @@
+"""The graph of an .onnx file, read without the onnx library.
+
+Field numbers and the values of enumerations are those of onnx.proto3:
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from unet_edge.graph.facts import OnnxGraph, Operator, Port
+from unet_edge.protobuf import read_fields, read_varint
+
+# TensorProto.DataType, in its order.
+_TYPES = (
+    "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string",
+    "bool", "float16", "float64", "uint32", "uint64",
+)  # fmt: skip
+
+# Each takes its kernel as the second input.
+_WITH_KERNEL = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+# A field may be two bytes, so a file of 50 MB could hold 25 million; ours hold a few thousand.
+_MOST_FIELDS = 1_000_000
+_LONGEST_TEXT = 1000
+_MOST_NUMBERS = 64  # a shape's; of other numbers only single ones are read
+
+Message = dict[int, list[Any]]
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """An initializer: its type, its number of elements, and its value where it is one number."""
+
+    dtype: str
+    size: int
+    value: float | None
+
+
+def read_onnx(data: bytes) -> OnnxGraph:
+    """Read the graph. Operators inside an If's or Loop's branches are not counted.
+
+    Raises ValueError, IndexError or TypeError when the bytes are no ONNX model.
+    """
+    reader = _Reader()
+    model = reader.message(memoryview(data))
+    graph = reader.message(memoryview(b"".join(model[7])))  # as protobuf merges a repeated message
+    nodes = [_Node.of(reader.message(node)) for node in graph[1]]
+    constants = dict(_constant(reader.message(tensor)) for tensor in graph[5])
+    counts = Counter(node.name for node in nodes)
+    quantised = _quantised(nodes, constants)
+    ports = {
+        place: tuple(
+            port
+            for value in graph[place]
+            if (port := _port(reader, reader.message(value), quantised)).name not in constants
+        )
+        for place in (11, 12)
+    }
+    opsets = dict(_opset(reader.message(entry)) for entry in model[8])
+    return OnnxGraph(
+        operators=tuple(Operator(name, count) for name, count in sorted(counts.items())),
+        inputs=ports[11],
+        outputs=ports[12],
+        kernels=_kernels(nodes, constants),
+        opset=opsets.get("", opsets.get("ai.onnx")),
+        ir_version=_number(model, 1),
+    )
+
+
+class _Reader:
+    """Reads messages, and stops where no real file would have as many fields."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_FIELDS
+
+    def message(self, data: memoryview) -> Message:
+        """The values of each field, in their order."""
+        found: Message = defaultdict(list)
+        for number, value in read_fields(data):
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError(f"more than {_MOST_FIELDS} fields")
+            found[number].append(value)
+        return found
+
+
+@dataclass(frozen=True)
+class _Node:
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, node: Message) -> _Node:
+        domain, kind = _text(node, 7), _text(node, 4)
+        return cls(
+            kind if domain in ("", "ai.onnx") else f"{domain}.{kind}",
+            tuple(map(_decode, node[1])),
+            tuple(map(_decode, node[2])),
+        )
+
+
+def _kernels(nodes: list[_Node], constants: dict[str, _Constant]) -> dict[str, int]:
+    """Count the kernels by how they are stored; one that two operators share counts once."""
+    dequantised = {n.outputs[0]: n.inputs[:2] for n in nodes if n.name == "DequantizeLinear"}
+    used = {n.inputs[1] for n in nodes if n.name in _WITH_KERNEL}
+    kernels: Counter[str] = Counter()
+    for name in used:
+        stored, *scale = dequantised.get(name, (name,))
+        if stored in constants:
+            sizes = [constants[s].size for s in scale if s in constants]
+            granularity = f" per {'channel' if max(sizes) > 1 else 'tensor'}" if sizes else ""
+            kernels[constants[stored].dtype + granularity] += 1
+    return dict(sorted(kernels.items()))
+
+
+def _quantised(nodes: list[_Node], constants: dict[str, _Constant]) -> dict[str, tuple[float, int]]:
+    """Scale and zero point of tensors that a DequantizeLinear reads, also behind a Transpose."""
+    source = {n.outputs[0]: n.inputs[0] for n in nodes if n.name == "Transpose"}
+    found: dict[str, tuple[float, int]] = {}
+    for node in nodes:
+        if node.name != "DequantizeLinear":
+            continue
+        tensor, *rest = node.inputs
+        values = [constants[name].value for name in rest if name in constants]
+        if values and values[0] is not None and None not in values:
+            pair = (values[0], int(values[1] or 0) if len(values) > 1 else 0)
+            found[tensor] = found[source.get(tensor, tensor)] = pair
+    return found
+
+
+def _constant(tensor: Message) -> tuple[str, _Constant]:
+    kind = _number(tensor, 2)
+    size = math.prod(_numbers(tensor[1]))
+    value: float | None = None
+    if size == 1:
+        value = _single(tensor, kind)
+    return _text(tensor, 8), _Constant(_dtype(kind), size, value)
+
+
+def _single(tensor: Message, kind: int) -> float | None:
+    """The value of a tensor of one float32, uint8 or int8; None for other types."""
+    if tensor[9] and (layout := {1: "<f", 2: "<B", 3: "<b"}.get(kind)):
+        return float(struct.unpack(layout, tensor[9][0])[0])
+    if kind == 1 and tensor[4]:
+        return float(struct.unpack("<f", tensor[4][0])[0])
+    if kind in (2, 3):
+        # A negative int32 is a varint of 64 bits, in two's complement.
+        return float(struct.unpack("<q", struct.pack("<Q", _numbers(tensor[5])[0]))[0])
+    return None
+
+
+def _port(reader: _Reader, value: Message, quantised: dict[str, tuple[float, int]]) -> Port:
+    name = _text(value, 1)
+    kind = reader.message(reader.message(value[2][0])[1][0])  # TypeProto.tensor_type
+    dimensions = reader.message(kind[2][0])[1] if kind[2] else []
+    # A free dimension has a name or nothing in place of its size: 0.
+    shape = tuple(_number(reader.message(entry), 1) for entry in dimensions)
+    return Port(name, _dtype(_number(kind, 1)), shape, *quantised.get(name, (None, None)))
+
+
+def _opset(entry: Message) -> tuple[str, int]:
+    return _text(entry, 1), _number(entry, 2)
+
+
+def _numbers(values: list[Any]) -> list[int]:
+    """Repeated numbers, be they packed or not."""
+    numbers: list[int] = []
+    for value in values:
+        if isinstance(value, int):
+            numbers.append(value)
+            continue
+        position = 0
+        while position < len(value) and len(numbers) <= _MOST_NUMBERS:
+            number, position = read_varint(value, position)
+            numbers.append(number)
+    if len(numbers) > _MOST_NUMBERS:
+        raise ValueError(f"a shape of more than {_MOST_NUMBERS} dimensions")
+    return numbers
+
+
+def _number(message: Message, place: int) -> int:
+    """A number, 0 when it was left out; of several the last counts, as in protobuf."""
+    found = message[place][-1] if message[place] else 0
+    if not isinstance(found, int):
+        raise ValueError(f"field {place} is no number")
+    return found
+
+
+def _text(message: Message, place: int) -> str:
+    return _decode(message[place][-1]) if message[place] else ""
+
+
+def _decode(raw: memoryview) -> str:
+    if len(raw) > _LONGEST_TEXT:
+        raise ValueError(f"a name of {len(raw)} bytes")
+    text = bytes(raw).decode("utf-8", errors="replace")
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def _dtype(kind: int) -> str:
+    return _TYPES[kind] if 0 <= kind < len(_TYPES) else f"type {kind}"
