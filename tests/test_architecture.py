@@ -29,7 +29,7 @@ RANKS = {
 
 # Where a library may be imported at all, be it inside a function.
 HOMES = {
-    "tensorflow": ("converters", "benchmarks"),
+    "tensorflow": ("converters", "benchmarks", "unet_edge.training.fused_batch_norm"),
     "tf2onnx": ("converters", "benchmarks"),
     "onnx": ("converters", "benchmarks"),
     "matplotlib": ("unet_edge.training.curves", "benchmarks"),
