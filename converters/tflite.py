@@ -25,6 +25,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
+from converters.tflite_metadata import add_metadata
 from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet
@@ -59,11 +60,12 @@ def to_tflite(
     precision: Precision,
     calibration: Sequence[NDArray[np.uint8]] = (),
 ) -> bytes:
-    """Convert `model` to the bytes of a .tflite file without metadata.
+    """Convert `model` to the bytes of a .tflite file without its contract.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
     with a scale and a zero point in int8. `calibration`: grids, uint8 (H, W, 3), for int8 only.
-    The same model and calibration give the same bytes.
+    The same model and calibration give the same bytes. MediaPipe reads them once `metadata.seal`
+    has appended the labels.
 
     Raises ConversionError when the settings do not fit, when TensorFlow's converter fails, or
     when the result breaks a promise: operators, input quantisation, shapes.
@@ -101,7 +103,7 @@ def to_tflite(
             raise ConversionError(
                 f"TensorFlow cannot convert {model.name}: {reason(error)}"
             ) from error
-    data = _finish(converted, spec.normalisation, exact)
+    data = _finish(converted, spec, exact)
     _check(data, spec, exact)
     return data
 
@@ -146,8 +148,8 @@ def _representative(
         yield [picture]
 
 
-def _finish(converted: bytes, normalisation: Normalisation, exact: bool) -> bytes:
-    """Put the normalisation into the input tensor, name the ends and add a signature."""
+def _finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
+    """Put the normalisation into the input tensor, name the ends, add a signature and metadata."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -155,9 +157,9 @@ def _finish(converted: bytes, normalisation: Normalisation, exact: bool) -> byte
     (graph,) = model.subgraphs
     (source,), (target,) = graph.inputs, graph.outputs
     if exact and graph.tensors[source].type == schema.TensorType.FLOAT32:
-        source = _dequantize_input(model, normalisation, schema)
+        source = _dequantize_input(model, spec.normalisation, schema)
     elif exact:
-        _round_input_scale(graph, normalisation)
+        _round_input_scale(graph, spec.normalisation)
     for tensor, name in ((source, PIXELS), (target, LOGITS)):
         graph.tensors[tensor].name = name
     signature = schema.SignatureDefT()
@@ -166,6 +168,7 @@ def _finish(converted: bytes, normalisation: Normalisation, exact: bool) -> byte
     signature.inputs[0].name, signature.inputs[0].tensorIndex = PIXELS, source
     signature.outputs[0].name, signature.outputs[0].tensorIndex = LOGITS, target
     model.signatureDefs = [signature]
+    add_metadata(model, spec, schema)
     builder = flatbuffers.Builder(len(converted) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

@@ -2,6 +2,7 @@ import io
 import json
 import random
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +14,58 @@ from unet_edge.spec import ModelSpec
 H, W, CLASSES = 4, 6, 3
 SPEC = ModelSpec(H, W, ("Hintergrund", "Zelle ä", "细胞"), name="tiny")
 FORMATS = ("tflite", "onnx")
+
+# A file as it was exported before labels.txt was in it: the first bytes of a flatbuffer and the
+# trailer. Never change it: it stands for the files on people's devices.
+ONE_ENTRY = (
+    b"\x1c\0\0\0TFL3\0\1\2\3\4\5\6\7"
+    b"PK\3\4\x14\0\0\0\0\0\0\0!\0r\xfa\xce)8\2\0\x008\2\0\0\x0e\0\0\0unet_edge.json"
+    + """{
+ "format": "tflite",
+ "precision": "int8",
+ "payload_bytes": 16,
+ "spec": {
+  "schema": 1,
+  "height": 4,
+  "width": 6,
+  "classes": [
+   "a",
+   "ä"
+  ],
+  "palette": [
+   [
+    0,
+    0,
+    0
+   ],
+   [
+    255,
+    64,
+    133
+   ]
+  ],
+  "name": "tiny",
+  "fit": "letterbox",
+  "resample": "bilinear",
+  "pad_color": [
+   128,
+   128,
+   128
+  ],
+  "orientation": "exif",
+  "color_order": "rgb",
+  "normalisation": {
+   "mean": 128.0,
+   "std": 128.0
+  },
+  "output": "logits"
+ },
+ "sha256": "3784018b4d3766450b6d2dfb0dc479533065a401c8e2bb4ab4d121b600dc0a3a"
+}""".encode()
+    + b"PK\1\2\x14\3\x14\0\0\0\0\0\0\0!\0r\xfa\xce)8\2\0\x008\2\0\0\x0e\0\0\0\0\0\0\0\0\0"
+    b"\0\0\xa4\1\x10\0\0\0unet_edge.json"
+    b"PK\5\6\0\0\0\0\1\0\1\0<\0\0\0t\2\0\0\0\0"
+)
 
 
 def tiny_tflite():
@@ -155,16 +208,22 @@ def test_a_sealed_model_computes_what_it_did(sealed, models, file_format):
     assert np.array_equal(run(file_format, models[file_format]).ravel(), expected)
 
 
-def test_any_zip_tool_reads_the_contract_of_a_tflite_file(sealed):
+def test_any_zip_tool_reads_the_labels_and_the_contract_of_a_tflite_file(sealed):
     with zipfile.ZipFile(io.BytesIO(sealed["tflite"])) as archive:
         assert archive.testzip() is None
-        (entry,) = archive.infolist()
-        assert entry.filename == "unet_edge.json"
+        assert archive.namelist() == ["labels.txt", "unet_edge.json"]
         # MediaPipe refuses files with a deflated entry.
-        assert entry.compress_type == zipfile.ZIP_STORED
-        fields = json.loads(archive.read(entry))
+        assert {e.compress_type for e in archive.infolist()} == {zipfile.ZIP_STORED}
+        labels = archive.read("labels.txt")
+        fields = json.loads(archive.read("unet_edge.json"))
+    assert labels.decode() == "Hintergrund\nZelle ä\n细胞\n"
     assert ModelSpec.from_dict(fields["spec"]) == SPEC
     assert (fields["format"], fields["precision"]) == ("tflite", "float32")
+
+
+def test_a_file_of_before_the_labels_is_read():
+    expected = ModelSpec(4, 6, ("a", "ä"), name="tiny")
+    assert parse_contract(ONE_ENTRY, "old.tflite") == Contract(expected, "tflite", "int8")
 
 
 def test_the_onnx_library_reads_the_contract_of_an_onnx_file(sealed):
@@ -194,6 +253,31 @@ def test_a_changed_byte_is_noticed_wherever_it_is(sealed, file_format, flip):
             found[position] = result
         data[position] ^= flip
     assert not found, f"{len(found)} of {len(data)} bytes; the first: {list(found.items())[:8]}"
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x02, 0x20, 0x80, 0xFF], ids="{:#04x}".format)
+def test_a_changed_byte_is_noticed_in_a_file_of_before_the_labels(flip):
+    data = bytearray(ONE_ENTRY)
+    for position in range(len(data)):
+        data[position] ^= flip
+        assert verdict(data, "old.tflite") == "refused", position
+        data[position] ^= flip
+    assert verdict(data, "old.tflite") == "accepted"
+
+
+def test_other_labels_with_a_right_checksum_are_noticed(sealed):
+    # Zip tools would find nothing wrong, and MediaPipe would name the classes wrongly.
+    labels, other = (
+        "Hintergrund\nZelle ä\n细胞\n".encode(),
+        "Hintergrund\nZelle ö\n细胞\n".encode(),
+    )
+    data = sealed["tflite"].replace(labels, other)
+    old, new = (zlib.crc32(text).to_bytes(4, "little") for text in (labels, other))
+    assert data.count(old) == 2
+    data = data.replace(old, new)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+    assert verdict(data, "model.tflite") == "refused"
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -2,8 +2,8 @@
 
 A contract is a trailer behind the model's own bytes, in each format's standard place:
 - TFLite: a ZIP archive appended to the flatbuffer, as TFLite Metadata keeps associated files
-  (https://ai.google.dev/edge/litert/conversion/tensorflow/metadata), entry `unet_edge.json`,
-  stored uncompressed.
+  (https://ai.google.dev/edge/litert/conversion/tensorflow/metadata), stored uncompressed:
+  `labels.txt`, the class names for MediaPipe, and `unet_edge.json`.
 - ONNX: one more `metadata_props` entry (ModelProto field 14) with the key `unet_edge`; protobuf
   allows a repeated field to be appended to a serialised message.
 
@@ -31,6 +31,9 @@ from unet_edge.spec import ModelSpec
 Format = Literal["tflite", "onnx"]
 Precision = Literal["float32", "float16", "int8"]
 
+LABELS = "labels.txt"
+"""The entry of a .tflite file that holds a class name in each line, UTF-8."""
+
 _KEY = "unet_edge"
 _ENTRY = "unet_edge.json"
 _METADATA_PROPS = 14  # onnx.proto3, message ModelProto
@@ -53,20 +56,27 @@ def seal(model: bytes, contract: Contract) -> bytes:
         "payload_bytes": len(model),
         "spec": contract.spec.to_dict(),
     }
-    return model + _trailer(model, contract.format, fields)
+    return model + _trailers(model, contract.format, fields)[0]
 
 
-def _trailer(model: bytes, file_format: Format, fields: dict[str, Any]) -> bytes:
-    """What follows `model`: the fields and a digest of the model and the fields."""
+def _trailers(model: bytes, file_format: Format, fields: dict[str, Any]) -> tuple[bytes, ...]:
+    """What follows `model`: the fields and a digest of the model and the fields.
+
+    The trailer that is written comes first, then those of files that may be around.
+    """
     digest = sha256(model + _text(fields))
     text = _text({**fields, "sha256": digest})
     match file_format:
         case "tflite":
-            return _zip_trailer(text, offset=len(model))
-        case "onnx":
-            return write_field(
-                _METADATA_PROPS, write_field(1, _KEY.encode()) + write_field(2, text)
+            labels = "".join(f"{name}\n" for name in fields["spec"]["classes"]).encode()
+            return (
+                _zip_trailer({LABELS: labels, _ENTRY: text}, offset=len(model)),
+                # Before the files were made for MediaPipe too, the contract was the one entry.
+                _zip_trailer({_ENTRY: text}, offset=len(model)),
             )
+        case "onnx":
+            prop = write_field(1, _KEY.encode()) + write_field(2, text)
+            return (write_field(_METADATA_PROPS, prop),)
         case _:
             assert_never(file_format)
 
@@ -115,7 +125,7 @@ def parse_contract(data: bytes, name: str) -> Contract:
         written_format, precision = fields["format"], fields["precision"]
         spec = fields["spec"]
         # Written again and compared: the digest, and every byte of the wrapping around it.
-        intact = data[size:] == _trailer(data[:size], file_format, fields)
+        intact = data[size:] in _trailers(data[:size], file_format, fields)
     except (ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise _damaged(name, f"its contract is unreadable ({error!r})") from error
     if not intact:
@@ -152,28 +162,31 @@ def _foreign(name: str) -> ModelFileError:
     )
 
 
-def _zip_trailer(text: bytes, offset: int) -> bytes:
-    """An archive of one stored entry (PKWARE APPNOTE 4.3), the same on every system.
+def _zip_trailer(entries: dict[str, bytes], offset: int) -> bytes:
+    """An archive of stored entries (PKWARE APPNOTE 4.3), the same on every system.
 
     Offsets count from the start of the whole file, as zip tools expect. Not by `zipfile`, whose
     headers depend on the system and may on the Python version.
     """
-    name, size = _ENTRY.encode(), len(text)
     january_1980 = 0x21
-    common = struct.pack(
-        "<5H3I2H", 20, 0, 0, 0, january_1980, zlib.crc32(text), size, size, len(name), 0
-    )
-    local = b"PK\3\4" + common + name + text
     made_by_unix, mode = 3 << 8 | 20, 0o644 << 16
-    central = (
-        b"PK\1\2"
-        + struct.pack("<H", made_by_unix)
-        + common
-        + struct.pack("<3H2I", 0, 0, 0, mode, offset)
-        + name
-    )
-    end = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, len(central), offset + len(local), 0)
-    return local + central + end
+    local = central = b""
+    for entry, content in entries.items():
+        name, size = entry.encode(), len(content)
+        common = struct.pack(
+            "<5H3I2H", 20, 0, 0, 0, january_1980, zlib.crc32(content), size, size, len(name), 0
+        )
+        central += (
+            b"PK\1\2"
+            + struct.pack("<H", made_by_unix)
+            + common
+            + struct.pack("<3H2I", 0, 0, 0, mode, offset + len(local))
+            + name
+        )
+        local += b"PK\3\4" + common + name + content
+    count = len(entries)
+    end = struct.pack("<4H2IH", 0, 0, count, count, len(central), offset + len(local), 0)
+    return local + central + b"PK\5\6" + end
 
 
 def _read_zip_entry(data: bytes, name: str) -> bytes:

@@ -74,6 +74,10 @@ class ModelSpec:
             )
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(f"class names must differ: {', '.join(self.classes)}")
+        for name in self.classes:
+            # labels.txt has a line for each, and C programs read it.
+            if not name or any(end in name for end in "\r\n\0"):
+                raise SpecError(f"class name {name!r} is not one line of text; train with another")
         if not self.palette:
             object.__setattr__(self, "palette", default_palette(len(self.classes)))
         if len(self.palette) != len(self.classes):
