@@ -81,7 +81,7 @@ def to_tflite(
     with quiet():
         import tensorflow as tf
 
-        source = centred(spell_out_hard_swish(model)) if precision == "int8" else model
+        source = spell_out_hard_swish(centred(model)) if precision == "int8" else model
         frozen = freeze(source, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         match precision:

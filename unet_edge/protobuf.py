@@ -26,6 +26,8 @@ def read_fields(data: memoryview) -> Iterator[tuple[int, Any]]:
                 yield key >> 3, value
             case 1 | 5 as wire:
                 position += 8 if wire == 1 else 4
+                if position > len(data):
+                    raise ValueError("a number is cut off")
                 yield key >> 3, None
             case 2:
                 size, position = read_varint(data, position)

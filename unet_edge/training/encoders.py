@@ -67,7 +67,7 @@ def multiple_of_8(channels: float) -> int:
 # --- MobileNet V3 (Howard et al. 2019, arXiv:1905.02244, tables 1 and 2) -----------------------
 #
 # keras.applications' own V3 is not used: its activations are nameless functions, which cloning,
-# bias correction and byte-for-byte equal exports cannot tell apart.
+# correction of channels and byte-for-byte equal exports cannot tell apart.
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """BatchNorm as one kernel on TensorFlow.
 
 Keras 3 spells training-mode BatchNorm out in multiplications, means and sums, each a pass over
-the whole tensor; on TensorFlow they took over a third of a training step on CPU. TensorFlow has
-all of it as one operation. JAX compiles the passes into one by itself.
+the whole tensor: over a third of the kernel time of the default network's training step (batch 8,
+256 px, two CPU cores). TensorFlow has all of it as one operation. JAX compiles the passes into one
+by itself.
 """
 
 from __future__ import annotations
