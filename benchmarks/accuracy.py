@@ -267,8 +267,8 @@ def _markdown(
 ) -> str:
     parts = [
         "# Training: accuracy for arithmetic",
-        f"Made by `python -m benchmarks.accuracy --steps {steps}`; each row says its seeds, 0 and up, "
-        "and a mean of one seed beside means of three is worth less than it looks. "
+        f"Made by `python -m benchmarks.accuracy --steps {steps}`; each row says its seeds, and "
+        "one seed beside means of three is worth less than it looks. "
         f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
         f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
         "256 px, best of six rounds by mIoU on the same held-out pictures. mIoU is at their own "

@@ -4,9 +4,11 @@ import random
 import re
 from collections.abc import Callable
 
+import numpy as np
 import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from unet_edge.errors import ModelFileError
 from unet_edge.graph import OnnxGraph, Operator, Port, TFLiteGraph, read_graph, runtimes
@@ -125,4 +127,27 @@ def test_damaged_bytes_are_refused_or_read_and_nothing_else(
             refused.append(str(error))
     # A cut and about half of the changes hit the structure; the rest change a number or a name.
     assert len(refused) > 1000
-    assert all(re.fullmatch(r"m is damaged: its graph is unreadable \(.*again", r) for r in refused)
+    assert all(re.fullmatch(r"m: its graph cannot be read \(.*again", r) for r in refused)
+
+
+def test_sound_files_of_others_are_read() -> None:
+    """A sequence as input, an output without a type, a scalar kept elsewhere, a long name."""
+    elsewhere = TensorProto(name="zero", data_type=TensorProto.UINT8, dims=[])
+    elsewhere.data_location = TensorProto.EXTERNAL
+    graph = helper.make_graph(
+        [
+            helper.make_node("SequenceAt", ["pixels", "zero"], ["x" * 2000]),
+            helper.make_node("DequantizeLinear", ["x" * 2000, "scale", "zero"], ["logits"]),
+        ],
+        "unet",
+        [helper.make_tensor_sequence_value_info("pixels", TensorProto.FLOAT, (1, 3))],
+        [ValueInfoProto(name="logits")],
+        [elsewhere, numpy_helper.from_array(np.array(0.5, np.float32), "scale")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+    found = read_graph(model.SerializeToString(), "onnx", "m")
+    assert [port.dtype for port in (*found.inputs, *found.outputs)] == ["unknown", "unknown"]
+    assert {operator.name: operator.count for operator in found.operators} == {
+        "SequenceAt": 1,
+        "DequantizeLinear": 1,
+    }

@@ -26,9 +26,9 @@ AnyGraph = TFLiteGraph | OnnxGraph
 def inspect(path: Path, as_json: bool) -> None:
     """Show what is in a bundle, a run's bundle, or a single .tflite or .onnx file.
 
-    The contract, digests, operators, quantisation, and which runtimes can run each file. A file
-    without a contract, or changed since its export, is shown as far as it can be read; the exit
-    status is then 1.
+    The contract, digests, operators, quantisation, and which runtimes can run each file. A single
+    file without a contract, or changed since its export, is shown as far as it can be read; the
+    exit status is then 1.
 
     \b
     Examples:

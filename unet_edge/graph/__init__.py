@@ -27,7 +27,7 @@ __all__ = [
 def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | OnnxGraph:
     """The graph of a model file's bytes; `name` is what errors call the file.
 
-    Time and memory are bounded for any bytes. Raises ModelFileError when they are damaged.
+    Time and memory are bounded for any bytes. Raises ModelFileError when they cannot be read.
     """
     try:
         match file_format:
@@ -39,5 +39,6 @@ def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | Onn
                 assert_never(file_format)
     except (ValueError, IndexError, TypeError, OverflowError, struct.error) as error:
         raise ModelFileError(
-            f"{name} is damaged: its graph is unreadable ({error}); copy or export it again"
+            f"{name}: its graph cannot be read ({error}); if it comes from unet-edge it is "
+            "damaged: copy or export it again"
         ) from error

@@ -82,9 +82,7 @@ class Table:
     def text(self, place: int) -> str:
         """A string, "" when it was left out; what no terminal should get is replaced."""
         raw = self.array(place, np.uint8)
-        if raw.size > _LONGEST_TEXT:
-            raise ValueError(f"a name of {raw.size} bytes")
-        text = raw.tobytes().decode("utf-8", errors="replace")
+        text = raw[:_LONGEST_TEXT].tobytes().decode("utf-8", errors="replace")
         return "".join(letter if letter.isprintable() else "�" for letter in text)
 
     def array(self, place: int, dtype: DTypeLike) -> NDArray[Any]:

@@ -149,7 +149,7 @@ def _single(tensor: Message, kind: int) -> float | None:
         return float(struct.unpack(layout, tensor[9][0])[0])
     if kind == 1 and tensor[4]:
         return float(struct.unpack("<f", tensor[4][0])[0])
-    if kind in (2, 3):
+    if kind in (2, 3) and tensor[5]:  # without: its values lie in another file
         # A negative int32 is a varint of 64 bits, in two's complement.
         return float(struct.unpack("<q", struct.pack("<Q", _numbers(tensor[5])[0]))[0])
     return None
@@ -157,7 +157,10 @@ def _single(tensor: Message, kind: int) -> float | None:
 
 def _port(reader: _Reader, value: Message, quantised: dict[str, tuple[float, int]]) -> Port:
     name = _text(value, 1)
-    kind = reader.message(reader.message(value[2][0])[1][0])  # TypeProto.tensor_type
+    told = reader.message(value[2][0])[1] if value[2] else []  # TypeProto.tensor_type
+    if not told:  # a sequence, a map, or an output left to be inferred
+        return Port(name, "unknown", (), None, None)
+    kind = reader.message(told[0])
     dimensions = reader.message(kind[2][0])[1] if kind[2] else []
     # A free dimension has a name or nothing in place of its size: 0.
     shape = tuple(_number(reader.message(entry), 1) for entry in dimensions)
@@ -197,9 +200,7 @@ def _text(message: Message, place: int) -> str:
 
 
 def _decode(raw: memoryview) -> str:
-    if len(raw) > _LONGEST_TEXT:
-        raise ValueError(f"a name of {len(raw)} bytes")
-    text = bytes(raw).decode("utf-8", errors="replace")
+    text = bytes(raw[:_LONGEST_TEXT]).decode("utf-8", errors="replace")
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
