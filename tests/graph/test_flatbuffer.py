@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable
 
 import flatbuffers
@@ -86,8 +85,6 @@ def test_tables_that_point_at_one_another_do_not_keep_the_reader_busy() -> None:
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
     data = bytes(builder.Output())
     assert len(data) < 13_000
-    started = time.perf_counter()
-    with pytest.raises(ModelFileError, match=r"m: its graph cannot be read .*more than 200000 tables.*again"):
+    # Refused by count: the whole million squared would take minutes.
+    with pytest.raises(ModelFileError, match=r"m: its graph .*more than 200000 tables.*again"):
         read_graph(data, "tflite", "m")
-    # 200,000 tables of some 5 µs; the whole million squared would take minutes.
-    assert time.perf_counter() - started < 30
