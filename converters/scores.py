@@ -1,8 +1,8 @@
 """The scores of two classes in int8: their range and rounding serve the decision between them.
 
-A mask is right when the better score stays the better one. Scores of two classes reach 20 and
-more, so that one int8 step is a sixth of a unit, and near a border, where they are close, rounding
-decides or makes a tie, which arg-max gives to class 0. So:
+A mask is right when the better score stays the better one. The calibrated range reaches to the
+surest pixel, so that its int8 steps are coarse near a border, where both scores are close: rounding
+decides there, or makes a tie, which arg-max gives to class 0. So:
 - `centred`: the mean of both scores is taken out. Arg-max and softmax do not notice; what is left
   is d/2 and -d/2, where d is their difference.
 - `narrow`: the range is cut to where the decision is made, and half a step is added to both, so

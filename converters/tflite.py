@@ -110,7 +110,11 @@ def to_tflite(
 
 
 def operators(data: bytes) -> Counter[str]:
-    """How often each operator occurs in a .tflite file, by its name in the schema."""
+    """How often each operator occurs in a .tflite file, by its name in the schema.
+
+    Not by `unet_edge.graph`, which names the operators of its tables only: by the whole schema,
+    so that a strange one is refused by its name, and the two readers prove each other.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}

@@ -40,13 +40,18 @@ def test_offsets_out_of_the_file_are_errors(data: bytes) -> None:
         Buffer(data).root()
 
 
-def test_a_vector_longer_than_the_file_is_an_error_before_anything_is_allocated() -> None:
+def table_with(text: str) -> bytes:
+    """A file of one table with one string."""
     builder = flatbuffers.Builder(64)
-    text = builder.CreateString("abc")
+    place = builder.CreateString(text)
     builder.StartObject(1)
-    builder.PrependUOffsetTRelativeSlot(0, text, 0)
+    builder.PrependUOffsetTRelativeSlot(0, place, 0)
     builder.Finish(builder.EndObject())
-    data = bytes(builder.Output())
+    return bytes(builder.Output())
+
+
+def test_a_vector_longer_than_the_file_is_an_error_before_anything_is_allocated() -> None:
+    data = table_with("abc")
     assert Buffer(data).root().text(0) == "abc"
     forged = data.replace(struct.pack("<I", 3) + b"abc", struct.pack("<I", 2**32 - 1) + b"abc")
     with pytest.raises(ValueError, match="4294967295 elements ends outside"):
@@ -54,12 +59,7 @@ def test_a_vector_longer_than_the_file_is_an_error_before_anything_is_allocated(
 
 
 def test_what_no_terminal_should_get_is_replaced() -> None:
-    builder = flatbuffers.Builder(64)
-    text = builder.CreateString("a\x1b[2Jä\n")
-    builder.StartObject(1)
-    builder.PrependUOffsetTRelativeSlot(0, text, 0)
-    builder.Finish(builder.EndObject())
-    assert Buffer(bytes(builder.Output())).root().text(0) == "a�[2Jä�"
+    assert Buffer(table_with("a\x1b[2Jä\n")).root().text(0) == "a�[2Jä�"
 
 
 def test_tables_that_point_at_one_another_do_not_keep_the_reader_busy() -> None:
