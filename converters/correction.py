@@ -12,7 +12,7 @@ too: Banner et al. 2019, arXiv:1810.05723, section 4.2, there for the weights al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -40,12 +40,16 @@ _VARIES = 1e-4
 """Variance of a channel that has a gain to fit; below, it hardly leaves one int8 step of 6/255."""
 
 
-def correct_channels(model: keras.Model, calibration: Sequence[NDArray[np.uint8]]) -> keras.Model:
+def correct_channels(
+    model: keras.Model,
+    calibration: Sequence[NDArray[np.uint8]],
+    float_layers: Collection[str] = (),
+) -> keras.Model:
     """A copy of `model` whose int8 files come closer to it; convert the copy, not `model`.
 
-    `calibration`: grids, uint8 (H, W, 3); without any, `model` itself comes back. Only biases
-    and BatchNorm's gains and offsets differ. The copy is for int8 alone: in float it is slightly
-    worse than `model`.
+    `calibration`: grids, uint8 (H, W, 3); without any, `model` itself comes back. `float_layers`:
+    convolutions that the file will not round. Only biases and BatchNorm's gains and offsets
+    differ. The copy is for this choice of int8 alone: in float it is slightly worse than `model`.
     """
     if not len(calibration):
         return model
@@ -53,7 +57,10 @@ def correct_channels(model: keras.Model, calibration: Sequence[NDArray[np.uint8]
     corrected = keras.models.clone_model(reference)
     corrected.set_weights(reference.get_weights())
     for layer in corrected.layers:
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+        if (
+            isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)
+            and layer.name not in float_layers
+        ):
             layer.kernel.assign(_rounded(layer))
     height, width = calibration[0].shape[:2]
     count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))

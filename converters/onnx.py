@@ -28,6 +28,7 @@ from converters.freeze import (
 )
 from converters.fusion import fuse
 from unet_edge.errors import ConversionError
+from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
 
@@ -62,7 +63,7 @@ OPERATORS = frozenset(
 def to_onnx(
     model: keras.Model,
     spec: ModelSpec,
-    precision: OnnxPrecision,
+    precision: Precision,
     calibration: Sequence[NDArray[np.uint8]] = (),
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
@@ -261,7 +262,7 @@ def _rename(proto: Any) -> None:
     proto.opset_import.extend(imports)
 
 
-def _check(proto: Any, spec: ModelSpec, precision: OnnxPrecision) -> None:
+def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
     """Hold the graph against the promises."""
     from onnx import checker, shape_inference
 

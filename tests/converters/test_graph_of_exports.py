@@ -15,7 +15,8 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from converters.onnx import OnnxPrecision, to_onnx
-from converters.tflite import operators, to_tflite
+from converters.tflite import to_tflite
+from converters.tflite_check import operators
 from unet_edge.errors import ModelFileError
 from unet_edge.graph import Port, Runtimes, TFLiteGraph, read_graph, runtimes
 from unet_edge.metadata import Format, Precision

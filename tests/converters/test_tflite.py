@@ -15,7 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, require_tensorflow, spell_out_hard_swish
-from converters.tflite import Precision, operators, partitions, to_tflite
+from converters.tflite import Precision, to_tflite
+from converters.tflite_check import operators, partitions
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import Network, build
@@ -326,7 +327,7 @@ def test_int8_asks_for_pictures_of_the_right_kind(trained: Any, spec: ModelSpec)
 
 def test_an_unknown_precision_lists_the_choices(trained: Any, spec: ModelSpec) -> None:
     unknown: Any = "int4"
-    with pytest.raises(ConversionError, match="'int4'; choose one of float32, float16, int8"):
+    with pytest.raises(ConversionError, match="'int4'; choose one of float32, float16, dyn"):
         to_tflite(trained, spec, unknown)
 
 

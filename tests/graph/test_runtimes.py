@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from converters.onnx import OPERATORS as ONNX_EMITTED
-from converters.tflite import CAST_OPERATORS, OPERATORS
+from converters.tflite_check import CAST_OPERATORS, OPERATORS
 from unet_edge.graph import Runtimes, read_graph, runtimes
 from unet_edge.graph.runtimes import (
     ONNX_OPERATORS,

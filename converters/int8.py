@@ -1,0 +1,151 @@
+"""int8 in TFLite: calibrate once, then convert with any choice of layers left in float32.
+
+TensorFlow's QuantizationDebugger keeps the calibrated graph and quantises it again for each list
+of layers to leave out, in a third of a second; a converter of its own for each would calibrate
+every time. Google's newer quantiser (ai-edge-quantizer 0.10) leaves out layers too, but pins one
+release of LiteRT and a builder of language models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.freeze import (
+    check_calibration,
+    exact_mean,
+    freeze,
+    normalise,
+    reason,
+    spell_out_hard_swish,
+)
+from converters.scores import centred
+from converters.tflite_check import check
+from converters.tflite_ends import finish
+from unet_edge.errors import ConversionError
+from unet_edge.quiet import quiet
+from unet_edge.spec import ModelSpec
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+"""The operators that can be left in float: those with weights."""
+
+
+class Int8Converter:
+    """A model, calibrated; `convert` makes int8 files of it.
+
+    `calibration`: grids, uint8 (H, W, 3). Raises ConversionError when they do not fit the model
+    or when TensorFlow's converter fails.
+    """
+
+    def __init__(
+        self, model: keras.Model, spec: ModelSpec, calibration: Sequence[NDArray[np.uint8]]
+    ) -> None:
+        check_calibration(calibration, spec)
+        self._spec = spec
+        self._name = model.name
+        with quiet():
+            import tensorflow as tf
+
+            self._options = tf.lite.experimental.QuantizationDebugOptions
+            source = spell_out_hard_swish(centred(model))
+            frozen = freeze(source, height=spec.height, width=spec.width, normalised=True)
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: representative(calibration, spec)
+            try:
+                self._debugger = tf.lite.experimental.QuantizationDebugger(
+                    converter=converter,
+                    debug_dataset=lambda: representative(calibration, spec),
+                    debug_options=self._options(fully_quantize=True),
+                )
+            except Exception as error:  # The converter raises its own type, ValueError and more.
+                raise ConversionError(
+                    f"TensorFlow cannot quantise {model.name}: {reason(error)}"
+                ) from error
+        self._nodes = _nodes(self._debugger.calibrated_model, model)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the Keras layers that `convert` can leave in float32, first to last.
+
+        All convolutions but the last: its scores leave the file as integers.
+        """
+        return tuple(self._nodes)
+
+    def convert(self, float_layers: Sequence[str] = ()) -> bytes:
+        """The bytes of a .tflite file without its contract, `float_layers` left in float32.
+
+        Input `pixels`: uint8 (1, H, W, 3). Output `logits`: uint8 (1, H, W, classes) with a scale
+        and a zero point. Raises ConversionError for a layer that is not one of `layers`.
+        """
+        if strange := sorted(set(float_layers) - set(self.layers)):
+            raise ConversionError(
+                f"{', '.join(strange)} cannot be left in float; "
+                f"{self._name} has {', '.join(self.layers)}"
+            )
+        nodes = [self._nodes[name] for name in float_layers]
+        with quiet():
+            try:
+                self._debugger.options = self._options(fully_quantize=True, denylisted_nodes=nodes)
+                converted = self._debugger.get_nondebug_quantized_model()
+            except Exception as error:
+                raise ConversionError(
+                    f"TensorFlow cannot quantise {self._name}: {reason(error)}"
+                ) from error
+        data = finish(bytes(converted), self._spec, exact_mean(self._spec.normalisation))
+        check(data, self._spec)
+        return data
+
+
+def representative(
+    calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Feed the calibrator, with a black and a white corner in the first picture.
+
+    The converter takes the input's range from the data: pixels 0 and 255 make it the range of
+    uint8, so that the scale is 1/std and the zero point the mean.
+    """
+    first = calibration[0].copy()
+    first[0, 0], first[-1, -1] = 0, 255
+    for picture in normalise([first, *calibration[1:]], spec.normalisation):
+        yield [picture]
+
+
+def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
+    """The output tensor of each convolution but the last, by the name of its Keras layer.
+
+    The converter calls a tensor after all that was fused into it, "unet_1/dec1_pw_relu_1/Relu6;
+    …;unet_1/dec1_pw_1/convolution", with Keras' numbers behind the layers' names.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    known = {layer.name for layer in model.layers}
+    parsed = schema.ModelT.InitFromPackedBuf(bytes(calibrated), 0)
+    (graph,) = parsed.subgraphs
+    wanted = {getattr(schema.BuiltinOperator, name) for name in CONVOLUTIONS}
+    made = []
+    for operator in graph.operators:
+        code = parsed.operatorCodes[operator.opcodeIndex]
+        if max(code.builtinCode, code.deprecatedBuiltinCode) in wanted:
+            made.append(graph.tensors[operator.outputs[0]].name.decode())
+    nodes = {_layer_of(tensor, known): tensor for tensor in made[:-1]}
+    if len(nodes) < len(made) - 1:
+        raise ConversionError(f"two convolutions of {model.name} go by the name of one layer")
+    return nodes
+
+
+def _layer_of(tensor: str, known: set[str]) -> str:
+    """The Keras layer whose convolution made this tensor. Raises ConversionError if none did."""
+    for part in tensor.split(";"):
+        *scope, operation = part.split("/")
+        if scope and operation.rstrip("0123456789_") in ("convolution", "depthwise"):
+            # TensorFlow's number goes first: V3 has a layer "…_conv" and one "…_conv_1".
+            for name in (re.sub(r"_\d+$", "", scope[-1]), scope[-1]):
+                if name in known:
+                    return name
+    raise ConversionError(f"no layer is known to have made {tensor!r}")
