@@ -115,6 +115,18 @@ class Boundary:
         )
 
 
+def boundary_band(labels: Labels, tolerance: float | None = None) -> NDArray[np.bool_]:
+    """Which pixels of a mask lie within `tolerance` px of a boundary, bool (H, W).
+
+    `tolerance` is by default DIAGONAL_SHARE of the picture's diagonal.
+    """
+    if tolerance is None:
+        tolerance = DIAGONAL_SHARE * math.hypot(*labels.shape)
+    edges = np.flatnonzero(_edges(labels))
+    everywhere = np.arange(labels.size)
+    return _near(everywhere, edges, labels.shape[1], tolerance).reshape(labels.shape)
+
+
 def _harmonic_mean(precision: float, recall: float) -> float:
     # With nothing to count on one side, the other tells all: 0 where that mask has no boundary of
     # the class, and what was matched where ignored pixels are close to all of it.

@@ -9,6 +9,7 @@ import click
 import unet_edge
 from unet_edge.cli.data import data
 from unet_edge.cli.device import segment
+from unet_edge.cli.diagnosis import diagnose
 from unet_edge.cli.evaluation import evaluate
 from unet_edge.cli.group import Group
 from unet_edge.cli.inspection import inspect
@@ -29,5 +30,17 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-for command in (data, train, resume, evaluate, export, inspect, segment, verify, benchmark, demo):
+for command in (
+    data,
+    train,
+    resume,
+    evaluate,
+    export,
+    inspect,
+    diagnose,
+    segment,
+    verify,
+    benchmark,
+    demo,
+):
     main.add_command(command)

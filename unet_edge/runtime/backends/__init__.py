@@ -25,6 +25,9 @@ class Backend(Protocol):
     name: str
     """The interpreter and its version, for people."""
 
+    quantisation: tuple[float, int] | None
+    """Scale and zero point of integer scores: logit = scale * (score - zero point)."""
+
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model on uint8 (H, W, 3); the result may be overwritten by the next call."""
         ...
@@ -59,6 +62,15 @@ def default_threads() -> int:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     return min(4, available)
+
+
+def to_logits(scores: Scores, backend: Backend) -> NDArray[np.float32]:
+    """The scores of `backend` as logits, float32 (H, W, classes)."""
+    real = scores.astype(np.float32)
+    if backend.quantisation is None:
+        return real
+    scale, zero_point = backend.quantisation
+    return (real - np.float32(zero_point)) * np.float32(scale)
 
 
 def to_labels(scores: Scores) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ class KerasBackend:
 
         self._model = model
         self.name = f"keras {keras.__version__} ({keras.backend.backend()})"
+        self.quantisation: tuple[float, int] | None = None  # scores are logits
 
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model; uint8 (H, W, 3) in, float32 logits (H, W, C) out."""

@@ -53,6 +53,8 @@ class LiteRTBackend:
             raise BackendError(_nothing_works(failures))
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
+        scale, zero_point = self._output["quantization"]  # 0 and 0 in float
+        self.quantisation = (scale, zero_point) if scale else None
 
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or uint8."""

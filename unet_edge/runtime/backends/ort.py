@@ -38,6 +38,7 @@ class OnnxRuntimeBackend:
             ) from error
         self.name = f"onnxruntime {onnxruntime.__version__}"
         self._input = self._session.get_inputs()[0].name
+        self.quantisation: tuple[float, int] | None = None  # scores are logits
 
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out."""
