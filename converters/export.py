@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 import keras
-import numpy as np
-from PIL import Image
 
 from converters.calibration import calibration_grids
+from converters.card import with_card
 from converters.correction import correct_channels
 from converters.freeze import require_tensorflow
+from converters.golden import golden_pictures
+from converters.latency import Latency
 from converters.onnx import to_onnx
+from converters.references import held_out
 from converters.tflite import to_tflite
 from unet_edge.bundle import (
     FLOORS,
     Bundle,
     BundleFile,
-    GoldenPicture,
-    Reference,
     require_writable,
     write_bundle,
 )
-from unet_edge.dataset import Dataset, Sample
+from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError
-from unet_edge.files import require_place, sha256
-from unet_edge.imaging import Pixels, decode, read_labels
-from unet_edge.mask import png_bytes
+from unet_edge.files import require_place, sha256, temporary_files_beside
+from unet_edge.imaging import Pixels
+from unet_edge.manifest import DataCounts, Reference
 from unet_edge.metadata import Contract, Format, Precision, seal
-from unet_edge.metrics import Confusion
 from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import open_backend
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.verification import ReferenceMask, Verification, verify
+from unet_edge.runtime.verification import Verification, verify
 from unet_edge.spec import ModelSpec
 
 ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
@@ -45,19 +45,21 @@ ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
 
 _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
 
-# A golden picture's longest edge, px: enough to prove the geometry, small enough to copy.
-_GOLDEN_EDGE = 1024
-
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What to write and how thoroughly to prove it; counts are of pictures."""
+    """What to write and how thoroughly to prove it; counts are of pictures.
+
+    `license` and `latency` are for the model card alone, None where they are not known.
+    """
 
     artifacts: tuple[tuple[Format, Precision], ...] = ARTIFACTS
     calibration: int = 100
     check: int = 64
     golden: int = 8
     seed: int = 0
+    license: str | None = None
+    latency: Latency | None = None
 
     def __post_init__(self) -> None:
         if not self.artifacts:
@@ -65,6 +67,8 @@ class ExportSettings:
         for name in ("calibration", "check", "golden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1 picture")
+        if self.license is not None and not self.license.strip():
+            raise ConfigError("the license is empty; leave --license out where it is not known")
 
 
 def export(
@@ -74,6 +78,7 @@ def export(
     output: Path,
     *,
     keras_sha256: str,
+    network: str | None = None,
     settings: ExportSettings | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
@@ -81,6 +86,8 @@ def export(
 
     Calibrates on training pictures; proves on validation pictures, at their own size, against
     the masks of `model` itself. A file under its floor is written and marked as such.
+    `network` describes the model in the card. Killed at any moment, it leaves the bundle of
+    before or none, and the next export clears up.
 
     Raises BundleError when `output` is something else, ConversionError when a file cannot be
     made, ImageError or DataError for the pictures.
@@ -89,6 +96,20 @@ def export(
     require_tensorflow(keras.backend.backend())
     require_writable(output)
     require_place(output)
+    with temporary_files_beside(output):
+        return _export(model, spec, dataset, output, keras_sha256, network, settings, say)
+
+
+def _export(
+    model: keras.Model,
+    spec: ModelSpec,
+    dataset: Dataset,
+    output: Path,
+    keras_sha256: str,
+    network: str | None,
+    settings: ExportSettings,
+    say: Callable[[str], None],
+) -> Bundle:
     grids: list[Pixels] = []
     if any(precision == "int8" for _, precision in settings.artifacts):
         grids = calibration_grids(dataset, spec, count=settings.calibration, seed=settings.seed)
@@ -110,8 +131,9 @@ def export(
     bar.close()
 
     keras_segmenter = Segmenter(spec, KerasBackend(model), "Keras")
-    references, keras_miou = _references(keras_segmenter, dataset, settings.check)
+    references, reference = held_out(model, spec, dataset, settings.check)
     files: list[BundleFile] = []
+    agreements: dict[str, Sequence[float]] = {}
     for file_format, precision in settings.artifacts:
         name = file_name(file_format, precision)
         proof = verify(
@@ -120,19 +142,33 @@ def export(
             floor=FLOORS[file_format, precision],
         )
         files.append(_entry(models[name], file_format, precision, proof))
+        agreements[name] = proof.shares
         mark = "" if proof.passed else f"  UNDER ITS FLOOR of {proof.floor:.3%}"
         say(f"{name}: {proof.agreement:.4%} of pixels as Keras{mark}")
 
-    golden_files, golden = _golden(keras_segmenter, dataset, settings.golden)
+    golden_files, golden = golden_pictures(keras_segmenter, references, agreements, settings.golden)
     bundle = Bundle(
         path=output,
         spec=spec,
         files=tuple(files),
         golden=golden,
-        reference=Reference(keras_sha256, keras_miou, len(references)),
+        reference=Reference(
+            keras_sha256=keras_sha256,
+            label_miou=_figure(reference.miou),
+            pictures=len(references),
+            label_iou=tuple(map(_figure, reference.iou)),
+            worst_miou=min(
+                (each.miou for each in references if not math.isnan(each.miou)), default=None
+            ),
+            network=network,
+            parameters=model.count_params(),
+        ),
         tools={tool: _version(tool) for tool in _TOOLS},
+        data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
+        license=settings.license,
     )
-    write_bundle(bundle, models, golden_files)
+    bundle, card = with_card(bundle, models, golden_files, settings.latency)
+    write_bundle(bundle, models, golden_files, card)
     return bundle
 
 
@@ -167,65 +203,6 @@ def _convert(
             assert_never(file_format)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A picture's reference mask and true mask as PNG: 18 to 300 times less memory."""
-
-    name: str
-    image: Path
-    labels: bytes
-    truth: bytes
-
-    def unpacked(self) -> ReferenceMask:
-        labels, truth = (np.asarray(read_labels(png)) for png in (self.labels, self.truth))
-        # The path, not the pixels: the proof includes decoding.
-        return ReferenceMask(self.name, self.image, labels, truth)
-
-
-def _references(
-    keras_segmenter: Segmenter, dataset: Dataset, count: int
-) -> tuple[list[_Kept], float]:
-    """The Keras model's masks of up to `count` validation pictures, and its mIoU on them."""
-    kept, total = [], Confusion.empty(dataset.classes)
-    for sample in progress(_spread(dataset.validation, count), "Keras reference"):
-        picture, truth = dataset.read(sample)
-        mask = keras_segmenter.segment(picture)
-        total += Confusion.of(truth, mask.labels, dataset.classes)
-        packed = [png_bytes(Image.fromarray(labels)) for labels in (mask.labels, truth)]
-        kept.append(_Kept(sample.name, sample.image, *packed))
-    return kept, total.miou
-
-
-def _golden(
-    keras_segmenter: Segmenter, dataset: Dataset, count: int
-) -> tuple[list[tuple[bytes, bytes]], tuple[GoldenPicture, ...]]:
-    """Validation pictures as PNG, which every machine decodes alike, and Keras' masks of them."""
-    contents: list[tuple[bytes, bytes]] = []
-    entries: list[GoldenPicture] = []
-    for index, sample in enumerate(_spread(dataset.validation, count), 1):
-        picture = decode(sample.image)
-        picture.thumbnail((_GOLDEN_EDGE, _GOLDEN_EDGE))
-        photo = png_bytes(picture)
-        mask = png_bytes(keras_segmenter.segment(photo).picture("palette"))
-        contents.append((photo, mask))
-        entries.append(
-            GoldenPicture(
-                picture=f"golden/{index:02d}.png",
-                mask=f"golden/{index:02d}.mask.png",
-                picture_sha256=sha256(photo),
-                mask_sha256=sha256(mask),
-            )
-        )
-    return contents, tuple(entries)
-
-
-def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most `count` samples at even distances."""
-    if len(samples) <= count:
-        return list(samples)
-    return [samples[index * len(samples) // count] for index in range(count)]
-
-
 def _entry(
     data: bytes, file_format: Format, precision: Precision, proof: Verification
 ) -> BundleFile:
@@ -239,9 +216,17 @@ def _entry(
         agreement=proof.agreement,
         worst=proof.worst,
         mask_miou=proof.mask_miou,
-        label_miou=proof.label_miou,
+        label_miou=None if proof.against_truth is None else _figure(proof.against_truth.miou),
         pictures=proof.pictures,
+        label_iou=(
+            None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
+        ),
     )
+
+
+def _figure(value: float) -> float | None:
+    """JSON has no nan, which an IoU of nothing is."""
+    return None if math.isnan(value) else value
 
 
 def _version(tool: str) -> str:

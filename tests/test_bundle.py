@@ -13,18 +13,18 @@ from unet_edge.bundle import (
     SCHEMA,
     Bundle,
     BundleFile,
-    GoldenPicture,
-    Reference,
     write_bundle,
 )
 from unet_edge.errors import BundleError, UnetEdgeError
 from unet_edge.files import sha256
+from unet_edge.manifest import CardFile, Choice, DataCounts, GoldenPicture, Reference
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 
 SPEC = ModelSpec(4, 6, ("background", "Zelle ä"), name="cells")
 LABELS = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
 MODELS = {"model-int8.tflite": b"int8 bytes", "model.onnx": b"onnx bytes"}
+CARD = b"# cells"
 
 
 def png(array):
@@ -52,6 +52,8 @@ def entry(name, file_format="tflite", precision="int8", *, agreement=1.0, data=b
         mask_miou=0.9,
         label_miou=None,
         pictures=2,
+        label_iou=(0.9, None),
+        golden_agreement=agreement,
     )
 
 
@@ -65,11 +67,14 @@ def bundle_at(path, **changes):
             entry("model.onnx", "onnx", "float32", data=MODELS["model.onnx"]),
         ),
         "golden": tuple(
-            GoldenPicture(picture, mask, *map(sha256, data))
+            GoldenPicture(picture, mask, *map(sha256, data), Choice("near-ties", 0.25))
             for (picture, mask), data in zip(names, GOLDEN, strict=True)
         ),
-        "reference": Reference("ab" * 32, 0.875, 2),
+        "reference": Reference("ab" * 32, 0.875, 2, (0.875, None), 0.5, "unet_mini", 12),
         "tools": {"keras": "3.15.1"},
+        "data": DataCounts(8, 2, 4),
+        "license": "CC BY 4.0",
+        "card": (CardFile("README.md", sha256(CARD)),),
     }
     return Bundle(**fields | changes)
 
@@ -78,7 +83,7 @@ def bundle_at(path, **changes):
 def written(tmp_path):
     """A bundle on disk."""
     bundle = bundle_at(tmp_path / "bundle")
-    write_bundle(bundle, MODELS, GOLDEN)
+    write_bundle(bundle, MODELS, GOLDEN, [CARD])
     return bundle
 
 
@@ -130,7 +135,7 @@ def test_a_bundle_can_be_moved(written, tmp_path):
 
 
 def test_an_old_bundle_is_replaced_as_a_whole(written):
-    fewer = dataclasses.replace(written, files=written.files[:1], golden=())
+    fewer = dataclasses.replace(written, files=written.files[:1], golden=(), card=())
     write_bundle(fewer, {"model-int8.tflite": MODELS["model-int8.tflite"]}, [])
     assert sorted(snapshot(written.path)) == [MANIFEST, "model-int8.tflite"]
     assert [p.name for p in written.path.parent.iterdir()] == ["bundle"]
@@ -138,7 +143,7 @@ def test_an_old_bundle_is_replaced_as_a_whole(written):
 
 def test_an_empty_folder_is_used(tmp_path):
     (tmp_path / "bundle").mkdir()
-    write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN)
+    write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN, [CARD])
     Bundle.open(tmp_path / "bundle")
 
 
@@ -159,14 +164,14 @@ def test_a_folder_of_someone_elses_is_left_alone(tmp_path, content):
         (target / name).write_bytes(data)
     before = snapshot(tmp_path)
     with pytest.raises(BundleError, match="exists and is no bundle"):
-        write_bundle(bundle_at(target), MODELS, GOLDEN)
+        write_bundle(bundle_at(target), MODELS, GOLDEN, [CARD])
     assert snapshot(tmp_path) == before
 
 
 def test_a_file_in_the_way_is_left_alone(tmp_path):
     (tmp_path / "bundle").write_text("mine")
     with pytest.raises(BundleError, match="exists and is no bundle"):
-        write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN)
+        write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN, [CARD])
     assert (tmp_path / "bundle").read_text() == "mine"
 
 
@@ -174,11 +179,11 @@ def test_a_file_in_the_way_is_left_alone(tmp_path):
 def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path, there_was_one):
     bundle = bundle_at(tmp_path / "bundle")
     if there_was_one:
-        write_bundle(bundle, MODELS, GOLDEN)
+        write_bundle(bundle, MODELS, GOLDEN, [CARD])
     before = snapshot(tmp_path)
     # The models are written by then; the second golden picture is missing.
     with pytest.raises(ValueError, match="shorter"):
-        write_bundle(bundle, {"model-int8.tflite": b"new"}, GOLDEN[:1])
+        write_bundle(bundle, {"model-int8.tflite": b"new"}, GOLDEN[:1], [CARD])
     assert snapshot(tmp_path) == before
 
 
@@ -226,7 +231,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
             Bundle.open(path)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "golden/02.png", "golden/01.mask.png"])
+@pytest.mark.parametrize("name", ["model.onnx", "golden/02.png", "golden/01.mask.png", "README.md"])
 def test_a_missing_file_is_named(written, name):
     (written.path / name).unlink()
     with pytest.raises(BundleError, match=rf"is incomplete: {name} is missing; copy"):
@@ -245,6 +250,8 @@ def test_a_changed_file_is_noticed_when_it_is_read(written):
     for golden in bundle.golden:
         with pytest.raises(BundleError, match=rf"{golden.picture} is damaged"):
             bundle.read_golden(golden)
+    with pytest.raises(BundleError, match=r"README\.md is damaged"):
+        bundle.read_card(bundle.card[0])
 
 
 def test_a_changed_golden_mask_is_noticed(written):
@@ -256,7 +263,7 @@ def test_a_changed_golden_mask_is_noticed(written):
 
 def test_a_newer_schema_says_what_to_upgrade(written):
     edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
-    with pytest.raises(BundleError, match=r"bundle schema 2, .* pip install --upgrade unet-edge"):
+    with pytest.raises(BundleError, match=r"bundle schema 3, .* pip install --upgrade unet-edge"):
         Bundle.open(written.path)
 
 
@@ -315,7 +322,7 @@ def test_a_malformed_manifest_is_refused_on_opening(written, change):
 def test_kinds_that_we_do_not_export_are_refused(written):
     # Both words are known, the pair is not: preferred() has no place for it.
     edit(written, set_in("files", 1, "precision", "float16"))
-    with pytest.raises(BundleError, match="float16 onnx"):
+    with pytest.raises(BundleError, match="precision is 'float16'; 'float32' or 'int8' was"):
         Bundle.open(written.path)
 
 
@@ -336,7 +343,7 @@ def test_a_manifest_cannot_reach_outside_its_folder(written, where, name):
     secret = written.path.parent / "secret"
     secret.write_text("secret")
     edit(written, set_in(*where, name.format(absolute=secret)))
-    with pytest.raises(BundleError, match="outside the bundle"):
+    with pytest.raises(BundleError, match="path inside the bundle"):
         Bundle.open(written.path)
 
 

@@ -1,10 +1,22 @@
+import contextlib
 import hashlib
 import itertools
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from unet_edge.files import folder_written_atomically, sha256, write_atomically
+from unet_edge.files import (
+    clear_leftovers,
+    folder_written_atomically,
+    sha256,
+    temporary_files_beside,
+    write_atomically,
+)
 
 
 def tree(folder):
@@ -136,3 +148,98 @@ def test_sha256_is_the_usual_hexadecimal():
     assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
     # FIPS 180-2, appendix B.1
     assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+# --- killed -----------------------------------------------------------------------------------
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from unet_edge.files import folder_written_atomically
+
+left = int(sys.argv[2])
+
+def dying(function):
+    def wrapped(*args, **options):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **options)
+    return wrapped
+
+for name in ("mkdir", "rename", "rmdir", "unlink", "open"):
+    setattr(os, name, dying(getattr(os, name)))
+Path.write_text = dying(Path.write_text)
+with folder_written_atomically(Path(sys.argv[1])) as folder:
+    (folder / "a").write_text("new")
+    (folder / "b").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("there_was_one", [True, False])
+def test_killed_before_any_step_a_folder_is_old_new_or_absent_and_is_restored(
+    tmp_path, there_was_one
+):
+    """A process that dies in front of its n-th change to the file system, for every n there is."""
+    outcomes = []
+    for step in itertools.count(1):
+        place = tmp_path / str(step)
+        target = place / "bundle"
+        place.mkdir()
+        if there_was_one:
+            target.mkdir()
+            (target / "a").write_text("old")
+        before = {"a": "old"} if there_was_one else None
+        ended = subprocess.run([sys.executable, "-c", WRITER, target, str(step)], check=False)
+        contents = content(target)
+        assert contents in (before, None, {"a": "new", "b": "new"}), step
+        clear_leftovers(target)
+        # With the leftovers gone, what there was is there again, unless the new one is complete.
+        assert content(target) in (before, {"a": "new", "b": "new"}), step
+        assert [path.name for path in place.iterdir()] == (["bundle"] if content(target) else [])
+        outcomes.append((contents, content(target)))
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL
+    assert outcomes[0] == (before, before)
+    assert outcomes[-1][0] == {"a": "new", "b": "new"}
+    # Killed between the two renames, the old folder was aside and came back.
+    if there_was_one:
+        assert (None, before) in outcomes
+
+
+def content(folder):
+    return {p.name: p.read_text() for p in folder.iterdir()} if folder.is_dir() else None
+
+
+def test_a_process_at_work_and_folders_of_others_are_left_alone(tmp_path):
+    target = tmp_path / "bundle"
+    (tmp_path / ".bundle.mine").mkdir()
+    (tmp_path / "bundle.unet-edge-x").mkdir()
+    with folder_written_atomically(target) as folder:
+        (folder / "a").write_text("1")
+        clear_leftovers(target)
+        with folder_written_atomically(target) as other:
+            (other / "a").write_text("2")
+        assert content(target) == {"a": "2"}
+    assert content(target) == {"a": "1"}
+    assert tree(tmp_path) == [".bundle.mine", "bundle", "bundle.unet-edge-x", "bundle/a"]
+
+
+@pytest.mark.parametrize("failure", [None, RuntimeError("no")])
+def test_temporary_files_lie_beside_the_target_and_go(tmp_path, failure):
+    target = tmp_path / "bundle[1]"  # a name that would be a pattern
+
+    def work():
+        with temporary_files_beside(target):
+            assert tmp_path in Path(tempfile.gettempdir()).parents
+            Path(tempfile.mkdtemp(), "left by a converter").write_text("1")
+            if failure:
+                raise failure
+
+    before = tempfile.gettempdir()
+    with pytest.raises(RuntimeError) if failure else contextlib.nullcontext():
+        work()
+    assert tempfile.gettempdir() == before
+    assert tree(tmp_path) == []

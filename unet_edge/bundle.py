@@ -3,6 +3,7 @@
 bundle.json                 contract, files with digests, floors and measured agreement
 model-int8.tflite …         the exported files, each with the contract inside
 golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
+README.md, card/01.png      the model card and its pictures
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,21 @@ import numpy as np
 from unet_edge.errors import BundleError, SpecError
 from unet_edge.files import folder_written_atomically, sha256
 from unet_edge.imaging import Labels, read_labels
+from unet_edge.manifest import (
+    KIND,
+    SCHEMA,
+    CardFile,
+    Choice,
+    DataCounts,
+    GoldenPicture,
+    Reference,
+    check_manifest,
+    parse_json,
+)
 from unet_edge.metadata import Format, Precision
 from unet_edge.spec import ModelSpec
 
-SCHEMA = 1
 MANIFEST = "bundle.json"
-KIND = "unet-edge bundle"
 
 #: Least share of pixels that must equal the Keras reference's, by format and precision. Float32
 #: may flip exact near-ties (summation order differs); float16 rounds weights to 11 bits; those of
@@ -63,6 +73,8 @@ class BundleFile:
     `agreement` is the share of pixels (0..1) equal to the Keras reference's, `worst` the same
     for the worst picture, `mask_miou` the mIoU of its masks against the reference's masks, and
     `label_miou` against the true labels where there were any. `floor` is the least agreement.
+    `label_iou` has the IoU of each class, None for one that occurs nowhere; `golden_agreement`
+    is the agreement on the golden pictures. Both are None in bundles of schema 1.
     """
 
     name: str
@@ -76,35 +88,32 @@ class BundleFile:
     mask_miou: float
     label_miou: float | None
     pictures: int
+    label_iou: tuple[float | None, ...] | None = None
+    golden_agreement: float | None = None
 
     @property
     def kept_floor(self) -> bool:
         """Whether the measured agreement reaches the floor."""
         return self.agreement >= self.floor
 
+    @property
+    def golden_floor(self) -> float:
+        """Least agreement on the golden pictures, which are chosen to be hard.
 
-@dataclass(frozen=True)
-class GoldenPicture:
-    """A picture and the Keras reference's mask of it, as paths inside the bundle."""
-
-    picture: str
-    mask: str
-    picture_sha256: str
-    mask_sha256: str
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The Keras model that the files were exported from."""
-
-    keras_sha256: str
-    label_miou: float | None
-    pictures: int
+        As far under the floor as the file agreed less on them than on all pictures: a machine
+        that gives the workstation's masks passes exactly where the workstation did.
+        """
+        if self.golden_agreement is None:
+            return self.floor
+        return self.floor - max(0.0, self.agreement - self.golden_agreement)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle."""
+    """An opened bundle.
+
+    `data`, `license` and `card` are None, None and empty where schema 1 did not have them.
+    """
 
     path: Path
     spec: ModelSpec
@@ -112,6 +121,10 @@ class Bundle:
     golden: tuple[GoldenPicture, ...]
     reference: Reference
     tools: dict[str, str]
+    data: DataCounts | None = None
+    license: str | None = None
+    card: tuple[CardFile, ...] = ()
+    schema: int = SCHEMA
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -122,7 +135,7 @@ class Bundle:
         path = Path(path)
         manifest = path / MANIFEST
         try:
-            data = json.loads(manifest.read_bytes())
+            data = parse_json(manifest.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
                 f"{path} is no bundle: it has no {MANIFEST}; 'unet-edge export' writes bundles"
@@ -142,6 +155,7 @@ class Bundle:
         return [
             *(file.name for file in self.files),
             *(name for golden in self.golden for name in (golden.picture, golden.mask)),
+            *(card.name for card in self.card),
         ]
 
     def file(self, name: str) -> BundleFile:
@@ -174,6 +188,10 @@ class Bundle:
         mask = self._read(golden.mask, golden.mask_sha256)
         return picture, np.asarray(read_labels(mask))
 
+    def read_card(self, card: CardFile) -> bytes:
+        """A file of the model card, checked against its digest. Raises BundleError."""
+        return self._read(card.name, card.sha256)
+
     def _read(self, name: str, digest: str) -> bytes:
         try:
             data = (self.path / name).read_bytes()
@@ -190,34 +208,44 @@ class Bundle:
         """The manifest as plain JSON values."""
         return {
             "kind": KIND,
-            "schema": SCHEMA,
+            "schema": self.schema,
             "spec": self.spec.to_dict(),
             "files": [dataclasses.asdict(entry) for entry in self.files],
             "golden": [dataclasses.asdict(entry) for entry in self.golden],
             "reference": dataclasses.asdict(self.reference),
+            "data": dataclasses.asdict(self.data) if self.data else None,
+            "license": self.license,
+            "card": [dataclasses.asdict(entry) for entry in self.card],
             "tools": self.tools,
         }
 
 
 def write_bundle(
-    bundle: Bundle, models: dict[str, bytes], golden: Sequence[tuple[bytes, bytes]]
+    bundle: Bundle,
+    models: dict[str, bytes],
+    golden: Sequence[tuple[bytes, bytes]],
+    card: Sequence[bytes] = (),
 ) -> None:
     """Write `bundle` to its path, atomically: a killed write leaves the old bundle or none.
 
     `models` holds each model file's bytes by name; `golden` the picture and mask files' bytes in
-    the order of `bundle.golden`. An existing bundle is replaced; any other folder with files in
-    it is left alone (BundleError).
+    the order of `bundle.golden`, `card` the files' in that of `bundle.card`. An existing bundle
+    is replaced; any other folder with files in it is left alone (BundleError). What a reader
+    would refuse is not written (BundleError).
     """
     target = bundle.path
     require_writable(target)
+    text = json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    _parse(target, parse_json(text.encode()))
     with folder_written_atomically(target) as folder:
         for name, data in models.items():
             (folder / name).write_bytes(data)
-        for entry, (picture, mask) in zip(bundle.golden, golden, strict=True):
-            for name, data in ((entry.picture, picture), (entry.mask, mask)):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(data)
-        text = json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        pieces = [(entry.name, data) for entry, data in zip(bundle.card, card, strict=True)]
+        for entry, contents in zip(bundle.golden, golden, strict=True):
+            pieces += zip((entry.picture, entry.mask), contents, strict=True)
+        for name, data in pieces:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
@@ -235,42 +263,38 @@ def require_writable(target: Path) -> None:
 
 
 def _parse(path: Path, data: Any) -> Bundle:
-    if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise BundleError(f"{path / MANIFEST} is not the manifest of a {KIND}")
-    schema = data.get("schema")
-    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
-        raise BundleError(
-            f"{path} has bundle schema {schema}, this version reads up to {SCHEMA}; "
-            "mend with: pip install --upgrade unet-edge"
-        )
+    where = path / MANIFEST
+    check_manifest(data, str(where))
     try:
         bundle = Bundle(
             path=path,
             spec=ModelSpec.from_dict(data["spec"]),
-            files=tuple(BundleFile(**entry) for entry in data["files"]),
-            golden=tuple(GoldenPicture(**entry) for entry in data["golden"]),
-            reference=Reference(**data["reference"]),
+            files=tuple(BundleFile(**_with_ious(entry)) for entry in data["files"]),
+            golden=tuple(_golden(entry) for entry in data["golden"]),
+            reference=Reference(**_with_ious(data["reference"])),
             tools=dict(data["tools"]),
+            data=DataCounts(**data["data"]) if "data" in data else None,
+            license=data.get("license"),
+            card=tuple(CardFile(**entry) for entry in data.get("card", ())),
+            schema=data["schema"],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path / MANIFEST} is malformed: {error!r}") from error
     except SpecError as error:
-        raise BundleError(f"{path / MANIFEST}: {error}") from error
-    if not bundle.files:
-        raise BundleError(f"{path / MANIFEST} lists no model file; export again")
+        raise BundleError(f"{where}: {error}") from error
     for entry in bundle.files:
-        numbers = (entry.floor, entry.agreement, entry.worst, entry.mask_miou)
-        if not all(isinstance(number, int | float) for number in numbers):
-            raise BundleError(f"{path / MANIFEST} is malformed: {entry.name} lacks its figures")
         if (entry.format, entry.precision) not in _PREFERENCE:
             raise BundleError(
-                f"{path / MANIFEST} lists {entry.name} as {entry.precision} {entry.format}, "
+                f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
                 "which this version does not know"
             )
-    for name in bundle.members():
-        if not isinstance(name, str) or not name:
-            raise BundleError(f"{path / MANIFEST} is malformed: {name!r} is no file name")
-        # A manifest from elsewhere must not read files outside its folder.
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise BundleError(f"{path / MANIFEST} names {name}, which is outside the bundle")
     return bundle
+
+
+def _with_ious(entry: dict[str, Any]) -> dict[str, Any]:
+    """Fields with a tuple in place of JSON's list: frozen values are compared and hashed."""
+    ious = entry.get("label_iou")
+    return entry | {"label_iou": None if ious is None else tuple(ious)}
+
+
+def _golden(entry: dict[str, Any]) -> GoldenPicture:
+    chosen = entry.get("chosen")
+    return GoldenPicture(**entry | {"chosen": None if chosen is None else Choice(**chosen)})

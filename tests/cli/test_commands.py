@@ -107,7 +107,8 @@ class TestVerify:
         # The same files under a manifest that asks int8 for what only float32 can give.
         copy = tmp_path / "bundle"
         copy.mkdir()
-        (copy / "golden").symlink_to(bundle_path / "golden")
+        for name in ("golden", "card", "README.md"):
+            (copy / name).symlink_to(bundle_path / name)
         manifest = json.loads((bundle_path / "bundle.json").read_text())
         for entry in manifest["files"]:
             (copy / entry["name"]).symlink_to(bundle_path / entry["name"])

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_edge.bundle import Bundle, GoldenPicture, write_bundle
+from unet_edge.bundle import Bundle, write_bundle
 from unet_edge.files import sha256
+from unet_edge.manifest import Choice, GoldenPicture
 from unet_edge.mask import Mask
 from unet_edge.runtime.campaign import Campaign, Cost, Row
 from unet_edge.runtime.measurement import measure_bundle
@@ -209,9 +210,11 @@ def test_one_wrong_pixel_of_a_large_photo_is_red(bundle: Bundle, tmp_path: Path)
     labels = Segmenter.open(bundle.path, file=name).segment(photo).labels.copy()
     labels[450, 601] ^= 1
     mask = _png(Mask.of(labels, bundle.spec).picture("index"))
-    golden = GoldenPicture("golden/1.png", "golden/1.mask.png", sha256(photo), sha256(mask))
+    golden = GoldenPicture(
+        "golden/1.png", "golden/1.mask.png", sha256(photo), sha256(mask), Choice("typical", None)
+    )
     large = dataclasses.replace(
-        bundle, path=tmp_path / "large", files=(bundle.file(name),), golden=(golden,)
+        bundle, path=tmp_path / "large", files=(bundle.file(name),), golden=(golden,), card=()
     )
     write_bundle(large, {name: (bundle.path / name).read_bytes()}, [(photo, mask)])
     page = Page(report_html(measure_bundle(large, runs=1, threads=1), large))

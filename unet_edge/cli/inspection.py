@@ -15,13 +15,28 @@ from unet_edge.cli.output import print_bundle, print_json, print_spec, print_tab
 from unet_edge.errors import ModelFileError
 from unet_edge.files import sha256
 from unet_edge.graph import OnnxGraph, Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.manifest import manifest_schema
 from unet_edge.metadata import Format, format_of, load_model_bytes, parse_contract
 
 AnyGraph = TFLiteGraph | OnnxGraph
 
 
+def _print_schema(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print_json(manifest_schema())
+        ctx.exit()
+
+
 @click.command()
 @click.argument("path", type=path_type())
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of bundle.json, and end.",
+)
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what is in a bundle, a run's bundle, or a single .tflite or .onnx file.
@@ -34,6 +49,7 @@ def inspect(path: Path, as_json: bool) -> None:
     Examples:
       unet-edge inspect runs/cats/bundle
       unet-edge inspect model-int8.tflite --json
+      unet-edge inspect --schema
     """
     if path.is_dir():
         _inspect_folder(path, as_json)
@@ -62,6 +78,8 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
         graphs[entry.name] = read_graph(data, entry.format, str(path / entry.name))
     for golden in bundle.golden:
         bundle.read_golden(golden)
+    for card in bundle.card:
+        bundle.read_card(card)
     if as_json:
         report = {"path": str(bundle.path), **bundle.to_dict()}
         for entry in report["files"]:

@@ -49,6 +49,13 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
     show_default=True,
     help="Pictures to put into the bundle for proof on the device.",
 )
+@click.option("--license", metavar="TEXT", help="The model's licence, for its card.")
+@click.option(
+    "--benchmark",
+    type=path_type(),
+    metavar="FILE",
+    help="For the card: what 'unet-edge benchmark' measured of the very same files before.",
+)
 @json_option
 def export(
     run: Path,
@@ -59,8 +66,12 @@ def export(
     calibration: int,
     check: int,
     golden: int,
+    license: str | None,
+    benchmark: Path | None,
 ) -> None:
     """Export a training RUN as TFLite and ONNX, prove each file, and write a bundle.
+
+    The bundle's README.md is a model card; the same export gives the same bytes.
 
     Exits with 1 when a file is under its agreement floor; the bundle is written all the same,
     and says so.
@@ -69,10 +80,12 @@ def export(
     Examples:
       unet-edge export runs/cats
       unet-edge export runs/cats --formats tflite-int8 -o cats-on-the-pi
+      unet-edge export runs/cats --license 'CC BY 4.0' --benchmark benchmark.json
     """
     need("export", _EXPORT_MODULES)
     from converters.export import ARTIFACTS, ExportSettings, parse_artifact
     from converters.export import export as export_bundle
+    from converters.latency import read_latency
     from unet_edge.files import sha256
     from unet_edge.metadata import load_model_bytes
     from unet_edge.runtime.backends.keras_model import load_keras
@@ -80,7 +93,14 @@ def export(
     from unet_edge.training.config import read_config
 
     artifacts = ARTIFACTS if formats is None else tuple(map(parse_artifact, formats))
-    settings = ExportSettings(artifacts, calibration, check, golden)
+    settings = ExportSettings(
+        artifacts,
+        calibration,
+        check,
+        golden,
+        license=license,
+        latency=read_latency(benchmark) if benchmark else None,
+    )
     spec = read_spec(run / SPEC_FILE)
     config = read_config(run)
     if data is not None:
@@ -92,9 +112,14 @@ def export(
         config.dataset(),
         output or run / "bundle",
         keras_sha256=sha256(load_model_bytes(run / KERAS_MODEL)),
+        network=str(config.network),
         settings=settings,
         say=say,
     )
+    if settings.latency and not settings.latency.p50_ms.keys() & {
+        entry.sha256 for entry in bundle.files
+    }:
+        say(f"WARNING: {benchmark} measured other files than these; the card has no latency")
     print_bundle(bundle, as_json)
     if not all(entry.kept_floor for entry in bundle.files):
         raise Failure("some files are under their agreement floor; see the table")

@@ -45,8 +45,8 @@ class Row:
     """One model of a campaign; without `cost`, `error` says why, or it was not asked for.
 
     `held_out` (agreement with Keras, 0..1) and `label_miou` (against the true labels) are the
-    bundle's, measured at export over the held-out pictures. `floor` is the least agreement, None
-    for the Keras reference. `bytes` is None where there is no file.
+    bundle's, measured at export over the held-out pictures. `floor` is the least agreement on
+    the golden pictures, None for the Keras reference. `bytes` is None where there is no file.
     """
 
     name: str

@@ -96,7 +96,7 @@ def measure_bundle(
                 precision=e.precision,
                 bytes=e.bytes,
                 sha256=e.sha256,
-                floor=e.floor,
+                floor=e.golden_floor,
                 held_out=e.agreement,
                 label_miou=e.label_miou,
             ),

@@ -7,14 +7,11 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Labels, decode
-from unet_edge.mask import Mask
+from unet_edge.imaging import decode
 from unet_edge.runtime.campaign import Campaign
 from unet_edge.runtime.chart import chart
 from unet_edge.runtime.segmenter import STAGES, Segmenter
@@ -26,9 +23,7 @@ from unet_edge.runtime.tables import (
     percent,
     warnings,
 )
-
-_THUMBNAIL = (320, 480)  # width, height, px: five files and six pictures stay under 3 MB
-_DIFFERS = (235, 25, 45)
+from unet_edge.thumbnails import DIFFERS, difference, overlay, thumbnail
 
 
 def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str:
@@ -145,8 +140,8 @@ def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
     photos = [decode(picture) for _, picture, _ in golden]
     columns = [
         [
-            _figure("photo", _thumbnail(photo), f"photo, {photo.width}×{photo.height} px")
-            + _figure("Keras reference", _overlay(photo, labels, bundle), "Keras reference")
+            _figure("photo", thumbnail(photo), f"photo, {photo.width}×{photo.height} px")
+            + _figure("Keras reference", overlay(photo, labels, bundle.spec), "Keras reference")
             for photo, (_, _, labels) in zip(photos, golden, strict=True)
         ]
     ]
@@ -164,15 +159,15 @@ def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
             count = int(wrong.sum())
             share = f"{percent(1 - count / wrong.size)} %, {count:,} px differ"
             column.append(
-                _figure(row.name, _overlay(photo, labels, bundle), row.name)
-                + _figure(f"{row.name}, difference", _difference(photo, wrong), share)
+                _figure(row.name, overlay(photo, labels, bundle.spec), row.name)
+                + _figure(f"{row.name}, difference", difference(photo, wrong), share)
             )
         columns.append(column)
     swatches = [
         f"<i style='background:rgb{color}'></i>{escape(name)}"
         for name, color in list(zip(bundle.spec.classes, bundle.spec.palette, strict=True))[1:]
     ]
-    swatches.append(f"<i style='background:rgb{_DIFFERS}'></i>differs from the Keras reference")
+    swatches.append(f"<i style='background:rgb{DIFFERS}'></i>differs from the Keras reference")
     sections = "".join(
         f"<h3>{escape(name)}</h3><div class='wide grid'>{''.join(figures)}</div>"
         for (name, _, _), *figures in zip(golden, *columns, strict=True)
@@ -190,30 +185,6 @@ def _figure(alt: str, picture: Image.Image, caption: str) -> str:
         f"width={picture.width} height={picture.height}>"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    small = picture.copy()
-    small.thumbnail(_THUMBNAIL)
-    return small
-
-
-def _overlay(photo: Image.Image, labels: Labels, bundle: Bundle) -> Image.Image:
-    return _thumbnail(Mask.of(labels, bundle.spec).overlay(photo, legend=False))
-
-
-def _difference(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:
-    """The photo in dim grey, red wherever any pixel under a thumbnail's pixel is `wrong`.
-
-    The maximum, not the mean: a single wrong pixel of a large photo stays visible.
-    """
-    small = _thumbnail(photo).convert("L")
-    rows = np.arange(small.height) * photo.height // small.height
-    columns = np.arange(small.width) * photo.width // small.width
-    marks = np.maximum.reduceat(np.maximum.reduceat(wrong, rows, axis=0), columns, axis=1)
-    pixels = np.repeat((np.asarray(small) * 0.45 + 60).astype(np.uint8)[..., None], 3, axis=2)
-    pixels[marks] = _DIFFERS
-    return Image.fromarray(pixels)
 
 
 _STYLE = """

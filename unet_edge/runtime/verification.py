@@ -30,7 +30,8 @@ class ReferenceMask:
 class Verification:
     """How one model's masks compare with the reference's, over all pixels of all pictures.
 
-    Shares are 0..1. `against_truth` is the confusion with the true labels, where known.
+    Shares are 0..1. `against_truth` is the confusion with the true labels, where known;
+    `shares` has each picture's agreement, in the order they were given.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Verification:
     pictures: int
     worst_picture: str
     worst: float
+    shares: tuple[float, ...] = ()
 
     @property
     def agreement(self) -> float:
@@ -90,6 +92,7 @@ def verify(
     total = Confusion.empty(classes)
     truth: Confusion | None = None
     pictures, worst, worst_picture = 0, 2.0, ""
+    shares: list[float] = []
     for reference in references:
         labels = candidate.segment(reference.picture).labels
         confusion = Confusion.of(reference.labels, labels, classes)
@@ -98,6 +101,7 @@ def verify(
             scored = Confusion.of(reference.truth, labels, classes)
             truth = scored if truth is None else truth + scored
         pictures += 1
+        shares.append(confusion.accuracy)
         if confusion.accuracy < worst:
             worst, worst_picture = confusion.accuracy, reference.name
     if not pictures:
@@ -111,6 +115,7 @@ def verify(
         pictures=pictures,
         worst_picture=worst_picture,
         worst=worst,
+        shares=tuple(shares),
     )
 
 

@@ -59,6 +59,13 @@ class Network:
                 f"choose one of {', '.join(map(str, ALPHAS[self.encoder]))}"
             )
 
+    def __str__(self) -> str:
+        if self.architecture == "unet_mini":
+            return self.architecture
+        return (
+            f"{self.architecture}, {self.decoder} decoder, {self.encoder} of alpha {self.alpha:g}"
+        )
+
     @property
     def stride(self) -> int:
         """The input's height and width must be multiples of this many px."""

@@ -1,0 +1,97 @@
+"""The Keras reference on held-out pictures: its masks, and what makes each picture hard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+
+from unet_edge.dataset import Dataset, Sample
+from unet_edge.imaging import Pixels, Placement, read_labels
+from unet_edge.mask import png_bytes
+from unet_edge.metrics import Confusion
+from unet_edge.progress import progress
+from unet_edge.runtime.backends import Scores
+from unet_edge.runtime.backends.keras_model import KerasBackend
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.runtime.verification import ReferenceMask
+from unet_edge.spec import ModelSpec
+
+#: Two best logits closer than this are a near-tie: the second class is at least exp(-0.1) = 90 %
+#: as likely as the first. It only ranks pictures, so nothing hangs on the number itself.
+NEAR_TIE = 0.1
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A picture with the reference's mask and the true mask as PNG: 18 to 300 times less memory.
+
+    `miou` is the reference's on this picture (nan where every pixel is ignored), `near_ties` the
+    share of its pixels on the grid, padding left out, whose two best logits nearly tie.
+    """
+
+    name: str
+    image: Path
+    labels: bytes
+    truth: bytes
+    miou: float
+    near_ties: float
+
+    def unpacked(self) -> ReferenceMask:
+        """As `verify` takes it, both label arrays uint8 (H, W)."""
+        labels, truth = (np.asarray(read_labels(png)) for png in (self.labels, self.truth))
+        # The path, not the pixels: the proof includes decoding.
+        return ReferenceMask(self.name, self.image, labels, truth)
+
+
+class _Recorder(KerasBackend):
+    """Keeps the scores of the last picture."""
+
+    last: Scores
+
+    def scores(self, pixels: Pixels) -> Scores:
+        self.last = super().scores(pixels)
+        return self.last
+
+
+def held_out(
+    model: keras.Model, spec: ModelSpec, dataset: Dataset, count: int
+) -> tuple[list[HeldOut], Confusion]:
+    """The Keras model on up to `count` validation pictures, and its confusion over all of them.
+
+    Raises ImageError or DataError for the pictures.
+    """
+    backend = _Recorder(model)
+    segmenter = Segmenter(spec, backend, "Keras")
+    kept, total = [], Confusion.empty(dataset.classes)
+    for sample in progress(_spread(dataset.validation, count), "Keras reference"):
+        picture, truth = dataset.read(sample)
+        mask = segmenter.segment(picture)
+        confusion = Confusion.of(truth, mask.labels, dataset.classes)
+        total += confusion
+        labels, true = (png_bytes(Image.fromarray(each)) for each in (mask.labels, truth))
+        ties = near_ties(backend.last, Placement.plan(picture.size, spec))
+        kept.append(HeldOut(sample.name, sample.image, labels, true, confusion.miou, ties))
+    return kept, total
+
+
+def near_ties(logits: Scores, placement: Placement) -> float:
+    """Share (0..1) of the picture's pixels on the grid whose two best logits nearly tie.
+
+    `logits` is float (H, W, C) of the model's grid; its padding is not counted.
+    """
+    top, left = placement.top, placement.left
+    inside = logits[top : top + placement.placed_height, left : left + placement.placed_width]
+    best = np.partition(inside, -2, axis=-1)[..., -2:]
+    return float((best[..., 1] - best[..., 0] < NEAR_TIE).mean())
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` samples at even distances."""
+    if len(samples) <= count:
+        return list(samples)
+    return [samples[index * len(samples) // count] for index in range(count)]

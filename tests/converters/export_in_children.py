@@ -1,0 +1,91 @@
+"""Exports in child processes that are sent a signal while they work; see test_killed_export.py.
+
+    python export_in_children.py RUN WORK SIGNAL COUNT SEED
+
+This process imports TensorFlow but runs nothing with it, so that its children, which are forked,
+start with the import behind them. A first export is left alone: `WORK/new` is its bundle, its
+time the range of the moments. Then COUNT exports to `WORK/place/bundle` get SIGNAL, each at a
+random moment of its own; of two in turn one finds the bundle `WORK/old` there. What each leaves
+is copied to `WORK/NN`. Prints one line of JSON a child: seconds, signal or exit status, output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tiny_run import FORMATS
+
+from unet_edge.cli import main
+from unet_edge.cli.group import need
+from unet_edge.cli.workstation import _EXPORT_MODULES
+
+
+def export(run: Path, output: Path, log: Path) -> int:
+    """Start an export in a child; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    # A shell's background jobs, as CI may be one, hand down an ignored SIGINT: heed it again.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    status = 1
+    try:
+        main(["export", str(run), "-o", str(output), "--formats", FORMATS, "--golden", "2"])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def wait(child: int) -> int:
+    """The child's exit status, negative for the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def report(seconds: float, status: int, log: Path) -> None:
+    """Write a child's line."""
+    line = {"seconds": seconds, "status": status, "output": log.read_text()}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def run_all(run: Path, work: Path, sent: signal.Signals, count: int, seed: int) -> None:
+    """As the module's docstring says."""
+    need("export", _EXPORT_MODULES)
+    import converters.export  # noqa: F401
+
+    log = work / "log"
+    started = time.monotonic()
+    status = wait(export(run, work / "new", log))
+    whole = time.monotonic() - started
+    report(whole, status, log)
+    moments = random.Random(seed)
+    place = work / "place"
+    place.mkdir()
+    for number in range(count):
+        shutil.rmtree(place / "bundle", ignore_errors=True)
+        if number % 2 == 0:
+            shutil.copytree(work / "old", place / "bundle")
+        moment = moments.uniform(0, whole)
+        child = export(run, place / "bundle", log)
+        time.sleep(moment)
+        os.kill(child, sent)  # a child that has ended is not waited for yet: its id is its own
+        status = wait(child)
+        shutil.copytree(place, work / f"{number:02d}")
+        report(moment, status, log)
+
+
+if __name__ == "__main__":
+    run_path, work_path, name, *numbers = sys.argv[1:]
+    run_all(Path(run_path), Path(work_path), signal.Signals[name], *map(int, numbers))

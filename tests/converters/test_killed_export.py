@@ -1,0 +1,112 @@
+"""Exports that are killed or interrupted at any moment: the old bundle, none, or the whole new."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from unet_edge.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_run import FORMATS, make_run
+
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and a bundle of it that differs from what the children export."""
+    root = tmp_path_factory.mktemp("tiny")
+    run = make_run(root)
+    arguments = ["export", str(run), "-o", str(root / "old"), "--formats", FORMATS, "--golden", "2"]
+    result = CliRunner().invoke(main, [*arguments, "--license", "old"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return run, root / "old"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def export_in_children(
+    tiny: tuple[Path, Path], work: Path, sent: signal.Signals, count: int, seed: int
+) -> list[dict[str, Any]]:
+    """What `export_in_children.py` prints, the undisturbed export first."""
+    run, old = tiny
+    shutil.copytree(old, work / "old")
+    script = HERE / "export_in_children.py"
+    done = subprocess.run(
+        [sys.executable, script, run, work, sent.name, str(count), str(seed)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(work)},
+        capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    whole, *children = [json.loads(line) for line in done.stdout.splitlines()]
+    assert whole["status"] == 0, whole["output"]
+    assert len(children) == count
+    return [whole, *children]
+
+
+def test_killed_at_twenty_moments(tiny: tuple[Path, Path], tmp_path: Path) -> None:
+    _, *children = export_in_children(tiny, tmp_path, signal.SIGKILL, 20, seed=1)
+    old, new = tree(tmp_path / "old"), tree(tmp_path / "new")
+    assert old != new
+    # Where other work slows the first export down, some of the later ones end before their moment.
+    assert [child["status"] for child in children].count(-signal.SIGKILL) >= 12
+    for number in range(20):
+        bundle = tmp_path / f"{number:02d}" / "bundle"
+        if bundle.exists():
+            assert tree(bundle) in (old, new), number
+            result = CliRunner().invoke(main, ["verify", str(bundle)])
+            assert result.exit_code == 0, result.output
+    # Even numbers had a bundle before them, odd ones none.
+    assert all((tmp_path / f"{number:02d}" / "bundle").is_dir() for number in range(0, 20, 2))
+    # They died in the middle of the work, each leaving a folder that the next cleared away.
+    left = [
+        sum(".unet-edge-" in p.name for p in (tmp_path / f"{n:02d}").iterdir()) for n in range(20)
+    ]
+    assert left.count(1) >= 12
+    # One of the converters, and while it was written one of the new bundle.
+    assert max(left) <= 2
+    # Nothing lies about elsewhere: converters' temporary files were beside the bundle too.
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("tmp")] == []
+
+    place = tmp_path / "place"
+    shutil.copytree(tmp_path / "09", place, dirs_exist_ok=True)
+    arguments = ["export", str(tiny[0]), "-o", str(place / "bundle"), "--formats", FORMATS]
+    result = CliRunner().invoke(main, [*arguments, "--golden", "2"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in place.iterdir()] == ["bundle"]
+    assert tree(place / "bundle") == new
+
+
+def test_ctrl_c_at_eight_moments(tiny: tuple[Path, Path], tmp_path: Path) -> None:
+    _, *children = export_in_children(tiny, tmp_path, signal.SIGINT, 8, seed=2)
+    old, new = tree(tmp_path / "old"), tree(tmp_path / "new")
+    assert [child["status"] for child in children].count(130) >= 4
+    for number, child in enumerate(children):
+        folder = tmp_path / f"{number:02d}"
+        assert child["status"] in (0, 130), child["output"]
+        assert "Traceback" not in child["output"]
+        if child["status"] == 130:
+            assert "interrupted; what was finished is kept" in child["output"]
+            expected = old if number % 2 == 0 else {}
+            assert tree(folder / "bundle") == expected
+        else:
+            assert tree(folder / "bundle") == new
+        assert [path.name for path in folder.iterdir()] in ([], ["bundle"])

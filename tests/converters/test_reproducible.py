@@ -1,0 +1,34 @@
+"""The same export twice, in two processes: every file of the bundle has the same bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(run_path: Path, tmp_path: Path) -> None:
+    outputs = [tmp_path / "first" / "bundle", tmp_path / "another place" / "named otherwise"]
+    for seed, output in zip(("1", "2"), outputs, strict=True):
+        output.parent.mkdir()
+        # Python's hashes, and so the order of its sets, differ between the two.
+        subprocess.run(
+            [sys.executable, "-m", "unet_edge", "export", run_path.absolute(), "-o", output,
+             "--calibration", "8", "--golden", "4"],
+            cwd=output.parent, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed},
+            capture_output=True, check=False, timeout=600,
+        )  # fmt: skip
+    first, second = (
+        {p.relative_to(o).as_posix(): p.read_bytes() for p in o.rglob("*") if p.is_file()}
+        for o in outputs
+    )
+    # Five files, the manifest, four golden pictures and masks, the card and its five pictures.
+    assert len(first) == 5 + 1 + 8 + 1 + 5
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
