@@ -35,6 +35,7 @@ FLOORS: dict[tuple[Format, Precision], float] = {
     ("tflite", "float16"): 0.999,
     ("tflite", "int8"): 0.995,
     ("onnx", "float32"): 0.99999,
+    ("onnx", "float16"): 0.999,
     ("onnx", "int8"): 0.99,
 }
 
@@ -46,6 +47,7 @@ _PREFERENCE: tuple[tuple[Format, Precision], ...] = (
     ("tflite", "float16"),
     ("onnx", "int8"),
     ("onnx", "float32"),
+    ("onnx", "float16"),
 )
 
 

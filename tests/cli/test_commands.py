@@ -137,19 +137,21 @@ class TestInspect:
             "model-float16.tflite",
             "model-int8.tflite",
             "model-float32.onnx",
+            "model-float16.onnx",
             "model-int8.onnx",
         ]
         assert report["spec"]["classes"] == ["cell", "membrane"]
         assert all(entry["contract_holds"] for entry in report["files"])
         tflite = ["tflite-runtime 2.14", "ai-edge-litert 1.2 or later"]
         onnx = ["onnxruntime 1.8 or later"]
-        assert [entry["runs_on"] for entry in report["files"]] == [tflite] * 3 + [onnx] * 2
+        assert [entry["runs_on"] for entry in report["files"]] == [tflite] * 3 + [onnx] * 3
         # Alpha 0.25, separable: 32 convolutions, counted in converters/test_tflite.py.
         assert [entry["graph"]["kernels"] for entry in report["files"]] == [
             {"float32": 32},
             {"float16": 32},
             {"int8 per channel": 32},
             {"float32": 32},
+            {"float16": 32},
             {"int8 per channel": 32},
         ]
         printed = run("inspect", bundle_path)
@@ -223,6 +225,7 @@ class TestBenchmark:
             "model-float16.tflite",
             "model-int8.tflite",
             "model-float32.onnx",
+            "model-float16.onnx",
             "model-int8.onnx",
         ]
         for row in report["files"]:

@@ -79,7 +79,7 @@ def test_tflite(
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 @pytest.mark.parametrize(
     ("network", "convolutions"), list(zip(NETWORKS, CONVOLUTIONS, strict=True))
 )
@@ -96,7 +96,8 @@ def test_onnx(
     proto = onnx.load_from_string(data)
     expected = Counter(node.op_type for node in proto.graph.node)
     assert {op.name: op.count for op in graph.operators} == expected
-    assert graph.kernels == {"int8 per channel" if precision == "int8" else "float32": convolutions}
+    kind = {"int8": "int8 per channel"}.get(precision, precision)
+    assert graph.kernels == {kind: convolutions}
     assert graph.inputs == (PIXELS,)
     assert graph.outputs == (Port("logits", "float32", (1, 64, 64, 3)),)
     assert runtimes(graph) == Runtimes(("onnxruntime 1.8 or later",), {}, ())
