@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import (
+    LABELS,
     LOGITS,
     PIXELS,
     check_calibration,
@@ -26,6 +27,7 @@ from converters.freeze import (
     reason,
 )
 from converters.fusion import fuse
+from converters.labels import ONNX_OPERATORS, end_in_labels_onnx
 from converters.onnx_float16 import halve_kernels
 from converters.onnx_int8 import quantise
 from unet_edge.errors import ConversionError
@@ -68,7 +70,8 @@ def to_onnx(
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
 
-    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes).
+    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or
+    `labels`: uint8 (1, H, W), where the contract says so.
     `calibration`: grids, uint8 (H, W, 3), for int8 only. The same model and calibration give
     the same bytes.
 
@@ -97,6 +100,8 @@ def to_onnx(
                 case _:
                     assert_never(precision)
             _start_from_pixels(proto, spec)
+            if spec.output == "labels":
+                end_in_labels_onnx(proto, spec)
             _rename(proto)
         except ConversionError:
             raise
@@ -192,8 +197,8 @@ def _rename(proto: Any) -> None:
             if name in constants and name not in used:
                 used[name] = None
                 names[name] = f"{node.name}.{slot}"
-        for name in node.output:
-            names.setdefault(name, node.name)
+        for slot, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}:{slot}" if slot else node.name)
         attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
         del node.attribute[:]
         node.attribute.extend(attributes)
@@ -223,6 +228,12 @@ def _check(proto: Any, spec: ModelSpec, precision: OnnxPrecision) -> None:
         allowed.add("QuantizeLinear")
     if not exact_mean(spec.normalisation):
         allowed |= {"Cast", "Sub"}
+    wanted: dict[str, tuple[int, ...]] = {PIXELS: (1, *spec.size, 3)}
+    if spec.output == "labels":
+        allowed |= ONNX_OPERATORS
+        wanted[LABELS] = (1, *spec.size)
+    else:
+        wanted[LOGITS] = (1, *spec.size, len(spec.classes))
     if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}; "
@@ -236,7 +247,6 @@ def _check(proto: Any, spec: ModelSpec, precision: OnnxPrecision) -> None:
     }
     if free := sorted(name for name, shape in shapes.items() if 0 in shape):
         raise ConversionError(f"the converted graph has free dimensions at {', '.join(free)}")
-    wanted = {PIXELS: (1, *spec.size, 3), LOGITS: (1, *spec.size, len(spec.classes))}
     for name, shape in wanted.items():
         if shapes.get(name) != shape:
             raise ConversionError(

@@ -19,8 +19,8 @@ from unet_edge.errors import ConversionError
 def halve_kernels(proto: Any) -> None:
     """Store the kernels of `proto`, float32, as float16, in place, with a Cast to float32 behind.
 
-    Biases stay float32: they are 0.5 % of the default network. Raises ConversionError for a weight that
-    float16 does not reach (65504).
+    Biases stay float32: they are 0.5 % of the default network. Raises ConversionError for a
+    weight that float16 does not reach (65504).
     """
     from onnx import TensorProto, helper, numpy_helper
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import (
+    LABELS,
     LOGITS,
     PIXELS,
     check_calibration,
@@ -25,6 +26,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
+from converters.labels import TFLITE_OPERATORS, end_in_labels_tflite
 from converters.scores import centred, narrow
 from converters.tflite_metadata import add_metadata
 from unet_edge.errors import ConversionError
@@ -64,7 +66,8 @@ def to_tflite(
     """Convert `model` to the bytes of a .tflite file without its contract.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
-    with a scale and a zero point in int8. `calibration`: grids, uint8 (H, W, 3), for int8 only.
+    with a scale and a zero point in int8; `labels`: uint8 (1, H, W), where the contract says so.
+    `calibration`: grids, uint8 (H, W, 3), for int8 only.
     The same model and calibration give the same bytes. MediaPipe reads them once `metadata.seal`
     has appended the labels.
 
@@ -167,13 +170,16 @@ def _finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
         _round_input_scale(graph, spec.normalisation)
     if graph.tensors[target].type == schema.TensorType.UINT8:
         narrow(model)
-    for tensor, name in ((source, PIXELS), (target, LOGITS)):
+    end = LOGITS
+    if spec.output == "labels":
+        target, end = end_in_labels_tflite(model), LABELS
+    for tensor, name in ((source, PIXELS), (target, end)):
         graph.tensors[tensor].name = name
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = "serving_default", 0
     signature.inputs, signature.outputs = [schema.TensorMapT()], [schema.TensorMapT()]
     signature.inputs[0].name, signature.inputs[0].tensorIndex = PIXELS, source
-    signature.outputs[0].name, signature.outputs[0].tensorIndex = LOGITS, target
+    signature.outputs[0].name, signature.outputs[0].tensorIndex = end, target
     model.signatureDefs = [signature]
     add_metadata(model, spec, schema)
     builder = flatbuffers.Builder(len(converted) + 4096)
@@ -227,7 +233,10 @@ def _check(data: bytes, spec: ModelSpec, exact: bool) -> None:
     """Open the file as the device will and hold it against the promises."""
     from ai_edge_litert.interpreter import Interpreter
 
+    labels = spec.output == "labels"
     allowed = OPERATORS if exact else OPERATORS | CAST_OPERATORS
+    if labels:
+        allowed |= TFLITE_OPERATORS
     if strange := sorted(set(operators(data)) - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}, which would leave the fast path "
@@ -242,10 +251,10 @@ def _check(data: bytes, spec: ModelSpec, exact: bool) -> None:
             f"the converted input is {source['dtype'].__name__} {source['shape_signature']}; "
             f"expected uint8 {(1, *spec.size, 3)}"
         )
-    if tuple(target["shape_signature"]) != (1, *spec.size, len(spec.classes)):
+    shape = (1, *spec.size) if labels else (1, *spec.size, len(spec.classes))
+    if tuple(target["shape_signature"]) != shape:
         raise ConversionError(
-            f"the converted output has shape {target['shape_signature']}; "
-            f"expected {(1, *spec.size, len(spec.classes))}"
+            f"the converted output has shape {target['shape_signature']}; expected {shape}"
         )
     wanted = (float(np.float32(1 / spec.normalisation.std)), int(spec.normalisation.mean))
     if exact and source["quantization"] != wanted:

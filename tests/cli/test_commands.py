@@ -215,6 +215,38 @@ class TestInspect:
         assert "CONV_2D version 8 (it has up to 7)" in printed
 
 
+class TestLabels:
+    def test_from_export_to_benchmark(
+        self, run_path: Path, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        bundle = tmp_path / "labels"
+        run("export", run_path, "-o", bundle, "--labels", "--formats", "tflite-float32,onnx-int8",
+            "--check", 2, "--golden", 2, "--calibration", 4)  # fmt: skip
+        report = run_json("inspect", bundle)
+        assert report["spec"]["output"] == "labels"
+        ends = [entry["graph"]["outputs"][0] for entry in report["files"]]
+        assert [(e["name"], e["dtype"], e["shape"]) for e in ends] == [
+            ("labels", "uint8", [1, 192, 192])
+        ] * 2
+        assert "labels, the class of each pixel (no scores)" in run("inspect", bundle)
+        # Same weights, same masks as the bundle of scores.
+        masks = [
+            Segmenter.open(path, file="model-float32.tflite").segment(photo).labels
+            for path in (bundle, bundle_path)
+        ]
+        assert np.array_equal(*masks)
+        (result,) = run_json("verify", bundle, "--file", "model-float32.tflite")["files"]
+        assert result["agreement"] >= 0.99999
+        # The run itself gives scores; its masks are a reference all the same.
+        report = run_json("verify", bundle, "--file", "model-float32.tflite", "--images", photo,
+                          "--against", run_path)  # fmt: skip
+        assert report["files"][0]["agreement"] >= 0.99999
+        output = tmp_path / "figures.json"
+        run("benchmark", bundle, "--runs", 5, "-o", output, "--keras", run_path)
+        rows = json.loads(output.read_text())["files"]
+        assert all(row["cost"]["agreement"] > 0.98 for row in rows)
+
+
 class TestBenchmark:
     def test_figures_page_and_table(self, bundle_path: Path, tmp_path: Path) -> None:
         output, page = tmp_path / "figures.json", tmp_path / "page.html"

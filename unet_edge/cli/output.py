@@ -10,7 +10,12 @@ from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text
-from unet_edge.spec import ModelSpec
+from unet_edge.spec import ModelSpec, Output
+
+_OUTPUTS: dict[Output, str] = {
+    "logits": "logits, a score for each class",
+    "labels": "labels, the class of each pixel (no scores)",
+}
 
 
 def say(line: str) -> None:
@@ -39,7 +44,7 @@ def print_spec(spec: ModelSpec) -> None:
             ("fit", f"{spec.fit}, {spec.resample}, padding {spec.pad_color}"),
             ("orientation", spec.orientation),
             ("normalisation", f"(pixel - {spec.normalisation.mean}) / {spec.normalisation.std}"),
-            ("output", spec.output),
+            ("output", _OUTPUTS[spec.output]),
             *(
                 (f"class {index}", f"{name}  #{bytes(color).hex()}")
                 for index, (name, color) in enumerate(zip(spec.classes, spec.palette, strict=True))
