@@ -18,7 +18,8 @@ from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
 from converters.latency import Latency
 from converters.onnx import to_onnx
-from converters.references import held_out
+from converters.references import HeldOut, held_out
+from converters.search import Budget, Candidate, Found, Search
 from converters.tflite import to_tflite
 from unet_edge.bundle import (
     FLOORS,
@@ -28,11 +29,12 @@ from unet_edge.bundle import (
     write_bundle,
 )
 from unet_edge.dataset import Dataset
-from unet_edge.errors import ConfigError
+from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.files import require_place, sha256, temporary_files_beside
 from unet_edge.imaging import Pixels
 from unet_edge.manifest import DataCounts, Reference
 from unet_edge.metadata import Contract, Format, Precision, seal
+from unet_edge.metrics import Confusion
 from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import open_backend
 from unet_edge.runtime.backends.keras_model import KerasBackend
@@ -40,8 +42,18 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.verification import Verification, verify
 from unet_edge.spec import ModelSpec
 
-ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
-"""What `export` writes unless told otherwise: every kind of file there is."""
+ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(
+    artifact for artifact in FLOORS if artifact[1] != "mixed"
+)
+"""What `export` writes when asked for; mixed files come out of a search."""
+
+DEFAULT: tuple[tuple[Format, Precision], ...] = tuple(
+    artifact for artifact in ARTIFACTS if artifact[1] in ("float32", "float16", "int8")
+)
+"""What it writes unless told otherwise."""
+
+INTEGERS: tuple[Precision, ...] = ("int8", "mixed", "int16x8", "dynamic")
+"""Files with int8 weights: made of the corrected model, and what a search replaces."""
 
 _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
 
@@ -50,16 +62,20 @@ _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-lite
 class ExportSettings:
     """What to write and how thoroughly to prove it; counts are of pictures.
 
-    `license` and `latency` are for the model card alone, None where they are not known.
+    `license` and `latency` are for the model card alone, None where they are not known. With a
+    `budget`, a search takes the place of the .tflite files of integers, with up to `fine_tuning`
+    steps of quantisation-aware training.
     """
 
-    artifacts: tuple[tuple[Format, Precision], ...] = ARTIFACTS
+    artifacts: tuple[tuple[Format, Precision], ...] = DEFAULT
     calibration: int = 100
     check: int = 64
     golden: int = 8
     seed: int = 0
     license: str | None = None
     latency: Latency | None = None
+    budget: Budget | None = None
+    fine_tuning: int = 300
 
     def __post_init__(self) -> None:
         if not self.artifacts:
@@ -110,38 +126,59 @@ def _export(
     settings: ExportSettings,
     say: Callable[[str], None],
 ) -> Bundle:
+    precisions = {precision for _, precision in settings.artifacts}
     grids: list[Pixels] = []
-    if any(precision == "int8" for _, precision in settings.artifacts):
+    if settings.budget or precisions & set(INTEGERS):
         grids = calibration_grids(dataset, spec, count=settings.calibration, seed=settings.seed)
-
+    keras_segmenter = Segmenter(spec, KerasBackend(model), "Keras")
+    references, reference = held_out(model, spec, dataset, settings.check)
+    artifacts, floors = list(settings.artifacts), dict(FLOORS)
     models: dict[str, bytes] = {}
-    bar = progress_bar(len(settings.artifacts) + bool(grids), "converting")
+    found: Found | None = None
+    if settings.budget:
+        found = _searched(model, spec, grids, references, reference, settings, say)
+        kept = found.kept
+        assert kept is not None, "_searched raises where nothing holds"
+        assert found.data is not None
+        artifacts = [a for a in artifacts if a[0] != "tflite" or a[1] not in INTEGERS]
+        artifacts = list(dict.fromkeys([("tflite", kept.precision), *artifacts]))
+        floors = {a: max(floor, settings.budget.min_agreement) for a, floor in floors.items()}
+        contract = Contract(spec, "tflite", kept.precision)
+        models[file_name("tflite", kept.precision)] = seal(found.data, contract)
+
+    open_artifacts = [a for a in artifacts if file_name(*a) not in models]
+    corrects = any(precision in INTEGERS for _, precision in open_artifacts)
+    bar = progress_bar(len(open_artifacts) + corrects, "converting")
     corrected = model
-    if grids:
+    if corrects:
         bar.set_postfix_str("correction for int8")
         corrected = correct_channels(model, grids)
         bar.update()
-    for file_format, precision in settings.artifacts:
+    for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
-        source = corrected if precision == "int8" else model
+        source = corrected if precision in INTEGERS else model
         converted = _convert(source, spec, file_format, precision, grids)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))
         bar.update()
     bar.close()
 
-    keras_segmenter = Segmenter(spec, KerasBackend(model), "Keras")
-    references, reference = held_out(model, spec, dataset, settings.check)
     files: list[BundleFile] = []
     agreements: dict[str, Sequence[float]] = {}
-    for file_format, precision in settings.artifacts:
+    for file_format, precision in artifacts:
         name = file_name(file_format, precision)
         proof = verify(
             Segmenter(spec, open_backend(models[name], file_format), name),
             (kept.unpacked() for kept in progress(references, f"proving {name}")),
-            floor=FLOORS[file_format, precision],
+            floor=floors[file_format, precision],
         )
-        files.append(_entry(models[name], file_format, precision, proof))
+        if settings.budget and not settings.budget.holds(proof, reference.miou):
+            say(f"{name}: {proof.agreement:.4%} of pixels as Keras, misses the budget, left out")
+            del models[name]
+            continue
+        files.append(
+            _entry(models[name], file_format, precision, proof, found.kept if found else None)
+        )
         agreements[name] = proof.shares
         mark = "" if proof.passed else f"  UNDER ITS FLOOR of {proof.floor:.3%}"
         say(f"{name}: {proof.agreement:.4%} of pixels as Keras{mark}")
@@ -166,10 +203,44 @@ def _export(
         tools={tool: _version(tool) for tool in _TOOLS},
         data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
         license=settings.license,
+        search=None if found is None else found.to_dict(),
     )
     bundle, card = with_card(bundle, models, golden_files, settings.latency)
     write_bundle(bundle, models, golden_files, card)
     return bundle
+
+
+def _searched(
+    model: keras.Model,
+    spec: ModelSpec,
+    grids: Sequence[Pixels],
+    references: Sequence[HeldOut],
+    reference: Confusion,
+    settings: ExportSettings,
+    say: Callable[[str], None],
+) -> Found:
+    """A search that kept a file; raises ConversionError when nothing holds the budget."""
+    assert settings.budget
+    if spec.output != "logits":
+        raise ConfigError("a search compares scores; export with --labels or with --min-agreement")
+    found = Search(
+        model,
+        spec,
+        grids,
+        lambda label: (kept.unpacked() for kept in progress(references, label)),
+        reference.miou,
+        settings.budget,
+        fine_tune_steps=settings.fine_tuning,
+        say=say,
+    ).run()
+    if found.kept is None:
+        closest = max(found.candidates, key=lambda candidate: candidate.agreement)
+        raise ConversionError(
+            f"no .tflite file holds the budget; the closest, {closest.recipe}, agrees with Keras "
+            f"on {closest.agreement:.4%} of the pixels: lower --min-agreement, or allow a larger "
+            "--max-miou-drop"
+        )
+    return found
 
 
 def file_name(file_format: Format, precision: Precision) -> str:
@@ -197,14 +268,17 @@ def _convert(
         case "tflite":
             return to_tflite(model, spec, precision, grids)
         case "onnx":
-            assert precision != "float16", "FLOORS lists no float16 ONNX"
             return to_onnx(model, spec, precision, grids)
         case _:
             assert_never(file_format)
 
 
 def _entry(
-    data: bytes, file_format: Format, precision: Precision, proof: Verification
+    data: bytes,
+    file_format: Format,
+    precision: Precision,
+    proof: Verification,
+    kept: Candidate | None,
 ) -> BundleFile:
     return BundleFile(
         name=proof.name,
@@ -221,6 +295,9 @@ def _entry(
         label_iou=(
             None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
         ),
+        float_layers=found.kept.float_layers
+        if precision == "mixed" and found and found.kept
+        else (),
     )
 
 

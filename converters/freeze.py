@@ -22,7 +22,10 @@ PIXELS = "pixels"
 """Name of the input in every exported file."""
 
 LOGITS = "logits"
-"""Name of the output in every exported file."""
+"""Name of the output in every exported file, but for those of labels."""
+
+LABELS = "labels"
+"""Name of the output in files that hold the arg-max."""
 
 
 def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> Any:

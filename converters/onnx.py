@@ -1,8 +1,8 @@
 """Keras model → ONNX bytes: uint8 pixels in NHWC in, float32 logits in NHWC out.
 
 What is left of the graph is Conv, Clip, Resize, Concat and a few more between one Transpose at
-either end, with the normalisation as one DequantizeLinear in front; int8 adds the QuantizeLinear
-and DequantizeLinear pairs of the QDQ format.
+either end, with the normalisation as one DequantizeLinear in front; float16 adds a Cast behind each
+kernel, int8 the QuantizeLinear and DequantizeLinear pairs of the QDQ format.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import (
+    LABELS,
     LOGITS,
     PIXELS,
     check_calibration,
     exact_mean,
     freeze,
-    normalise,
     reason,
 )
 from converters.fusion import fuse
+from converters.labels import ONNX_OPERATORS, end_in_labels_onnx
+from converters.onnx_float16 import halve_kernels
+from converters.onnx_int8 import quantise
 from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet
-from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.spec import ModelSpec
 
-OnnxPrecision = Literal["float32", "int8"]
+OnnxPrecision = Literal["float32", "float16", "int8"]
 
 OPSET = 14
 """The first with HardSwish; nothing newer is needed (onnxruntime >= 1.8)."""
@@ -68,7 +71,8 @@ def to_onnx(
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
 
-    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes).
+    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or
+    `labels`: uint8 (1, H, W), where the contract says so.
     `calibration`: grids, uint8 (H, W, 3), for int8 only. The same model and calibration give
     the same bytes.
 
@@ -87,10 +91,16 @@ def to_onnx(
             proto = _simplify(_translate(frozen))
             fuse(proto)
             _rename(proto)
-            if precision == "int8":
-                proto = _quantise(proto, calibration, spec.normalisation)
+            if precision == "float16":
+                halve_kernels(proto)
+            elif precision == "int8":
+                proto = quantise(proto, calibration, spec.normalisation)
             _start_from_pixels(proto, spec)
+            if spec.output == "labels":
+                end_in_labels_onnx(proto, spec)
             _rename(proto)
+        except ConversionError:
+            raise
         except Exception as error:  # Three libraries, each with exceptions of its own.
             raise ConversionError(
                 f"{model.name} does not convert to ONNX: {reason(error)}"
@@ -134,65 +144,6 @@ def _simplify(proto: Any) -> Any:
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         return onnx.load(path)
-
-
-def _quantise(
-    proto: Any, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
-) -> Any:
-    """Quantise statically: weights int8 per channel, activations uint8.
-
-    Signed activations run slower than float on x86, and one scale for a whole depthwise layer
-    ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
-    What follows the last convolution stays float: the resize of the scores is then exact, and
-    no slower, because onnxruntime resizes in float anyway.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    last = max(i for i, node in enumerate(proto.graph.node) if node.op_type == "Conv")
-    exact = {
-        "scale": np.array(1 / normalisation.std, np.float32),
-        "zero_point": np.array(normalisation.mean, np.uint8),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "quantised.onnx"))
-        quantize_static(
-            proto,
-            path,
-            _Reader(calibration, normalisation),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in proto.graph.node[last + 1 :]],
-            extra_options={"TensorQuantOverrides": {PIXELS: [exact]}},
-        )
-        quantised = onnx.load(path)
-    nodes = quantised.graph.node
-    (first,) = (node for node in nodes if PIXELS in node.input)
-    if first.op_type != "QuantizeLinear":
-        raise ConversionError(f"the quantiser put {first.op_type} first, not QuantizeLinear")
-    # The pixels are the quantised input: drop the pair in front, `_start_from_pixels` adds one.
-    (second,) = (node for node in nodes if first.output[0] in node.input)
-    for node in nodes:
-        node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
-    nodes.remove(first)
-    nodes.remove(second)
-    return quantised
-
-
-class _Reader:
-    """The calibration pictures as onnxruntime's `CalibrationDataReader`, NCHW."""
-
-    def __init__(
-        self, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
-    ) -> None:
-        self._pictures = normalise(calibration, normalisation)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        for picture in self._pictures:
-            return {PIXELS: picture.transpose(0, 3, 1, 2)}
-        return None
 
 
 def _start_from_pixels(proto: Any, spec: ModelSpec) -> None:
@@ -242,8 +193,8 @@ def _rename(proto: Any) -> None:
             if name in constants and name not in used:
                 used[name] = None
                 names[name] = f"{node.name}.{slot}"
-        for name in node.output:
-            names.setdefault(name, node.name)
+        for slot, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}:{slot}" if slot else node.name)
         attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
         del node.attribute[:]
         node.attribute.extend(attributes)
@@ -267,10 +218,18 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
     from onnx import checker, shape_inference
 
     allowed = set(OPERATORS)
+    if precision == "float16":
+        allowed.add("Cast")
     if precision == "int8":
         allowed.add("QuantizeLinear")
     if not exact_mean(spec.normalisation):
         allowed |= {"Cast", "Sub"}
+    wanted: dict[str, tuple[int, ...]] = {PIXELS: (1, *spec.size, 3)}
+    if spec.output == "labels":
+        allowed |= ONNX_OPERATORS
+        wanted[LABELS] = (1, *spec.size)
+    else:
+        wanted[LOGITS] = (1, *spec.size, len(spec.classes))
     if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}; "
@@ -284,7 +243,6 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
     }
     if free := sorted(name for name, shape in shapes.items() if 0 in shape):
         raise ConversionError(f"the converted graph has free dimensions at {', '.join(free)}")
-    wanted = {PIXELS: (1, *spec.size, 3), LOGITS: (1, *spec.size, len(spec.classes))}
     for name, shape in wanted.items():
         if shapes.get(name) != shape:
             raise ConversionError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from unet_edge.metadata import Precision
 from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import Backend, open_backend, to_logits
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.verification import ReferenceMask, verify
+from unet_edge.runtime.verification import ReferenceMask, Verification, verify
 from unet_edge.spec import ModelSpec
 
 PAIRS = (1, 2, 4, 8)
@@ -61,6 +62,12 @@ class Budget:
         if self.max_miou_drop is not None and self.max_miou_drop < 0:
             raise ConfigError(f"max-miou-drop is {self.max_miou_drop}; it must be 0 or above")
 
+    def holds(self, proof: Verification, keras_miou: float) -> bool:
+        """Whether a file that was proven keeps to it; `keras_miou` is 0..1."""
+        drop = miou_drop(proof, keras_miou)
+        small = drop is None or self.max_miou_drop is None or drop <= self.max_miou_drop
+        return proof.agreement >= self.min_agreement and small
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -84,10 +91,6 @@ class Candidate:
     pareto: bool = False
     kept: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return dataclasses.asdict(self)
-
     def dominates(self, other: Candidate) -> bool:
         """Whether it is at least as good in all three, and better in one."""
         mine, theirs = ((c.agreement, -c.bytes, -c.ms) for c in (self, other))
@@ -106,6 +109,18 @@ class Found:
     candidates: tuple[Candidate, ...]
     data: bytes | None
     errors: dict[tuple[str, str], float]
+
+    budget: Budget
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the bytes, as plain JSON values."""
+        return {
+            **dataclasses.asdict(self.budget),
+            "errors": [
+                {"layers": list(pair), "divergence": error} for pair, error in self.errors.items()
+            ],
+            "candidates": [dataclasses.asdict(candidate) for candidate in self.candidates],
+        }
 
     @property
     def kept(self) -> Candidate | None:
@@ -212,17 +227,15 @@ class Search:
     ) -> bool:
         """Prove a file and note it; say whether it holds the budget."""
         backend = open_backend(data, "tflite")
-        budget = self._budget
         proof = verify(
             Segmenter(self._spec, backend, recipe),
             self._references(f"proving {recipe}"),
-            floor=budget.min_agreement,
+            floor=self._budget.min_agreement,
         )
-        drop = None if proof.label_miou is None else 100 * (self._keras_miou - proof.label_miou)
-        small = drop is None or budget.max_miou_drop is None or drop <= budget.max_miou_drop
+        drop = miou_drop(proof, self._keras_miou)
         candidate = Candidate(
             recipe, precision, float_layers, len(data), proof.agreement, proof.worst, drop,
-            ms=float("nan"), holds=proof.passed and small,
+            ms=float("nan"), holds=self._budget.holds(proof, self._keras_miou),
         )  # fmt: skip
         self._tried.append((candidate, data, backend))
         mark = "holds" if candidate.holds else "does not hold"
@@ -256,7 +269,15 @@ class Search:
             for candidate in timed
         )
         data = None if best is None else self._tried[timed.index(best)][1]
-        return Found(candidates, data, errors)
+        return Found(candidates, data, errors, self._budget)
+
+
+def miou_drop(proof: Verification, keras_miou: float) -> float | None:
+    """Points of mIoU that a file loses against Keras' 0..1; None without true labels."""
+    found = proof.label_miou
+    if found is None or math.isnan(found) or math.isnan(keras_miou):
+        return None
+    return 100 * (keras_miou - found)
 
 
 def _log_softmax(scores: NDArray[Any]) -> NDArray[np.float64]:

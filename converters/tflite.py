@@ -35,7 +35,8 @@ def to_tflite(
     """Convert `model` to the bytes of a .tflite file without its contract.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
-    with a scale and a zero point in int8 and mixed. `calibration`: grids, uint8 (H, W, 3), for
+    with a scale and a zero point in int8 and mixed; `labels`: uint8 (1, H, W), where the contract
+    says so. `calibration`: grids, uint8 (H, W, 3), for
     int8, mixed and int16x8. `float_layers`: Keras layers to leave in float32, for mixed; see
     `Int8Converter.layers`. The same model and calibration give the same bytes. MediaPipe reads
     them once `metadata.seal` has appended the labels.

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from converters.freeze import exact_mean
+from converters.labels import TFLITE_OPERATORS
 from unet_edge.errors import ConversionError
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
@@ -72,7 +73,10 @@ def check(data: bytes, spec: ModelSpec) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     exact = exact_mean(spec.normalisation)
+    labels = spec.output == "labels"
     allowed = OPERATORS if exact else OPERATORS | CAST_OPERATORS
+    if labels:
+        allowed |= TFLITE_OPERATORS
     if strange := sorted(set(operators(data)) - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}, which would leave the fast path "
@@ -87,10 +91,10 @@ def check(data: bytes, spec: ModelSpec) -> None:
             f"the converted input is {source['dtype'].__name__} {source['shape_signature']}; "
             f"expected uint8 {(1, *spec.size, 3)}"
         )
-    if tuple(target["shape_signature"]) != (1, *spec.size, len(spec.classes)):
+    shape = (1, *spec.size) if labels else (1, *spec.size, len(spec.classes))
+    if tuple(target["shape_signature"]) != shape:
         raise ConversionError(
-            f"the converted output has shape {target['shape_signature']}; "
-            f"expected {(1, *spec.size, len(spec.classes))}"
+            f"the converted output has shape {target['shape_signature']}; expected {shape}"
         )
     wanted = (float(np.float32(1 / spec.normalisation.std)), int(spec.normalisation.mean))
     if exact and source["quantization"] != wanted:

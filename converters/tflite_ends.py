@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.freeze import LOGITS, PIXELS
+from converters.freeze import LABELS, LOGITS, PIXELS
+from converters.labels import end_in_labels_tflite
 from converters.scores import narrow
 from converters.tflite_metadata import add_metadata
 from unet_edge.spec import ModelSpec, Normalisation
@@ -37,13 +38,16 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
     if graph.tensors[target].type == schema.TensorType.INT8:
         target = _leave_as_uint8(model)
         narrow(model)
-    for tensor, name in ((source, PIXELS), (target, LOGITS)):
+    end = LOGITS
+    if spec.output == "labels":
+        target, end = end_in_labels_tflite(model), LABELS
+    for tensor, name in ((source, PIXELS), (target, end)):
         graph.tensors[tensor].name = name
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = "serving_default", 0
     signature.inputs, signature.outputs = [schema.TensorMapT()], [schema.TensorMapT()]
     signature.inputs[0].name, signature.inputs[0].tensorIndex = PIXELS, source
-    signature.outputs[0].name, signature.outputs[0].tensorIndex = LOGITS, target
+    signature.outputs[0].name, signature.outputs[0].tensorIndex = end, target
     model.signatureDefs = [signature]
     add_metadata(model, spec, schema)
     builder = flatbuffers.Builder(len(converted) + 4096)

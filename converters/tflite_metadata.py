@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.freeze import LABELS as OUTPUT_LABELS
 from converters.freeze import LOGITS, PIXELS, exact_mean
 from unet_edge.metadata import LABELS
 from unet_edge.spec import ModelSpec
@@ -72,6 +73,7 @@ _IMAGE_PROPERTIES = 2
 _RGB, _GRAYSCALE = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _TENSOR_AXIS_LABELS = 2
+_TENSOR_VALUE_LABELS = 3
 _SOFTMAX = 2
 
 
@@ -107,7 +109,7 @@ def describe(spec: ModelSpec) -> bytes:
         ],
         "stats": {"max": [255.0], "min": [0.0]},
     }
-    logits = {
+    scores = {
         "name": LOGITS,
         "description": "A score for each pixel and class; the highest is the pixel's class.",
         "content": {
@@ -124,9 +126,9 @@ def describe(spec: ModelSpec) -> bytes:
         ],
     }
     options = {"activation": _SOFTMAX, "min_parser_version": "1.0.0"}
-    subgraph = {
+    subgraph: dict[str, Any] = {
         "input_tensor_metadata": [pixels],
-        "output_tensor_metadata": [logits],
+        "output_tensor_metadata": [scores],
         "custom_metadata": [
             {
                 "name": "SEGMENTER_METADATA",
@@ -134,6 +136,15 @@ def describe(spec: ModelSpec) -> bytes:
             }
         ],
     }
+    if spec.output == "labels":
+        classes = {"name": LABELS, "description": "The classes.", "type": _TENSOR_VALUE_LABELS}
+        labels = {
+            "name": OUTPUT_LABELS,
+            "description": "The class of each pixel.",
+            "associated_files": [classes],
+        }
+        # No options for MediaPipe's segmenter: it makes its masks of scores.
+        subgraph = {"input_tensor_metadata": [pixels], "output_tensor_metadata": [labels]}
     model = {
         "name": spec.name,
         "description": f"Semantic segmentation, {len(spec.classes)} classes, by unet-edge.",

@@ -204,6 +204,7 @@ def test_the_device_prefers_small_files_that_kept_their_floor(tmp_path):
         ("tflite", "float16"),
         ("onnx", "int8"),
         ("onnx", "float32"),
+        ("onnx", "float16"),
     ]
     files = [entry("/".join(kind), *kind) for kind in kinds]
     bundle = bundle_at(tmp_path, files=tuple(reversed(files)))
@@ -321,8 +322,8 @@ def test_a_malformed_manifest_is_refused_on_opening(written, change):
 
 def test_kinds_that_we_do_not_export_are_refused(written):
     # Both words are known, the pair is not: preferred() has no place for it.
-    edit(written, set_in("files", 1, "precision", "float16"))
-    with pytest.raises(BundleError, match="precision is 'float16'; 'float32' or 'int8' was"):
+    edit(written, set_in("files", 1, "precision", "mixed"))
+    with pytest.raises(BundleError, match="precision is 'mixed'; 'float32'"):
         Bundle.open(written.path)
 
 

@@ -1,3 +1,4 @@
+import ast
 import io
 import json
 import random
@@ -9,6 +10,7 @@ import pytest
 
 from unet_edge.errors import ModelFileError, SpecError
 from unet_edge.metadata import Contract, load_model_bytes, parse_contract, read_contract, seal
+from unet_edge.onnx_properties import flat_properties
 from unet_edge.spec import ModelSpec
 
 H, W, CLASSES = 4, 6, 3
@@ -65,6 +67,53 @@ ONE_ENTRY = (
     + b"PK\1\2\x14\3\x14\0\0\0\0\0\0\0!\0r\xfa\xce)8\2\0\x008\2\0\0\x0e\0\0\0\0\0\0\0\0\0"
     b"\0\0\xa4\1\x10\0\0\0unet_edge.json"
     b"PK\5\6\0\0\0\0\1\0\1\0<\0\0\0t\2\0\0\0\0"
+)
+
+# The same for .onnx, before the flat entries.
+ONE_PROP = (
+    b"\x08\x07r\xc3\x04\n\tunet_edge\x12\xb5\x04"
+    + """{
+ "format": "onnx",
+ "precision": "int8",
+ "payload_bytes": 2,
+ "spec": {
+  "schema": 1,
+  "height": 4,
+  "width": 6,
+  "classes": [
+   "a",
+   "ä"
+  ],
+  "palette": [
+   [
+    0,
+    0,
+    0
+   ],
+   [
+    255,
+    64,
+    133
+   ]
+  ],
+  "name": "tiny",
+  "fit": "letterbox",
+  "resample": "bilinear",
+  "pad_color": [
+   128,
+   128,
+   128
+  ],
+  "orientation": "exif",
+  "color_order": "rgb",
+  "normalisation": {
+   "mean": 128.0,
+   "std": 128.0
+  },
+  "output": "logits"
+ },
+ "sha256": "d91befe28cf4d92369bea4a84e5c46398a7cc133245f74d01f13783a528d1af1"
+}""".encode()
 )
 
 
@@ -226,12 +275,40 @@ def test_a_file_of_before_the_labels_is_read():
     assert parse_contract(ONE_ENTRY, "old.tflite") == Contract(expected, "tflite", "int8")
 
 
+def test_a_file_of_before_the_flat_entries_is_read():
+    expected = ModelSpec(4, 6, ("a", "ä"), name="tiny")
+    assert parse_contract(ONE_PROP, "old.onnx") == Contract(expected, "onnx", "int8")
+
+
+def test_other_programs_read_flat_entries_of_an_onnx_file(models):
+    onnx, onnxruntime = map(pytest.importorskip, ("onnx", "onnxruntime"))
+    # What tempts a parser: quotes, backslashes, braces, a control character, an emoji.
+    classes = ("it's", 'a "b" \\', "{c}: d,\te 🐈")
+    spec = ModelSpec(H, W, classes, name="tiny")
+    data = seal(models["onnx"], Contract(spec, "onnx", "int8"))
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    found = session.get_modelmeta().custom_metadata_map
+    entries = onnx.load_from_string(data).metadata_props
+    assert {entry.key: entry.value for entry in entries} == found
+    assert len(entries) == len(found)
+    # As Ultralytics' BaseBackend.apply_metadata reads them.
+    assert ast.literal_eval(found["names"]) == dict(enumerate(classes))
+    assert ast.literal_eval(found["imgsz"]) == [H, W]
+    assert [int(found[key]) for key in ("stride", "batch", "channels")] == [2, 1, 3]
+    assert found["task"] == "semantic"
+    assert found["description"] == "tiny: semantic segmentation by unet-edge"
+    assert parse_contract(data, "m.onnx").spec == spec
+    # No size is rounded to another: it is a multiple of the stride, which divides 32.
+    for size, stride in (((512, 512), 32), ((256, 208), 16), ((192, 100), 4), ((5, 7), 1)):
+        assert flat_properties(ModelSpec(*size, ("a", "b")).to_dict())["stride"] == str(stride)
+
+
 def test_the_onnx_library_reads_the_contract_of_an_onnx_file(sealed):
     onnx = pytest.importorskip("onnx")
     model = onnx.load_from_string(sealed["onnx"])
     onnx.checker.check_model(model, full_check=True)
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    assert set(properties) == {"author", "unet_edge"}
+    assert set(properties) == {"author", "unet_edge", *flat_properties(SPEC.to_dict())}
     assert properties["author"] == "someone"
     fields = json.loads(properties["unet_edge"])
     assert ModelSpec.from_dict(fields["spec"]) == SPEC
@@ -426,10 +503,10 @@ def test_a_malformed_contract_is_refused(text):
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_contract_of_a_newer_schema_says_what_to_upgrade(models, file_format, monkeypatch):
-    newer = {**SPEC.to_dict(), "schema": 2, "something": "new"}
+    newer = {**SPEC.to_dict(), "schema": 3, "something": "new"}
     monkeypatch.setattr(ModelSpec, "to_dict", lambda _: newer)
     data = seal(models[file_format], contract(file_format))
-    with pytest.raises(SpecError, match=r"model\.\w+: .*schema 2.*pip install --upgrade unet-edge"):
+    with pytest.raises(SpecError, match=r"model\.\w+: .*schema 3.*pip install --upgrade unet-edge"):
         parse_contract(data, named(file_format))
 
 

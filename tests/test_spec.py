@@ -42,7 +42,16 @@ def test_a_contract_survives_json():
 def test_json_names_every_field_and_the_schema():
     fields = {field.name for field in dataclasses.fields(ModelSpec)}
     assert set(json.loads(FULL.to_json())) == fields | {"schema"}
-    assert json.loads(FULL.to_json())["schema"] == SCHEMA
+
+
+def test_a_contract_is_written_in_the_oldest_schema_that_says_it():
+    # So a unet-edge of before opens every file but those of labels, and of these says "upgrade".
+    labels = dataclasses.replace(FULL, output="labels")
+    assert (FULL.to_dict()["schema"], labels.to_dict()["schema"]) == (1, 2)
+    assert ModelSpec.from_json(labels.to_json()) == labels
+    assert ModelSpec.from_dict(contract(schema=2)).output == "logits"
+    with pytest.raises(SpecError, match="schema 1, which knows no labels"):
+        ModelSpec.from_dict(contract(output="labels"))
 
 
 def test_the_same_contract_gives_the_same_text():
@@ -82,7 +91,7 @@ def test_default_normalisation_makes_every_pixel_an_exact_int8():
 
 
 def test_a_newer_schema_is_refused_with_the_upgrade_command():
-    with pytest.raises(SpecError, match=r"schema 2.*reads up to 1.*pip install --upgrade"):
+    with pytest.raises(SpecError, match=r"schema 3.*reads up to 2.*pip install --upgrade"):
         ModelSpec.from_dict(contract(schema=SCHEMA + 1))
 
 

@@ -48,6 +48,7 @@ FLOORS: dict[tuple[Format, Precision], float] = {
     ("tflite", "int16x8"): 0.995,
     ("tflite", "dynamic"): 0.99,
     ("onnx", "float32"): 0.99999,
+    ("onnx", "float16"): 0.999,
     ("onnx", "int8"): 0.99,
 }
 
@@ -60,6 +61,7 @@ _PREFERENCE: tuple[tuple[Format, Precision], ...] = (
     ("tflite", "float16"),
     ("onnx", "int8"),
     ("onnx", "float32"),
+    ("onnx", "float16"),
     # XNNPACK has no kernels for the depthwise convolutions of the first, and none for the second.
     ("tflite", "dynamic"),
     ("tflite", "int16x8"),
@@ -74,7 +76,8 @@ class BundleFile:
     for the worst picture, `mask_miou` the mIoU of its masks against the reference's masks, and
     `label_miou` against the true labels where there were any. `floor` is the least agreement.
     `label_iou` has the IoU of each class, None for one that occurs nowhere; `golden_agreement`
-    is the agreement on the golden pictures. Both are None in bundles of schema 1.
+    is the agreement on the golden pictures. Both are None in bundles of schema 1. `float_layers`
+    are the Keras layers of a mixed file that compute in float32.
     """
 
     name: str
@@ -90,6 +93,7 @@ class BundleFile:
     pictures: int
     label_iou: tuple[float | None, ...] | None = None
     golden_agreement: float | None = None
+    float_layers: tuple[str, ...] = ()
 
     @property
     def kept_floor(self) -> bool:
@@ -112,7 +116,8 @@ class BundleFile:
 class Bundle:
     """An opened bundle.
 
-    `data`, `license` and `card` are None, None and empty where schema 1 did not have them.
+    `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
+    is what a search for a file within a budget tried, as plain JSON values, or None.
     """
 
     path: Path
@@ -124,6 +129,7 @@ class Bundle:
     data: DataCounts | None = None
     license: str | None = None
     card: tuple[CardFile, ...] = ()
+    search: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     @classmethod
@@ -216,6 +222,7 @@ class Bundle:
             "data": dataclasses.asdict(self.data) if self.data else None,
             "license": self.license,
             "card": [dataclasses.asdict(entry) for entry in self.card],
+            "search": self.search,
             "tools": self.tools,
         }
 
@@ -269,13 +276,14 @@ def _parse(path: Path, data: Any) -> Bundle:
         bundle = Bundle(
             path=path,
             spec=ModelSpec.from_dict(data["spec"]),
-            files=tuple(BundleFile(**_with_ious(entry)) for entry in data["files"]),
+            files=tuple(_file(entry) for entry in data["files"]),
             golden=tuple(_golden(entry) for entry in data["golden"]),
             reference=Reference(**_with_ious(data["reference"])),
             tools=dict(data["tools"]),
             data=DataCounts(**data["data"]) if "data" in data else None,
             license=data.get("license"),
             card=tuple(CardFile(**entry) for entry in data.get("card", ())),
+            search=data.get("search"),
             schema=data["schema"],
         )
     except SpecError as error:
@@ -287,6 +295,11 @@ def _parse(path: Path, data: Any) -> Bundle:
                 "which this version does not know"
             )
     return bundle
+
+
+def _file(entry: dict[str, Any]) -> BundleFile:
+    layers = tuple(entry.get("float_layers", ()))
+    return BundleFile(**_with_ious(entry) | {"float_layers": layers})
 
 
 def _with_ious(entry: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ A contract is a trailer behind the model's own bytes, in each format's standard 
 - TFLite: a ZIP archive appended to the flatbuffer, as TFLite Metadata keeps associated files
   (https://ai.google.dev/edge/litert/conversion/tensorflow/metadata), stored uncompressed:
   `labels.txt`, the class names for MediaPipe, and `unet_edge.json`.
-- ONNX: one more `metadata_props` entry (ModelProto field 14) with the key `unet_edge`; protobuf
-  allows a repeated field to be appended to a serialised message.
+- ONNX: more `metadata_props` entries (ModelProto field 14), flat ones for other programs and one
+  with the key `unet_edge`; protobuf allows a repeated field to be appended to a message.
 
 The trailer holds the SHA-256 of the model's bytes in front of it and of the contract itself:
 TFLite and ONNX runtimes load and run most files with flipped bytes without a word, and a contract
@@ -25,6 +25,7 @@ from typing import Any, Literal, assert_never, get_args
 
 from unet_edge.errors import ModelFileError, SpecError
 from unet_edge.files import sha256
+from unet_edge.onnx_properties import flat_properties
 from unet_edge.protobuf import read_fields, write_field
 from unet_edge.spec import ModelSpec
 
@@ -78,10 +79,16 @@ def _trailers(model: bytes, file_format: Format, fields: dict[str, Any]) -> tupl
                 _zip_trailer({_ENTRY: text}, offset=len(model)),
             )
         case "onnx":
-            prop = write_field(1, _KEY.encode()) + write_field(2, text)
-            return (write_field(_METADATA_PROPS, prop),)
+            contract = _prop(_KEY, text)
+            flat = (_prop(k, v.encode()) for k, v in flat_properties(fields["spec"]).items())
+            # Before there were flat entries, the contract was the only one.
+            return b"".join(flat) + contract, contract
         case _:
             assert_never(file_format)
+
+
+def _prop(key: str, value: bytes) -> bytes:
+    return write_field(_METADATA_PROPS, write_field(1, key.encode()) + write_field(2, value))
 
 
 def _text(fields: dict[str, Any]) -> bytes:

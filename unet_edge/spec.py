@@ -11,8 +11,12 @@ from typing import Any, Literal, get_args
 
 from unet_edge.errors import SpecError
 
-SCHEMA = 1
-"""Version of the contract's JSON. A reader refuses a newer one and opens every older one."""
+SCHEMA = 2
+"""Version of the contract's JSON. A reader refuses a newer one and opens every older one.
+
+2 knows labels as output. A contract is written in the oldest that says all of it, so that older
+readers open every file but those of labels.
+"""
 
 IGNORE = 255
 """The label that losses and metrics skip: letterbox padding and unlabelled pixels."""
@@ -21,7 +25,7 @@ Fit = Literal["letterbox", "stretch"]
 Resample = Literal["bilinear", "bicubic", "box"]
 Orientation = Literal["exif"]
 ColorOrder = Literal["rgb"]
-Output = Literal["logits"]
+Output = Literal["logits", "labels"]
 Color = tuple[int, int, int]
 
 
@@ -48,7 +52,8 @@ class Normalisation:
 class ModelSpec:
     """How a picture becomes the model's input, and what the model's output means.
 
-    Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class.
+    Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
+    a score for each pixel and class, or "labels", the class of each pixel.
     """
 
     height: int
@@ -97,7 +102,8 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as plain JSON values."""
-        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+        schema = 2 if self.output == "labels" else 1
+        return {"schema": schema, **dataclasses.asdict(self)}
 
     def to_json(self) -> str:
         """The contract as one JSON text, keys in a fixed order."""
@@ -116,6 +122,8 @@ class ModelSpec:
                 f"the contract has schema {schema}, this version reads up to {SCHEMA}; "
                 "mend with: pip install --upgrade unet-edge"
             )
+        if schema < 2 and data.get("output") == "labels":
+            raise SpecError(f"the contract has schema {schema}, which knows no labels as output")
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = set(data) - known - {"schema"}
         if unknown:

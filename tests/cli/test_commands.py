@@ -138,19 +138,21 @@ class TestInspect:
             "model-float16.tflite",
             "model-int8.tflite",
             "model-float32.onnx",
+            "model-float16.onnx",
             "model-int8.onnx",
         ]
         assert report["spec"]["classes"] == ["cell", "membrane"]
         assert all(entry["contract_holds"] for entry in report["files"])
         tflite = ["tflite-runtime 2.14", "ai-edge-litert 1.2 or later"]
         onnx = ["onnxruntime 1.8 or later"]
-        assert [entry["runs_on"] for entry in report["files"]] == [tflite] * 3 + [onnx] * 2
+        assert [entry["runs_on"] for entry in report["files"]] == [tflite] * 3 + [onnx] * 3
         # Alpha 0.25, separable: 32 convolutions, counted in converters/test_tflite.py.
         assert [entry["graph"]["kernels"] for entry in report["files"]] == [
             {"float32": 32},
             {"float16": 32},
             {"int8 per channel": 32},
             {"float32": 32},
+            {"float16": 32},
             {"int8 per channel": 32},
         ]
         printed = run("inspect", bundle_path)
@@ -214,6 +216,38 @@ class TestInspect:
         assert "CONV_2D version 8 (it has up to 7)" in printed
 
 
+class TestLabels:
+    def test_from_export_to_benchmark(
+        self, run_path: Path, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        bundle = tmp_path / "labels"
+        run("export", run_path, "-o", bundle, "--labels", "--formats", "tflite-float32,onnx-int8",
+            "--check", 2, "--golden", 2, "--calibration", 4)  # fmt: skip
+        report = run_json("inspect", bundle)
+        assert report["spec"]["output"] == "labels"
+        ends = [entry["graph"]["outputs"][0] for entry in report["files"]]
+        assert [(e["name"], e["dtype"], e["shape"]) for e in ends] == [
+            ("labels", "uint8", [1, 192, 192])
+        ] * 2
+        assert "labels, the class of each pixel (no scores)" in run("inspect", bundle)
+        # Same weights, same masks as the bundle of scores.
+        masks = [
+            Segmenter.open(path, file="model-float32.tflite").segment(photo).labels
+            for path in (bundle, bundle_path)
+        ]
+        assert np.array_equal(*masks)
+        (result,) = run_json("verify", bundle, "--file", "model-float32.tflite")["files"]
+        assert result["agreement"] >= 0.99999
+        # The run itself gives scores; its masks are a reference all the same.
+        report = run_json("verify", bundle, "--file", "model-float32.tflite", "--images", photo,
+                          "--against", run_path)  # fmt: skip
+        assert report["files"][0]["agreement"] >= 0.99999
+        output = tmp_path / "figures.json"
+        run("benchmark", bundle, "--runs", 5, "-o", output, "--keras", run_path)
+        rows = json.loads(output.read_text())["files"]
+        assert all(row["cost"]["agreement"] > 0.98 for row in rows)
+
+
 class TestBenchmark:
     def test_figures_page_and_table(self, bundle_path: Path, tmp_path: Path) -> None:
         output, page = tmp_path / "figures.json", tmp_path / "page.html"
@@ -224,6 +258,7 @@ class TestBenchmark:
             "model-float16.tflite",
             "model-int8.tflite",
             "model-float32.onnx",
+            "model-float16.onnx",
             "model-int8.onnx",
         ]
         for row in report["files"]:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from converters.onnx import OnnxPrecision, to_onnx
 from converters.tflite import to_tflite
-from converters.tflite_check import operators
+from converters.tflite_check import operators, partitions
 from unet_edge.errors import ModelFileError
 from unet_edge.graph import Port, Runtimes, TFLiteGraph, read_graph, runtimes
 from unet_edge.metadata import Format, Precision
-from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.models import Network
 
 Pictures = NDArray[np.uint8]
@@ -80,7 +80,7 @@ def test_tflite(
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 @pytest.mark.parametrize(
     ("network", "convolutions"), list(zip(NETWORKS, CONVOLUTIONS, strict=True))
 )
@@ -97,10 +97,69 @@ def test_onnx(
     proto = onnx.load_from_string(data)
     expected = Counter(node.op_type for node in proto.graph.node)
     assert {op.name: op.count for op in graph.operators} == expected
-    assert graph.kernels == {"int8 per channel" if precision == "int8" else "float32": convolutions}
+    kind = {"int8": "int8 per channel"}.get(precision, precision)
+    assert graph.kernels == {kind: convolutions}
     assert graph.inputs == (PIXELS,)
     assert graph.outputs == (Port("logits", "float32", (1, 64, 64, 3)),)
     assert runtimes(graph) == Runtimes(("onnxruntime 1.8 or later",), {}, ())
+
+
+# The default network: conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits;
+# each is one operator with its BatchNorm, padding and (in TFLite) ReLU6 inside. 4 doublings, 3
+# skips. Nothing else computes.
+HAND_WRITTEN = {
+    "tflite": {"CONV_2D": 17, "DEPTHWISE_CONV_2D": 15, "RESIZE_BILINEAR": 4, "CONCATENATION": 3},
+    "onnx": {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3},
+}
+# What input, output and storage add to it. In float the pixels are normalised by one operator; in
+# int8 they are re-labelled, as are the scores. Each float16 kernel, and TFLite's biases too, is
+# unpacked on loading.
+ADDED: dict[tuple[Format, Precision], dict[str, int]] = {
+    ("tflite", "float32"): {"DEQUANTIZE": 1},
+    ("tflite", "float16"): {"DEQUANTIZE": 1 + 32 + 32},
+    ("tflite", "int8"): {"QUANTIZE": 2},
+    ("onnx", "float32"): {"DequantizeLinear": 1, "Transpose": 2},
+    ("onnx", "float16"): {"DequantizeLinear": 1, "Transpose": 2, "Cast": 32},
+    # QDQ: a pair behind each tensor between two operators; kernels, biases and pixels come
+    # quantised. onnxruntime fuses the pairs when it loads the file.
+    ("onnx", "int8"): {"Transpose": 2},
+}
+LABELS: dict[Format, dict[str, int]] = {
+    "tflite": {"ARG_MAX": 1, "CAST": 1},
+    "onnx": {"ArgMax": 1, "Cast": 1},
+}
+
+
+@pytest.mark.parametrize("output", ["logits", "labels"])
+@pytest.mark.parametrize("kind", list(ADDED), ids="-".join)
+def test_the_default_network_is_as_small_as_one_written_by_hand(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    calibration: list[Pictures],
+    kind: tuple[Format, Precision],
+    output: Output,
+) -> None:
+    file_format, precision = kind
+    spec = replace(spec, output=output)
+    to = {"tflite": to_tflite, "onnx": to_onnx}[file_format]
+    data = to(untrained(Network()), spec, precision, calibration[:2] if precision == "int8" else ())
+    counts: Counter[str] = Counter()
+    for op in read_graph(data, file_format, "m").operators:
+        counts[op.name] += op.count
+    expected = Counter(HAND_WRITTEN[file_format]) + Counter(ADDED[kind])
+    if output == "labels":
+        expected += Counter(LABELS[file_format])
+        # The scores need not be re-labelled, or turned to NHWC, to find the largest.
+        expected -= Counter({"QUANTIZE": precision == "int8", "Transpose": 1})
+    if kind == ("onnx", "int8"):
+        pairs = counts.pop("QuantizeLinear"), counts.pop("DequantizeLinear")
+        # Stored: 32 outputs of convolutions, 3 resized, 3 joined. Read: these, the pixels, 32
+        # kernels, 32 biases. The range of uint8 is the Clip.
+        assert pairs == (32 + 3 + 3, 38 + 1 + 32 + 32)
+        del expected["Clip"]
+    assert counts == expected
+    if file_format == "tflite":
+        assert partitions(data) == 1
 
 
 def test_a_mean_between_two_pixel_values(untrained: Callable[..., Any], spec: ModelSpec) -> None:

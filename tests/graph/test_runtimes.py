@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from converters import labels
 from converters.onnx import OPERATORS as ONNX_EMITTED
 from converters.tflite_check import CAST_OPERATORS, OPERATORS
 from unet_edge.graph import Runtimes, read_graph, runtimes
@@ -36,8 +37,9 @@ def of_onnx(data: bytes) -> Runtimes:
 
 def test_the_table_holds_every_operator_that_our_converters_emit() -> None:
     assert set(TFLITE_VERSIONS) == set(BUILTINS.values())
-    assert set(TFLITE_VERSIONS) >= OPERATORS | CAST_OPERATORS
+    assert set(TFLITE_VERSIONS) >= OPERATORS | CAST_OPERATORS | labels.TFLITE_OPERATORS
     assert ONNX_EMITTED | {"QuantizeLinear", "Cast", "Sub"} <= ONNX_OPERATORS
+    assert labels.ONNX_OPERATORS <= ONNX_OPERATORS
 
 
 def test_what_all_know_runs_on_all(tflite: Make) -> None:

@@ -10,7 +10,12 @@ from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text
-from unet_edge.spec import ModelSpec
+from unet_edge.spec import ModelSpec, Output
+
+_OUTPUTS: dict[Output, str] = {
+    "logits": "logits, a score for each class",
+    "labels": "labels, the class of each pixel (no scores)",
+}
 
 
 def say(line: str) -> None:
@@ -39,7 +44,7 @@ def print_spec(spec: ModelSpec) -> None:
             ("fit", f"{spec.fit}, {spec.resample}, padding {spec.pad_color}"),
             ("orientation", spec.orientation),
             ("normalisation", f"(pixel - {spec.normalisation.mean}) / {spec.normalisation.std}"),
-            ("output", spec.output),
+            ("output", _OUTPUTS[spec.output]),
             *(
                 (f"class {index}", f"{name}  #{bytes(color).hex()}")
                 for index, (name, color) in enumerate(zip(spec.classes, spec.palette, strict=True))
@@ -71,9 +76,39 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
     headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU", "", "SHA-256"]
     # As text throughout: tabulate would drop the digits that matter.
     click.echo(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
+    if bundle.search:
+        _print_search(bundle.search)
     reference = bundle.reference
     keras_miou = "-" if reference.label_miou is None else f"{reference.label_miou:.4f}"
     click.echo(
         f"Keras itself: label mIoU {keras_miou}; measured on {reference.pictures} pictures; "
         f"{len(bundle.golden)} golden pictures in {bundle.path}"
     )
+
+
+def _print_search(search: dict[str, Any]) -> None:
+    """What a search tried, the fastest first."""
+    drop = search["max_miou_drop"]
+    click.echo(
+        f"\nsearched for {search['min_agreement']:.3%} of pixels as Keras"
+        + ("" if drop is None else f" and at most {drop} points of mIoU lost")
+        + ", timed on the workstation:"
+    )
+    rows = [
+        (
+            candidate["recipe"],
+            f"{candidate['agreement']:.4%}",
+            "-" if candidate["miou_drop"] is None else f"{candidate['miou_drop']:.2f}",
+            f"{candidate['ms']:.2f}",
+            f"{candidate['bytes'] / 1e6:.2f}",
+            "yes" if candidate["pareto"] else "",
+            "kept" if candidate["kept"] else "holds" if candidate["holds"] else "does not hold",
+        )
+        for candidate in sorted(search["candidates"], key=lambda candidate: candidate["ms"])
+    ]
+    headers = ["recipe", "pixels as Keras", "mIoU drop", "ms", "MB", "on the front", ""]
+    click.echo(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
+    if search["errors"]:
+        worst = ["+".join(error["layers"]) for error in search["errors"][:3]]
+        click.echo(f"layers that cost int8 most: {', '.join(worst)}")
+    click.echo()

@@ -107,7 +107,9 @@ class _Node:
 
 def _kernels(nodes: list[_Node], constants: dict[str, _Constant]) -> dict[str, int]:
     """Count the kernels by how they are stored; one that two operators share counts once."""
+    # Where a kernel is stored, and its scale: behind a Cast it has none.
     dequantised = {n.outputs[0]: n.inputs[:2] for n in nodes if n.name == "DequantizeLinear"}
+    dequantised |= {n.outputs[0]: n.inputs[:1] for n in nodes if n.name == "Cast"}
     used = {n.inputs[1] for n in nodes if n.name in _WITH_KERNEL}
     kernels: Counter[str] = Counter()
     for name in used:

@@ -72,9 +72,9 @@ OLDEST_OPSET = 7  # https://onnxruntime.ai/docs/reference/compatibility.html
 ONNX_OPERATORS = frozenset(
     {
         "Add", "ArgMax", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose",
-        "DequantizeLinear", "GlobalAveragePool", "HardSigmoid", "HardSwish", "MaxPool", "Mul",
-        "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Sigmoid", "Softmax",
-        "Squeeze", "Sub", "Transpose",
+        "DequantizeLinear", "GlobalAveragePool", "Greater", "HardSigmoid", "HardSwish", "MaxPool",
+        "Mul", "QuantizeLinear", "ReduceMean", "Relu", "Reshape", "Resize", "Sigmoid", "Softmax",
+        "Split", "Squeeze", "Sub", "Transpose",
     }
 )  # fmt: skip
 

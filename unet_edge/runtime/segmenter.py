@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import assert_never
 
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.errors import BackendError, BundleError, ModelFileError, SpecError
@@ -73,9 +74,16 @@ class Segmenter:
         placement = Placement.plan(picture.size, self.spec)
         pixels = placement.place(picture)
         lap("place")
-        scores = self.backend.scores(pixels)
-        lap("infer")
-        labels = to_labels(scores)
+        match self.spec.output:
+            case "logits":
+                scores = self.backend.scores(pixels)
+                lap("infer")
+                labels = to_labels(scores)
+            case "labels":
+                labels = self.backend.labels(pixels)
+                lap("infer")
+            case _:
+                assert_never(self.spec.output)
         lap("mask")
         mask = Mask.of(placement.restore(labels), self.spec)
         lap("restore")

@@ -1,6 +1,6 @@
 """Backends: one interpreter each behind one method.
 
-A backend turns a grid of pixels into class scores. `open_backend` picks by file format.
+A backend turns a grid of pixels into class scores or labels. `open_backend` picks by file format.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any, Protocol, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_edge.imaging import Pixels
+from unet_edge.errors import BackendError
+from unet_edge.imaging import Labels, Pixels
 from unet_edge.metadata import Format
 
 Scores = NDArray[Any]
@@ -29,7 +30,14 @@ class Backend(Protocol):
     """Scale and zero point of integer scores: logit = scale * (score - zero point)."""
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Run the model on uint8 (H, W, 3); the result may be overwritten by the next call."""
+        """Run the model on uint8 (H, W, 3); the result may be overwritten by the next call.
+
+        Raises BackendError when the file gives labels: it says how to export one with scores.
+        """
+        ...
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """As `scores`, to labels, uint8 (H, W): the file's own, or the arg-max of its scores."""
         ...
 
 
@@ -71,6 +79,21 @@ def to_logits(scores: Scores, backend: Backend) -> NDArray[np.float32]:
         return real
     scale, zero_point = backend.quantisation
     return (real - np.float32(zero_point)) * np.float32(scale)
+
+
+def as_scores(output: NDArray[Any]) -> Scores:
+    """What a model gave, scores (H, W, C). Raises BackendError for labels, (H, W)."""
+    if output.ndim == 2:
+        raise BackendError(
+            "this file holds each pixel's class, but no scores; "
+            "mend with: unet-edge export RUN (without --labels)"
+        )
+    return output
+
+
+def as_labels(output: NDArray[Any]) -> Labels:
+    """What a model gave, as labels, uint8 (H, W): itself, or the arg-max of scores (H, W, C)."""
+    return output if output.ndim == 2 else to_labels(output)
 
 
 def to_labels(scores: Scores) -> NDArray[np.uint8]:

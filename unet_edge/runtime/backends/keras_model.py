@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_edge.errors import BackendError, ModelFileError
-from unet_edge.imaging import Pixels
+from unet_edge.imaging import Labels, Pixels
 from unet_edge.quiet import quiet
-from unet_edge.runtime.backends import Scores
+from unet_edge.runtime.backends import Scores, to_labels
 
 if TYPE_CHECKING:
     import keras
@@ -30,6 +30,10 @@ class KerasBackend:
         """Run the model; uint8 (H, W, 3) in, float32 logits (H, W, C) out."""
         result: Scores = self._model.predict_on_batch(pixels[None])[0]
         return result
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
+        return to_labels(self.scores(pixels))
 
 
 def load_keras(path: Path) -> keras.Model:

@@ -8,10 +8,11 @@ import importlib.metadata
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Pixels
-from unet_edge.runtime.backends import Scores
+from unet_edge.imaging import Labels, Pixels
+from unet_edge.runtime.backends import Scores, as_labels, as_scores
 
 # In order of preference: tflite-runtime is LiteRT's unmaintained predecessor.
 _INTERPRETERS = (
@@ -57,10 +58,20 @@ class LiteRTBackend:
         self.quantisation = (scale, zero_point) if scale else None
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or uint8."""
+        """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or uint8.
+
+        Raises BackendError when the file gives labels.
+        """
+        return as_scores(self._run(pixels))
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
+        return as_labels(self._run(pixels))
+
+    def _run(self, pixels: Pixels) -> NDArray[Any]:
         self._interpreter.set_tensor(self._input["index"], pixels[None])
         self._interpreter.invoke()
-        result: Scores = self._interpreter.get_tensor(self._output["index"])[0]
+        result: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])[0]
         return result
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Pixels
-from unet_edge.runtime.backends import Scores
+from unet_edge.imaging import Labels, Pixels
+from unet_edge.runtime.backends import Scores, as_labels, as_scores
 
 _MEND = "pip install onnxruntime"
 
@@ -41,7 +45,17 @@ class OnnxRuntimeBackend:
         self.quantisation: tuple[float, int] | None = None  # scores are logits
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out."""
+        """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out.
+
+        Raises BackendError when the file gives labels.
+        """
+        return as_scores(self._run(pixels))
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
+        return as_labels(self._run(pixels))
+
+    def _run(self, pixels: Pixels) -> NDArray[Any]:
         (result,) = self._session.run(None, {self._input: pixels[None]})
-        scores: Scores = result[0]
-        return scores
+        output: NDArray[Any] = result[0]
+        return output

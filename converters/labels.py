@@ -1,0 +1,121 @@
+"""Labels as output: the arg-max of the scores as the last step of a converted graph.
+
+Behind the conversion, not in the Keras model: the scores are then those of the file without it, to
+the last bit, and so are the masks. On a tie the first class wins, in both runtimes and in
+`unet_edge.runtime.backends.to_labels`. What it costs or gains stands in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from converters.freeze import LABELS, LOGITS
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec
+
+#: What it adds. XNNPACK has no arg-max: both run behind its partition, by TFLite's own kernels.
+TFLITE_OPERATORS = frozenset({"ARG_MAX", "CAST"})
+
+ONNX_OPERATORS = frozenset({"ArgMax", "Cast", "Greater", "Split", "Squeeze"})
+
+
+def end_in_labels_tflite(model: Any) -> int:
+    """End `model`, a `ModelT` of the TFLite schema, in labels, uint8 (1, H, W), in place.
+
+    Returns the new output's tensor index. Raises ConversionError for scores of other types than
+    float32, uint8 and int8.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    kinds, operators = schema.TensorType, schema.BuiltinOperator
+    (graph,) = model.subgraphs
+    (target,) = graph.outputs
+    last = next(op for op in graph.operators if target in op.outputs)
+    quantises = schema.BuiltinOperator.QUANTIZE
+    if _code(model, last) == quantises and graph.tensors[target].type == kinds.UINT8:
+        # It only re-labels int8 as uint8, which keeps the order.
+        graph.operators.remove(last)
+        target = last.inputs[0]
+    # By op_version.cc in TensorFlow; a file asks for no newer version than it needs.
+    version = {kinds.FLOAT32: 1, kinds.UINT8: 1, kinds.INT8: 2}.get(graph.tensors[target].type)
+    if version is None:
+        raise ConversionError(
+            "labels are made of float32, uint8 or int8 scores only; export without --labels"
+        )
+    axis = schema.BufferT()
+    axis.data = np.frombuffer(np.array(3, "<i4").tobytes(), np.uint8)
+    model.buffers.append(axis)
+
+    def tensor(kind: int, shape: tuple[int, ...], name: str, buffer: int = 0) -> int:
+        made = schema.TensorT()
+        made.type, made.name, made.buffer = kind, name, buffer
+        made.shape = np.array(shape, np.int32)
+        graph.tensors.append(made)
+        return len(graph.tensors) - 1
+
+    def operator(kind: int, version: int, inputs: list[int], output: int, options: Any) -> None:
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = kind
+        code.version = version
+        model.operatorCodes.append(code)
+        made = schema.OperatorT()
+        made.opcodeIndex = len(model.operatorCodes) - 1
+        made.inputs, made.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        made.builtinOptionsType, made.builtinOptions = options
+        graph.operators.append(made)
+
+    height, width = graph.tensors[target].shape[1:3]
+    indices = tensor(kinds.INT32, (1, height, width), "indices")
+    constant = tensor(kinds.INT32, (), "axis", len(model.buffers) - 1)
+    arg_max = schema.ArgMaxOptionsT()
+    arg_max.outputType = kinds.INT32
+    choice = schema.BuiltinOptions
+    operator(
+        operators.ARG_MAX, version, [target, constant], indices, (choice.ArgMaxOptions, arg_max)
+    )
+    labels = tensor(kinds.UINT8, (1, height, width), LABELS)
+    operator(operators.CAST, 1, [indices], labels, (choice.CastOptions, schema.CastOptionsT()))
+    graph.outputs = np.array([labels], np.int32)
+    return labels
+
+
+def end_in_labels_onnx(proto: Any, spec: ModelSpec) -> None:
+    """End `proto`, a ModelProto, in labels, uint8 (1, H, W), in place.
+
+    Before the Transpose to NHWC, which the labels do not need. Two classes are compared, which
+    takes a byte for each pixel where ArgMax takes eight.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = proto.graph
+    last = graph.node[-1]
+    if last.op_type != "Transpose" or list(last.output) != [LOGITS]:
+        raise ConversionError(f"the graph ends in {last.op_type}, not in the Transpose to NHWC")
+    graph.node.remove(last)
+    (scores,) = last.input
+    if len(spec.classes) == 2:
+        graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "channel"))
+        graph.node.extend(
+            [
+                helper.make_node("Split", [scores], ["first", "second"], axis=1),
+                helper.make_node("Greater", ["second", "first"], ["found"]),
+                helper.make_node("Cast", ["found"], ["planes of labels"], to=TensorProto.UINT8),
+                helper.make_node("Squeeze", ["planes of labels", "channel"], [LABELS]),
+            ]
+        )
+    else:
+        graph.node.extend(
+            [
+                helper.make_node("ArgMax", [scores], ["indices"], axis=1, keepdims=0),
+                helper.make_node("Cast", ["indices"], [LABELS], to=TensorProto.UINT8),
+            ]
+        )
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info(LABELS, TensorProto.UINT8, (1, *spec.size)))
+
+
+def _code(model: Any, operator: Any) -> int:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))

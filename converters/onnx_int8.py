@@ -1,0 +1,78 @@
+"""ONNX in int8: kernels per channel, activations uint8, in the QDQ format."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.freeze import PIXELS, normalise
+from unet_edge.errors import ConversionError
+from unet_edge.spec import Normalisation
+
+
+def quantise(
+    proto: Any, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
+) -> Any:
+    """Quantise statically: weights int8 per channel, activations uint8.
+
+    `proto`: float32, NCHW `pixels` in. `calibration`: grids, uint8 (H, W, 3). In what comes back,
+    `pixels` is uint8. Raises ConversionError when the quantiser wrapped the input otherwise, and
+    what onnx and onnxruntime raise.
+
+    Signed activations run slower than float on x86, and one scale for a whole depthwise layer
+    ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
+    What follows the last convolution stays float: the resize of the scores is then exact, and
+    no slower, because onnxruntime resizes in float anyway.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    last = max(i for i, node in enumerate(proto.graph.node) if node.op_type == "Conv")
+    exact = {
+        "scale": np.array(1 / normalisation.std, np.float32),
+        "zero_point": np.array(normalisation.mean, np.uint8),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "quantised.onnx"))
+        quantize_static(
+            proto,
+            path,
+            _Reader(calibration, normalisation),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[node.name for node in proto.graph.node[last + 1 :]],
+            extra_options={"TensorQuantOverrides": {PIXELS: [exact]}},
+        )
+        quantised = onnx.load(path)
+    nodes = quantised.graph.node
+    (first,) = (node for node in nodes if PIXELS in node.input)
+    if first.op_type != "QuantizeLinear":
+        raise ConversionError(f"the quantiser put {first.op_type} first, not QuantizeLinear")
+    # The pixels are the quantised input: drop the pair in front, `_start_from_pixels` adds one.
+    (second,) = (node for node in nodes if first.output[0] in node.input)
+    for node in nodes:
+        node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
+    nodes.remove(first)
+    nodes.remove(second)
+    return quantised
+
+
+class _Reader:
+    """The calibration pictures as onnxruntime's `CalibrationDataReader`, NCHW."""
+
+    def __init__(
+        self, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
+    ) -> None:
+        self._pictures = normalise(calibration, normalisation)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        for picture in self._pictures:
+            return {PIXELS: picture.transpose(0, 3, 1, 2)}
+        return None

@@ -1,0 +1,142 @@
+"""Files that hold the arg-max: the masks are those of the same file with scores, ties included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from converters.onnx import to_onnx
+from converters.tflite import operators, partitions, to_tflite
+from unet_edge.errors import BackendError
+from unet_edge.graph import Port, read_graph, runtimes
+from unet_edge.metadata import Contract, Format, Precision, seal
+from unet_edge.runtime.backends import open_backend, to_labels
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import Network, build
+
+Pictures = NDArray[np.uint8]
+
+KINDS: list[tuple[Format, Precision]] = [
+    (file_format, precision)
+    for file_format in ("tflite", "onnx")
+    for precision in ("float32", "float16", "int8")
+]
+
+
+def convert(
+    model: Any, spec: ModelSpec, kind: tuple[Format, Precision], grids: list[Pictures]
+) -> bytes:
+    to = {"tflite": to_tflite, "onnx": to_onnx}[kind[0]]
+    converted: bytes = to(model, spec, kind[1], grids if kind[1] == "int8" else ())
+    return converted
+
+
+@pytest.fixture(scope="module")
+def two_classes(pictures: Pictures) -> tuple[Any, ModelSpec]:
+    """Random weights, with the second class's bias set so that each class takes its half."""
+    keras.utils.set_random_seed(5)
+    model = build(Network(alpha=0.25), 2, Normalisation())
+    scores = np.asarray(model.predict(pictures[:8], verbose=0))
+    model.get_layer("logits_half").bias.assign(
+        [float(np.median(scores[..., 1] - scores[..., 0])), 0.0]
+    )
+    return model, ModelSpec(*pictures.shape[1:3], ("background", "thing"))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_masks_are_those_of_the_file_with_scores(
+    trained: Any,
+    spec: ModelSpec,
+    two_classes: tuple[Any, ModelSpec],
+    calibration: list[Pictures],
+    pictures: Pictures,
+    kind: tuple[Format, Precision],
+    classes: int,
+) -> None:
+    model, spec = (trained, spec) if classes == 3 else two_classes
+    with_scores = open_backend(convert(model, spec, kind, calibration[:4]), kind[0], 1)
+    spec = replace(spec, output="labels")
+    data = convert(model, spec, kind, calibration[:4])
+    backend = open_backend(data, kind[0], 1)
+    found = []
+    for picture in pictures[:8]:
+        labels = backend.labels(picture)
+        assert (labels.dtype, labels.shape) == (np.uint8, spec.size)
+        scores = with_scores.scores(picture)
+        np.testing.assert_array_equal(labels, to_labels(scores))
+        np.testing.assert_array_equal(labels, np.argmax(scores, axis=-1))
+        np.testing.assert_array_equal(labels, with_scores.labels(picture))
+        found.append(labels.copy())
+    assert (np.bincount(np.ravel(found), minlength=classes) > 0.05 * np.size(found)).all()
+    with pytest.raises(BackendError, match=r"no scores; mend with: unet-edge export RUN \(without"):
+        backend.scores(pictures[0])
+
+    graph = read_graph(data, kind[0], "m")
+    assert graph.outputs == (Port("labels", "uint8", (1, *spec.size)),)
+    oldest = {"tflite": "tflite-runtime 2.14", "onnx": "onnxruntime 1.8 or later"}[kind[0]]
+    assert runtimes(graph).runs_on[0] == oldest
+    if kind[0] == "tflite":
+        assert partitions(data) == 1
+        counts = operators(data)
+        assert (counts["ARG_MAX"], counts["CAST"]) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+@pytest.mark.parametrize(
+    ("bias", "winner"), [((0, 0), 0), ((0, 0, 0), 0), ((-1, 2, 2), 1), ((3, 2, 3), 0)]
+)
+def test_on_a_tie_the_first_class_wins(
+    pictures: Pictures, kind: tuple[Format, Precision], bias: tuple[float, ...], winner: int
+) -> None:
+    keras.utils.set_random_seed(0)
+    model = build(Network("unet_mini"), len(bias), Normalisation())
+    last = next(x for x in reversed(model.layers) if isinstance(x, keras.layers.Conv2D))
+    last.set_weights([np.zeros(last.kernel.shape), np.array(bias, np.float32)])
+    spec = ModelSpec(*pictures.shape[1:3], tuple("abc"[: len(bias)]), output="labels")
+    data = convert(model, spec, kind, list(pictures[:2]))
+    labels = open_backend(data, kind[0], 1).labels(pictures[0])
+    # int8 moves both scores of two classes by half a step, so that they still tie.
+    assert (labels == winner).all()
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+@pytest.mark.parametrize("kind", [("tflite", "int8"), ("onnx", "float32")], ids="-".join)
+def test_whole_pictures_of_any_size_get_the_same_masks(
+    trained: Any,
+    spec: ModelSpec,
+    calibration: list[Pictures],
+    kind: tuple[Format, Precision],
+    fit: Any,
+    tmp_path: Any,
+) -> None:
+    rng = np.random.default_rng(0)
+    masks = []
+    for output in ("logits", "labels"):
+        told: Any = replace(spec, fit=fit, output=output)
+        path = tmp_path / f"{output}.{kind[0]}"
+        data = convert(trained, told, kind, calibration[:4])
+        path.write_bytes(seal(data, Contract(told, *kind)))
+        masks.append(Segmenter.open(path, threads=1))
+    assert masks[1].spec.output == "labels"
+    for height, width in ((64, 64), (48, 90), (131, 77), (1, 200)):
+        photo = rng.integers(0, 256, (height, width, 3), np.uint8)
+        first, second = (segmenter.segment(photo).labels for segmenter in masks)
+        assert first.shape == (height, width)
+        np.testing.assert_array_equal(first, second)
+
+
+def test_the_same_model_gives_the_same_bytes(
+    two_classes: tuple[Any, ModelSpec], untrained: Callable[..., Any]
+) -> None:
+    model, spec = two_classes
+    spec = replace(spec, output="labels")
+    for kind in KINDS[:1] + KINDS[3:4]:
+        assert convert(model, spec, kind, []) == convert(model, spec, kind, [])
