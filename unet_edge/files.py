@@ -1,13 +1,13 @@
-"""Writing without halves: everything goes aside first and is renamed into place."""
+"""Writing without halves: everything goes aside first and is renamed into place.
+
+What writes and hashes is imported where it is used: `import unet_edge` would pay for it.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,8 @@ from unet_edge.errors import OutputError
 
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Write a file aside in the same folder and rename it over `path`."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     content = data.encode() if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -42,6 +44,9 @@ def folder_written_atomically(target: Path) -> Iterator[Path]:
     An existing `target` is moved aside before the rename and deleted after it, so that at every
     moment there is the old folder or the new one, or for an instant neither; never a mixture.
     """
+    import shutil
+    import tempfile
+
     target.parent.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     fresh, old = workshop / "new", workshop / "old"
@@ -64,6 +69,8 @@ def folder_written_atomically(target: Path) -> Iterator[Path]:
 
 def require_place(path: Path) -> None:
     """See that something can be written at `path`, before the work; raises OutputError."""
+    import tempfile
+
     folder = path if path.is_dir() else path.absolute().parent
     if path.exists() and not path.is_dir() and not os.access(path, os.W_OK):
         raise OutputError(f"cannot write {path}: it is write-protected")
@@ -92,6 +99,8 @@ def _finite(data: Any) -> Any:
 
 def sha256(data: bytes) -> str:
     """The SHA-256 of some bytes, as hexadecimal."""
+    import hashlib
+
     return hashlib.sha256(data).hexdigest()
 
 

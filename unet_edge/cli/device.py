@@ -18,9 +18,9 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_table
-from unet_edge.dataset import list_pictures
 from unet_edge.errors import ConfigError, UnetEdgeError
 from unet_edge.files import require_place
+from unet_edge.pictures import list_pictures
 from unet_edge.progress import progress
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text
@@ -27,6 +26,8 @@ def print_table(
     rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), floats: str = ".4f"
 ) -> None:
     """Print rows in columns; `floats` formats the numbers with a fraction."""
+    from tabulate import tabulate  # here: `segment` writes its masks before it waits for it
+
     click.echo(tabulate(list(rows), headers, floatfmt=floats, tablefmt="simple", missingval="-"))
 
 
@@ -69,6 +70,8 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
         for entry in bundle.files
     ]
     headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU", "", "SHA-256"]
+    from tabulate import tabulate
+
     # As text throughout: tabulate would drop the digits that matter.
     click.echo(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
     reference = bundle.reference
