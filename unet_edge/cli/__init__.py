@@ -13,6 +13,7 @@ COMMANDS = {
     "benchmark": "proof",
     "data": "data",
     "demo": "workstation",
+    "doctor": "doctor",
     "evaluate": "evaluation",
     "export": "workstation",
     "inspect": "inspection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,12 @@ def need(extra: str, modules: Sequence[str]) -> None:
 
 def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
     """Open a bundle, file or run for a command."""
+    from unet_edge.bundle import MANIFEST
+    from unet_edge.cli.vigil import vigil
     from unet_edge.runtime.segmenter import Segmenter
 
-    with quiet():  # interpreters announce their delegates on standard error
+    # The doctor has nothing to say of Keras.
+    exported = path.suffix in (".tflite", ".onnx") or (path / MANIFEST).is_file()
+    watch = vigil(path) if exported else contextlib.nullcontext()
+    with watch, quiet():  # interpreters announce their delegates on standard error
         return Segmenter.open(path, file=file, threads=threads)
