@@ -186,7 +186,8 @@ LOADED = """
 # Each costs milliseconds on a workstation, tens of them on a Raspberry Pi, and is not needed yet.
 LATER = {
     "hashlib", "importlib.metadata", "multiprocessing", "shutil", "subprocess", "tempfile",
-    "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.dataset", "unet_edge.graph",
+    "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.bundle",
+    "unet_edge.dataset", "unet_edge.graph",
     "unet_edge.runtime.trouble",
 }  # fmt: skip
 

@@ -101,13 +101,16 @@ class Mask:
         return blended
 
 
-def save_png(picture: Image.Image, path: str | Path) -> None:
-    """Write a PNG aside and rename it, so that a reader never meets half a picture."""
-    write_atomically(Path(path), png_bytes(picture))
+def save_png(picture: Image.Image, path: str | Path, *, effort: int = 6) -> None:
+    """Write a PNG aside and rename it, so that a reader never meets half a picture.
+
+    `effort` is as in `png_bytes`.
+    """
+    write_atomically(Path(path), png_bytes(picture, effort=effort))
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
+    """A picture as the bytes of a PNG file, compressed with an effort of 1 to 9 (zlib's level)."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, "PNG", compress_level=effort)
     return buffer.getvalue()
