@@ -31,11 +31,10 @@ def test_requirements_are_those_of_the_extras() -> None:
     root = Path(__file__).parents[2]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for known in INTERPRETERS:
-        first = project["optional-dependencies"][known.extra][0]
-        requirement, _, marker = first.partition(";")
-        assert requirement.strip() == known.requirement
+        parts = [entry.partition(";") for entry in project["optional-dependencies"][known.extra]]
+        assert tuple(part[0].strip() for part in parts) == (known.requirement, *known.also)
         # The marker that keeps pip from looking for a wheel that there is not.
-        assert bool(marker) == (known.last_python is not None)
+        assert all(bool(part[2]) == (known.last_python is not None) for part in parts)
 
 
 def test_nothing_is_installed() -> None:
@@ -52,6 +51,9 @@ def test_without_our_own_package_pip_installs_the_interpreter(
     monkeypatch.setattr(interpreters, "version_of", lambda _: None)
     said = nothing_works("tflite", [LITERT_ABSENT, TFLITE_ABSENT], PI_4)
     assert said.endswith("mend with: pip install 'ai-edge-litert>=1.2,!=2.0.*'")
+    assert mends("tflite", [LITERT_ABSENT, TFLITE_ABSENT], PI_32) == {
+        "tflite-runtime": "pip install 'tflite-runtime>=2.14' 'numpy<2'"
+    }
 
 
 def test_numpy_2_under_tflite_runtime() -> None:

@@ -19,9 +19,9 @@ State = Literal["works", "absent", "broken", "died", "hung"]
 class Interpreter:
     """A package that runs models, as pip knows it.
 
-    `extra` is ours that installs it and `requirement` what stands there; `wheels` are the Linux
-    architectures it has wheels for, `last_python` the newest Python, None if it is still made
-    for new ones. As the index had them in November 2026.
+    `extra` is ours that installs it, `requirement` what stands there and `also` what else;
+    `wheels` are the Linux architectures it has wheels for, `last_python` the newest Python, None
+    if it is still made for new ones. As the index had them in November 2026.
     """
 
     package: str
@@ -31,6 +31,12 @@ class Interpreter:
     requirement: str
     wheels: tuple[str, ...]
     last_python: tuple[int, int] | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def quoted(self) -> str:
+        """What pip is asked for, as a shell wants it."""
+        return " ".join(f"'{wanted}'" for wanted in (self.requirement, *self.also))
 
 
 INTERPRETERS = (
@@ -50,6 +56,7 @@ INTERPRETERS = (
         "tflite-runtime>=2.14",
         ("x86_64", "aarch64", "armv7l"),
         (3, 11),
+        ("numpy<2",),
     ),
     Interpreter(
         "onnxruntime",
@@ -134,4 +141,4 @@ def install(known: Interpreter) -> str:
     """
     if version_of("unet-edge"):
         return f"pip install 'unet-edge[{known.extra}]'"
-    return f"pip install '{known.requirement}'"
+    return f"pip install {known.quoted}"

@@ -72,10 +72,9 @@ def mend(attempt: Attempt, system: System) -> str | None:
         case "died" if "SIGKILL" in attempt.detail or not wheel:
             return None
         case "died":
-            return f"pip install --upgrade '{known.requirement}'"
+            return f"pip install --upgrade {known.quoted}"
         case _:
-            numpy = " 'numpy<2'" if known.package == "tflite-runtime" else ""
-            return f"pip install --force-reinstall '{known.requirement}'{numpy}" if wheel else None
+            return f"pip install --force-reinstall {known.quoted}" if wheel else None
 
 
 def mends(file_format: Format, attempts: Sequence[Attempt], system: System) -> dict[str, str]:
