@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from unet_edge.bundle import Bundle
 from unet_edge.imaging import Labels, decode, read_labels
-from unet_edge.mask import default_font, drawable, png_bytes
+from unet_edge.legend import default_font, drawable
+from unet_edge.mask import png_bytes
 from unet_edge.metrics import Confusion
 from unet_edge.panels import panels
 from unet_edge.runtime.backends import open_backend

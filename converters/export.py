@@ -30,7 +30,8 @@ from unet_edge.bundle import (
 )
 from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
-from unet_edge.files import require_place, sha256, temporary_files_beside
+from unet_edge.files import require_place, sha256
+from unet_edge.folders import temporary_files_beside
 from unet_edge.imaging import Pixels
 from unet_edge.manifest import DataCounts, Reference
 from unet_edge.metadata import Contract, Format, Precision, seal
@@ -295,9 +296,7 @@ def _entry(
         label_iou=(
             None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
         ),
-        float_layers=found.kept.float_layers
-        if precision == "mixed" and found and found.kept
-        else (),
+        float_layers=kept.float_layers if kept and precision == "mixed" else (),
     )
 
 

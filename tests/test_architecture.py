@@ -177,15 +177,42 @@ def test_every_module_of_the_device_imports_where_only_its_own_libraries_are():
     assert run(BLOCK + code, blocked, ",".join(device)) == device
 
 
-def test_importing_the_package_loads_nothing_that_is_not_needed():
-    code = """
+LOADED = """
     import sys
-    import unet_edge
-    print(*sorted({name.split(".")[0] for name in sys.modules}))
-    """
-    loaded = set(run(code))
-    assert loaded.isdisjoint({*WORKSTATION, *INTERPRETERS, "click", "tqdm", "tabulate"})
-    assert {"numpy", "PIL"} <= loaded
+    {}
+    print(*sorted(sys.modules))
+"""
+
+# Each costs milliseconds on a workstation, tens of them on a Raspberry Pi, and is not needed yet.
+LATER = {
+    "hashlib", "importlib.metadata", "multiprocessing", "shutil", "subprocess", "tempfile",
+    "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.bundle",
+    "unet_edge.dataset", "unet_edge.graph",
+    "unet_edge.runtime.trouble",
+}  # fmt: skip
+
+
+def test_importing_the_package_loads_nothing_that_is_not_needed():
+    bare = set(run(LOADED.format("pass")))
+    loaded = set(run(LOADED.format("import unet_edge"))) - bare
+    assert {name.split(".")[0] for name in loaded} <= {"unet_edge", *sys.stdlib_module_names}
+    assert loaded.isdisjoint(LATER)
+
+
+def test_the_segmenter_loads_numpy_and_pillow_and_little_else():
+    theirs = set(run(LOADED.format("import numpy, PIL.Image")))
+    loaded = set(run(LOADED.format("from unet_edge import Segmenter")))
+    heavy = {*WORKSTATION, *INTERPRETERS, "click", "tqdm", "tabulate"}
+    assert loaded.isdisjoint(heavy)
+    assert (loaded - theirs).isdisjoint(LATER)
+    assert {"numpy", "PIL.Image"} <= loaded
+
+
+def test_segmenting_from_the_command_line_waits_for_no_other_command():
+    loaded = set(run(LOADED.format("from unet_edge.cli import device, main")))
+    others = {f"unet_edge.cli.{name}" for name in ("data", "proof", "training", "inspection")}
+    assert loaded.isdisjoint({*others, "tqdm", "tabulate", "unet_edge.dataset", "zipfile"})
+    assert "numpy" in loaded
 
 
 def test_importing_the_converters_package_loads_no_converter():

@@ -10,13 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from unet_edge.files import (
-    clear_leftovers,
-    folder_written_atomically,
-    sha256,
-    temporary_files_beside,
-    write_atomically,
-)
+from unet_edge.files import sha256, write_atomically
+from unet_edge.folders import clear_leftovers, folder_written_atomically, temporary_files_beside
 
 
 def tree(folder):
@@ -155,7 +150,7 @@ def test_sha256_is_the_usual_hexadecimal():
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from unet_edge.files import folder_written_atomically
+from unet_edge.folders import folder_written_atomically
 
 left = int(sys.argv[2])
 

@@ -4,7 +4,8 @@ from PIL import Image, ImageFont
 
 from unet_edge.errors import ConfigError
 from unet_edge.imaging import read_labels
-from unet_edge.mask import Mask, default_font, drawable, save_png
+from unet_edge.legend import default_font, drawable
+from unet_edge.mask import Mask, save_png
 from unet_edge.spec import IGNORE, ModelSpec
 
 SPEC = ModelSpec(

@@ -72,5 +72,6 @@ def test_device_commands_with_only_one_interpreter(
     assert file in run("inspect", bundle_path)
     assert "ok" in run("verify", bundle_path, "--file", file)
     refused = run("verify", bundle_path, "--file", missing, status=1)
-    other = {"litert": "onnxruntime", "onnx": "ai-edge-litert"}[extra]
-    assert f"pip install {other}" in refused
+    other = {"litert": "onnx", "onnx": "litert"}[extra]
+    assert f"mend with: pip install 'unet-edge[{other}]'" in refused
+    assert " of 5 files run here" in run("doctor", bundle_path)

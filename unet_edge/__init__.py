@@ -4,17 +4,20 @@
     mask = Segmenter.open("bundle").segment("photo.jpg")
     mask.save("photo.mask.png")
 
-Importing this package needs NumPy and Pillow only; interpreters are loaded when a model is
-opened, Keras and TensorFlow only by training and export.
+This package needs NumPy and Pillow only, and loads each part when it is first used: interpreters
+when a model is opened, Keras and TensorFlow for training and export.
 """
 
-from unet_edge.bundle import Bundle
-from unet_edge.errors import UnetEdgeError
-from unet_edge.imaging import Placement
-from unet_edge.mask import Mask
-from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.verification import Verification, verify
-from unet_edge.spec import ModelSpec, Normalisation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unet_edge.bundle import Bundle
+    from unet_edge.errors import UnetEdgeError
+    from unet_edge.imaging import Placement
+    from unet_edge.mask import Mask
+    from unet_edge.runtime.segmenter import Segmenter
+    from unet_edge.runtime.verification import Verification, verify
+    from unet_edge.spec import ModelSpec, Normalisation
 
 __version__ = "0.1.0"
 
@@ -29,3 +32,30 @@ __all__ = [
     "Verification",
     "verify",
 ]
+
+_HOMES = {
+    "Bundle": "bundle",
+    "Mask": "mask",
+    "ModelSpec": "spec",
+    "Normalisation": "spec",
+    "Placement": "imaging",
+    "Segmenter": "runtime.segmenter",
+    "UnetEdgeError": "errors",
+    "Verification": "runtime.verification",
+    "verify": "runtime.verification",
+}
+
+if not TYPE_CHECKING:  # a checker that saw __getattr__ would take any name for one of ours
+
+    def __getattr__(name):  # noqa: ANN001, ANN202
+        """Load a public name's module when the name is first asked for (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__():  # noqa: ANN202
+        return sorted({*globals(), *_HOMES})

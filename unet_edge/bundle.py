@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from unet_edge.errors import BundleError, SpecError
-from unet_edge.files import folder_written_atomically, sha256
+from unet_edge.files import sha256
+from unet_edge.folders import folder_written_atomically
 from unet_edge.imaging import Labels, read_labels
 from unet_edge.manifest import (
     KIND,

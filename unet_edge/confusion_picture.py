@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from unet_edge.mask import Font, default_font, drawable
+from unet_edge.legend import Font, default_font, drawable
 from unet_edge.metrics import Confusion
 from unet_edge.spec import Color
 

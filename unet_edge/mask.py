@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from unet_edge.errors import ConfigError
 from unet_edge.files import write_atomically
@@ -95,54 +94,23 @@ class Mask:
         if legend:
             rows = zip(self.palette, self.coverage().items(), strict=True)
             texts = [(color, f"{name} {share:.1%}") for color, (name, share) in rows]
+            # Here, not at the top: `import unet_edge` would pay for fonts and drawing.
+            from unet_edge.legend import draw_legend
+
             draw_legend(blended, texts[1:])
         return blended
 
 
-def save_png(picture: Image.Image, path: str | Path) -> None:
-    """Write a PNG aside and rename it, so that a reader never meets half a picture."""
-    write_atomically(Path(path), png_bytes(picture))
+def save_png(picture: Image.Image, path: str | Path, *, effort: int = 6) -> None:
+    """Write a PNG aside and rename it, so that a reader never meets half a picture.
+
+    `effort` is as in `png_bytes`.
+    """
+    write_atomically(Path(path), png_bytes(picture, effort=effort))
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the bytes of a PNG file."""
+def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
+    """A picture as the bytes of a PNG file, compressed with an effort of 1 to 9 (zlib's level)."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, "PNG", compress_level=effort)
     return buffer.getvalue()
-
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def default_font(size: int) -> Font:
-    """Pillow's own font of `size` px; before Pillow 10.1 it has one size only, 11 px."""
-    try:
-        return ImageFont.load_default(size)
-    except TypeError:
-        return ImageFont.load_default()
-
-
-def drawable(text: str, font: Font) -> str:
-    """A text without what makes `font` fail: the one before Pillow 10.1 only knows Latin-1."""
-    if isinstance(font, ImageFont.ImageFont):
-        return text.encode("latin-1", "replace").decode("latin-1")
-    return text
-
-
-def draw_legend(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> None:
-    """Draw rows of swatch and text into the upper left corner of an RGB picture."""
-    if not rows:
-        return
-    size = max(10, min(picture.size) // 28)
-    font = default_font(size)
-    rows = [(color, drawable(text, font)) for color, text in rows]
-    line = round(size * 1.5)
-    width = max(font.getlength(text) for _, text in rows) + 2.6 * size
-    if width > picture.width or line * len(rows) + size > picture.height:
-        return  # no room: a thumbnail is worth more than its legend
-    draw = ImageDraw.Draw(picture, "RGBA")
-    draw.rectangle((0, 0, width, line * len(rows) + size * 0.6), fill=(0, 0, 0, 150))
-    for index, (color, text) in enumerate(rows):
-        top = round(size * 0.4) + index * line
-        draw.rectangle((size * 0.5, top, size * 1.5, top + size), fill=color, outline="white")
-        draw.text((size * 2, top - size * 0.1), text, fill="white", font=font)

@@ -14,10 +14,8 @@ with a flipped digit places pictures wrongly, so this is checked before anything
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +198,9 @@ def _zip_trailer(entries: dict[str, bytes], offset: int) -> bytes:
 
 
 def _read_zip_entry(data: bytes, name: str) -> bytes:
+    import io
+    import zipfile  # here, not at the top: `import unet_edge` would pay for it
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.read(_ENTRY)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
-
-from tqdm import tqdm
 
 _T = TypeVar("_T")
 
 
 def progress(items: Sequence[_T], label: str) -> Iterable[_T]:
     """Wrap a loop in a bar, which goes away at the end; no bar unless a terminal watches."""
+    if len(items) < 2 or not sys.stderr.isatty():
+        return items  # before tqdm, which imports multiprocessing
+    from tqdm import tqdm
+
     wrapped: Iterable[_T] = tqdm(items, desc=label, leave=False, disable=None)
     return wrapped
 
 
 def progress_bar(total: int, label: str) -> Any:
     """A bar to be updated by hand; same rules."""
+    from tqdm import tqdm
+
     return tqdm(total=total, desc=label, leave=False, disable=None)

@@ -47,6 +47,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "verify",
         "benchmark",
         "demo",
+        "doctor",
     ):
         assert name in commands
         assert f"unet-edge {name}" in run(name, "--help").split("Example")[1]

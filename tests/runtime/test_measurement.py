@@ -136,11 +136,11 @@ def test_json_holds_everything(campaign: Campaign) -> None:
     [
         (
             "raise ModuleNotFoundError(name='onnxruntime')",
-            "ONNX Runtime is not installed; mend with: pip install onnxruntime",
+            "no ONNX interpreter works here: onnxruntime is not installed; mend with: pip install ",
         ),
         (
             "print('hello'); import os; os.write(1, b'{}'); raise ImportError('wrong libc')",
-            "ONNX Runtime does not work here (wrong libc); mend with: pip install onnxruntime",
+            " does not work here (wrong libc); mend with: pip install --force-reinstall ",
         ),
         (
             "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
@@ -163,7 +163,8 @@ def test_a_broken_interpreter_costs_its_own_rows_only(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     pair = only(bundle, "model-int8.onnx", "model-int8.tflite")
     broken, whole = measure_bundle(pair, runs=1, threads=1).files
-    assert (broken.cost, broken.error) == (None, error)
+    assert broken.cost is None
+    assert error in (broken.error or "")
     assert not broken.kept_floor
     assert whole.error is None
     assert whole.cost is not None

@@ -7,19 +7,28 @@ import os
 import click
 
 import unet_edge
-from unet_edge.cli.data import data
-from unet_edge.cli.device import segment
-from unet_edge.cli.diagnosis import diagnose
-from unet_edge.cli.evaluation import evaluate
 from unet_edge.cli.group import Group
-from unet_edge.cli.inspection import inspect
-from unet_edge.cli.proof import benchmark, verify
-from unet_edge.cli.training import resume, train
-from unet_edge.cli.workstation import demo, export
+
+COMMANDS = {
+    "benchmark": "proof",
+    "data": "data",
+    "demo": "workstation",
+    "diagnose": "diagnosis",
+    "doctor": "doctor",
+    "evaluate": "evaluation",
+    "export": "workstation",
+    "inspect": "inspection",
+    "resume": "training",
+    "segment": "device",
+    "train": "training",
+    "verify": "proof",
+}
+"""Each command and the module of this package that holds it."""
 
 
 @click.group(
     cls=Group,
+    modules={name: f"{__name__}.{module}" for name, module in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with 'unet-edge demo', which needs no data.",
 )
@@ -28,19 +37,3 @@ def main() -> None:
     """Train a MobileNet-UNet, export it to TFLite and ONNX, and prove its masks on the device."""
     # TensorFlow greets on standard error before anyone can stop it, unless told so here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
-for command in (
-    data,
-    train,
-    resume,
-    evaluate,
-    export,
-    inspect,
-    diagnose,
-    segment,
-    verify,
-    benchmark,
-    demo,
-):
-    main.add_command(command)

@@ -18,10 +18,15 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_table
-from unet_edge.dataset import list_pictures
 from unet_edge.errors import ConfigError, UnetEdgeError
 from unet_edge.files import require_place
+from unet_edge.imaging import decode
+from unet_edge.pictures import list_pictures
 from unet_edge.progress import progress
+
+# zlib's level for overlays. Five photos of 640 px took 26 to 35 ms of an x86 core, against 65 to
+# 151 at the default, 6; the files have 94 to 106 % of the size.
+_EFFORT = 2
 
 
 @click.command()
@@ -70,9 +75,10 @@ def segment(
     names = _output_names(pictures)
     for picture, name in progress(list(zip(pictures, names, strict=True)), "segmenting"):
         try:
-            mask = segmenter.segment(picture)
+            photo = decode(picture)
+            mask = segmenter.segment(photo)
             if "overlay" in save:
-                save_png(mask.overlay(picture), output / f"{name}.overlay.png")
+                save_png(mask.overlay(photo), output / f"{name}.overlay.png", effort=_EFFORT)
         except UnetEdgeError as error:
             click.echo(f"error: {error}", err=True)
             report.append({"picture": str(picture), "error": str(error)})

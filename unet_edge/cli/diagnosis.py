@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_table
+from unet_edge.cli.output import print_json, print_table, print_texts
 from unet_edge.dataset import list_pictures
 from unet_edge.errors import ConfigError
-from unet_edge.files import folder_written_atomically, json_text, require_place, write_atomically
+from unet_edge.files import json_text, require_place, write_atomically
+from unet_edge.folders import folder_written_atomically
 from unet_edge.imaging import decode, place
 from unet_edge.mask import save_png
 from unet_edge.progress import progress
@@ -180,5 +180,4 @@ def _print(found: Diagnosis, layers: tuple[LayerError, ...]) -> None:
     if layers:
         click.echo()
         rows = [(e.tensor, e.dtype, f"{e.sqnr_db:.1f}", f"{e.cosine:.5f}") for e in layers]
-        # As text: tabulate would give both columns the same digits.
-        click.echo(tabulate(rows, ["tensor", "", "SQNR dB", "cosine"], disable_numparse=True))
+        print_texts(rows, ["tensor", "", "SQNR dB", "cosine"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,28 @@ class Interrupted(click.ClickException):
 
 
 class Group(click.Group):
-    """Turns our errors into one line and Ctrl-C into the customary exit status."""
+    """Turns our errors into one line and Ctrl-C into the customary exit status.
+
+    `modules` names the module that holds each command, which is imported when the command is
+    used: on a Raspberry Pi, `segment` should not wait for what `train` needs.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **settings: Any) -> None:
+        """As click.Group, with a module's dotted name for each command's name."""
+        super().__init__(*args, **settings)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name, in alphabetical order."""
+        return sorted(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and give a command; None for a name that is none."""
+        if cmd_name not in self._modules:
+            return None
+        module = importlib.import_module(self._modules[cmd_name])
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a traceback is for our mistakes, never for the user's."""
@@ -76,7 +98,12 @@ def need(extra: str, modules: Sequence[str]) -> None:
 
 def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
     """Open a bundle, file or run for a command."""
+    from unet_edge.bundle import MANIFEST
+    from unet_edge.cli.vigil import vigil
     from unet_edge.runtime.segmenter import Segmenter
 
-    with quiet():  # interpreters announce their delegates on standard error
+    # The doctor has nothing to say of Keras.
+    exported = path.suffix in (".tflite", ".onnx") or (path / MANIFEST).is_file()
+    watch = vigil(path) if exported else contextlib.nullcontext()
+    with watch, quiet():  # interpreters announce their delegates on standard error
         return Segmenter.open(path, file=file, threads=threads)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text
@@ -32,7 +31,16 @@ def print_table(
     rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), floats: str = ".4f"
 ) -> None:
     """Print rows in columns; `floats` formats the numbers with a fraction."""
+    from tabulate import tabulate  # here: `segment` writes its masks before it waits for it
+
     click.echo(tabulate(list(rows), headers, floatfmt=floats, tablefmt="simple", missingval="-"))
+
+
+def print_texts(rows: Iterable[Sequence[str]], headers: Sequence[str]) -> None:
+    """Print texts in columns as they are: tabulate would drop the digits that matter."""
+    from tabulate import tabulate
+
+    click.echo(tabulate(list(rows), headers, tablefmt="simple", disable_numparse=True))
 
 
 def print_spec(spec: ModelSpec) -> None:
@@ -74,8 +82,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
         for entry in bundle.files
     ]
     headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU", "", "SHA-256"]
-    # As text throughout: tabulate would drop the digits that matter.
-    click.echo(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
+    print_texts(rows, headers)
     if bundle.search:
         _print_search(bundle.search)
     reference = bundle.reference
@@ -107,7 +114,7 @@ def _print_search(search: dict[str, Any]) -> None:
         for candidate in sorted(search["candidates"], key=lambda candidate: candidate["ms"])
     ]
     headers = ["recipe", "pixels as Keras", "mIoU drop", "ms", "MB", "on the front", ""]
-    click.echo(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
+    print_texts(rows, headers)
     if search["errors"]:
         worst = ["+".join(error["layers"]) for error in search["errors"][:3]]
         click.echo(f"layers that cost int8 most: {', '.join(worst)}")

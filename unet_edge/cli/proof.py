@@ -18,9 +18,9 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_table, say
-from unet_edge.dataset import list_pictures
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.files import json_text, require_place, sha256, write_atomically
+from unet_edge.pictures import list_pictures
 from unet_edge.progress import progress
 from unet_edge.quiet import quiet
 

@@ -6,9 +6,9 @@ device can evaluate a file on labelled pictures too.
 
 from unet_edge.dataset.check import check_dataset
 from unet_edge.dataset.find import find_dataset
-from unet_edge.dataset.layouts import list_pictures
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.sample import Dataset, Progress, Sample
+from unet_edge.pictures import list_pictures
 
 __all__ = [
     "Dataset",

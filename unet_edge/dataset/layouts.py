@@ -12,6 +12,7 @@ from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.sample import Sample
 from unet_edge.errors import DataError
 from unet_edge.imaging import SUFFIXES
+from unet_edge.pictures import natural
 
 TRAIN_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
@@ -58,24 +59,6 @@ def find_pairs(root: Path, classes: Sequence[str], masks: str) -> Pairs:
     if not pairs.samples and not pairs.bare:
         raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {root}")
     return pairs
-
-
-def list_pictures(path: Path) -> list[Path]:
-    """A picture itself, or every picture directly in a folder, in natural order."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(f"no such picture or folder: {path}")
-    found = [child for child in path.iterdir() if _is_picture(child)]
-    if not found:
-        raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {path}")
-    return sorted(found, key=lambda child: natural(child.name))
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts slice 2 before slice 10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def _mask_folders(root: Path) -> list[tuple[str, Path, Path]]:
@@ -200,10 +183,6 @@ def _name(path: Path) -> str:
 def _clash(first: Path, second: Path) -> Finding:
     found = f"two files of the same name: {first} and {second}"
     return Finding("error", "name-clash", second, found, "rename or remove one")
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _no_layout(root: Path) -> DataError:

@@ -15,7 +15,8 @@ from unet_edge.comparison import compare
 from unet_edge.confusion_picture import confusion_picture
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.errors import OutputError
-from unet_edge.files import folder_written_atomically, json_text, require_place, write_atomically
+from unet_edge.files import json_text, require_place, write_atomically
+from unet_edge.folders import folder_written_atomically
 from unet_edge.mask import save_png
 from unet_edge.runtime.evaluation import Evaluation
 from unet_edge.runtime.segmenter import Segmenter

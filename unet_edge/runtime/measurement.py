@@ -12,8 +12,6 @@ import datetime
 import itertools
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ from unet_edge.imaging import decode
 from unet_edge.metadata import load_model_bytes
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.campaign import TOTAL, Campaign, Cost, Row
+from unet_edge.runtime.child import answer_pipe, run_child
 from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
 from unet_edge.runtime.verification import golden_references, verify
 from unet_edge.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
@@ -166,35 +165,14 @@ def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
 
 def _measured(row: Row, request: _Request) -> Row:
     """The row with what a fresh process says of its model."""
-    # The child imports what this process would, and nothing from the folder it stands in (-P).
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    # On Ctrl-C, `run` kills the child before it raises.
-    child = subprocess.run(
-        [sys.executable, "-P", "-m", __name__],
-        input=json.dumps(dataclasses.asdict(request)),
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        errors="replace",
-        env=environment,
-    )
+    child = run_child(__name__, dataclasses.asdict(request))
     try:
-        answer = json.loads(child.stdout)
+        answer = json.loads(child.output)
     except ValueError:
-        return dataclasses.replace(row, error=_death(child.returncode, child.stderr))
+        return dataclasses.replace(row, error=child.death)
     if "error" in answer:
         return dataclasses.replace(row, error=answer["error"])
     return dataclasses.replace(row, cost=Cost(**answer["cost"]))
-
-
-def _death(code: int, log: str) -> str:
-    """What to say of a child that died without an answer."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = " (as when memory runs out)" if name == "SIGKILL" else ""
-        return f"died with signal {name}{hint}"
-    last = (log.strip() or "no message").splitlines()[-1]
-    return f"ended with exit code {code}: {last}"
 
 
 def _measure(request: _Request) -> Cost:
@@ -225,9 +203,7 @@ def _measure(request: _Request) -> Cost:
 
 def _main() -> None:
     """The child: a request on standard input, an answer on standard output, both JSON."""
-    # Whatever libraries print, from Python or C++, goes to standard error: the answer is alone.
-    answer = os.dup(1)
-    os.dup2(2, 1)
+    answer = answer_pipe()
     result: dict[str, Any]
     try:
         result = {"cost": dataclasses.asdict(_measure(_Request(**json.load(sys.stdin))))}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.errors import BackendError, BundleError, ModelFileError, SpecError
 from unet_edge.imaging import ImageSource, Placement, decode
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
 from unet_edge.runtime.backends import Backend, open_backend, to_labels
 from unet_edge.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from unet_edge.bundle import Bundle
 
 Lap = Callable[[str], None]
 """Called at the end of each stage with its name: decode, place, infer, mask, restore."""
@@ -48,6 +50,8 @@ class Segmenter:
 
         Raises ModelFileError, BundleError, SpecError or BackendError, each saying what mends it.
         """
+        from unet_edge.bundle import MANIFEST, Bundle  # here: `import unet_edge` would pay for it
+
         path = Path(path)
         if (path / MANIFEST).is_file():
             return _open_bundle(cls, Bundle.open(path), file, threads)
@@ -97,6 +101,8 @@ def _no_lap(_: str) -> None:
 def _open_bundle(
     cls: type[Segmenter], bundle: Bundle, file: str | None, threads: int | None
 ) -> Segmenter:
+    from unet_edge.bundle import MANIFEST
+
     chosen = [bundle.file(file)] if file else bundle.preferred()
     failures: list[str] = []
     for entry in chosen:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import importlib.metadata
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
@@ -15,43 +13,37 @@ from unet_edge.imaging import Labels, Pixels
 from unet_edge.runtime.backends import Scores, as_labels, as_scores
 
 # In order of preference: tflite-runtime is LiteRT's unmaintained predecessor.
-_INTERPRETERS = (
-    ("ai-edge-litert", "ai_edge_litert.interpreter"),
-    ("tflite-runtime", "tflite_runtime.interpreter"),
-)
-_MEND = "pip install ai-edge-litert"
+_MODULES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
 
 class LiteRTBackend:
     """A TFLite model in a TFLite interpreter."""
 
-    def __init__(self, model: bytes, threads: int) -> None:
-        """Build the interpreter; raises BackendError when none is installed or none works."""
-        failures: list[str] = []
-        for package, module in _INTERPRETERS:
+    def __init__(
+        self, model: bytes, threads: int, packages: Sequence[str] = tuple(_MODULES)
+    ) -> None:
+        """Build the interpreter; raises BackendError when none is installed or none works.
+
+        `packages` are tried in turn.
+        """
+        failures: list[tuple[str, Exception]] = []
+        for package in packages:
             try:
                 # Probed by building it: under NumPy 2, tflite-runtime imports without complaint
                 # and raises SystemError or ImportError only here.
-                library = importlib.import_module(module)
-                self._interpreter: Any = library.Interpreter(
-                    model_content=model, num_threads=threads
-                )
+                library = importlib.import_module(_MODULES[package])
+                built = importlib.import_module(f"{library.__name__}.interpreter").Interpreter
+                self._interpreter: Any = built(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
-            except ModuleNotFoundError as error:
-                if error.name not in (module, module.split(".")[0]):
-                    failures.append(f"{package} lacks {error.name}")
             except (ImportError, SystemError, AttributeError) as error:
-                failures.append(f"{package} does not work here ({_first_line(error)})")
+                failures.append((package, error))
             except (RuntimeError, ValueError) as error:
-                raise BackendError(
-                    f"{package} {_version(package)} cannot run this model: {_first_line(error)}; "
-                    "a newer interpreter may: pip install --upgrade ai-edge-litert"
-                ) from error
+                raise _refused(model, package, error) from error
             else:
-                self.name = f"{package} {_version(package)}"
+                self.name = f"{package} {_version(package, library)}"
                 break
         else:
-            raise BackendError(_nothing_works(failures))
+            raise _nothing_works(failures)
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
         scale, zero_point = self._output["quantization"]  # 0 and 0 in float
@@ -75,21 +67,25 @@ class LiteRTBackend:
         return result
 
 
-def _nothing_works(failures: list[str]) -> str:
-    if not failures:
-        return f"no TFLite interpreter is installed; mend with: {_MEND}"
-    mend = _MEND
-    if int(np.__version__.split(".")[0]) >= 2 and any("tflite-runtime" in f for f in failures):
-        mend += ", or keep tflite-runtime with: pip install 'numpy<2'"
-    return f"no TFLite interpreter works: {'; '.join(failures)}; mend with: {mend}"
+def _nothing_works(failures: Sequence[tuple[str, Exception]]) -> BackendError:
+    from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
+
+    return NoInterpreterError(
+        "tflite", [attempt_of(package, _MODULES[package], error) for package, error in failures]
+    )
 
 
-def _version(package: str) -> str:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    return "(unknown version)"
+def _refused(model: bytes, package: str, error: Exception) -> BackendError:
+    from unet_edge.runtime.trouble import attempt_of, refusal
+
+    return BackendError(refusal(model, "tflite", attempt_of(package, _MODULES[package], error)))
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _version(package: str, library: Any) -> str:
+    """By its own word, which costs less to ask than what pip wrote down."""
+    from_library: str | None = getattr(library, "__version__", None)
+    if from_library is None:
+        from unet_edge.runtime.interpreters import version_of
+
+        return version_of(package) or "(unknown version)"
+    return from_library

@@ -10,8 +10,6 @@ from unet_edge.errors import BackendError
 from unet_edge.imaging import Labels, Pixels
 from unet_edge.runtime.backends import Scores, as_labels, as_scores
 
-_MEND = "pip install onnxruntime"
-
 
 class OnnxRuntimeBackend:
     """An ONNX model in ONNX Runtime on the CPU."""
@@ -20,11 +18,11 @@ class OnnxRuntimeBackend:
         """Build the session; raises BackendError when ONNX Runtime is absent or fails."""
         try:
             import onnxruntime
-        except ModuleNotFoundError:
-            raise BackendError(f"ONNX Runtime is not installed; mend with: {_MEND}") from None
-        except ImportError as error:
-            raise BackendError(
-                f"ONNX Runtime does not work here ({error}); mend with: {_MEND}"
+        except (ImportError, SystemError, AttributeError) as error:
+            from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
+
+            raise NoInterpreterError(
+                "onnx", [attempt_of("onnxruntime", "onnxruntime", error)]
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -35,11 +33,10 @@ class OnnxRuntimeBackend:
                 model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            reason = str(error).strip().splitlines()[0]
-            raise BackendError(
-                f"onnxruntime {onnxruntime.__version__} cannot run this model: {reason}; "
-                "a newer one may: pip install --upgrade onnxruntime"
-            ) from error
+            from unet_edge.runtime.trouble import attempt_of, refusal
+
+            attempt = attempt_of("onnxruntime", "onnxruntime", error)
+            raise BackendError(refusal(model, "onnx", attempt)) from error
         self.name = f"onnxruntime {onnxruntime.__version__}"
         self._input = self._session.get_inputs()[0].name
         self.quantisation: tuple[float, int] | None = None  # scores are logits

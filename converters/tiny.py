@@ -1,0 +1,56 @@
+"""The models that 'unet-edge doctor' tries an interpreter with; python -m converters.tiny.
+
+Four files in unet_edge/runtime/tiny, each of one real convolution: class 1 is where a pixel is
+more red than blue. Committed, because a device cannot make them; this is how they were made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import keras
+import numpy as np
+
+from converters.onnx import to_onnx
+from converters.tflite import to_tflite
+from unet_edge.files import write_atomically
+from unet_edge.metadata import Contract, Format, seal
+from unet_edge.spec import ModelSpec
+
+FOLDER = Path(__file__).parents[1] / "unet_edge" / "runtime" / "tiny"
+SPEC = ModelSpec(16, 16, ("blue", "red"), name="tiny")
+
+
+def tiny_model() -> keras.Model:
+    """Scores are a pixel's blue and red, out of a 3x3 kernel that is 0 but in its middle."""
+    kernel = np.zeros((3, 3, 3, 2), np.float32)
+    kernel[1, 1, 2, 0] = kernel[1, 1, 0, 1] = 1
+    pixels = keras.Input((SPEC.height, SPEC.width, 3), name="pixels")
+    scaled = keras.layers.Rescaling(1 / 128, offset=-1.0, name="normalise")(pixels)
+    convolution = keras.layers.Conv2D(2, 3, padding="same", name="logits")
+    model = keras.Model(pixels, convolution(scaled))
+    convolution.set_weights([kernel, np.zeros(2, np.float32)])
+    return model
+
+
+def tiny_files() -> dict[str, bytes]:
+    """Every file's bytes by name."""
+    model = tiny_model()
+    ramp = np.linspace(0, 255, SPEC.height * SPEC.width * 3)
+    calibration = [ramp.astype(np.uint8).reshape(SPEC.height, SPEC.width, 3)]
+    files = {}
+    precisions: tuple[Literal["float32", "int8"], ...] = ("float32", "int8")
+    for precision in precisions:
+        converted: dict[Format, bytes] = {
+            "tflite": to_tflite(model, SPEC, precision, calibration),
+            "onnx": to_onnx(model, SPEC, precision, calibration),
+        }
+        for file_format, data in converted.items():
+            files[f"{precision}.{file_format}"] = seal(data, Contract(SPEC, file_format, precision))
+    return files
+
+
+if __name__ == "__main__":
+    for name, data in tiny_files().items():
+        write_atomically(FOLDER / name, data)
