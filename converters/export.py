@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
@@ -16,10 +17,11 @@ from converters.card import with_card
 from converters.correction import correct_channels
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
+from converters.int8 import stem
 from converters.latency import Latency
 from converters.onnx import to_onnx
 from converters.references import HeldOut, held_out
-from converters.search import Budget, Candidate, Found, Search
+from converters.search import Budget, Found, Search
 from converters.tflite import to_tflite
 from unet_edge.bundle import (
     FLOORS,
@@ -43,17 +45,15 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.verification import Verification, verify
 from unet_edge.spec import ModelSpec
 
-ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(
-    artifact for artifact in FLOORS if artifact[1] != "mixed"
-)
-"""What `export` writes when asked for; mixed files come out of a search."""
+ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
+"""What `export` writes when asked for: every kind of file there is."""
 
 DEFAULT: tuple[tuple[Format, Precision], ...] = tuple(
     artifact for artifact in ARTIFACTS if artifact[1] in ("float32", "float16", "int8")
 )
 """What it writes unless told otherwise."""
 
-INTEGERS: tuple[Precision, ...] = ("int8", "mixed", "int16x8", "dynamic")
+INTEGERS: tuple[Precision, ...] = ("int8", "int16x8", "dynamic")
 """Files with int8 weights: made of the corrected model, and what a search replaces."""
 
 _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
@@ -63,9 +63,10 @@ _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-lite
 class ExportSettings:
     """What to write and how thoroughly to prove it; counts are of pictures.
 
-    `license` and `latency` are for the model card alone, None where they are not known. With a
-    `budget`, a search takes the place of the .tflite files of integers, with up to `fine_tuning`
-    steps of quantisation-aware training.
+    `license` and `latency` are for the model card alone, None where they are not known.
+    `full_integer` int8 .tflite files round the stem too, for accelerators that take no float.
+    With a `budget`, a search takes the place of the .tflite files of integers, with up to
+    `fine_tuning` steps of quantisation-aware training.
     """
 
     artifacts: tuple[tuple[Format, Precision], ...] = DEFAULT
@@ -75,6 +76,7 @@ class ExportSettings:
     seed: int = 0
     license: str | None = None
     latency: Latency | None = None
+    full_integer: bool = False
     budget: Budget | None = None
     fine_tuning: int = 300
 
@@ -147,18 +149,18 @@ def _export(
         contract = Contract(spec, "tflite", kept.precision)
         models[file_name("tflite", kept.precision)] = seal(found.data, contract)
 
+    @functools.cache
+    def corrected(layers: tuple[str, ...]) -> keras.Model:
+        return correct_channels(model, grids, layers)
+
     open_artifacts = [a for a in artifacts if file_name(*a) not in models]
-    corrects = any(precision in INTEGERS for _, precision in open_artifacts)
-    bar = progress_bar(len(open_artifacts) + corrects, "converting")
-    corrected = model
-    if corrects:
-        bar.set_postfix_str("correction for int8")
-        corrected = correct_channels(model, grids)
-        bar.update()
+    float_layers = () if settings.full_integer else stem(model)
+    bar = progress_bar(len(open_artifacts), "converting")
     for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
-        source = corrected if precision in INTEGERS else model
-        converted = _convert(source, spec, file_format, precision, grids)
+        stays = float_layers if (file_format, precision) == ("tflite", "int8") else ()
+        source = corrected(stays) if precision in INTEGERS else model
+        converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))
         bar.update()
@@ -177,9 +179,10 @@ def _export(
             say(f"{name}: {proof.agreement:.4%} of pixels as Keras, misses the budget, left out")
             del models[name]
             continue
-        files.append(
-            _entry(models[name], file_format, precision, proof, found.kept if found else None)
-        )
+        in_float: tuple[str, ...] = ()
+        if (file_format, precision) == ("tflite", "int8"):
+            in_float = found.kept.float_layers if found and found.kept else float_layers
+        files.append(_entry(models[name], file_format, precision, proof, in_float))
         agreements[name] = proof.shares
         mark = "" if proof.passed else f"  UNDER ITS FLOOR of {proof.floor:.3%}"
         say(f"{name}: {proof.agreement:.4%} of pixels as Keras{mark}")
@@ -264,10 +267,12 @@ def _convert(
     file_format: Format,
     precision: Precision,
     grids: Sequence[Pixels],
+    float_layers: tuple[str, ...],
 ) -> bytes:
     match file_format:
         case "tflite":
-            return to_tflite(model, spec, precision, grids)
+            layers = float_layers if precision == "int8" else None
+            return to_tflite(model, spec, precision, grids, float_layers=layers)
         case "onnx":
             return to_onnx(model, spec, precision, grids)
         case _:
@@ -279,7 +284,7 @@ def _entry(
     file_format: Format,
     precision: Precision,
     proof: Verification,
-    kept: Candidate | None,
+    float_layers: tuple[str, ...],
 ) -> BundleFile:
     return BundleFile(
         name=proof.name,
@@ -296,7 +301,7 @@ def _entry(
         label_iou=(
             None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
         ),
-        float_layers=kept.float_layers if kept and precision == "mixed" else (),
+        float_layers=float_layers,
     )
 
 

@@ -8,7 +8,7 @@ gradients on unchanged (straight-through: Jacob et al. 2018, arXiv:1712.05877, s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import keras
@@ -35,12 +35,14 @@ def fine_tune(
     *,
     steps: int,
     seed: int = 0,
+    float_layers: Collection[str] = (),
 ) -> keras.Model:
     """A copy of `start` that, in int8, comes closer to `model`; convert it, not `model`.
 
     `start` is `model` or `correct_channels` of it. `grids`: training pictures, uint8 (H, W, 3);
-    `steps`: batches of six crops of at most 256 px. Moving statistics stay. Raises
-    ConversionError without pictures or steps.
+    `steps`: batches of six crops of at most 256 px; `float_layers`: convolutions whose kernels
+    the file will not round. Moving statistics stay. Raises ConversionError without pictures or
+    steps.
     """
     require_tensorflow(keras.backend.backend())
     if not len(grids) or steps < 1:
@@ -59,7 +61,7 @@ def fine_tune(
     def step(pixels: Any) -> Any:
         wanted = tf.nn.log_softmax(teacher(pixels, training=False))
         with tf.GradientTape() as tape:
-            found = tf.nn.log_softmax(_run(student, pixels, ranges))
+            found = tf.nn.log_softmax(_run(student, pixels, ranges, float_layers))
             divergence = tf.reduce_sum(tf.exp(wanted) * (wanted - found), -1)
             loss = tf.reduce_mean(divergence)
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -103,7 +105,12 @@ def _ranges(
     return found
 
 
-def _run(model: keras.Model, pixels: Any, ranges: dict[str, tuple[float, float]]) -> Any:
+def _run(
+    model: keras.Model,
+    pixels: Any,
+    ranges: dict[str, tuple[float, float]],
+    float_layers: Collection[str],
+) -> Any:
     """The scores, computed as in int8."""
     import tensorflow as tf
 
@@ -115,7 +122,11 @@ def _run(model: keras.Model, pixels: Any, ranges: dict[str, tuple[float, float]]
             else tf.quantization.fake_quant_with_min_max_args(output, low, high)
         )
 
-    return _walk(model, pixels, _with_rounded_kernel, rounded)
+    def run(layer: keras.Layer, inputs: list[Any]) -> Any:
+        whole = layer.name in float_layers
+        return _plain(layer, inputs) if whole else _with_rounded_kernel(layer, inputs)
+
+    return _walk(model, pixels, run, rounded)
 
 
 def _walk(model: keras.Model, pixels: Any, run: Any, store: Any) -> Any:

@@ -102,6 +102,24 @@ class Int8Converter:
         return data
 
 
+def stem(model: keras.Model) -> tuple[str, ...]:
+    """The first convolution and the depthwise one behind it; nothing where none follows.
+
+    They see the pixels at half resolution with few channels. Their rounding passes through all
+    that follows and, by the widest skip, to the end, while their arithmetic is small: int8 files
+    leave them in float32. What that gains and costs stands in CONTRIBUTING.md.
+    """
+    convolutions = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+    ]
+    first, second = convolutions[:2]
+    if not isinstance(second, keras.layers.DepthwiseConv2D):
+        return ()
+    return (first.name, second.name)
+
+
 def representative(
     calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec
 ) -> Iterator[list[NDArray[np.float32]]]:

@@ -1,8 +1,9 @@
 """Search: the fastest .tflite file whose masks are close enough to Keras'.
 
-Recipes from the fastest to the slowest: int8; int8 with the layers that cost most left in float;
-int8 after fine-tuning; int8 weights with int16 activations; and the float files, which hold nearly
-any budget. Each is proven on the user's held-out pictures and timed beside the others.
+Recipes from the fastest to the slowest: full integer; int8, whose stem is in float; int8 with the
+layers that cost most in float too; int8 after fine-tuning; int8 weights with int16 activations; and
+the float files, which hold nearly any budget. Each is proven on the user's held-out pictures and
+timed beside the others.
 
 Of the peers, Optimum and Ultralytics write the one int8 file that comes out; TensorFlow's
 QuantizationDebugger and Polygraphy's precision bisection point at layers and leave it to the
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from converters.correction import correct_channels
 from converters.fine_tuning import fine_tune
-from converters.int8 import Int8Converter
+from converters.int8 import Int8Converter, stem
 from converters.tflite import to_tflite
 from unet_edge.errors import ConfigError
 from unet_edge.metadata import Precision
@@ -160,16 +161,20 @@ class Search:
         Raises ConversionError when a recipe cannot be converted.
         """
         errors: dict[tuple[str, str], float] = {}
-        corrected = correct_channels(self._model, self._calibration)
-        int8 = Int8Converter(corrected, self._spec, self._calibration)
-        if not self._try("int8", "int8", int8.convert()):
+        kept = stem(self._model)
+        held = kept != () and self._try_int8("full integer", ())
+        if not held and not self._try_int8("int8", kept):
             errors = self._pair_errors()
             worst = [" and ".join(pair) for pair in list(errors)[:3]]
             self._say(f"layers that cost int8 most: {'; '.join(worst)}")
-            if not self._leave_in_float(list(errors)) and self._steps:
-                tuned = fine_tune(self._model, corrected, self._calibration, steps=self._steps)
+            if not self._leave_in_float(kept, list(errors)) and self._steps:
+                start = correct_channels(self._model, self._calibration, kept)
+                tuned = fine_tune(
+                    self._model, start, self._calibration, steps=self._steps, float_layers=kept
+                )
                 converter = Int8Converter(tuned, self._spec, self._calibration)
-                self._try("int8, fine-tuned", "int8", converter.convert())
+                self._try("int8, fine-tuned", "int8", converter.convert(kept), kept)
+        corrected = correct_channels(self._model, self._calibration)
         for precision in ("dynamic", "float16", "float32"):
             source = corrected if precision == "dynamic" else self._model
             self._try(precision, precision, to_tflite(source, self._spec, precision))
@@ -178,16 +183,19 @@ class Search:
             self._try("int16x8", "int16x8", data)
         return self._chosen(errors)
 
-    def _leave_in_float(self, worst: Sequence[tuple[str, str]]) -> bool:
-        """Try int8 with more and more pairs of layers in float until one holds."""
+    def _try_int8(self, recipe: str, float_layers: tuple[str, ...]) -> bool:
+        # Corrected for each choice: gains made for the rounding of a layer do harm without it.
+        corrected = correct_channels(self._model, self._calibration, float_layers)
+        converter = Int8Converter(corrected, self._spec, self._calibration)
+        return self._try(recipe, "int8", converter.convert(float_layers), float_layers)
+
+    def _leave_in_float(self, kept: tuple[str, ...], worst: Sequence[tuple[str, str]]) -> bool:
+        """Try int8 with more and more pairs of layers in float beside the stem, until one holds."""
         for count in (number for number in PAIRS if number <= len(worst)):
             # Once each: pairs overlap.
-            layers = tuple(dict.fromkeys(name for pair in worst[:count] for name in pair))
-            # Corrected anew: gains made for the rounding of a layer do harm without it.
-            corrected = correct_channels(self._model, self._calibration, layers)
-            converter = Int8Converter(corrected, self._spec, self._calibration)
-            recipe = f"int8, {len(layers)} layers in float"
-            if self._try(recipe, "mixed", converter.convert(layers), layers):
+            names = (*kept, *(name for pair in worst[:count] for name in pair))
+            layers = tuple(dict.fromkeys(names))
+            if self._try_int8(f"int8, {len(layers)} layers in float", layers):
                 return True
         return False
 

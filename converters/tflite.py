@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import check_calibration, exact_mean, freeze, reason
-from converters.int8 import Int8Converter, representative
+from converters.int8 import Int8Converter, representative, stem
 from converters.tflite_check import check
 from converters.tflite_ends import finish
 from unet_edge.errors import ConversionError
@@ -30,20 +30,20 @@ def to_tflite(
     precision: Precision,
     calibration: Sequence[NDArray[np.uint8]] = (),
     *,
-    float_layers: Sequence[str] = (),
+    float_layers: Sequence[str] | None = None,
 ) -> bytes:
     """Convert `model` to the bytes of a .tflite file without its contract.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
-    with a scale and a zero point in int8 and mixed; `labels`: uint8 (1, H, W), where the contract
+    with a scale and a zero point in int8; `labels`: uint8 (1, H, W), where the contract
     says so. `calibration`: grids, uint8 (H, W, 3), for
-    int8, mixed and int16x8. `float_layers`: Keras layers to leave in float32, for mixed; see
-    `Int8Converter.layers`. The same model and calibration give the same bytes. MediaPipe reads
-    them once `metadata.seal` has appended the labels.
+    int8 and int16x8. `float_layers`: Keras layers to leave in float32 in int8, by default the
+    `stem`; see `Int8Converter.layers`. The same model and calibration give the same bytes.
+    MediaPipe reads them once `metadata.seal` has appended the labels.
 
     What the precisions are: float32; float16 weights, computed in float32; dynamic, int8 weights
-    with activations scaled as they come; int8; mixed, int8 but for `float_layers`; int16x8, int8
-    weights and int16 activations (TensorFlow's 16x8, for which XNNPACK has no kernels).
+    with activations scaled as they come; int8 but for `float_layers`; int16x8, int8 weights and
+    int16 activations (TensorFlow's 16x8, for which XNNPACK has no kernels).
 
     Raises ConversionError when the settings do not fit, when TensorFlow's converter fails, or
     when the result breaks a promise: operators, input quantisation, shapes.
@@ -52,10 +52,11 @@ def to_tflite(
         raise ConversionError(
             f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}"
         )
-    if bool(float_layers) != (precision == "mixed"):
-        raise ConversionError("float_layers and the precision mixed belong together")
-    if precision in ("int8", "mixed"):
-        return Int8Converter(model, spec, calibration).convert(float_layers)
+    if precision == "int8":
+        kept = stem(model) if float_layers is None else float_layers
+        return Int8Converter(model, spec, calibration).convert(kept)
+    if float_layers is not None:
+        raise ConversionError(f"float_layers are for int8, not for {precision}")
     if precision == "int16x8":
         check_calibration(calibration, spec)
     converted = _converted(model, spec, precision, calibration)

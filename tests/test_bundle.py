@@ -322,8 +322,8 @@ def test_a_malformed_manifest_is_refused_on_opening(written, change):
 
 def test_kinds_that_we_do_not_export_are_refused(written):
     # Both words are known, the pair is not: preferred() has no place for it.
-    edit(written, set_in("files", 1, "precision", "mixed"))
-    with pytest.raises(BundleError, match="precision is 'mixed'; 'float32'"):
+    edit(written, set_in("files", 1, "precision", "dynamic"))
+    with pytest.raises(BundleError, match="precision is 'dynamic'; 'float32'"):
         Bundle.open(written.path)
 
 

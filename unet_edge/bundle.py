@@ -45,7 +45,6 @@ FLOORS: dict[tuple[Format, Precision], float] = {
     ("tflite", "float32"): 0.99999,
     ("tflite", "float16"): 0.999,
     ("tflite", "int8"): 0.995,
-    ("tflite", "mixed"): 0.995,
     ("tflite", "int16x8"): 0.995,
     ("tflite", "dynamic"): 0.99,
     ("onnx", "float32"): 0.99999,
@@ -57,7 +56,6 @@ FLOORS: dict[tuple[Format, Precision], float] = {
 # the lighter install.
 _PREFERENCE: tuple[tuple[Format, Precision], ...] = (
     ("tflite", "int8"),
-    ("tflite", "mixed"),
     ("tflite", "float32"),
     ("tflite", "float16"),
     ("onnx", "int8"),
@@ -78,7 +76,7 @@ class BundleFile:
     `label_miou` against the true labels where there were any. `floor` is the least agreement.
     `label_iou` has the IoU of each class, None for one that occurs nowhere; `golden_agreement`
     is the agreement on the golden pictures. Both are None in bundles of schema 1. `float_layers`
-    are the Keras layers of a mixed file that compute in float32.
+    are the Keras layers of an int8 file that compute in float32.
     """
 
     name: str

@@ -28,10 +28,10 @@ from unet_edge.protobuf import read_fields, write_field
 from unet_edge.spec import ModelSpec
 
 Format = Literal["tflite", "onnx"]
-Precision = Literal["float32", "float16", "dynamic", "int8", "mixed", "int16x8"]
+Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 """What a file computes with: float32; float16, weights of 16 bits; dynamic, int8 weights with
-activations quantised as they come; int8; mixed, int8 with some layers in float32; int16x8, int8
-weights and int16 activations."""
+activations quantised as they come; int8, all of it or all but a few layers; int16x8, int8 weights
+and int16 activations."""
 
 LABELS = "labels.txt"
 """The entry of a .tflite file that holds a class name in each line, UTF-8."""

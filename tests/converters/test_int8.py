@@ -9,7 +9,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from converters.int8 import Int8Converter
+from converters.int8 import Int8Converter, stem
 from converters.tflite import to_tflite
 from converters.tflite_check import operators, partitions
 from unet_edge.errors import ConversionError
@@ -42,13 +42,14 @@ def test_layers_of_other_encoders_are_found_by_name(encoder: Any, calibration: A
     assert len(found) == len(known) - 1
 
 
-def test_without_float_layers_it_is_the_int8_file(
+def test_without_float_layers_it_is_the_full_integer_file(
     converter: Int8Converter, trained: Any, spec: ModelSpec, calibration: list[Pictures]
 ) -> None:
-    assert converter.convert() == to_tflite(trained, spec, "int8", calibration)
+    full = to_tflite(trained, spec, "int8", calibration, float_layers=())
+    assert converter.convert() == full
     # And again after another choice: what was left out before leaves no trace.
     converter.convert(("dec1_pw",))
-    assert converter.convert() == to_tflite(trained, spec, "int8", calibration)
+    assert converter.convert() == full
 
 
 def test_float_layers_are_computed_in_float_between_dequantize_and_quantize(
@@ -88,12 +89,25 @@ def test_a_layer_that_is_not_there_is_named(converter: Int8Converter) -> None:
         converter.convert(("logits_half",))
 
 
-def test_mixed_needs_layers_and_int8_takes_none(
-    trained: Any, spec: ModelSpec, calibration: list[Pictures]
+def test_int8_leaves_the_stem_in_float_unless_told_otherwise(
+    converter: Int8Converter, trained: Any, spec: ModelSpec, calibration: list[Pictures]
 ) -> None:
-    for precision, layers in (("mixed", ()), ("int8", ("conv1",)), ("float32", ("conv1",))):
-        with pytest.raises(ConversionError, match="float_layers and the precision mixed"):
-            to_tflite(trained, spec, precision, calibration, float_layers=layers)  # type: ignore[arg-type]
+    assert stem(trained) == ("conv1", "conv_dw_1")
+    assert to_tflite(trained, spec, "int8", calibration) == converter.convert(stem(trained))
+    with pytest.raises(ConversionError, match="float_layers are for int8, not for float32"):
+        to_tflite(trained, spec, "float32", float_layers=("conv1",))
+
+
+def test_the_stem_is_the_first_convolution_and_the_depthwise_one_behind_it() -> None:
+    normalisation = ModelSpec(64, 64, ("a", "b")).normalisation
+    stems = {
+        "mobilenet_v2": ("Conv1", "expanded_conv_depthwise"),
+        "mobilenet_v3_large": ("conv", "expanded_conv_depthwise"),
+    }
+    for encoder, wanted in stems.items():
+        assert stem(build(Network(encoder=encoder), 2, normalisation)) == wanted  # type: ignore[arg-type]
+    # Full convolutions of 32 channels at full resolution are most of this network.
+    assert stem(build(Network("unet_mini"), 2, normalisation)) == ()
 
 
 def test_int16x8_is_closer_than_int8_and_dynamic_needs_no_pictures(

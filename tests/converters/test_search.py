@@ -69,9 +69,10 @@ def by_recipe(found: Found) -> dict[str, Candidate]:
 
 
 def test_a_model_that_plain_int8_ruins_is_repaired(found: Found) -> None:
+    assert by_recipe(found)["full integer"].agreement < 0.98
     assert by_recipe(found)["int8"].agreement < 0.98
-    repaired = [c for c in found.candidates if c.precision == "mixed" and c.holds]
-    assert repaired, "no mixed file holds 99 %"
+    repaired = [c for c in found.candidates if c.float_layers and c.holds]
+    assert repaired, "no file with layers in float holds 99 %"
     assert repaired[0].agreement >= 0.99
 
 
@@ -79,8 +80,8 @@ def test_the_layers_at_fault_are_named(found: Found) -> None:
     (worst, error), (_, second) = list(found.errors.items())[:2]
     assert worst == _HARD
     assert error > 3 * second
-    mixed = next(c for c in found.candidates if c.precision == "mixed")
-    assert mixed.float_layers == _HARD
+    first = by_recipe(found)["int8, 4 layers in float"]
+    assert first.float_layers == ("conv1", "conv_dw_1", *_HARD)
 
 
 def test_the_fastest_file_that_holds_is_kept(found: Found) -> None:
@@ -91,7 +92,7 @@ def test_the_fastest_file_that_holds_is_kept(found: Found) -> None:
     assert [c.kept for c in found.candidates].count(True) == 1
     assert found.data is not None
     assert len(found.data) == kept.bytes
-    if kept.precision == "mixed":
+    if kept.float_layers:
         assert operators(found.data)["DEQUANTIZE"] > 0
 
 
@@ -106,7 +107,7 @@ def test_the_front_holds_what_nothing_dominates(found: Found) -> None:
 
 def test_an_easy_budget_is_held_by_int8_at_once(search: Any) -> None:
     found = search(Budget(0.5))
-    assert [c.recipe for c in found.candidates] == ["int8", "dynamic", "float16", "float32"]
+    assert [c.recipe for c in found.candidates] == ["full integer", "dynamic", "float16", "float32"]
     assert found.errors == {}
 
 

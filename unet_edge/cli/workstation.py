@@ -50,6 +50,12 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
     help="Pictures to put into the bundle for proof on the device.",
 )
 @click.option(
+    "--full-integer",
+    is_flag=True,
+    help="Round the stem of int8 .tflite files too (the first two convolutions, else in float32), "
+    "for accelerators that take no float.",
+)
+@click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
@@ -93,6 +99,7 @@ def export(
     calibration: int,
     check: int,
     golden: int,
+    full_integer: bool,
     min_agreement: float | None,
     max_miou_drop: float | None,
     fine_tuning: int,
@@ -135,6 +142,7 @@ def export(
         golden,
         license=license,
         latency=read_latency(benchmark) if benchmark else None,
+        full_integer=full_integer,
         budget=None if min_agreement is None else Budget(min_agreement, max_miou_drop),
         fine_tuning=fine_tuning,
     )
