@@ -95,11 +95,10 @@ def _exported(data: Path, work: Path, held_out: Path, case: Case, steps: int) ->
     run = work / f"{case.name.lower().replace(' ', '-')}-{steps}"
     if not (run / RESULT_FILE).is_file():
         weights = str(data / "weights" / case.weights) if case.weights else "none"
-        _command(
-            ["train", str(data / "data" / "isbi2012_membranes"), "-o", str(run), "--overwrite"]
-            + [*shlex.split(f"{_RECIPE} {case.settings} --steps {steps}")]
-            + ["--val-list", str(held_out), "--encoder-weights", weights]
-        )
+        settings = shlex.split(f"{_RECIPE} {case.settings} --steps {steps}")
+        settings += ["--val-list", str(held_out), "--encoder-weights", weights]
+        folder = data / "data" / "isbi2012_membranes"
+        _command(["train", str(folder), "-o", str(run), "--overwrite", *settings])
     if not (run / "bundle" / MANIFEST).is_file():
         _command(["export", str(run), "--check", "1000"], check=False)  # 1: under a floor
     return Bundle.open(run / "bundle")
@@ -131,9 +130,9 @@ def _markdown(bundles: dict[Case, Bundle], facts: dict[str, Any], steps: int) ->
                 "# Exports: agreement of every network",
                 f"Made by `python -m benchmarks.exports --steps {steps}`. "
                 f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
-                f"Membranes at 256 px, {steps} batches of eight crops of 128 px, one seed, proven on "
-                "six held-out slices at 512 px. Short runs, many from scratch: masks of a model that "
-                "is unsure flip more. `!`: under the file's floor.",
+                f"Membranes at 256 px, {steps} batches of eight crops of 128 px, one seed, proven "
+                "on six held-out slices at 512 px. Short runs, many from scratch: masks of a model "
+                "that is unsure flip more. `!`: under the file's floor.",
                 "## Pixels as Keras, %",
                 tabulate(
                     agreements,

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from converters.onnx import to_onnx
-from converters.tflite import operators, partitions, to_tflite
+from converters.tflite import to_tflite
+from converters.tflite_check import operators, partitions
 from unet_edge.errors import BackendError
 from unet_edge.graph import Port, read_graph, runtimes
 from unet_edge.metadata import Contract, Format, Precision, seal
