@@ -68,14 +68,14 @@ OLD = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def old(self, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def old(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     folder = tmp_path_factory.mktemp("numpy-2") / "venv"
     return Environment(folder, "tflite-runtime==2.14.0", "numpy>=2")
 
 
 @OLD
 def test_numpy_2_is_found_out_and_what_is_prescribed_helps(
-    self, old: Environment, tmp_path: Path
+    old: Environment, tmp_path: Path
 ) -> None:
     file = TINY / "int8.tflite"
     status, report = old.doctor(file)
@@ -95,7 +95,7 @@ def test_numpy_2_is_found_out_and_what_is_prescribed_helps(
 
 @OLD
 def test_an_operator_that_is_newer_than_it(
-    self, old: Environment, tmp_path: Path, tflite: Callable[..., bytes]
+    old: Environment, tmp_path: Path, tflite: Callable[..., bytes]
 ) -> None:
     old.do("pip install 'numpy<2'")
     file = tmp_path / "new.tflite"
