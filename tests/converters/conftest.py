@@ -61,6 +61,32 @@ def trained() -> Any:
 
 
 @pytest.fixture(scope="session")
+def hard_layers() -> tuple[str, str]:
+    """Two neighbouring layers of `hard` that int8 cannot compute."""
+    return ("dec1_dw", "dec1_pw")
+
+
+@pytest.fixture(scope="session")
+def hard(trained: Any, hard_layers: tuple[str, str]) -> Any:
+    """`trained`, but that between two layers all channels but one are 1,000 times smaller.
+
+    The first layer's BatchNorm shrinks them and the kernel behind makes up for it: in float
+    nothing changes but what ReLU6 cut off. In int8 the tensor between has one scale, of the large
+    channel, and rounds the others to nothing.
+    """
+    model = keras.models.clone_model(trained)
+    model.set_weights(trained.get_weights())
+    first, second = hard_layers
+    gamma, beta, mean, variance = model.get_layer(f"{first}_bn").get_weights()
+    kernel = model.get_layer(second).get_weights()[0]
+    scale = np.full(gamma.shape, 1 / 1000)
+    scale[np.argmax(gamma)] = 1
+    model.get_layer(f"{first}_bn").set_weights([gamma * scale, beta * scale, mean, variance])
+    model.get_layer(second).set_weights([kernel / scale[:, None]])  # (1, 1, in, out)
+    return model
+
+
+@pytest.fixture(scope="session")
 def calibration() -> list[NDArray[np.uint8]]:
     return list(_discs_and_squares(16, seed=0)[0])
 

@@ -1,0 +1,126 @@
+"""How many calibration pictures int8 needs: agreement with Keras against their number.
+
+    python -m benchmarks.calibration RUN [RUN ...]
+
+For each training run, corrects, calibrates and converts the default int8 .tflite file with more and
+more training pictures, three draws each, and holds it against Keras on all validation pictures,
+on the model's grid. Writes `benchmarks/reference/<machine>-calibration.{md,json}`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import click
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+from benchmarks.formats import slug
+from converters.calibration import calibration_grids
+from converters.correction import correct_channels
+from converters.int8 import stem
+from converters.tflite import to_tflite
+from unet_edge.dataset import Dataset
+from unet_edge.files import json_text, write_atomically
+from unet_edge.imaging import Pixels, decode, place
+from unet_edge.progress import progress
+from unet_edge.runtime.backends import open_backend, to_labels
+from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
+from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
+from unet_edge.spec import ModelSpec
+from unet_edge.timing import machine
+from unet_edge.training.config import read_config
+
+_REFERENCE = Path(__file__).parent / "reference"
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 100, 200)
+_DRAWS = 3
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+def main(runs: tuple[Path, ...], output: Path) -> None:
+    """Measure each run's curve and write the reference table of this machine."""
+    curves = {run.name: _curve(run) for run in runs}
+    facts = machine()
+    target = output / f"{slug(facts)}-calibration"
+    write_atomically(
+        target.with_suffix(".json"), json_text({"machine": facts, "agreement": curves})
+    )
+    write_atomically(target.with_suffix(".md"), _markdown(curves, facts))
+    print(f"written: {target}.md and .json")
+
+
+def _curve(run: Path) -> dict[int, list[float]]:
+    """Agreement (0..1) of each draw, by the number of pictures."""
+    model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
+    dataset = read_config(run).dataset()
+    held_out = [place(decode(sample.image), spec) for sample in dataset.validation]
+    reference = KerasBackend(model)
+    wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
+    curve: dict[int, list[float]] = {}
+    for count in _COUNTS:
+        if count > len(dataset.train):
+            break
+        # All of them are one draw.
+        draws = _DRAWS if count < len(dataset.train) else 1
+        curve[count] = [
+            _agreement(model, spec, dataset, count, seed, held_out, wanted) for seed in range(draws)
+        ]
+        print(f"{run.name}: {count} pictures, {curve[count]}", flush=True)
+    return curve
+
+
+def _agreement(
+    model: keras.Model,
+    spec: ModelSpec,
+    dataset: Dataset,
+    count: int,
+    seed: int,
+    held_out: list[Pixels],
+    wanted: list[NDArray[np.uint8]],
+) -> float:
+    grids = calibration_grids(dataset, spec, count=count, seed=seed)
+    corrected = correct_channels(model, grids, stem(model))
+    backend = open_backend(to_tflite(corrected, spec, "int8", grids), "tflite")
+    same = [
+        (to_labels(backend.scores(grid)) == labels).mean()
+        for grid, labels in zip(held_out, wanted, strict=True)
+    ]
+    return float(np.mean(same))
+
+
+def _markdown(curves: dict[str, dict[int, list[float]]], facts: dict[str, Any]) -> str:
+    parts = [
+        "# Calibration: how many pictures",
+        "Made by `python -m benchmarks.calibration`. "
+        f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
+        "Share of pixels with Keras' label, int8 TFLite, all validation pictures on the model's "
+        "grid. Each draw takes its pictures for calibration and for the correction of channels, "
+        "which looks at 24 of them at most.",
+    ]
+    for name, curve in curves.items():
+        rows = [
+            (
+                count,
+                len(draws),
+                f"{100 * statistics.mean(draws):.3f}",
+                f"{100 * min(draws):.3f}",
+                f"{100 * max(draws):.3f}",
+            )
+            for count, draws in curve.items()
+        ]
+        headers = ["pictures", "draws", "mean, %", "worst draw", "best draw"]
+        parts += [
+            f"## {name}",
+            tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
