@@ -5,13 +5,15 @@
 This process imports TensorFlow but runs nothing with it, so that its children, which are forked,
 start with the import behind them. A first export is left alone: `WORK/new` is its bundle, its
 time the range of the moments. Then COUNT exports to `WORK/place/bundle` get SIGNAL, each at a
-random moment of its own; of two in turn one finds the bundle `WORK/old` there. What each leaves
-is copied to `WORK/NN`. Prints one line of JSON a child: seconds, signal or exit status, output.
+random moment of its own (one that ends well before it is repeated); of two in turn one finds
+the bundle `WORK/old` there. What each leaves is copied to `WORK/NN`. Prints one line of JSON a
+child: seconds, signal or exit status, output.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -48,8 +50,18 @@ def export(run: Path, output: Path, log: Path) -> int:
         os._exit(status)
 
 
-def wait(child: int) -> int:
-    """The child's exit status, negative for the signal that ended it."""
+def wait(child: int, seconds: float = math.inf, sent: int = 0) -> int:
+    """Wait some seconds for the child, send the signal if it still runs, and return its status.
+
+    That is its exit status, negative for a signal that ended it.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, sent)  # it is not waited for yet, so the id is still its own
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -73,17 +85,20 @@ def run_all(run: Path, work: Path, sent: signal.Signals, count: int, seed: int) 
     moments = random.Random(seed)
     place = work / "place"
     place.mkdir()
-    for number in range(count):
+    number = 0
+    while number < count:
         shutil.rmtree(place / "bundle", ignore_errors=True)
         if number % 2 == 0:
             shutil.copytree(work / "old", place / "bundle")
-        moment = moments.uniform(0, whole)
-        child = export(run, place / "bundle", log)
-        time.sleep(moment)
-        os.kill(child, sent)  # a child that has ended is not waited for yet: its id is its own
-        status = wait(child)
+        moment, started = moments.uniform(0, whole), time.monotonic()
+        status = wait(export(run, place / "bundle", log), moment, sent)
+        if status == 0:
+            # The first export was slowed down by other work: now it is known how long one takes.
+            whole = time.monotonic() - started
+            continue
         shutil.copytree(place, work / f"{number:02d}")
         report(moment, status, log)
+        number += 1
 
 
 if __name__ == "__main__":

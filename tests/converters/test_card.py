@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from unet_edge.cli import main
 from unet_edge.errors import ConfigError
 from unet_edge.runtime.tables import percent
 from unet_edge.thumbnails import DIFFERS
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_run import FORMATS, make_run
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +149,44 @@ def test_an_edited_card_is_noticed(bundle_path: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["inspect", str(tmp_path / "bundle")])
     assert result.exit_code == 1
     assert "README.md is damaged" in result.output
+
+
+@pytest.mark.slow
+def test_licence_and_latency_of_the_same_files_only(tmp_path: Path) -> None:
+    run, bundle, report = make_run(tmp_path), tmp_path / "bundle", tmp_path / "benchmark.json"
+
+    def export(*more: object, status: int = 0) -> tuple[str, str]:
+        arguments = ["export", run, "-o", bundle, "--formats", FORMATS, "--golden", "2", *more]
+        result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+        assert result.exit_code == status, result.output
+        text = (bundle / "README.md").read_text(encoding="utf-8") if not status else ""
+        return text, result.stderr
+
+    plain, _ = export()
+    assert "Not stated." in plain
+    assert "Not measured;" in plain
+    assert Bundle.open(bundle).license is None
+
+    measured = {
+        "machine": {"model": "Board | 5"}, "date": "2026-01-02", "threads": 4, "pictures": 2,
+        "files": [
+            {"sha256": Bundle.open(bundle).files[0].sha256,
+             "cost": {"stages": {"total": {"p50": 12.34}}}},
+            {"sha256": "0" * 64, "cost": None},
+        ],
+    }  # fmt: skip
+    report.write_text(json.dumps(measured))
+    told, said = export("--license", " CC BY 4.0 | by *me* ", "--benchmark", report)
+    assert "CC BY 4.0 \\| by \\*me\\*" in told
+    assert Bundle.open(bundle).license == " CC BY 4.0 | by *me* "
+    assert row(told, "model-float16.tflite")[-1] == ["model-float16.tflite", "12.3"]
+    assert "on Board \\| 5, 4 threads, 2 pictures, 2026-01-02" in told
+    assert "WARNING" not in said
+
+    measured["files"] = measured["files"][1:]
+    report.write_text(json.dumps(measured))
+    other, said = export("--benchmark", report)
+    assert "WARNING" in said
+    assert other == plain
+    _, said = export("--license", " ", status=1)
+    assert "leave --license out" in said

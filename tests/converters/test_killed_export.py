@@ -66,8 +66,7 @@ def test_killed_at_twenty_moments(tiny: tuple[Path, Path], tmp_path: Path) -> No
     _, *children = export_in_children(tiny, tmp_path, signal.SIGKILL, 20, seed=1)
     old, new = tree(tmp_path / "old"), tree(tmp_path / "new")
     assert old != new
-    # Where other work slows the first export down, some of the later ones end before their moment.
-    assert [child["status"] for child in children].count(-signal.SIGKILL) >= 12
+    assert [child["status"] for child in children] == [-signal.SIGKILL] * 20
     for number in range(20):
         bundle = tmp_path / f"{number:02d}" / "bundle"
         if bundle.exists():
@@ -76,18 +75,22 @@ def test_killed_at_twenty_moments(tiny: tuple[Path, Path], tmp_path: Path) -> No
             assert result.exit_code == 0, result.output
     # Even numbers had a bundle before them, odd ones none.
     assert all((tmp_path / f"{number:02d}" / "bundle").is_dir() for number in range(0, 20, 2))
-    # They died in the middle of the work, each leaving a folder that the next cleared away.
+    # Many died with a folder of their own there. The next one cleared it away unless it died before
+    # it came to that: otherwise they would add up.
     left = [
-        sum(".unet-edge-" in p.name for p in (tmp_path / f"{n:02d}").iterdir()) for n in range(20)
+        [p.name for p in (tmp_path / f"{n:02d}").iterdir() if ".unet-edge-" in p.name]
+        for n in range(20)
     ]
-    assert left.count(1) >= 12
-    # One of the converters, and while it was written one of the new bundle.
-    assert max(left) <= 2
+    stuck = [number for number, names in enumerate(left) if names]
+    assert len(stuck) >= 4
+    # One for the converters' temporary files, and while it was written one for the new bundle.
+    assert max(map(len, left)) <= 2
     # Nothing lies about elsewhere: converters' temporary files were beside the bundle too.
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("tmp")] == []
 
     place = tmp_path / "place"
-    shutil.copytree(tmp_path / "09", place, dirs_exist_ok=True)
+    shutil.rmtree(place)
+    shutil.copytree(tmp_path / f"{stuck[0]:02d}", place)
     arguments = ["export", str(tiny[0]), "-o", str(place / "bundle"), "--formats", FORMATS]
     result = CliRunner().invoke(main, [*arguments, "--golden", "2"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -98,15 +101,10 @@ def test_killed_at_twenty_moments(tiny: tuple[Path, Path], tmp_path: Path) -> No
 def test_ctrl_c_at_eight_moments(tiny: tuple[Path, Path], tmp_path: Path) -> None:
     _, *children = export_in_children(tiny, tmp_path, signal.SIGINT, 8, seed=2)
     old, new = tree(tmp_path / "old"), tree(tmp_path / "new")
-    assert [child["status"] for child in children].count(130) >= 4
     for number, child in enumerate(children):
         folder = tmp_path / f"{number:02d}"
-        assert child["status"] in (0, 130), child["output"]
+        assert child["status"] == 130, child["output"]
         assert "Traceback" not in child["output"]
-        if child["status"] == 130:
-            assert "interrupted; what was finished is kept" in child["output"]
-            expected = old if number % 2 == 0 else {}
-            assert tree(folder / "bundle") == expected
-        else:
-            assert tree(folder / "bundle") == new
+        assert "interrupted; what was finished is kept" in child["output"]
+        assert tree(folder / "bundle") in (old if number % 2 == 0 else {}, new)
         assert [path.name for path in folder.iterdir()] in ([], ["bundle"])
