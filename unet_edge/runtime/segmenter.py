@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.errors import BackendError, BundleError, ConfigError, ModelFileError, SpecError
+from unet_edge.files import sha256
 from unet_edge.imaging import ChannelOrder, ImageSource, Placement, decode, resize_labels
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
@@ -69,11 +70,15 @@ class Segmenter:
     Not for several threads at once: an interpreter holds one set of tensors.
     """
 
-    def __init__(self, spec: ModelSpec, backend: Backend, name: str) -> None:
-        """Join a contract and a backend; `name` is what reports call the model."""
+    def __init__(self, spec: ModelSpec, backend: Backend, name: str, digest: str = "") -> None:
+        """Join a contract and a backend; `name` is what reports call the model.
+
+        `digest` is the SHA-256 of the model's file, which tells its masks from another's.
+        """
         self.spec = spec
         self.backend = backend
         self.name = name
+        self.digest = digest
 
     @classmethod
     def open(
@@ -102,7 +107,8 @@ class Segmenter:
             )
         model = load_model_bytes(path)
         contract = parse_contract(model, str(path))
-        return cls(contract.spec, open_backend(model, contract.format, threads), path.name)
+        backend = open_backend(model, contract.format, threads)
+        return cls(contract.spec, backend, path.name, sha256(model))
 
     def segment(
         self,
@@ -192,7 +198,7 @@ def _open_bundle(
             if str(error) not in failures:
                 failures.append(str(error))
         else:
-            return cls(bundle.spec, backend, entry.name)
+            return cls(bundle.spec, backend, entry.name, entry.sha256)
     raise BackendError("; ".join(failures))
 
 
@@ -202,7 +208,8 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
 
     model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
     spec = read_spec(model_path.parent / SPEC_FILE)
-    return cls(spec, KerasBackend(load_keras(model_path)), model_path.name)
+    backend = KerasBackend(load_keras(model_path))
+    return cls(spec, backend, model_path.name, sha256(model_path.read_bytes()))
 
 
 def read_spec(path: Path) -> ModelSpec:
