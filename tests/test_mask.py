@@ -138,3 +138,28 @@ def test_text_that_the_font_of_old_pillow_lacks_does_not_stop_a_picture():
     assert drawable("猫 Straße", font) == "? Straße"
     assert font.getlength("? Straße") > 0
     assert drawable("猫 Straße", default_font(20)) in ("猫 Straße", "? Straße")
+
+
+def test_a_cutout_keeps_the_photo_where_a_class_is_and_nothing_elsewhere():
+    photo = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) + 100
+    found = MASK.cutout(photo)
+    assert found.mode == "RGBA"
+    kept = (LABELS == 1) | (LABELS == 2)
+    pixels = np.asarray(found)
+    assert np.array_equal(pixels[..., 3], np.where(kept, 255, 0))
+    assert np.array_equal(pixels[kept][:, :3], photo[kept])
+    assert not pixels[~kept].any()  # the colour beneath is gone too
+
+
+def test_arrays_of_opencv_are_said_to_be_bgr():
+    photo = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) + 100
+    swapped = photo[..., ::-1]
+    for picture in (MASK.cutout, MASK.overlay):
+        expected = np.asarray(picture(photo))
+        assert np.array_equal(np.asarray(picture(swapped, color_order="bgr")), expected)
+        assert not np.array_equal(np.asarray(picture(swapped)), expected)
+
+
+def test_a_cutout_of_another_size_is_refused():
+    with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2"):
+        MASK.cutout(np.zeros((4, 2, 3), np.uint8))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Literal, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,10 @@ Labels = NDArray[np.uint8]
 """Class indices, uint8, shape (H, W); 255 is ignored."""
 
 ImageSource = str | Path | bytes | Image.Image | Pixels
-"""A file, its bytes, a Pillow picture, or RGB pixels as uint8 (H, W, 3)."""
+"""A file, its bytes, a Pillow picture, or pixels as uint8 (H, W, 3)."""
+
+ChannelOrder = Literal["rgb", "bgr"]
+"""The order of an array's channels; OpenCV's is "bgr"."""
 
 # An allow-list: Pillow's rarer parsers have a history of vulnerabilities, and none of them
 # holds photographs or masks. JPEG includes MPO, which some cameras write.
@@ -47,16 +50,25 @@ FILTERS: dict[Resample, Image.Resampling] = {
 }
 
 
-def decode(source: ImageSource) -> Image.Image:
+def decode(source: ImageSource, color_order: ChannelOrder = "rgb") -> Image.Image:
     """Read a picture as upright (by its EXIF orientation) 8-bit RGB.
+
+    `color_order` is that of an array; pictures know their own.
 
     Grey, grey with alpha, palette, RGBA, CMYK, 1-bit and 16-bit pictures are converted;
     transparency is laid over white, as viewers show it. 16-bit greys keep their upper 8 bits.
 
-    Raises ImageError when the source is missing, empty, damaged, too large or no picture.
+    Raises ImageError when the source is missing, empty, damaged, too large or no picture, and
+    ConfigError for "bgr" of anything but an array.
     """
+    if color_order not in get_args(ChannelOrder):
+        raise ConfigError(f"color_order is {color_order!r}; known are rgb, bgr")
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source, color_order)
+    if color_order != "rgb":
+        raise ConfigError(
+            "color_order is for arrays; files and Pillow pictures know the order of their channels"
+        )
     with _opened(source) as picture:
         return _rgb(_upright(picture))
 
@@ -228,12 +240,12 @@ def _upright(picture: Image.Image) -> Image.Image:
     return upright
 
 
-def _from_array(pixels: NDArray[np.uint8]) -> Image.Image:
+def _from_array(pixels: NDArray[np.uint8], order: ChannelOrder) -> Image.Image:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ImageError(
-            f"expected RGB pixels as uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}"
+            f"expected {order.upper()} pixels as uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}"
         )
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    return Image.fromarray(np.ascontiguousarray(pixels[..., ::-1] if order == "bgr" else pixels))
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -313,7 +325,7 @@ class Placement:
             return np.array(resized)
         grid = np.empty((*self.spec.size, 3), np.uint8)
         grid[:] = self.spec.pad_color
-        grid[self._box] = np.asarray(resized)
+        grid[self.box] = np.asarray(resized)
         return grid
 
     def place_labels(self, labels: Labels) -> Labels:
@@ -324,7 +336,7 @@ class Placement:
                 f"the picture {self.width}x{self.height}"
             )
         grid = np.full(self.spec.size, IGNORE, np.uint8)
-        grid[self._box] = resize_labels(labels, self.placed_height, self.placed_width)
+        grid[self.box] = resize_labels(labels, self.placed_height, self.placed_width)
         return grid
 
     def restore(self, labels: Labels) -> Labels:
@@ -334,10 +346,11 @@ class Placement:
         """
         if labels.shape != self.spec.size:
             raise ConfigError(f"labels of shape {labels.shape} do not fit grid {self.spec.size}")
-        return resize_labels(labels[self._box], self.height, self.width)
+        return resize_labels(labels[self.box], self.height, self.width)
 
     @property
-    def _box(self) -> tuple[slice, slice]:
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of the grid that the picture fills."""
         return (
             slice(self.top, self.top + self.placed_height),
             slice(self.left, self.left + self.placed_width),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 from PIL import Image
 
 from unet_edge.errors import ConfigError
 from unet_edge.files import write_atomically
-from unet_edge.imaging import ImageSource, Labels, decode
+from unet_edge.imaging import ChannelOrder, ImageSource, Labels, decode
 from unet_edge.spec import IGNORE, Color, ModelSpec
+
+if TYPE_CHECKING:
+    from unet_edge.annotations import CocoStyle
 
 MaskStyle = Literal["index", "palette"]
 
@@ -74,19 +77,19 @@ class Mask:
         return self.picture("palette").convert("RGB")
 
     def overlay(
-        self, image: ImageSource, *, opacity: float = 0.5, legend: bool = True
+        self,
+        image: ImageSource,
+        *,
+        opacity: float = 0.5,
+        legend: bool = True,
+        color_order: ChannelOrder = "rgb",
     ) -> Image.Image:
         """The photo with the classes laid over it, RGB; class 0 stays clear.
 
-        The legend names each class with its share of the picture.
-        Raises ConfigError when the photo's size is not the mask's.
+        The legend names each class with its share of the picture. `color_order` is that of an
+        array. Raises ConfigError when the photo's size is not the mask's.
         """
-        photo = decode(image)
-        if photo.size != (self.labels.shape[1], self.labels.shape[0]):
-            raise ConfigError(
-                f"the photo has {photo.width}x{photo.height} px, "
-                f"the mask {self.labels.shape[1]}x{self.labels.shape[0]}"
-            )
+        photo = self._photo(image, color_order)
         strength = np.full(256, round(255 * opacity), np.uint8)
         strength[0] = strength[IGNORE] = 0
         alpha = Image.fromarray(strength[self.labels])
@@ -99,6 +102,36 @@ class Mask:
 
             draw_legend(blended, texts[1:])
         return blended
+
+    def cutout(self, image: ImageSource, *, color_order: ChannelOrder = "rgb") -> Image.Image:
+        """The photo with a transparent background, RGBA: class 0 and ignored pixels are cut away.
+
+        What is cut away is black beneath, so that it is gone and not merely hidden.
+        `color_order` is that of an array. Raises ConfigError as `overlay` does.
+        """
+        photo = self._photo(image, color_order)
+        alpha = np.full(256, 255, np.uint8)
+        alpha[0] = alpha[IGNORE] = 0
+        kept = Image.fromarray(alpha[self.labels])
+        result = Image.new("RGBA", photo.size)
+        result.paste(photo, mask=kept.convert("1"))
+        result.putalpha(kept)
+        return result
+
+    def coco(self, file_name: str, style: CocoStyle = "polygons") -> dict[str, Any]:
+        """The mask as a COCO file of one picture, plain JSON values; see `annotations.coco`."""
+        from unet_edge.annotations import coco  # here: `import unet_edge` would pay for it
+
+        return coco(self, file_name, style)
+
+    def _photo(self, image: ImageSource, color_order: ChannelOrder) -> Image.Image:
+        photo = decode(image, color_order)
+        if photo.size != (self.labels.shape[1], self.labels.shape[0]):
+            raise ConfigError(
+                f"the photo has {photo.width}x{photo.height} px, "
+                f"the mask {self.labels.shape[1]}x{self.labels.shape[0]}"
+            )
+        return photo
 
 
 def save_png(picture: Image.Image, path: str | Path, *, effort: int = 6) -> None:

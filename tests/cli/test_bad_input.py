@@ -72,7 +72,7 @@ class TestPictures:
         damaged.write_bytes(damaged.read_bytes()[:-3000])
         line = refused("segment", bundle_path, tmp_path, "-o", tmp_path / "out")
         assert f"{damaged} is damaged" in line
-        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == [
             "photo.mask.png",
             "photo.overlay.png",
         ]

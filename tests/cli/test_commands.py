@@ -53,48 +53,6 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"unet-edge {name}" in run(name, "--help").split("Example")[1]
 
 
-class TestSegment:
-    def test_writes_what_the_api_gives(
-        self, bundle_path: Path, photo: Path, tmp_path: Path
-    ) -> None:
-        run("segment", bundle_path, photo, "-o", tmp_path, "--save", "index,palette,overlay")
-        expected = Segmenter.open(bundle_path).segment(photo)
-        with Image.open(tmp_path / "cells-017.index.png") as picture:
-            index = np.asarray(picture)
-        with Image.open(tmp_path / "cells-017.mask.png") as palette:
-            np.testing.assert_array_equal(np.asarray(palette), expected.labels)
-            assert palette.mode == "P"
-        with Image.open(tmp_path / "cells-017.overlay.png") as overlay:
-            assert overlay.size == (192, 192)
-        np.testing.assert_array_equal(index, expected.labels)
-        assert 0.1 < (index == 1).mean() < 0.5, "membranes cover a fifth to a third of a picture"
-
-    def test_json_gives_the_share_of_each_class(
-        self, bundle_path: Path, photo: Path, tmp_path: Path
-    ) -> None:
-        report = run_json("segment", bundle_path, photo, "-o", tmp_path)
-        expected = Segmenter.open(bundle_path).segment(photo).coverage()
-        assert report["pictures"] == [{"picture": str(photo), "coverage": expected}]
-
-    def test_pictures_of_one_name_do_not_overwrite_each_other(
-        self, bundle_path: Path, photo: Path, tmp_path: Path
-    ) -> None:
-        for suffix in ("png", "bmp"):
-            decode(photo).save(tmp_path / f"same.{suffix}")
-        run("segment", bundle_path, tmp_path, "-o", tmp_path / "out", "--save", "index")
-        written = sorted(path.name for path in (tmp_path / "out").iterdir())
-        assert written == ["same.bmp.index.png", "same.png.index.png"]
-
-    def test_pictures_of_one_name_in_two_folders(
-        self, bundle_path: Path, photo: Path, tmp_path: Path
-    ) -> None:
-        for folder in ("a", "b"):
-            (tmp_path / folder).mkdir()
-            decode(photo).save(tmp_path / folder / "x.png")
-        run("segment", bundle_path, tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
-        assert len(list((tmp_path / "out").glob("*.mask.png"))) == 2
-
-
 class TestVerify:
     def test_float_files_pass_on_the_golden_pictures(self, bundle_path: Path) -> None:
         for name in ("model-float32.tflite", "model-float16.tflite", "model-float32.onnx"):

@@ -7,9 +7,7 @@ from unet_edge.dataset.shapes import (
     blank,
     paint_circle,
     paint_polygon,
-    parse_runs,
     read_object,
-    runs_to_mask,
     to_points,
 )
 from unet_edge.errors import DataError
@@ -91,53 +89,6 @@ def test_a_circle():
         [False, True, True, True, False],
         [False, False, True, False, False],
     ]
-
-
-# Encoded by pycocotools 2.0.
-SMALL = (
-    "=33NN022005",
-    np.array(
-        [
-            [0, 0, 0, 0, 0, 0, 0],
-            [0, 0, 1, 1, 1, 1, 0],
-            [0, 0, 1, 0, 1, 1, 0],
-            [0, 0, 1, 1, 1, 1, 0],
-            [0, 0, 0, 0, 0, 0, 0],
-            [0, 0, 0, 0, 0, 0, 0],
-        ]
-    ),
-)
-
-
-def large():
-    mask = np.zeros((40, 50), int)
-    mask[5:30, 10:45] = 1
-    mask[8, 3] = 1
-    mask[33:36, 20:22] = 1
-    return mask
-
-
-LARGE = "P41d8h0kG0000000000000000000DZO6f0JZO6f060000000000000000000000000000000000000000000S6"
-
-
-@pytest.mark.parametrize(("text", "mask"), [SMALL, (LARGE, large())], ids=["small", "large"])
-def test_compressed_run_lengths(text, mask):
-    assert np.array_equal(runs_to_mask(parse_runs(text), *mask.shape), mask)
-
-
-def test_run_lengths_go_down_the_columns():
-    mask = runs_to_mask([1, 2, 3], 3, 2)
-    assert mask.astype(int).tolist() == [[0, 0], [1, 0], [1, 0]]
-
-
-@pytest.mark.parametrize("runs", [[1, 2], [7], [], [-1, 7], [10**12]])
-def test_run_lengths_that_do_not_add_up(runs):
-    assert runs_to_mask(runs, 3, 2) is None
-
-
-@pytest.mark.parametrize("text", ["P", "5 5", "ü", "oooooooooooooooooooooooo0"])
-def test_damaged_run_lengths(text):
-    assert parse_runs(text) is None
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ from typing import Any
 from unet_edge.dataset.shapes import (
     blank,
     paint_polygon,
-    parse_runs,
     read_object,
-    runs_to_mask,
     to_points,
 )
 from unet_edge.errors import DataError
 from unet_edge.imaging import Labels
+from unet_edge.run_length import parse_runs, runs_to_mask
 from unet_edge.spec import IGNORE
 
 

@@ -1,4 +1,4 @@
-"""What annotators draw, as pixels: polygons, circles and run lengths.
+"""What annotators draw, as pixels: polygons and circles; run lengths are in `run_length`.
 
 One convention for every tool: coordinates are continuous, pixel (row r, column c) covers the
 square c..c+1, r..r+1, and belongs to a shape that holds its centre. A rectangle from (2, 3) to
@@ -87,41 +87,6 @@ def paint_circle(labels: Labels, centre: Points, edge: Points, value: int) -> No
     rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
     squared = (columns + 0.5 - centre[0]) ** 2 + (rows + 0.5 - centre[1]) ** 2
     labels[squared <= ((edge - centre) ** 2).sum()] = value
-
-
-def runs_to_mask(runs: Sequence[int], height: int, width: int) -> NDArray[np.bool_] | None:
-    """COCO's run lengths (outside, inside, outside, …; column by column) as bool (H, W).
-
-    None when they do not add up to the picture.
-    """
-    if min(runs, default=0) < 0 or sum(runs) != height * width:
-        return None
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return inside.reshape(width, height).T
-
-
-def parse_runs(text: str) -> list[int] | None:
-    """Decode COCO's compressed run lengths; None when they are damaged.
-
-    Five bits a character from "0" on, lowest first; bit 5 says that more follow, bit 4 of the
-    last is the sign. From the fourth run on, the difference to the run before the last one is
-    written (rleFrString in the COCO API's maskApi.c).
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 60:
-            return None
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    return None if shift else runs
 
 
 def _first_centre(position: NDArray[np.float64], count: int) -> NDArray[np.intp]:

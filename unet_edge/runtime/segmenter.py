@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, get_args
 
-from unet_edge.errors import BackendError, BundleError, ModelFileError, SpecError
-from unet_edge.imaging import ImageSource, Placement, decode
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unet_edge.errors import BackendError, BundleError, ConfigError, ModelFileError, SpecError
+from unet_edge.files import sha256
+from unet_edge.imaging import ChannelOrder, ImageSource, Placement, decode, resize_labels
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
-from unet_edge.runtime.backends import Backend, open_backend, to_labels
+from unet_edge.runtime.backends import Backend, open_backend, to_labels, to_logits
+from unet_edge.smooth import Edges, probabilities, smooth_labels
 from unet_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -26,17 +33,52 @@ SPEC_FILE = "spec.json"
 CONFIG_FILE = "config.toml"
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one picture.
+
+    `picture` is the photo, upright RGB. `logits` is float32 (h, w, classes), the part of the
+    model's grid that the photo fills.
+    """
+
+    picture: Image.Image
+    logits: NDArray[np.float32]
+    spec: ModelSpec
+
+    def mask(self, edges: Edges = "nearest") -> Mask:
+        """The mask at the photo's own size; "smooth" interpolates the scores, in strips."""
+        _require_edges(edges)
+        width, height = self.picture.size
+        if edges == "smooth":
+            return Mask.of(smooth_labels(self.logits, height, width), self.spec)
+        return Mask.of(resize_labels(to_labels(self.logits), height, width), self.spec)
+
+    def probabilities(self, edges: Edges = "nearest") -> NDArray[np.uint8]:
+        """Each class's probability as round(255 p), uint8 (classes, H, W) of the photo's size.
+
+        The highest is the class that `mask` gives with the same `edges`, rounding apart. For
+        unrounded ones, take the softmax of `logits`.
+        """
+        _require_edges(edges)
+        width, height = self.picture.size
+        return probabilities(self.logits, height, width, edges)
+
+
 class Segmenter:
     """Turns pictures into masks with one opened model.
 
     Not for several threads at once: an interpreter holds one set of tensors.
     """
 
-    def __init__(self, spec: ModelSpec, backend: Backend, name: str) -> None:
-        """Join a contract and a backend; `name` is what reports call the model."""
+    def __init__(self, spec: ModelSpec, backend: Backend, name: str, digest: str = "") -> None:
+        """Join a contract and a backend; `name` is what reports call the model.
+
+        `digest` is the SHA-256 of the model's file, which tells its masks from another's.
+        """
         self.spec = spec
         self.backend = backend
         self.name = name
+        self.digest = digest
 
     @classmethod
     def open(
@@ -65,11 +107,43 @@ class Segmenter:
             )
         model = load_model_bytes(path)
         contract = parse_contract(model, str(path))
-        return cls(contract.spec, open_backend(model, contract.format, threads), path.name)
+        backend = open_backend(model, contract.format, threads)
+        return cls(contract.spec, backend, path.name, sha256(model))
 
-    def segment(self, image: ImageSource) -> Mask:
-        """Segment one picture: a path, file bytes, a Pillow image, or uint8 RGB (H, W, 3)."""
-        return self.timed_segment(image, _no_lap)
+    def segment(
+        self,
+        image: ImageSource,
+        *,
+        color_order: ChannelOrder = "rgb",
+        edges: Edges = "nearest",
+    ) -> Mask:
+        """Segment one picture: a path, file bytes, a Pillow image, or uint8 (H, W, 3).
+
+        `color_order` is that of an array: "bgr" for one of OpenCV's. `edges` "smooth" compares
+        scores interpolated at the photo's own size, which takes longer; the edges of "nearest"
+        are those of the model's grid.
+
+        Raises ImageError for what is no picture, ConfigError for "bgr" of anything but an array,
+        and BackendError for smooth edges of a file that gives labels.
+        """
+        _require_edges(edges)
+        picture = decode(image, color_order)
+        if edges == "smooth":
+            return self.predict(picture).mask(edges)
+        return self.timed_segment(picture, _no_lap)
+
+    def predict(self, image: ImageSource, *, color_order: ChannelOrder = "rgb") -> Prediction:
+        """The scores of one picture, of which masks and probabilities can be made.
+
+        Takes pictures as `segment` does. Raises BackendError for a file that gives labels: it
+        says how to export one with scores.
+        """
+        picture = decode(image, color_order)
+        placement = Placement.plan(picture.size, self.spec)
+        scores = self.backend.scores(placement.place(picture))
+        # A copy of its own: the next call may overwrite the scores.
+        logits = to_logits(scores[placement.box], self.backend)
+        return Prediction(picture, logits, self.spec)
 
     def timed_segment(self, image: ImageSource, lap: Lap) -> Mask:
         """As `segment`, calling `lap` as each of STAGES ends."""
@@ -92,6 +166,11 @@ class Segmenter:
         mask = Mask.of(placement.restore(labels), self.spec)
         lap("restore")
         return mask
+
+
+def _require_edges(edges: Edges) -> None:
+    if edges not in get_args(Edges):
+        raise ConfigError(f"edges is {edges!r}; known are {', '.join(get_args(Edges))}")
 
 
 def _no_lap(_: str) -> None:
@@ -119,7 +198,7 @@ def _open_bundle(
             if str(error) not in failures:
                 failures.append(str(error))
         else:
-            return cls(bundle.spec, backend, entry.name)
+            return cls(bundle.spec, backend, entry.name, entry.sha256)
     raise BackendError("; ".join(failures))
 
 
@@ -129,7 +208,8 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
 
     model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
     spec = read_spec(model_path.parent / SPEC_FILE)
-    return cls(spec, KerasBackend(load_keras(model_path)), model_path.name)
+    backend = KerasBackend(load_keras(model_path))
+    return cls(spec, backend, model_path.name, sha256(model_path.read_bytes()))
 
 
 def read_spec(path: Path) -> ModelSpec:

@@ -84,11 +84,16 @@ def to_logits(scores: Scores, backend: Backend) -> NDArray[np.float32]:
 def as_scores(output: NDArray[Any]) -> Scores:
     """What a model gave, scores (H, W, C). Raises BackendError for labels, (H, W)."""
     if output.ndim == 2:
-        raise BackendError(
-            "this file holds each pixel's class, but no scores; "
-            "mend with: unet-edge export RUN (without --labels)"
-        )
+        raise no_scores()
     return output
+
+
+def no_scores() -> BackendError:
+    """The error of asking a file of labels for scores."""
+    return BackendError(
+        "this file holds each pixel's class, but no scores; "
+        "mend with: unet-edge export RUN (without --labels)"
+    )
 
 
 def as_labels(output: NDArray[Any]) -> Labels:
