@@ -41,7 +41,12 @@ HOMES = {
         "converters",
         "benchmarks",
     ),
-    "ai_edge_litert": ("unet_edge.runtime.backends.litert", "converters", "benchmarks"),
+    "ai_edge_litert": (
+        "unet_edge.runtime.backends.litert",
+        "unet_edge.runtime.layer_errors",
+        "converters",
+        "benchmarks",
+    ),
     "onnxruntime": ("unet_edge.runtime.backends.ort", "converters", "benchmarks"),
 }
 

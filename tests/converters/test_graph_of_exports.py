@@ -118,9 +118,8 @@ HAND_WRITTEN = {
     "onnx": {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3},
 }
 # What input, output and storage add to it. In float the pixels are normalised by one operator; in
-# int8 they are re-labelled, as are the scores, and the stem has a DEQUANTIZE in front and a QUANTIZE
-# behind it. Each float16 kernel, and TFLite's biases too, is
-# unpacked on loading.
+# int8 they are re-labelled, as are the scores, and the stem has a DEQUANTIZE in front and a
+# QUANTIZE behind it. Each float16 kernel, and TFLite's biases too, is unpacked on loading.
 ADDED: dict[tuple[Format, Precision], dict[str, int]] = {
     ("tflite", "float32"): {"DEQUANTIZE": 1},
     ("tflite", "float16"): {"DEQUANTIZE": 1 + 32 + 32},
