@@ -8,6 +8,7 @@ gradients on unchanged (straight-through: Jacob et al. 2018, arXiv:1712.05877, s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -57,34 +58,39 @@ def fine_tune(
     teacher, source = centred(as_float32(model)), centred(as_float32(start))
     ranges = _ranges(source, grids)
 
-    def trained(rate: float, count: int, label: str) -> tuple[keras.Model, float]:
-        """A student after `count` steps, and its mean loss over the last third of them."""
-        student = keras.models.clone_model(source)
+    student = keras.models.clone_model(source)
+    variables = list(student.trainable_variables)
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(variables)
+    unused = [keras.ops.convert_to_numpy(variable) for variable in optimizer.variables]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(pixels: Any) -> Any:
+        wanted = tf.nn.log_softmax(teacher(pixels, training=False))
+        with tf.GradientTape() as tape:
+            found = tf.nn.log_softmax(_run(student, pixels, ranges, float_layers))
+            loss = tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - found), -1))
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    def train(rate: float, count: int, label: str) -> float:
+        """Train from the start, on the same batches each time; mean loss of the last third."""
         student.set_weights(source.get_weights())
-        variables = list(student.trainable_variables)
-        schedule = keras.optimizers.schedules.CosineDecay(rate, count)
-        optimizer = keras.optimizers.Adam(schedule)
-
-        @tf.function  # type: ignore[untyped-decorator]
-        def step(pixels: Any) -> Any:
-            wanted = tf.nn.log_softmax(teacher(pixels, training=False))
-            with tf.GradientTape() as tape:
-                found = tf.nn.log_softmax(_run(student, pixels, ranges, float_layers))
-                loss = tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - found), -1))
-            gradients = tape.gradient(loss, variables)
-            optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            return loss
-
-        rng = np.random.default_rng(seed)  # the same batches for every rate
-        losses = [
-            float(step(tf.constant(_batch(grids, rng)))) for _ in progress(range(count), label)
-        ]
-        return student, float(np.mean(losses[-(-2 * count // 3) :] or losses))
+        for variable, value in zip(optimizer.variables, unused, strict=True):
+            variable.assign(value)
+        rng = np.random.default_rng(seed)
+        losses = []
+        for index in progress(range(count), label):
+            optimizer.learning_rate.assign(rate * (1 + math.cos(math.pi * index / count)) / 2)
+            losses.append(float(step(tf.constant(_batch(grids, rng)))))
+        return float(np.mean(losses[-max(1, count // 3) :]))
 
     trial = min(steps, max(10, steps // 10))
-    losses = {rate: trained(rate, trial, f"trial at rate {rate:g}")[1] for rate in RATES}
+    losses = {rate: train(rate, trial, f"trial at rate {rate:g}") for rate in RATES}
     best = min(RATES, key=lambda rate: losses[rate])
-    return trained(best, steps, f"fine-tuning at rate {best:g}")[0]
+    train(best, steps, f"fine-tuning at rate {best:g}")
+    return student
 
 
 def _batch(grids: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.float32]:

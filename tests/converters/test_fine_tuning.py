@@ -17,6 +17,8 @@ Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 Run = Callable[[bytes, Pictures], Logits]
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_model_that_int8_ruins_is_mended(
     hard: Any,

@@ -17,6 +17,8 @@ from unet_edge.spec import ModelSpec
 
 Pictures = NDArray[np.uint8]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def search(hard: Any, spec: ModelSpec, calibration: list[Pictures], pictures: Pictures) -> Any:
