@@ -30,6 +30,7 @@ unet-edge benchmark . -o ../benchmark.json             # what each file costs on
 """
 _PYTHON = """\
 from unet_edge import Segmenter
+from unet_edge.spec import Output
 
 mask = Segmenter.open(".").segment("golden/01.png")
 print(mask.coverage())
@@ -62,6 +63,12 @@ def with_card(
     return dataclasses.replace(bundle, card=card), list(contents.values())
 
 
+_OUTPUTS: dict[Output, str] = {
+    "logits": "scores (logits) of each class",
+    "labels": "the class of each pixel, no scores",
+}
+
+
 def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None) -> str:
     """The card, Markdown, of a bundle of the present schema whose golden pictures are `rows`."""
     spec, reference = bundle.spec, bundle.reference
@@ -80,7 +87,7 @@ def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None
                 ("network", _plain(reference.network or "not stated")),
                 ("parameters", parameters),
                 ("input", f"{grid}, RGB uint8; pictures of other sizes are {fitted}"),
-                ("output", "scores (logits) of each class; masks have the picture's own size"),
+                ("output", f"{_OUTPUTS[spec.output]}; masks have the picture's own size"),
             ],
         ),
         _table(

@@ -22,7 +22,7 @@ from converters.latency import Latency
 from converters.onnx import to_onnx
 from converters.references import HeldOut, held_out
 from converters.search import Budget, Found, Search
-from converters.tflite import to_tflite
+from converters.tflite import dynamic_float_layers, to_tflite
 from unet_edge.bundle import (
     FLOORS,
     Bundle,
@@ -86,6 +86,11 @@ class ExportSettings:
         for name in ("calibration", "check", "golden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1 picture")
+        if self.budget and self.full_integer:
+            raise ConfigError(
+                "--full-integer and --min-agreement exclude each other: the search tries full "
+                "integer by itself"
+            )
         if self.license is not None and not self.license.strip():
             raise ConfigError("the license is empty; leave --license out where it is not known")
 
@@ -109,10 +114,13 @@ def export(
     before or none, and the next export clears up.
 
     Raises BundleError when `output` is something else, ConversionError when a file cannot be
-    made, ImageError or DataError for the pictures.
+    made, ConfigError for settings that exclude each other, ImageError or DataError for the
+    pictures.
     """
     settings = settings or ExportSettings()
     require_tensorflow(keras.backend.backend())
+    if settings.budget and spec.output != "logits":
+        raise ConfigError("a search compares scores; export with --labels or with --min-agreement")
     require_writable(output)
     require_place(output)
     with temporary_files_beside(output):
@@ -145,7 +153,7 @@ def _export(
         assert found.data is not None
         artifacts = [a for a in artifacts if a[0] != "tflite" or a[1] not in INTEGERS]
         artifacts = list(dict.fromkeys([("tflite", kept.precision), *artifacts]))
-        floors = {a: max(floor, settings.budget.min_agreement) for a, floor in floors.items()}
+        floors = dict.fromkeys(FLOORS, settings.budget.min_agreement)
         contract = Contract(spec, "tflite", kept.precision)
         models[file_name("tflite", kept.precision)] = seal(found.data, contract)
 
@@ -159,7 +167,8 @@ def _export(
     for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
         stays = float_layers if (file_format, precision) == ("tflite", "int8") else ()
-        source = corrected(stays) if precision in INTEGERS else model
+        whole = dynamic_float_layers(model) if precision == "dynamic" else stays
+        source = corrected(whole) if precision in INTEGERS else model
         converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))
@@ -225,8 +234,8 @@ def _searched(
 ) -> Found:
     """A search that kept a file; raises ConversionError when nothing holds the budget."""
     assert settings.budget
-    if spec.output != "logits":
-        raise ConfigError("a search compares scores; export with --labels or with --min-agreement")
+    if settings.budget.max_miou_drop is not None and math.isnan(reference.miou):
+        raise ConfigError("--max-miou-drop needs true labels; no held-out picture has any")
     found = Search(
         model,
         spec,

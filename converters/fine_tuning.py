@@ -88,7 +88,8 @@ def fine_tune(
 
     trial = min(steps, max(10, steps // 10))
     losses = {rate: train(rate, trial, f"trial at rate {rate:g}") for rate in RATES}
-    best = min(RATES, key=lambda rate: losses[rate])
+    # A rate that diverged has nan, which compares with nothing.
+    best = min(RATES, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
     train(best, steps, f"fine-tuning at rate {best:g}")
     return student
 

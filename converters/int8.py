@@ -114,10 +114,9 @@ def stem(model: keras.Model) -> tuple[str, ...]:
         for layer in model.layers
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
     ]
-    first, second = convolutions[:2]
-    if not isinstance(second, keras.layers.DepthwiseConv2D):
+    if len(convolutions) < 2 or not isinstance(convolutions[1], keras.layers.DepthwiseConv2D):
         return ()
-    return (first.name, second.name)
+    return (convolutions[0].name, convolutions[1].name)
 
 
 def representative(

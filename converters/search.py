@@ -1,6 +1,6 @@
 """Search: the fastest .tflite file whose masks are close enough to Keras'.
 
-Recipes from the fastest to the slowest: full integer; int8, whose stem is in float; int8 with the
+Recipes in the order tried: full integer; int8, whose stem is in float; int8 with the
 layers that cost most in float too; int8 after fine-tuning; int8 weights with int16 activations; and
 the float files, which hold nearly any budget. Each is proven on the user's held-out pictures and
 timed beside the others.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from converters.correction import correct_channels
 from converters.fine_tuning import fine_tune
 from converters.int8 import Int8Converter, stem
-from converters.tflite import to_tflite
+from converters.tflite import dynamic_float_layers, to_tflite
 from unet_edge.errors import ConfigError
 from unet_edge.metadata import Precision
 from unet_edge.progress import progress, progress_bar
@@ -174,11 +174,14 @@ class Search:
                 )
                 converter = Int8Converter(tuned, self._spec, self._calibration)
                 self._try("int8, fine-tuned", "int8", converter.convert(kept), kept)
-        corrected = correct_channels(self._model, self._calibration)
         for precision in ("dynamic", "float16", "float32"):
-            source = corrected if precision == "dynamic" else self._model
+            source = self._model
+            if precision == "dynamic":
+                whole = dynamic_float_layers(self._model)
+                source = correct_channels(self._model, self._calibration, whole)
             self._try(precision, precision, to_tflite(source, self._spec, precision))
         if not any(candidate.holds for candidate, _, _ in self._tried[:-2]):
+            corrected = correct_channels(self._model, self._calibration)
             data = to_tflite(corrected, self._spec, "int16x8", self._calibration)
             self._try("int16x8", "int16x8", data)
         return self._chosen(errors)
@@ -207,6 +210,7 @@ class Search:
         up for another.
         """
         converter = Int8Converter(self._model, self._spec, self._calibration)
+        kept = stem(self._model)
         grids = self._calibration[:_ERROR_PICTURES]
         wanted = [_log_softmax(np.asarray(self._model(grid[None]))[0]) for grid in grids]
 
@@ -218,11 +222,12 @@ class Search:
                 total += float((np.exp(log) * (log - found)).sum(-1).mean())
             return total / len(grids)
 
-        plain = divergence(converter.convert())
+        plain = divergence(converter.convert(kept))
         pairs = list(itertools.pairwise(converter.layers))
         gains = {
-            pair: plain - divergence(converter.convert(pair))
+            pair: plain - divergence(converter.convert(tuple(dict.fromkeys((*kept, *pair)))))
             for pair in progress(pairs, "error of each layer")
+            if not set(pair) <= set(kept)
         }
         return dict(sorted(gains.items(), key=lambda item: -item[1]))
 

@@ -1,12 +1,13 @@
 """Keras model → LiteRT (.tflite) bytes: uint8 pixels in, built-in operators only.
 
-The input tensor's scale and zero point are the normalisation, in every precision: int8 files
-compute on it directly, float files undo it with the one DEQUANTIZE in front, and XNNPACK takes
-either graph as a single partition.
+The input tensor's scale and zero point are the normalisation, in every precision. A DEQUANTIZE in
+front undoes it where the first convolution computes in float; XNNPACK takes float32, float16 and
+int8 graphs as a single partition.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import get_args
 
@@ -14,7 +15,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.freeze import check_calibration, exact_mean, freeze, reason
+from converters.freeze import (
+    check_calibration,
+    exact_mean,
+    freeze,
+    reason,
+    spell_out_hard_swish,
+)
 from converters.int8 import Int8Converter, representative, stem
 from converters.tflite_check import check
 from converters.tflite_ends import finish
@@ -22,6 +29,9 @@ from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
+
+# The converter's default: it leaves smaller kernels as they are.
+_DYNAMIC_LEAST = 1024
 
 
 def to_tflite(
@@ -65,6 +75,13 @@ def to_tflite(
     return data
 
 
+def dynamic_float_layers(model: keras.Model) -> tuple[str, ...]:
+    """Convolutions that a dynamic file leaves in float: TensorFlow rounds from 1,024 weights on."""
+    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+    convolutions = [layer for layer in model.layers if isinstance(layer, kinds)]
+    return tuple(x.name for x in convolutions if math.prod(x.kernel.shape) < _DYNAMIC_LEAST)
+
+
 def _converted(
     model: keras.Model,
     spec: ModelSpec,
@@ -76,6 +93,8 @@ def _converted(
         import tensorflow as tf
 
         exact = exact_mean(spec.normalisation)
+        if precision == "int16x8":
+            model = spell_out_hard_swish(model)  # the converter has no 16x8 for it
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if precision != "float32":

@@ -12,8 +12,7 @@ from unet_edge.errors import ConversionError
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
 
-#: All that our networks need, each with an XNNPACK kernel. QUANTIZE is no exception that costs
-#: arithmetic: it only re-labels uint8 as int8 at the input and back at the output.
+#: All that our networks need, each with an XNNPACK kernel in float32 and int8.
 OPERATORS = frozenset(
     {
         "ADD",

@@ -40,7 +40,7 @@ MANIFEST = "bundle.json"
 #: Least share of pixels that must equal the Keras reference's, by format and precision. Float32
 #: may flip exact near-ties (summation order differs); float16 rounds weights to 11 bits; those of
 #: the integers are what a well-trained model reaches with post-training quantisation. A search
-#: raises them to its budget.
+#: sets them to its budget.
 FLOORS: dict[tuple[Format, Precision], float] = {
     ("tflite", "float32"): 0.99999,
     ("tflite", "float16"): 0.999,
@@ -174,6 +174,8 @@ class Bundle:
     def preferred(self) -> list[BundleFile]:
         """Files that kept their floor, the one a device would rather run first.
 
+        That is the file that a search kept, where there was one.
+
         Raises BundleError when none did.
         """
         kept = [entry for entry in self.files if entry.kept_floor]
@@ -181,7 +183,13 @@ class Bundle:
             raise BundleError(
                 f"no file of {self.path} kept its agreement floor; name one to run it all the same"
             )
-        return sorted(kept, key=lambda e: _PREFERENCE.index((e.format, e.precision)))
+        searched = {c["precision"] for c in (self.search or {}).get("candidates", ()) if c["kept"]}
+
+        def order(entry: BundleFile) -> tuple[bool, int]:
+            chosen = entry.format == "tflite" and entry.precision in searched
+            return not chosen, _PREFERENCE.index((entry.format, entry.precision))
+
+        return sorted(kept, key=order)
 
     def read(self, entry: BundleFile) -> bytes:
         """A model file's bytes, checked against its digest. Raises BundleError."""

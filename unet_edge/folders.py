@@ -97,7 +97,10 @@ def _workshop(target: Path) -> tuple[Path, int]:
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         workshop = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-        lock = os.open(workshop, os.O_RDONLY)
+        try:
+            lock = os.open(workshop, os.O_RDONLY)
+        except FileNotFoundError:  # as below
+            continue
         fcntl.flock(lock, fcntl.LOCK_EX)
         if workshop.is_dir():
             return workshop, lock

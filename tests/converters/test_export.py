@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from PIL import Image
 
 from converters.calibration import calibration_grids
 from converters.export import ExportSettings, export, parse_artifact
+from converters.search import Budget
 from unet_edge import Bundle, Segmenter
-from unet_edge.errors import ConfigError
+from unet_edge.errors import ConfigError, ConversionError
+from unet_edge.graph import read_graph
 from unet_edge.imaging import decode, place
 from unet_edge.metadata import read_contract
 from unet_edge.metrics import Confusion
@@ -88,6 +92,65 @@ def test_twice_the_same_bytes(bundle_path: Path, run_path: Path, tmp_path: Path)
     )
     for name in ["bundle.json", *again.members()]:
         assert (tmp_path / "again" / name).read_bytes() == (bundle_path / name).read_bytes(), name
+
+
+def exported(run_path: Path, output: Path, **settings: Any) -> Bundle:
+    model = run_path / "model.keras"
+    spec = read_spec(run_path / "spec.json")
+    if settings.pop("labels", False):
+        spec = dataclasses.replace(spec, output="labels")
+    return export(
+        load_keras(model),
+        spec,
+        read_config(run_path).dataset(),
+        output,
+        keras_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        settings=ExportSettings(golden=1, calibration=8, **settings),
+    )
+
+
+@pytest.mark.slow
+def test_a_budget_puts_the_fastest_file_that_holds_into_the_bundle(
+    run_path: Path, tmp_path: Path
+) -> None:
+    artifacts = (("tflite", "float32"), ("tflite", "int8"), ("tflite", "dynamic"))
+    exported(run_path, tmp_path / "b", artifacts=artifacts, budget=Budget(0.5), fine_tuning=0)
+    bundle = Bundle.open(tmp_path / "b")  # as written, and by the published schema
+    assert bundle.search is not None
+    candidates = bundle.search["candidates"]
+    assert [c["recipe"] for c in candidates] == ["full integer", "dynamic", "float16", "float32"]
+    (kept,) = (c for c in candidates if c["kept"])
+    assert kept["ms"] == min(c["ms"] for c in candidates if c["holds"])
+    # One file of integers at most: what the search kept; nothing promises less than the budget.
+    assert {e.name for e in bundle.files} == {"model-float32.tflite"} | {
+        f"model-{kept['precision']}.tflite"
+    }
+    assert all(entry.agreement >= 0.5 for entry in bundle.files)
+    for entry in bundle.files:
+        assert entry.float_layers == ()
+
+
+@pytest.mark.slow
+def test_a_budget_that_nothing_holds_is_an_error_and_leaves_no_bundle(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("converters.search.PAIRS", ())
+    monkeypatch.setattr(Budget, "holds", lambda *_: False)
+    with pytest.raises(ConversionError, match=r"the closest, .* lower --min-agreement"):
+        exported(run_path, tmp_path / "b", budget=Budget(1.0), fine_tuning=0)
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(ConfigError, match="with --labels or with --min-agreement"):
+        exported(run_path, tmp_path / "b", budget=Budget(0.9), labels=True)
+
+
+def test_full_integer_rounds_the_stem_too(run_path: Path, tmp_path: Path) -> None:
+    artifacts = (("tflite", "int8"),)
+    for full, layers in ((False, ("conv1", "conv_dw_1")), (True, ())):
+        bundle = exported(run_path, tmp_path / str(full), artifacts=artifacts, full_integer=full)
+        (entry,) = bundle.files
+        assert entry.float_layers == layers
+        graph = read_graph((bundle.path / entry.name).read_bytes(), "tflite", entry.name)
+        assert graph.kernels.get("float32", 0) == len(layers)
 
 
 def test_calibration_uses_training_pictures_on_the_devices_grid(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -106,6 +107,9 @@ def test_the_stem_is_the_first_convolution_and_the_depthwise_one_behind_it() -> 
     }
     for encoder, wanted in stems.items():
         assert stem(build(Network(encoder=encoder), 2, normalisation)) == wanted  # type: ignore[arg-type]
+    # A single convolution, as in the doctor's tiny models, has none behind it.
+    pixels = keras.Input((8, 8, 3))
+    assert stem(keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))) == ()
     # Full convolutions of 32 channels at full resolution are most of this network.
     assert stem(build(Network("unet_mini"), 2, normalisation)) == ()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unet_edge.bundle import Bundle
+from unet_edge.bundle import Bundle, BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_table, print_texts
@@ -77,10 +77,12 @@ def diagnose(
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise ConfigError(f"{output} exists; choose another --output or remove it")
     candidate = opened.file(file) if file else _first_quantised(opened)
+    if candidate.precision == _REFERENCE:
+        raise ConfigError(f"{candidate.name} is a float32 file itself; name another with --file")
     floats = [entry for entry in opened.files if entry.precision == _REFERENCE]
     # Tensors can be compared within one format only.
     floats.sort(key=lambda entry: entry.format != candidate.format)
-    if not floats or floats[0].name == candidate.name:
+    if not floats:
         raise ConfigError(
             f"{bundle} has no float32 file to hold {candidate.name} against; export it too: "
             f"unet-edge export RUN --formats {candidate.format}-float32,"
@@ -125,7 +127,7 @@ def diagnose(
         click.echo(f"heat maps of the worst pictures in {output}")
 
 
-def _first_quantised(bundle: Bundle) -> Any:
+def _first_quantised(bundle: Bundle) -> BundleFile:
     quantised = [e for e in bundle.files if e.precision not in (_REFERENCE, "float16")]
     if not quantised:
         raise ConfigError(f"{bundle.path} has no quantised file; name one with --file")

@@ -115,6 +115,9 @@ def _print_search(search: dict[str, Any]) -> None:
     ]
     headers = ["recipe", "pixels as Keras", "mIoU drop", "ms", "MB", "on the front", ""]
     print_texts(rows, headers)
+    in_float = [name for c in search["candidates"] if c["kept"] for name in c["float_layers"]]
+    if in_float:
+        click.echo(f"in float32: {', '.join(in_float)}")
     if search["errors"]:
         worst = ["+".join(error["layers"]) for error in search["errors"][:3]]
         click.echo(f"layers that cost int8 most: {', '.join(worst)}")

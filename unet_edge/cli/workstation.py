@@ -26,7 +26,7 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
 @click.option(
     "--formats",
     type=Names(),
-    help="E.g. tflite-int8,onnx-float32.  [default: all]",
+    help="E.g. tflite-int8,onnx-float32.  [default: all but tflite-dynamic and tflite-int16x8]",
 )
 @click.option(
     "--calibration",

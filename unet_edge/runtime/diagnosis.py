@@ -2,14 +2,13 @@
 
 A quantised file flips labels. Where the reference itself hardly tells two classes apart, that is
 rounding and no harm; where it is sure, something is wrong. All of it is counted on the model's own
-grid, where the scores are.
+grid, where the scores are, without the padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from PIL import Image
 
 from unet_edge.boundary import boundary_band
 from unet_edge.errors import BundleError
-from unet_edge.imaging import ImageSource, Labels, Pixels, decode, place
+from unet_edge.imaging import ImageSource, Labels, Pixels, Placement, decode
 from unet_edge.mask import Mask
 from unet_edge.panels import panels
 from unet_edge.runtime.backends import to_labels, to_logits
@@ -97,7 +96,7 @@ def diagnose(
         raise BundleError(f"{candidate.name} and {reference.name} have different contracts")
     found = []
     for name, source in pictures:
-        view = _View(reference, candidate, place(decode(source), reference.spec))
+        view = _View(reference, candidate, source)
         band = boundary_band(view.wanted)
         found.append(
             PictureDiagnosis(
@@ -116,15 +115,16 @@ def diagnose(
     return Diagnosis(reference.name, candidate.name, tuple(found))
 
 
-def heat_map(reference: Segmenter, candidate: Segmenter, source: ImageSource, name: str) -> Any:
+def heat_map(
+    reference: Segmenter, candidate: Segmenter, source: ImageSource, name: str
+) -> Image.Image:
     """Picture | reference's mask | shift of probability | flipped pixels, on the grid, RGB.
 
     Shifts run from black (none) over red to yellow (a probability of 0.25 or more). Flipped pixels
     are blue at near ties and red elsewhere.
     """
-    grid = place(decode(source), reference.spec)
-    view = _View(reference, candidate, grid)
-    photo = Image.fromarray(grid)
+    view = _View(reference, candidate, source)
+    photo = Image.fromarray(view.grid)
     mask = Mask.of(view.wanted, reference.spec).overlay(photo)
     heat = np.clip(view.shift / 0.25, 0, 1)
     ramp = np.stack([np.minimum(2 * heat, 1), np.maximum(2 * heat - 1, 0), 0 * heat], -1)
@@ -143,11 +143,19 @@ def heat_map(reference: Segmenter, candidate: Segmenter, source: ImageSource, na
 
 
 class _View:
-    """Both models' answers for one grid."""
+    """Both models' answers for one picture, on the grid without its padding."""
 
-    def __init__(self, reference: Segmenter, candidate: Segmenter, grid: Pixels) -> None:
-        wanted = np.array(reference.backend.scores(grid))  # the next call may overwrite it
-        found = candidate.backend.scores(grid)
+    def __init__(self, reference: Segmenter, candidate: Segmenter, source: ImageSource) -> None:
+        picture = decode(source)
+        placement = Placement.plan(picture.size, reference.spec)
+        grid = placement.place(picture)
+        inside = (
+            slice(placement.top, placement.top + placement.placed_height),
+            slice(placement.left, placement.left + placement.placed_width),
+        )
+        self.grid: Pixels = grid[inside]
+        wanted = np.array(reference.backend.scores(grid))[inside]  # the next call may overwrite it
+        found = candidate.backend.scores(grid)[inside]
         self.wanted: Labels = to_labels(wanted)
         self.flipped = to_labels(found) != self.wanted
         probabilities = _softmax(to_logits(wanted, reference.backend))
