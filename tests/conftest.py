@@ -52,7 +52,7 @@ def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def bundle_path(run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete bundle of the run: five files, four golden pictures."""
+    """A complete bundle of the run: six files, four golden pictures."""
     from converters.export import ExportSettings, export
     from unet_edge.files import sha256
     from unet_edge.runtime.backends.keras_model import load_keras

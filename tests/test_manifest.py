@@ -30,7 +30,10 @@ OLD = Path(__file__).parent / "data" / "bundle-schema-1"
 FIRST: dict[str, Any] = json.loads((OLD / MANIFEST).read_bytes())
 SECOND: dict[str, Any] = FIRST | {
     "schema": 2,
-    "files": [f | {"label_iou": [0.8, None], "golden_agreement": 0.99} for f in FIRST["files"]],
+    "files": [
+        f | {"label_iou": [0.8, None], "golden_agreement": 0.99, "float_layers": ["conv1"]}
+        for f in FIRST["files"]
+    ],
     "golden": [
         g | {"chosen": {"reason": "agreement", "figure": 0.98, "file": "model-int8.tflite"}}
         for g in FIRST["golden"]
@@ -40,6 +43,26 @@ SECOND: dict[str, Any] = FIRST | {
     "data": {"train": 8, "validation": 3, "calibration": 8},
     "license": None,
     "card": [{"name": "README.md", "sha256": "0" * 64}],
+    "search": {
+        "min_agreement": 0.998,
+        "max_miou_drop": None,
+        "errors": [{"layers": ["conv1", "conv2"], "divergence": -1e-4}],
+        "candidates": [
+            {
+                "recipe": "full integer",
+                "precision": "int8",
+                "float_layers": [],
+                "bytes": 6106,
+                "agreement": 0.99,
+                "worst": 0.98,
+                "miou_drop": -0.1,
+                "ms": 0.5,
+                "holds": False,
+                "pareto": True,
+                "kept": False,
+            },
+        ],
+    },
 }
 
 
@@ -89,7 +112,7 @@ def test_its_choices_are_those_of_the_code() -> None:
     assert schema["properties"]["schema"]["enum"] == list(range(1, SCHEMA + 1))
     assert defined["chosen"]["properties"]["reason"]["enum"] == list(get_args(Reason))
     spec, file = defined["spec"]["properties"], defined["file"]["properties"]
-    assert spec["schema"] == {"const": SPEC_SCHEMA}
+    assert spec["schema"]["enum"] == list(range(1, SPEC_SCHEMA + 1))
     assert {name: tuple(spec[name]["enum"]) for name in _CHOICES} == _CHOICES
     for file_format in get_args(Format):
         for precision in get_args(Precision):

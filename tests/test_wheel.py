@@ -74,4 +74,4 @@ def test_device_commands_with_only_one_interpreter(
     refused = run("verify", bundle_path, "--file", missing, status=1)
     other = {"litert": "onnx", "onnx": "litert"}[extra]
     assert f"mend with: pip install 'unet-edge[{other}]'" in refused
-    assert " of 5 files run here" in run("doctor", bundle_path)
+    assert " of 6 files run here" in run("doctor", bundle_path)

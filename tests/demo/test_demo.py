@@ -24,7 +24,7 @@ def test_whole_road(tmp_path: Path) -> None:
     demo = tmp_path / "demo"
     manifest = json.loads((demo / "bundle" / "bundle.json").read_text())
     agreement = {entry["name"]: entry["agreement"] for entry in manifest["files"]}
-    assert len(agreement) == 5
+    assert len(agreement) == 6
     assert agreement["model-float32.tflite"] >= 0.99999
     assert all(entry["agreement"] >= entry["floor"] for entry in manifest["files"])
     # 0.69 is the best that brightness alone gives; measured 0.85.
