@@ -20,7 +20,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from converters.freeze import as_float32
+from converters.freeze import as_float32, as_list
 
 CHUNK = 4
 """How many pictures pass through a layer at once."""
@@ -130,7 +130,7 @@ def _outputs(
     model: keras.Model, pixels: NDArray[np.float32]
 ) -> Iterator[tuple[keras.Layer, NDArray[np.float32]]]:
     """Each layer with its output on `pixels`, in order; an output lives while it is needed."""
-    inputs = {layer: _tensors(layer.input) for layer in model.layers}
+    inputs = {layer: as_list(layer.input) for layer in model.layers}
     waiting = Counter(id(tensor) for tensors in inputs.values() for tensor in tensors)
     alive: dict[int, NDArray[np.float32]] = {id(model.inputs[0]): pixels}
     for layer in model.layers:
@@ -153,7 +153,3 @@ def _run(layer: keras.Layer, inputs: list[NDArray[np.float32]]) -> NDArray[np.fl
         output = layer(parts if len(parts) > 1 else parts[0], training=False)
         chunks.append(keras.ops.convert_to_numpy(output))
     return np.concatenate(chunks)
-
-
-def _tensors(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from converters.freeze import as_float32, require_tensorflow
+from converters.freeze import as_float32, as_list, require_tensorflow
 from converters.scores import RANGE, centred
 from unet_edge.errors import ConversionError
 from unet_edge.progress import progress
@@ -158,13 +158,13 @@ def _walk(model: keras.Model, pixels: Any, run: Any, store: Any) -> Any:
     """
     consumers: dict[int, list[keras.Layer]] = {}
     for layer in model.layers:
-        for tensor in _tensors(getattr(layer, "input", [])):
+        for tensor in as_list(getattr(layer, "input", [])):
             consumers.setdefault(id(tensor), []).append(layer)
     alive: dict[int, Any] = {id(model.inputs[0]): pixels}
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
             continue
-        output = run(layer, [alive[id(tensor)] for tensor in _tensors(layer.input)])
+        output = run(layer, [alive[id(tensor)] for tensor in as_list(layer.input)])
         after = consumers.get(id(layer.output), [])
         if not (len(after) == 1 and _fuses(layer, after[0])):
             output = store(layer, output)
@@ -201,7 +201,3 @@ def _rounded(kernel: Any, deep: bool) -> Any:
     largest = tf.reduce_max(tf.abs(kernel), (0, 1, 3) if deep else (0, 1, 2), keepdims=True)
     unit = tf.stop_gradient(tf.maximum(largest, 1e-9) / 127)
     return kernel + tf.stop_gradient(tf.round(kernel / unit) * unit - kernel)
-
-
-def _tensors(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]

@@ -100,6 +100,11 @@ def as_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
+def as_list(tensors: Any) -> list[Any]:
+    """A layer's `input` or `output`, which Keras gives bare where there is one."""
+    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
 class _HardSwishInParts(keras.layers.Layer):
     """Hard-swish as a subtraction and two products, which no converter takes for hard-swish."""
 

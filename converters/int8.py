@@ -25,6 +25,7 @@ from converters.freeze import (
 )
 from converters.scores import centred
 from converters.tflite_check import check
+from converters.tflite_edit import builtin_code
 from converters.tflite_ends import finish
 from unet_edge.errors import ConversionError
 from unet_edge.quiet import quiet
@@ -81,7 +82,8 @@ class Int8Converter:
         """The bytes of a .tflite file without its contract, `float_layers` left in float32.
 
         Input `pixels`: uint8 (1, H, W, 3). Output `logits`: uint8 (1, H, W, classes) with a scale
-        and a zero point. Raises ConversionError for a layer that is not one of `layers`.
+        and a zero point, or `labels`: uint8 (1, H, W), where the contract says so. Raises
+        ConversionError for a layer that is not one of `layers`.
         """
         if strange := sorted(set(float_layers) - set(self.layers)):
             raise ConversionError(
@@ -93,7 +95,7 @@ class Int8Converter:
             try:
                 self._debugger.options = self._options(fully_quantize=True, denylisted_nodes=nodes)
                 converted = self._debugger.get_nondebug_quantized_model()
-            except Exception as error:
+            except Exception as error:  # as above
                 raise ConversionError(
                     f"TensorFlow cannot quantise {self._name}: {reason(error)}"
                 ) from error
@@ -145,11 +147,11 @@ def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
     parsed = schema.ModelT.InitFromPackedBuf(bytes(calibrated), 0)
     (graph,) = parsed.subgraphs
     wanted = {getattr(schema.BuiltinOperator, name) for name in CONVOLUTIONS}
-    made = []
-    for operator in graph.operators:
-        code = parsed.operatorCodes[operator.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) in wanted:
-            made.append(graph.tensors[operator.outputs[0]].name.decode())
+    made = [
+        graph.tensors[operator.outputs[0]].name.decode()
+        for operator in graph.operators
+        if builtin_code(parsed, operator) in wanted
+    ]
     nodes = {_layer_of(tensor, known): tensor for tensor in made[:-1]}
     if len(nodes) < len(made) - 1:
         raise ConversionError(f"two convolutions of {model.name} go by the name of one layer")

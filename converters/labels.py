@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from converters.freeze import LABELS, LOGITS
+from converters.tflite_edit import builtin_code, new_operator
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 
@@ -34,7 +35,7 @@ def end_in_labels_tflite(model: Any) -> int:
     (target,) = graph.outputs
     last = next(op for op in graph.operators if target in op.outputs)
     quantises = schema.BuiltinOperator.QUANTIZE
-    if _code(model, last) == quantises and graph.tensors[target].type == kinds.UINT8:
+    if builtin_code(model, last) == quantises and graph.tensors[target].type == kinds.UINT8:
         # It only re-labels int8 as uint8, which keeps the order.
         graph.operators.remove(last)
         target = last.inputs[0]
@@ -55,16 +56,9 @@ def end_in_labels_tflite(model: Any) -> int:
         graph.tensors.append(made)
         return len(graph.tensors) - 1
 
-    def operator(kind: int, version: int, inputs: list[int], output: int, options: Any) -> None:
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = kind
-        code.version = version
-        model.operatorCodes.append(code)
-        made = schema.OperatorT()
-        made.opcodeIndex = len(model.operatorCodes) - 1
-        made.inputs, made.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-        made.builtinOptionsType, made.builtinOptions = options
-        graph.operators.append(made)
+    def append(operator: Any, kind: int, options: Any) -> None:
+        operator.builtinOptionsType, operator.builtinOptions = kind, options
+        graph.operators.append(operator)
 
     height, width = graph.tensors[target].shape[1:3]
     indices = tensor(kinds.INT32, (1, height, width), "indices")
@@ -72,11 +66,14 @@ def end_in_labels_tflite(model: Any) -> int:
     arg_max = schema.ArgMaxOptionsT()
     arg_max.outputType = kinds.INT32
     choice = schema.BuiltinOptions
-    operator(
-        operators.ARG_MAX, version, [target, constant], indices, (choice.ArgMaxOptions, arg_max)
-    )
+    found = new_operator(model, operators.ARG_MAX, [target, constant], indices, version=version)
+    append(found, choice.ArgMaxOptions, arg_max)
     labels = tensor(kinds.UINT8, (1, height, width), LABELS)
-    operator(operators.CAST, 1, [indices], labels, (choice.CastOptions, schema.CastOptionsT()))
+    append(
+        new_operator(model, operators.CAST, [indices], labels),
+        choice.CastOptions,
+        schema.CastOptionsT(),
+    )
     graph.outputs = np.array([labels], np.int32)
     return labels
 
@@ -114,8 +111,3 @@ def end_in_labels_onnx(proto: Any, spec: ModelSpec) -> None:
         )
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(LABELS, TensorProto.UINT8, (1, *spec.size)))
-
-
-def _code(model: Any, operator: Any) -> int:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return int(max(code.builtinCode, code.deprecatedBuiltinCode))

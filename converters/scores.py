@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from converters.tflite_edit import builtin_code
 from unet_edge.errors import ConversionError
 
 RANGE = 4.0
@@ -52,14 +53,17 @@ def narrow(model: Any) -> None:
     passing = {schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.RESIZE_BILINEAR}
     makers = {op.outputs[0]: op for op in graph.operators}
     scores = [target]
-    while _code(model, makers[scores[-1]]) in passing:
+    while builtin_code(model, makers[scores[-1]]) in passing:
         scores.append(makers[scores[-1]].inputs[0])
     convolution = makers[scores[-1]]
-    if _code(model, convolution) != schema.BuiltinOperator.CONV_2D or len(convolution.inputs) < 3:
+    if (
+        builtin_code(model, convolution) != schema.BuiltinOperator.CONV_2D
+        or len(convolution.inputs) < 3
+    ):
         raise ConversionError("the scores of two classes must come from a convolution with a bias")
-    found = tensors[scores[-1]].quantization
+    seen = tensors[scores[-1]].quantization
     # What calibration saw, on the wider side of zero; a range beyond it would only waste steps.
-    reach = found.scale[0] * max(127 - found.zeroPoint[0], 128 + found.zeroPoint[0])
+    reach = seen.scale[0] * max(127 - seen.zeroPoint[0], 128 + seen.zeroPoint[0])
     step = min(RANGE, float(reach)) / 127
     for tensor in scores:
         signed = tensors[tensor].type == schema.TensorType.INT8
@@ -74,8 +78,3 @@ def narrow(model: Any) -> None:
     )
     bias.buffer = len(model.buffers)
     model.buffers.append(moved)
-
-
-def _code(model: Any, operator: Any) -> int:
-    code = model.operatorCodes[operator.opcodeIndex]
-    return int(max(code.builtinCode, code.deprecatedBuiltinCode))

@@ -8,6 +8,7 @@ import numpy as np
 
 from converters.freeze import exact_mean
 from converters.labels import TFLITE_OPERATORS
+from converters.tflite_edit import builtin_code
 from unet_edge.errors import ConversionError
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
@@ -48,7 +49,7 @@ def operators(data: bytes) -> Counter[str]:
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            value = max(code.builtinCode, code.deprecatedBuiltinCode)  # as TFLite reads it
+            value = builtin_code(model, operator)
             custom = (code.customCode or b"").decode()
             found[custom or names.get(value, f"operator {value}")] += 1
     return found

@@ -1,4 +1,4 @@
-"""The two ends of a .tflite graph: uint8 pixels in, named scores out, a signature, metadata.
+"""The two ends of a .tflite graph: uint8 pixels in, scores or labels out, signature, metadata.
 
 The converter's graphs begin in float or int8. What pixels mean, the normalisation, is written as
 the scale and zero point of a uint8 input, with one DEQUANTIZE (float) or QUANTIZE (int8, which
@@ -14,6 +14,7 @@ import numpy as np
 from converters.freeze import LABELS, LOGITS, PIXELS
 from converters.labels import end_in_labels_tflite
 from converters.scores import narrow
+from converters.tflite_edit import new_operator
 from converters.tflite_metadata import add_metadata
 from unet_edge.spec import ModelSpec, Normalisation
 
@@ -22,7 +23,8 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
     """Put the normalisation into the input tensor, name the ends, add a signature and metadata.
 
     `converted` takes the normalised picture, in float32 or int8; without `exact`, it takes uint8
-    pixels already (see `exact_mean`). int8 scores leave as uint8.
+    pixels already (see `exact_mean`). int8 scores leave as uint8, or as labels where the contract
+    says so.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -64,7 +66,7 @@ def _put_in_front(model: Any, normalisation: Normalisation, builtin: int) -> int
     (graph,) = model.subgraphs
     (behind,) = graph.inputs
     pixels = _tensor_like(model, behind, np.float32(1 / normalisation.std), normalisation.mean)
-    operator = _operator(model, builtin, pixels, behind)
+    operator = new_operator(model, builtin, [pixels], behind)
     graph.operators.insert(0, operator)
     graph.inputs = operator.inputs
     return pixels
@@ -78,7 +80,7 @@ def _leave_as_uint8(model: Any) -> int:
     (scores,) = graph.outputs
     found = graph.tensors[scores].quantization
     target = _tensor_like(model, scores, found.scale[0], found.zeroPoint[0] + 128)
-    operator = _operator(model, schema.BuiltinOperator.QUANTIZE, scores, target)
+    operator = new_operator(model, schema.BuiltinOperator.QUANTIZE, [scores], target)
     graph.operators.append(operator)
     graph.outputs = operator.outputs
     return target
@@ -96,21 +98,6 @@ def _tensor_like(model: Any, index: int, scale: Any, zero_point: Any) -> int:
     tensor.quantization.zeroPoint = np.array([zero_point], np.int64)
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def _operator(model: Any, builtin: int, source: int, target: int) -> Any:
-    """An operator from one tensor to another, not yet in the graph."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
-    code.version = 1
-    model.operatorCodes.append(code)
-    operator = schema.OperatorT()
-    operator.opcodeIndex = len(model.operatorCodes) - 1
-    operator.inputs = np.array([source], np.int32)
-    operator.outputs = np.array([target], np.int32)
-    return operator
 
 
 def _round_input_scale(source: Any, normalisation: Normalisation) -> None:
