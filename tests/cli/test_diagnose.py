@@ -46,11 +46,11 @@ def test_the_figures_are_those_of_both_files_on_the_grid(bundle_path: Path) -> N
     assert report["layers"][-1]["tensor"] == "dec1_pw_relu_1/Relu6"  # not the scores of two
 
 
-def test_onnx_files_are_diagnosed_without_layers(bundle_path: Path) -> None:
+def test_onnx_files_are_diagnosed_too(bundle_path: Path) -> None:
     report = json.loads(run(bundle_path, "--file", "model-int8.onnx", "--json").stdout)
     assert report["reference"] == "model-float32.onnx"
     assert report["flipped"] > 0
-    assert report["layers"] == []
+    assert report["layers"][0]["tensor"] == "Conv_0"
 
 
 def test_heat_maps_and_tables_are_written(bundle_path: Path, tmp_path: Path) -> None:

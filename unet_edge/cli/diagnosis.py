@@ -60,8 +60,8 @@ def diagnose(
 
     Flipped pixels are counted at near ties (the float model's two likeliest classes less than 0.1
     apart in probability) and elsewhere, where something is wrong; within the boundary tolerance
-    of a border and outside. For .tflite files, the error of every tensor: signal-to-noise ratio
-    in dB and cosine. Errors add up, so look for where the ratio falls.
+    of a border and outside. Then the error of every tensor: signal-to-noise ratio in dB and
+    cosine. Errors add up, so look for where the ratio falls.
 
     \b
     Examples:
@@ -101,12 +101,15 @@ def diagnose(
         reference, segmenter, progress(list(sources.items()), f"diagnosing {candidate.name}")
     )
     layers: tuple[LayerError, ...] = ()
-    if candidate.format == floats[0].format == "tflite":
+    if candidate.format == floats[0].format:
         # Spread, as neighbours in a folder often look alike.
         step = -(-len(photos) // _LAYER_PICTURES)
         grids = [place(decode(photo), opened.spec) for photo in photos[::step]]
         layers = layer_errors(
-            opened.read(floats[0]), opened.read(candidate), progress(grids, "error of each layer")
+            opened.read(floats[0]),
+            opened.read(candidate),
+            candidate.format,
+            progress(grids, "error of each layer"),
         )
     report = _report(found, layers)
     if output is not None:

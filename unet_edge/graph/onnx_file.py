@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +49,10 @@ def read_onnx(data: bytes) -> OnnxGraph:
     """
     reader = _Reader()
     model = reader.message(memoryview(data))
-    graph = reader.message(memoryview(b"".join(model[7])))  # as protobuf merges a repeated message
-    nodes = [_Node.of(reader.message(node)) for node in graph[1]]
+    graph = _graph(reader, model)
+    nodes = _nodes(reader, graph)
     constants = dict(_constant(reader.message(tensor)) for tensor in graph[5])
-    counts = Counter(node.name for node in nodes)
+    counts = Counter(node.operator for node in nodes)
     quantised = _quantised(nodes, constants)
     ports = {
         place: tuple(
@@ -72,6 +73,30 @@ def read_onnx(data: bytes) -> OnnxGraph:
     )
 
 
+@dataclass(frozen=True)
+class OnnxNode:
+    """One operation: its operator, its own name, and the tensors it reads and makes."""
+
+    operator: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def read_onnx_nodes(data: bytes) -> tuple[OnnxNode, ...]:
+    """The operations of a graph, each behind those it needs. Raises as `read_onnx` does."""
+    reader = _Reader()
+    return _nodes(reader, _graph(reader, reader.message(memoryview(data))))
+
+
+def _graph(reader: _Reader, model: Message) -> Message:
+    return reader.message(memoryview(b"".join(model[7])))  # as protobuf merges a repeated message
+
+
+def _nodes(reader: _Reader, graph: Message) -> tuple[OnnxNode, ...]:
+    return tuple(_node(reader.message(node)) for node in graph[1])
+
+
 class _Reader:
     """Reads messages, and stops where no real file would have as many fields."""
 
@@ -89,28 +114,22 @@ class _Reader:
         return found
 
 
-@dataclass(frozen=True)
-class _Node:
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    @classmethod
-    def of(cls, node: Message) -> _Node:
-        domain, kind = _text(node, 7), _text(node, 4)
-        return cls(
-            kind if domain in ("", "ai.onnx") else f"{domain}.{kind}",
-            tuple(map(_decode, node[1])),
-            tuple(map(_decode, node[2])),
-        )
+def _node(node: Message) -> OnnxNode:
+    domain, kind = _text(node, 7), _text(node, 4)
+    return OnnxNode(
+        kind if domain in ("", "ai.onnx") else f"{domain}.{kind}",
+        _text(node, 3),
+        tuple(map(_decode, node[1])),
+        tuple(map(_decode, node[2])),
+    )
 
 
-def _kernels(nodes: list[_Node], constants: dict[str, _Constant]) -> dict[str, int]:
+def _kernels(nodes: Sequence[OnnxNode], constants: dict[str, _Constant]) -> dict[str, int]:
     """Count the kernels by how they are stored; one that two operators share counts once."""
     # Where a kernel is stored, and its scale: behind a Cast it has none.
-    dequantised = {n.outputs[0]: n.inputs[:2] for n in nodes if n.name == "DequantizeLinear"}
-    dequantised |= {n.outputs[0]: n.inputs[:1] for n in nodes if n.name == "Cast"}
-    used = {n.inputs[1] for n in nodes if n.name in _WITH_KERNEL}
+    dequantised = {n.outputs[0]: n.inputs[:2] for n in nodes if n.operator == "DequantizeLinear"}
+    dequantised |= {n.outputs[0]: n.inputs[:1] for n in nodes if n.operator == "Cast"}
+    used = {n.inputs[1] for n in nodes if n.operator in _WITH_KERNEL}
     kernels: Counter[str] = Counter()
     for name in used:
         stored, *scale = dequantised.get(name, (name,))
@@ -121,12 +140,14 @@ def _kernels(nodes: list[_Node], constants: dict[str, _Constant]) -> dict[str, i
     return dict(sorted(kernels.items()))
 
 
-def _quantised(nodes: list[_Node], constants: dict[str, _Constant]) -> dict[str, tuple[float, int]]:
+def _quantised(
+    nodes: Sequence[OnnxNode], constants: dict[str, _Constant]
+) -> dict[str, tuple[float, int]]:
     """Scale and zero point of tensors that a DequantizeLinear reads, also behind a Transpose."""
-    source = {n.outputs[0]: n.inputs[0] for n in nodes if n.name == "Transpose"}
+    source = {n.outputs[0]: n.inputs[0] for n in nodes if n.operator == "Transpose"}
     found: dict[str, tuple[float, int]] = {}
     for node in nodes:
-        if node.name != "DequantizeLinear":
+        if node.operator != "DequantizeLinear":
             continue
         tensor, *rest = node.inputs
         values = [constants[name].value for name in rest if name in constants]
