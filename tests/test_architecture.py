@@ -47,7 +47,12 @@ HOMES = {
         "converters",
         "benchmarks",
     ),
-    "onnxruntime": ("unet_edge.runtime.backends.ort", "converters", "benchmarks"),
+    "onnxruntime": (
+        "unet_edge.runtime.backends.ort",
+        "unet_edge.runtime.layer_errors",
+        "converters",
+        "benchmarks",
+    ),
 }
 
 WORKSTATION = ("tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "h5py", "jax", "torch")
