@@ -85,7 +85,7 @@ def wheel_machine(machine: str, bits: int) -> str:
 def read_board(root: Path = Path("/")) -> Board:
     """Look at this machine; `root` is where /proc, /sys and /etc are."""
     cpu = _text(root / "proc/cpuinfo")
-    memory = dict(re.findall(r"^(\w+):\s+(\d+) kB", _text(root / "proc/meminfo"), re.M))
+    memory = _memory(root)
     return Board(
         model=_text(root / "proc/device-tree/model").strip("\0\n "),
         system=_system(_text(root / "etc/os-release")),
@@ -100,6 +100,16 @@ def read_board(root: Path = Path("/")) -> Board:
         temperature=_temperature(root),
         throttling=_throttling(root),
     )
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """What programs may still take without swapping, bytes; None where the system is silent."""
+    available = _mib(_memory(root).get("MemAvailable"))
+    return None if available is None else int(available * 2**20)
+
+
+def _memory(root: Path) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+):\s+(\d+) kB", _text(root / "proc/meminfo"), re.M))
 
 
 def _text(path: Path) -> str:

@@ -15,19 +15,21 @@ from unet_edge.errors import OutputError
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file aside in the same folder and rename it over `path`."""
-    import tempfile
+    """Write a file aside in the same folder and rename it over `path`.
 
+    For several threads at once, too, one for each path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = data.encode() if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
+    # Not tempfile's: its files are for their owner alone, and the umask that would mend it can
+    # only be read by setting it, which other threads would notice.
+    aside = path.parent / f".{path.name}.{os.urandom(4).hex()}"
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.chmod(0o666 & ~_umask())
         aside.replace(path)
     except BaseException:
         # BaseException: Ctrl-C must not leave the aside file behind either.
@@ -70,10 +72,3 @@ def sha256(data: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
-
-
-def _umask() -> int:
-    """The process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sized
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
 
-def progress(items: Sequence[_T], label: str) -> Iterable[_T]:
-    """Wrap a loop in a bar, which goes away at the end; no bar unless a terminal watches."""
-    if len(items) < 2 or not sys.stderr.isatty():
+def progress(items: Iterable[_T], label: str, total: int | None = None) -> Iterable[_T]:
+    """Wrap a loop in a bar, which goes away at the end; no bar unless a terminal watches.
+
+    `total` is how many items there are, where they have no length.
+    """
+    count = len(items) if isinstance(items, Sized) else total
+    if count in (0, 1) or not sys.stderr.isatty():
         return items  # before tqdm, which imports multiprocessing
     from tqdm import tqdm
 
-    wrapped: Iterable[_T] = tqdm(items, desc=label, leave=False, disable=None)
+    wrapped: Iterable[_T] = tqdm(items, desc=label, total=count, leave=False, disable=None)
     return wrapped
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
-from unet_edge.cli.group import Failure, open_model
+from unet_edge.cli.group import Failure, open_crew, open_model
 from unet_edge.cli.options import (
     Names,
     file_option,
@@ -18,17 +18,15 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_table, say
-from unet_edge.errors import ConfigError, DataError, UnetEdgeError
-from unet_edge.files import require_place, write_atomically
+from unet_edge.errors import ConfigError, DataError
+from unet_edge.files import require_place
 from unet_edge.imaging import decode
 from unet_edge.pictures import list_pictures, place_of
-from unet_edge.progress import progress
 from unet_edge.runtime.outputs import (
     KINDS,
     PhotoKind,
     Segmented,
     contents,
-    file_names,
     write_collected,
 )
 
@@ -98,13 +96,18 @@ def segment(
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     require_place(output / "mask.png")
-    segmenter = _open(model, kinds, edges, file, threads)
+    segmenter, complete = open_crew(model, file, threads, len(listed))
+    _require_scores(segmenter, kinds, edges)
     # Here: the stream needs neither lock nor journal.
+    from unet_edge.runtime.folder import FolderRun
     from unet_edge.runtime.journal import opened
 
     by = {"model": segmenter.digest, "edges": edges}
-    report: list[dict[str, Any]] = []
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
+
+    def look(segmenter: Segmenter, picture: Path) -> Segmented:
+        return _segmented(segmenter, picture, picture.name, kinds, edges)
+
     with opened(output) as journal:
         # A picture that is named twice is one.
         distinct: dict[str, Path] = {}
@@ -115,29 +118,8 @@ def segment(
             say(f"left out {left_out} files in {output} that segment wrote there itself")
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")
-        names = journal.names(pictures)
-        for picture, name in progress(list(zip(pictures, names, strict=True)), "segmenting"):
-            files = [
-                file
-                for kind in photo_kinds
-                for file in file_names(kind, name, len(segmenter.spec.classes))
-            ]
-            entry = None if again else journal.finished(name, picture, by, files)
-            skipped = entry is not None
-            if entry is None:
-                try:
-                    result = _segmented(segmenter, picture, picture.name, kinds, edges)
-                    data = [part for kind in photo_kinds for part in contents(kind, result)]
-                except UnetEdgeError as error:
-                    report.append({"picture": str(picture), "error": str(error)})
-                    continue
-                with journal.doing(name, picture, by, files) as entry:
-                    for file_name, part in zip(files, data, strict=True):
-                        write_atomically(output / file_name, part)
-                    entry["size"] = list(result.photo.size)
-                    entry["coverage"] = result.mask.coverage()
-            shown = {"coverage": entry["coverage"], "files": files, "skipped": skipped}
-            report.append({"picture": str(picture), **shown})
+        run = FolderRun(output, journal, look, photo_kinds, by)
+        report = run.run(pictures, complete, classes=len(segmenter.spec.classes), again=again)
         collected = write_collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
     if as_json:
         places = {"output": str(output), "collected": collected}
@@ -156,16 +138,12 @@ def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(save))
 
 
-def _open(
-    model: Path, kinds: Sequence[str], edges: Edges, file: str | None, threads: int | None
-) -> Segmenter:
-    """Open the model; a file of labels is refused before the first picture, not at each."""
-    segmenter = open_model(model, file, threads)
+def _require_scores(segmenter: Segmenter, kinds: Sequence[str], edges: Edges) -> None:
+    """Refuse a file of labels before the first picture, not at each."""
     if segmenter.spec.output == "labels" and (edges == "smooth" or "probabilities" in kinds):
         from unet_edge.runtime.backends import no_scores
 
         raise no_scores()
-    return segmenter
 
 
 def _segmented(
@@ -205,7 +183,8 @@ def _stream(
         source = sys.stdin.buffer.read()
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
-    segmenter = _open(model, kinds, edges, file, threads)
+    segmenter = open_model(model, file, threads)
+    _require_scores(segmenter, kinds, edges)
     (data,) = contents(kind, _segmented(segmenter, source, image.name, kinds, edges))
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,12 +98,43 @@ def need(extra: str, modules: Sequence[str]) -> None:
 
 def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
     """Open a bundle, file or run for a command."""
-    from unet_edge.bundle import MANIFEST
     from unet_edge.cli.vigil import vigil
     from unet_edge.runtime.segmenter import Segmenter
 
     # The doctor has nothing to say of Keras.
-    exported = path.suffix in (".tflite", ".onnx") or (path / MANIFEST).is_file()
-    watch = vigil(path) if exported else contextlib.nullcontext()
+    watch = vigil(path) if is_exported(path) else contextlib.nullcontext()
     with watch, quiet():  # interpreters announce their delegates on standard error
         return Segmenter.open(path, file=file, threads=threads)
+
+
+def open_crew(
+    path: Path, file: str | None, threads: int | None, pictures: int
+) -> tuple[Segmenter, Callable[[int], list[Segmenter]]]:
+    """A model, and what opens it some more times, for `pictures` at once on `threads` in all.
+
+    The second is called with how many there really are to do, and gives the first with it.
+    """
+    from unet_edge.runtime.backends import default_threads
+    from unet_edge.runtime.segmenter import Segmenter
+
+    count = threads or default_threads()
+    # Keras keeps every processor busy by itself.
+    crew = min(count, pictures) if is_exported(path) else 1
+    first = open_model(path, file, max(1, count // crew))
+
+    def complete(wanted: int) -> list[Segmenter]:
+        with quiet():
+            others = [
+                Segmenter.open(path, file=file, threads=max(1, count // crew))
+                for _ in range(min(crew, wanted) - 1)
+            ]
+        return [first, *others]
+
+    return first, complete
+
+
+def is_exported(path: Path) -> bool:
+    """Whether it is a bundle or a file of one, and no training run."""
+    from unet_edge.bundle import MANIFEST
+
+    return path.suffix in (".tflite", ".onnx") or (path / MANIFEST).is_file()

@@ -34,7 +34,11 @@ Entry = dict[str, Any]
 
 
 class Journal:
-    """The entries of a folder, by the name that the photo's files begin with."""
+    """The entries of a folder, by the name that the photo's files begin with.
+
+    Several threads may be `doing` photos, each one of its own: a line is one write at the end of
+    the file, and no entry is looked at by two.
+    """
 
     def __init__(self, folder: Path, entries: dict[str, Entry]) -> None:
         """For `opened`."""
