@@ -1,0 +1,132 @@
+"""`unet-edge segment` on one photo, from the start of the process to its end: a bundle and Keras.
+
+    python -m benchmarks.cold_start BUNDLE RUN --photo PHOTO
+
+The bundle's preferred file and the training run that it was exported from, in turns, each in a
+process of its own that writes a palette mask and an overlay. Wall-clock time and peak memory
+(VmHWM), of PHOTO as it is and enlarged to 12 megapixels as JPEG. Writes
+`benchmarks/reference/<machine>-cold-start.{md,json}`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+from tabulate import tabulate
+
+from benchmarks.formats import slug
+from unet_edge.files import json_text, write_atomically
+from unet_edge.imaging import decode
+from unet_edge.timing import gemm_ms, machine
+
+_REFERENCE = Path(__file__).parent / "reference"
+_LARGE = (4000, 3000)
+_PROGRAM = """
+import atexit, sys
+def peak():
+    from unet_edge.timing import peak_memory
+    print(peak_memory(), file=sys.stderr)
+atexit.register(peak)
+from unet_edge.cli import main
+main()
+"""
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True))
+@click.argument("run", type=click.Path(path_type=Path, exists=True))
+@click.option("--photo", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--rounds", default=9, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+def main(bundle: Path, run: Path, photo: Path, rounds: int, output: Path) -> None:
+    """Measure and write the table."""
+    before = gemm_ms()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        large = Path(scratch, "large.jpg")
+        decode(photo).resize(_LARGE, Image.Resampling.BICUBIC).save(large, quality=90)
+        for picture in (photo, large):
+            found: dict[str, list[tuple[float, float]]] = {"bundle": [], "Keras": []}
+            for turn in range(-1, rounds):
+                for name, model in (("bundle", bundle), ("Keras", run)):
+                    spent = _segment(model, picture, Path(scratch, "out"))
+                    if turn >= 0:  # the first reads the libraries from the disk
+                        found[name].append(spent)
+            rows.append({"photo": "{}x{}".format(*decode(picture).size), **_medians(found)})
+    report = {
+        "machine": machine(),
+        "gemm_before_ms": before,
+        "gemm_after_ms": gemm_ms(),
+        "rounds": rounds,
+        "rows": rows,
+    }
+    target = output / f"{slug(machine())}-cold-start"
+    write_atomically(target.with_suffix(".json"), json_text(report))
+    write_atomically(target.with_suffix(".md"), _markdown(report))
+    print(_markdown(report))
+
+
+def _segment(model: Path, photo: Path, out: Path) -> tuple[float, float]:
+    """Seconds, and MiB at the peak."""
+    command = [sys.executable, "-c", _PROGRAM, "segment", model, photo, "-o", out, "--again"]
+    started = time.perf_counter()
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])},
+    )
+    return time.perf_counter() - started, float(done.stderr.split()[-1])
+
+
+def _medians(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    ours, keras = (np.array(found[name]) for name in ("bundle", "Keras"))
+    return {
+        "seconds": {name: float(np.median(np.array(v)[:, 0])) for name, v in found.items()},
+        "peak_mib": {name: float(np.median(np.array(v)[:, 1])) for name, v in found.items()},
+        "time_ratio": float(np.median(ours[:, 0] / keras[:, 0])),
+        "memory_ratio": float(np.median(ours[:, 1] / keras[:, 1])),
+    }
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
+    table = [
+        (
+            row["photo"],
+            *(f"{value:.2f}" for value in row["seconds"].values()),
+            f"1/{1 / row['time_ratio']:.1f}",
+            *(f"{value:.0f}" for value in row["peak_mib"].values()),
+            f"1/{1 / row['memory_ratio']:.1f}",
+        )
+        for row in report["rows"]
+    ]
+    headers = ["photo, px", "bundle, s", "Keras, s", "", "bundle, MiB", "Keras, MiB", ""]
+    return (
+        "\n\n".join(
+            [
+                "# One photo, from the start of the process to the files written",
+                f"Made by `python -m benchmarks.cold_start`. Machine: {facts}.",
+                f"Palette mask and overlay; medians of {report['rounds']} runs in turns, and of "
+                "their ratios. The machine's matrix product took "
+                f"{report['gemm_before_ms']:.1f} ms before and {report['gemm_after_ms']:.1f} ms "
+                "after.",
+                tabulate(table, headers, tablefmt="github", disable_numparse=True),
+            ]
+        )
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

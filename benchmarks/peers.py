@@ -1,0 +1,279 @@
+"""One picture, from the file to the mask at its own size: ours, MediaPipe's, a plain script's.
+
+    python -m benchmarks.peers BUNDLE [BUNDLE ...] --photo PHOTO
+
+All run each bundle's model-int8.tflite on one processor and so on one thread, each in a process of
+its own, one picture in turn; the median of the paired ratios is what counts. The photo is saved as
+JPEG at 640x480 and at 4000x3000 px. "ours" is `Segmenter.segment(path).labels`; "MediaPipe" is
+ImageSegmenter's category mask of `Image.create_from_file`, in a virtual environment of its own that
+is made here; the plain script is what one writes by hand: Pillow's open and resize, pixels to
+float and to the input's scale, the interpreter as it comes, scores to float, NumPy's argmax, and
+Pillow's resize back. Theirs stretch where ours letterboxes, and a stretched picture leaves no
+padding to be segmented for nothing, so their masks differ; how much is in the table.
+
+Writes `benchmarks/reference/<machine>-peers.{md,json}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+from tabulate import tabulate
+
+from benchmarks.formats import slug
+from unet_edge.bundle import Bundle
+from unet_edge.errors import ConfigError
+from unet_edge.files import json_text, write_atomically
+from unet_edge.imaging import decode
+from unet_edge.timing import gemm_ms, machine
+
+_REFERENCE = Path(__file__).parent / "reference"
+_FILE = "model-int8.tflite"
+_SIZES = ((640, 480), (4000, 3000))
+_MEDIAPIPE = "mediapipe==1.2.2"
+_WARM_UP = 3
+
+# Each defines segment(path): labels, uint8 (h, w).
+_PROGRAMS = {
+    "ours": """
+from unet_edge import Segmenter
+segmenter = Segmenter.open(MODEL)
+def segment(path):
+    return segmenter.segment(path).labels
+def inside(path):
+    from unet_edge.timing import StageClock
+    clock = StageClock()
+    clock.start()
+    segmenter.timed_segment(path, clock)
+    return {name: laps[-1] for name, laps in clock.laps.items()}
+""",
+    "MediaPipe": """
+import mediapipe as mp
+from mediapipe.tasks.python import BaseOptions
+from mediapipe.tasks.python.vision import ImageSegmenter, ImageSegmenterOptions
+options = ImageSegmenterOptions(
+    BaseOptions(model_asset_path=MODEL), output_category_mask=True, output_confidence_masks=False
+)
+segmenter = ImageSegmenter.create_from_options(options)
+def segment(path):
+    return segmenter.segment(mp.Image.create_from_file(path)).category_mask.numpy_view()
+""",
+    "plain script": """
+import numpy as np
+from PIL import Image
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_path=MODEL)
+interpreter.allocate_tensors()
+source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+_, height, width, _ = source["shape"]
+def segment(path):
+    photo = Image.open(path).convert("RGB")
+    pixels = (np.asarray(photo.resize((width, height)), np.float32) - 128) / 128
+    scale, zero = source["quantization"]
+    quantised = np.clip(np.round(pixels / scale + zero), 0, 255).astype(np.uint8)
+    interpreter.set_tensor(source["index"], quantised[None])
+    interpreter.invoke()
+    scale, zero = target["quantization"]
+    scores = (interpreter.get_tensor(target["index"])[0].astype(np.float32) - zero) * scale
+    labels = np.argmax(scores, axis=-1).astype(np.uint8)
+    return np.asarray(Image.fromarray(labels).resize(photo.size, Image.NEAREST))
+""",
+}
+
+# Answers each line of standard input, a path and perhaps where to save the mask, with the time
+# that the picture took, ms.
+_LOOP = """
+import json, os, sys, time
+MODEL = sys.argv[1]
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+{program}
+for line in sys.stdin:
+    path, mask, kind = json.loads(line)
+    if kind == "stages":
+        answer = inside(path)
+    else:
+        started = time.perf_counter_ns()
+        labels = segment(path)
+        answer = (time.perf_counter_ns() - started) / 1e6
+        if mask:
+            import numpy as np
+            np.save(mask, np.asarray(labels).reshape(labels.shape[:2]))
+    print(json.dumps(answer), file=answers, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class _Peer:
+    """One program that waits for pictures."""
+
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, python: Path, program: str, model: Path) -> _Peer:
+        paths = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
+        own = python == Path(sys.executable)
+        return cls(
+            subprocess.Popen(
+                [str(python), "-c", _LOOP.format(program=program), str(model)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env={**os.environ, **(paths if own else {})},
+            )
+        )
+
+    def ask(self, photo: Path, mask: Path | None = None, kind: str = "time") -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(
+            json.dumps([str(photo), str(mask) if mask else None, kind]),
+            file=self.process.stdin,
+            flush=True,
+        )
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        self.process.communicate()
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--photo", required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--rounds", default=40, show_default=True)
+@click.option("--python", type=click.Path(path_type=Path), help="A Python that has MediaPipe.")
+@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+def main(
+    bundles: Sequence[Path], photo: Path, rounds: int, python: Path | None, output: Path
+) -> None:
+    """Make the photos, measure, write the table."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # children inherit it
+    before = gemm_ms()
+    with tempfile.TemporaryDirectory() as scratch:
+        python = python or _with_mediapipe(Path(scratch))
+        rows = []
+        for bundle in bundles:
+            for size in _SIZES:
+                picture = Path(scratch, f"{size[0]}.jpg")
+                decode(photo).resize(size, Image.Resampling.BICUBIC).save(picture, quality=90)
+                rows.append(_compare(bundle, picture, size, python, rounds))
+                print(json.dumps(rows[-1]), flush=True)
+    report: dict[str, Any] = {
+        "machine": machine(),
+        "gemm_before_ms": before,
+        "gemm_after_ms": gemm_ms(),
+        "rounds": rounds,
+        "rows": rows,
+    }
+    target = output / f"{slug(report['machine'])}-peers"
+    write_atomically(target.with_suffix(".json"), json_text(report))
+    write_atomically(target.with_suffix(".md"), _markdown(report))
+    print(_markdown(report))
+
+
+def _with_mediapipe(scratch: Path) -> Path:
+    folder = scratch / "mediapipe"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, _MEDIAPIPE], check=True)
+    return python
+
+
+def _compare(
+    bundle: Path, picture: Path, size: tuple[int, int], python: Path, rounds: int
+) -> dict[str, Any]:
+    """Medians (ms), ratios of ours by each, and the share of pixels that have our label."""
+    opened = Bundle.open(bundle)
+    opened.file(_FILE)  # it is there
+    peers = {
+        name: _Peer.start(
+            python if name == "MediaPipe" else Path(sys.executable), program, bundle / _FILE
+        )
+        for name, program in _PROGRAMS.items()
+    }
+    try:
+        masks = {name: picture.with_name(f"{name}.npy") for name in peers}
+        for name, peer in peers.items():
+            for _ in range(_WARM_UP):
+                peer.ask(picture, masks[name])
+        times: dict[str, list[float]] = {name: [] for name in peers}
+        for turn in range(rounds):
+            for name in list(peers) if turn % 2 else reversed(peers):
+                times[name].append(peers[name].ask(picture))
+        stages = [peers["ours"].ask(picture, kind="stages") for _ in range(rounds)]
+    finally:
+        for peer in peers.values():
+            peer.stop()
+    labels = {name: np.load(path) for name, path in masks.items()}
+    if any(found.shape != size[::-1] for found in labels.values()):
+        raise ConfigError("a program's mask has not the photo's size")
+    median = {name: float(np.median([lap[name] for lap in stages])) for name in stages[0]}
+    own = sum(median.values()) - median["decode"] - median["infer"]
+    return {
+        "model": opened.spec.name,
+        "grid": list(opened.spec.size),
+        "photo": list(size),
+        "ms": {name: float(np.median(found)) for name, found in times.items()},
+        "ratio": {name: _ratio(times, name) for name in peers if name != "ours"},
+        "same_labels": {n: float((labels[n] == labels["ours"]).mean()) for n in peers},
+        "stages_ms": median,
+        "own_cost_by_inference": own / median["infer"],
+    }
+
+
+def _ratio(times: Mapping[str, Sequence[float]], name: str) -> list[float]:
+    """Ours by the other's, quartiles of the pairs."""
+    ratios = np.array(times["ours"]) / np.array(times[name])
+    return [float(part) for part in np.quantile(ratios, (0.25, 0.5, 0.75))]
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
+    rows = [
+        (
+            "{1}x{0}".format(*row["grid"]),
+            "{}x{}".format(*row["photo"]),
+            *(f"{time:.1f}" for time in row["ms"].values()),
+            *("{1:.3f} ({0:.3f} to {2:.3f})".format(*ratio) for ratio in row["ratio"].values()),
+            *(f"{row['same_labels'][name]:.1%}" for name in row["ratio"]),
+            f"{row['own_cost_by_inference']:.1%}",
+        )
+        for row in report["rows"]
+    ]
+    headers = [
+        *("model, px", "photo, px", "ours, ms", "MediaPipe, ms", "plain script, ms"),
+        *("ours by MediaPipe", "ours by plain", "MediaPipe's labels as ours", "plain's as ours"),
+        "ours beside decoding and inference, by inference",
+    ]
+    return (
+        "\n\n".join(
+            [
+                "# From a JPEG file to the mask at its size, beside others",
+                f"Made by `python -m benchmarks.peers` (what each does is told there). {facts}.",
+                f"int8 .tflite, one processor, {report['rounds']} pictures in turn, median times, "
+                "medians and quartiles of the paired ratios. The machine's matrix product took "
+                f"{report['gemm_before_ms']:.1f} ms before and {report['gemm_after_ms']:.1f} ms "
+                "after.",
+                tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+            ]
+        )
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
