@@ -8,23 +8,29 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unet_edge.errors import OutputError
 
+Writer = Callable[[BinaryIO], object]
+"""Writes what it stands for into an open file, front to back."""
 
-def write_atomically(path: Path, data: bytes | str) -> None:
+
+def write_atomically(path: Path, data: bytes | str | Writer) -> None:
     """Write a file aside in the same folder and rename it over `path`."""
     import tempfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = data.encode() if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     aside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            if callable(data):
+                data(file)
+            else:
+                file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         aside.chmod(0o666 & ~_umask())

@@ -20,7 +20,7 @@ from unet_edge.cli.options import (
 from unet_edge.cli.output import print_json, print_table, say
 from unet_edge.errors import ConfigError, DataError, UnetEdgeError
 from unet_edge.files import require_place, write_atomically
-from unet_edge.imaging import decode
+from unet_edge.imaging import read_photo
 from unet_edge.pictures import list_pictures, place_of
 from unet_edge.progress import progress
 from unet_edge.runtime.outputs import (
@@ -127,15 +127,18 @@ def segment(
             if entry is None:
                 try:
                     result = _segmented(segmenter, picture, picture.name, kinds, edges)
-                    data = [part for kind in photo_kinds for part in contents(kind, result)]
+                    with journal.doing(name, picture, by, files) as entry:
+                        for file_name, write in zip(
+                            files, contents(photo_kinds, result), strict=True
+                        ):
+                            write_atomically(output / file_name, write)
+                        height, width = result.mask.labels.shape
+                        entry["size"] = [width, height]
+                        entry["coverage"] = result.mask.coverage()
+                    del result  # before the next photo is decoded
                 except UnetEdgeError as error:
                     report.append({"picture": str(picture), "error": str(error)})
                     continue
-                with journal.doing(name, picture, by, files) as entry:
-                    for file_name, part in zip(files, data, strict=True):
-                        write_atomically(output / file_name, part)
-                    entry["size"] = list(result.photo.size)
-                    entry["coverage"] = result.mask.coverage()
             shown = {"coverage": entry["coverage"], "files": files, "skipped": skipped}
             report.append({"picture": str(picture), **shown})
         collected = write_collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
@@ -171,12 +174,15 @@ def _open(
 def _segmented(
     segmenter: Segmenter, source: Path | bytes, name: str, kinds: Sequence[str], edges: Edges
 ) -> Segmented:
-    photo = decode(source)
+    photo = read_photo(source, segmenter.spec)
+    # What the model sees does not depend on what is saved, so the photo at its own size is read
+    # from the file again, and only where it is drawn on.
+    drawn_on = photo.picture if photo.whole else source
     if edges == "nearest" and "probabilities" not in kinds:
-        return Segmented(photo, segmenter.segment(photo), None, name)
+        return Segmented(drawn_on, segmenter.segment(photo), None, name)
     prediction = segmenter.predict(photo)
     shares = prediction.probabilities(edges) if "probabilities" in kinds else None
-    return Segmented(photo, prediction.mask(edges), shares, name)
+    return Segmented(drawn_on, prediction.mask(edges), shares, name)
 
 
 def _stream(
@@ -206,8 +212,8 @@ def _stream(
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
     segmenter = _open(model, kinds, edges, file, threads)
-    (data,) = contents(kind, _segmented(segmenter, source, image.name, kinds, edges))
-    sys.stdout.buffer.write(data)
+    (write,) = contents([kind], _segmented(segmenter, source, image.name, kinds, edges))
+    write(sys.stdout.buffer)
     sys.stdout.buffer.flush()
 
 
