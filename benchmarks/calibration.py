@@ -26,7 +26,7 @@ from converters.int8 import stem
 from converters.tflite import to_tflite
 from unet_edge.dataset import Dataset
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Pixels, decode, place
+from unet_edge.imaging import Pixels, grid_of
 from unet_edge.progress import progress
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
@@ -59,7 +59,7 @@ def _curve(run: Path) -> dict[int, list[float]]:
     """Agreement (0..1) of each draw, by the number of pictures."""
     model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
     dataset = read_config(run).dataset()
-    held_out = [place(decode(sample.image), spec) for sample in dataset.validation]
+    held_out = [grid_of(sample.image, spec) for sample in dataset.validation]
     reference = KerasBackend(model)
     wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
     curve: dict[int, list[float]] = {}

@@ -34,7 +34,7 @@ from tabulate import tabulate
 
 from benchmarks.formats import slug
 from unet_edge.files import json_text, sha256, write_atomically
-from unet_edge.imaging import decode
+from unet_edge.imaging import decode, read_photo
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.folder import FolderRun
 from unet_edge.runtime.journal import JOURNAL, opened
@@ -98,8 +98,9 @@ def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int
     out = scratch / "rounds"
 
     def look(segmenter: Segmenter, picture: Path) -> Segmented:
-        photo = decode(picture)
-        return Segmented(photo, segmenter.segment(photo), None, picture.name)
+        photo = read_photo(picture, segmenter.spec)
+        drawn_on = photo.picture if photo.whole else picture
+        return Segmented(drawn_on, segmenter.segment(photo), None, picture.name)
 
     def timed(at_once: bool) -> float:
         shutil.rmtree(out, ignore_errors=True)

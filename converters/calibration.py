@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unet_edge.dataset import Dataset
-from unet_edge.imaging import Pixels, decode, place
+from unet_edge.imaging import Pixels, grid_of
 from unet_edge.progress import progress
 from unet_edge.spec import ModelSpec
 
@@ -20,4 +20,4 @@ def calibration_grids(
     """
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     chosen = [dataset.train[index].image for index in order[:count]]
-    return [place(decode(path), spec) for path in progress(chosen, "calibration set")]
+    return [grid_of(path, spec) for path in progress(chosen, "calibration set")]

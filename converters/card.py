@@ -88,6 +88,11 @@ def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None
                 ("network", _plain(reference.network or "not stated")),
                 ("parameters", parameters),
                 ("input", f"{grid}, RGB uint8; pictures of other sizes are {fitted}"),
+                *(
+                    [("decoding", "large JPEG photos are reduced by the decoder, by 2, 4 or 8")]
+                    if spec.decoding == "scaled"
+                    else []
+                ),
                 ("output", f"{_OUTPUTS[spec.output]}; masks have the picture's own size"),
             ],
         ),

@@ -69,12 +69,12 @@ def held_out(
     segmenter = Segmenter(spec, backend, "Keras")
     kept, total = [], Confusion.empty(dataset.classes)
     for sample in progress(_spread(dataset.validation, count), "Keras reference"):
-        picture, truth = dataset.read(sample)
-        mask = segmenter.segment(picture)
+        photo, truth = dataset.read_for(sample, spec)
+        mask = segmenter.segment(photo)
         confusion = Confusion.of(truth, mask.labels, dataset.classes)
         total += confusion
         labels, true = (png_bytes(Image.fromarray(each)) for each in (mask.labels, truth))
-        ties = near_ties(backend.last, Placement.plan(picture.size, spec))
+        ties = near_ties(backend.last, Placement.plan(photo.size, spec))
         kept.append(HeldOut(sample.name, sample.image, labels, true, confusion.miou, ties))
     return kept, total
 

@@ -10,14 +10,13 @@ from PIL import Image
 from unet_edge.bundle import (
     FLOORS,
     MANIFEST,
-    SCHEMA,
     Bundle,
     BundleFile,
     write_bundle,
 )
 from unet_edge.errors import BundleError, UnetEdgeError
 from unet_edge.files import sha256
-from unet_edge.manifest import CardFile, Choice, DataCounts, GoldenPicture, Reference
+from unet_edge.manifest import SCHEMA, CardFile, Choice, DataCounts, GoldenPicture, Reference
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 
@@ -264,8 +263,15 @@ def test_a_changed_golden_mask_is_noticed(written):
 
 def test_a_newer_schema_says_what_to_upgrade(written):
     edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
-    with pytest.raises(BundleError, match=r"bundle schema 3, .* pip install --upgrade unet-edge"):
+    with pytest.raises(BundleError, match=r"bundle schema 4, .* pip install --upgrade unet-edge"):
         Bundle.open(written.path)
+
+
+def test_a_manifest_is_written_in_the_oldest_schema_that_says_it(written):
+    # A unet-edge of before opens what decodes in full, and says "upgrade" of the rest.
+    assert written.schema == json.loads((written.path / MANIFEST).read_bytes())["schema"] == 2
+    scaled = dataclasses.replace(SPEC, decoding="scaled")
+    assert dataclasses.replace(written, spec=scaled, schema=0).schema == 3
 
 
 def set_in(*path):

@@ -125,8 +125,11 @@ def test_its_choices_are_those_of_the_code() -> None:
 # --- the reader and the schema ----------------------------------------------------------------
 
 
-def test_manifests_of_both_schemas_are_valid(validator: Any) -> None:
-    for manifest in (FIRST, SECOND):
+THIRD = SECOND | {"schema": 3, "spec": FIRST["spec"] | {"schema": 3, "decoding": "scaled"}}
+
+
+def test_manifests_of_all_schemas_are_valid(validator: Any) -> None:
+    for manifest in (FIRST, SECOND, THIRD):
         validator.validate(manifest)
         assert first_error(manifest, manifest_schema()) is None
 
@@ -173,7 +176,9 @@ def damaged(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("manifest", [FIRST, SECOND], ids=["schema 1", "schema 2"])
+@pytest.mark.parametrize(
+    "manifest", [FIRST, SECOND, THIRD], ids=["schema 1", "schema 2", "schema 3"]
+)
 def test_our_reader_judges_damage_as_the_jsonschema_library_does(
     manifest: dict[str, Any], validator: Any
 ) -> None:

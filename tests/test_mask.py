@@ -163,3 +163,33 @@ def test_arrays_of_opencv_are_said_to_be_bgr():
 def test_a_cutout_of_another_size_is_refused():
     with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2"):
         MASK.cutout(np.zeros((4, 2, 3), np.uint8))
+
+
+def large(size=(700, 1000)):
+    """A mask of three classes and ignored pixels in three strips, and a photo of noise."""
+    random = np.random.default_rng(0)
+    labels = random.choice(np.array([0, 1, 2, 255], np.uint8), size)
+    photo = Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8))
+    return Mask(labels, ("a", "b", "c"), ((0, 0, 0), (255, 64, 133), (3, 200, 9))), photo
+
+
+def test_a_photo_is_drawn_on_in_strips_as_in_one_piece():
+    mask, photo = large()
+    alpha = np.where(np.isin(mask.labels, (1, 2)), 128, 0).astype(np.uint8)
+    expected = Image.composite(mask.colored(), photo, Image.fromarray(alpha))
+    before = photo.tobytes()
+    assert np.array_equal(np.asarray(mask.overlay(photo, legend=False)), np.asarray(expected))
+    cut = mask.cutout(photo)
+    assert photo.tobytes() == before  # the caller's stays as it is
+    mask.cut_out(photo)
+    assert np.array_equal(np.asarray(photo), np.asarray(cut))
+    assert np.array_equal(np.asarray(cut)[..., 3] == 255, np.isin(mask.labels, (1, 2)))
+    _, photo = large()
+    mask.lay_over(photo, legend=False)
+    assert np.array_equal(np.asarray(photo), np.asarray(expected))
+
+
+def test_shares_are_counted_in_strips_as_in_one_piece():
+    mask, _ = large()
+    expected = [float((mask.labels == index).mean()) for index in range(3)]
+    assert list(mask.coverage().values()) == expected

@@ -41,14 +41,24 @@ def test_a_contract_survives_json():
 
 def test_json_names_every_field_and_the_schema():
     fields = {field.name for field in dataclasses.fields(ModelSpec)}
-    assert set(json.loads(FULL.to_json())) == fields | {"schema"}
+    scaled = dataclasses.replace(FULL, decoding="scaled")
+    assert set(json.loads(scaled.to_json())) == fields | {"schema"}
+    assert set(json.loads(FULL.to_json())) == (fields | {"schema"}) - {"decoding"}
 
 
 def test_a_contract_is_written_in_the_oldest_schema_that_says_it():
-    # So a unet-edge of before opens every file but those of labels, and of these says "upgrade".
+    # So a unet-edge of before opens every file that means what it knows, and of others says
+    # "upgrade".
     labels = dataclasses.replace(FULL, output="labels")
-    assert (FULL.to_dict()["schema"], labels.to_dict()["schema"]) == (1, 2)
-    assert ModelSpec.from_json(labels.to_json()) == labels
+    scaled = dataclasses.replace(FULL, decoding="scaled")
+    both = dataclasses.replace(labels, decoding="scaled")
+    assert [spec.to_dict()["schema"] for spec in (FULL, labels, scaled, both)] == [1, 2, 3, 3]
+    for spec in (labels, scaled, both):
+        assert ModelSpec.from_json(spec.to_json()) == spec
+    assert ModelSpec.from_dict(contract(schema=3)).decoding == "full"
+    for schema in (1, 2):
+        with pytest.raises(SpecError, match=f"schema {schema}, which knows no scaled decoding"):
+            ModelSpec.from_dict(contract(schema=schema, decoding="scaled"))
     assert ModelSpec.from_dict(contract(schema=2)).output == "logits"
     with pytest.raises(SpecError, match="schema 1, which knows no labels"):
         ModelSpec.from_dict(contract(output="labels"))
@@ -91,7 +101,7 @@ def test_default_normalisation_makes_every_pixel_an_exact_int8():
 
 
 def test_a_newer_schema_is_refused_with_the_upgrade_command():
-    with pytest.raises(SpecError, match=r"schema 3.*reads up to 2.*pip install --upgrade"):
+    with pytest.raises(SpecError, match=r"schema 4.*reads up to 3.*pip install --upgrade"):
         ModelSpec.from_dict(contract(schema=SCHEMA + 1))
 
 
@@ -133,6 +143,7 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"orientation": "up"}, "known are exif"),
         ({"color_order": "bgr"}, "known are rgb"),
         ({"output": "softmax"}, "known are logits"),
+        ({"schema": 3, "decoding": "half"}, "decoding is 'half'; known are full, scaled"),
         ({"normalisation": {"std": 0}}, "std is 0; it must be above 0"),
         ({"normalisation": {"std": float("nan")}}, "std is nan"),
         ({"normalisation": {"std": float("inf")}}, "malformed|std"),

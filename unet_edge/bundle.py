@@ -23,7 +23,6 @@ from unet_edge.folders import folder_written_atomically
 from unet_edge.imaging import Labels, read_labels
 from unet_edge.manifest import (
     KIND,
-    SCHEMA,
     CardFile,
     Choice,
     DataCounts,
@@ -31,6 +30,7 @@ from unet_edge.manifest import (
     Reference,
     check_manifest,
     parse_json,
+    schema_for,
 )
 from unet_edge.metadata import Format, Precision
 from unet_edge.spec import ModelSpec
@@ -116,7 +116,8 @@ class Bundle:
     """An opened bundle.
 
     `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
-    is what a search for a file within a budget tried, as plain JSON values, or None.
+    is what a search for a file within a budget tried, as plain JSON values, or None. `schema` is
+    that of the manifest it was read from; a new one gets the oldest that says all of it.
     """
 
     path: Path
@@ -129,7 +130,11 @@ class Bundle:
     license: str | None = None
     card: tuple[CardFile, ...] = ()
     search: dict[str, Any] | None = None
-    schema: int = SCHEMA
+    schema: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.schema:
+            object.__setattr__(self, "schema", schema_for(self.spec))
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:

@@ -8,26 +8,32 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from unet_edge.errors import OutputError
 
+Writer = Callable[[BinaryIO], object]
+"""Writes what it stands for into an open file, front to back."""
 
-def write_atomically(path: Path, data: bytes | str) -> None:
+
+def write_atomically(path: Path, data: bytes | str | Writer) -> None:
     """Write a file aside in the same folder and rename it over `path`.
 
     For several threads at once, too, one for each path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = data.encode() if isinstance(data, str) else data
     # Not tempfile's: its files are for their owner alone, and the umask that would mend it can
     # only be read by setting it, which other threads would notice.
     aside = path.parent / f".{path.name}.{os.urandom(4).hex()}"
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            if callable(data):
+                data(file)
+            else:
+                file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

@@ -10,9 +10,13 @@ from typing import Any, Literal
 
 from unet_edge.errors import BundleError
 from unet_edge.json_schema import first_error
+from unet_edge.spec import ModelSpec
 
-SCHEMA = 2
-"""Version of the manifest. A reader refuses a newer one and opens every older one."""
+SCHEMA = 3
+"""Version of the manifest. A reader refuses a newer one and opens every older one.
+
+3 is 2 with a contract of schema 3, for which an older reader should say "upgrade", not "malformed".
+"""
 
 KIND = "unet-edge bundle"
 
@@ -81,6 +85,11 @@ class CardFile:
 
     name: str
     sha256: str
+
+
+def schema_for(spec: ModelSpec) -> int:
+    """The oldest schema that says all of a bundle of this contract."""
+    return 3 if spec.to_dict()["schema"] == 3 else 2
 
 
 @functools.cache

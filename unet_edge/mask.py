@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, assert_never
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from unet_edge.annotations import CocoStyle
 
 MaskStyle = Literal["index", "palette"]
+
+# Strips of 1 MiB for a colour picture of Pillow's, which has 4 bytes a pixel.
+_STRIP_PIXELS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,10 @@ class Mask:
 
     def coverage(self) -> dict[str, float]:
         """Share of the picture, 0..1, that each class covers."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        # In strips: bincount makes eight bytes of each label.
+        counts = np.zeros(256, np.int64)
+        for _, strip in self._strips():
+            counts += np.bincount(strip.labels.ravel(), minlength=256)
         return {
             name: float(counts[index]) / self.labels.size for index, name in enumerate(self.classes)
         }
@@ -61,8 +68,8 @@ class Mask:
                 colors[: len(self.palette)] = self.palette
                 colors[IGNORE] = (255, 255, 255)
                 # Not convert("P"): it would choose a palette of its own and renumber the pixels.
-                height, width = self.labels.shape
-                picture = Image.frombytes("P", (width, height), self.labels.tobytes())
+                # The picture shares the labels' memory.
+                picture = Image.fromarray(self.labels)
                 picture.putpalette(colors.tobytes())
                 return picture
             case _:
@@ -89,19 +96,27 @@ class Mask:
         The legend names each class with its share of the picture. `color_order` is that of an
         array. Raises ConfigError when the photo's size is not the mask's.
         """
-        photo = self._photo(image, color_order)
+        photo = self._own_photo(image, color_order)
+        self.lay_over(photo, opacity=opacity, legend=legend)
+        return photo
+
+    def lay_over(self, photo: Image.Image, *, opacity: float = 0.5, legend: bool = True) -> None:
+        """Turn an RGB photo itself into what `overlay` gives, in strips: no second one in memory.
+
+        Raises ConfigError as `overlay` does.
+        """
+        self._require_size(photo)
         strength = np.full(256, round(255 * opacity), np.uint8)
         strength[0] = strength[IGNORE] = 0
-        alpha = Image.fromarray(strength[self.labels])
-        blended = Image.composite(self.colored(), photo, alpha)
+        for top, strip in self._strips():
+            photo.paste(strip.colored(), (0, top), Image.fromarray(strength[strip.labels]))
         if legend:
             rows = zip(self.palette, self.coverage().items(), strict=True)
             texts = [(color, f"{name} {share:.1%}") for color, (name, share) in rows]
             # Here, not at the top: `import unet_edge` would pay for fonts and drawing.
             from unet_edge.legend import draw_legend
 
-            draw_legend(blended, texts[1:])
-        return blended
+            draw_legend(photo, texts[1:])
 
     def cutout(self, image: ImageSource, *, color_order: ChannelOrder = "rgb") -> Image.Image:
         """The photo with a transparent background, RGBA: class 0 and ignored pixels are cut away.
@@ -109,14 +124,22 @@ class Mask:
         What is cut away is black beneath, so that it is gone and not merely hidden.
         `color_order` is that of an array. Raises ConfigError as `overlay` does.
         """
-        photo = self._photo(image, color_order)
-        alpha = np.full(256, 255, np.uint8)
-        alpha[0] = alpha[IGNORE] = 0
-        kept = Image.fromarray(alpha[self.labels])
-        result = Image.new("RGBA", photo.size)
-        result.paste(photo, mask=kept.convert("1"))
-        result.putalpha(kept)
-        return result
+        photo = self._own_photo(image, color_order)
+        self.cut_out(photo)
+        return photo
+
+    def cut_out(self, photo: Image.Image) -> None:
+        """Turn an RGB photo itself into what `cutout` gives, RGBA, in strips.
+
+        Raises ConfigError as `overlay` does.
+        """
+        self._require_size(photo)
+        photo.putalpha(255)  # in place: Pillow keeps four bytes for a pixel of RGB as well
+        gone = np.zeros(256, np.uint8)
+        gone[0] = gone[IGNORE] = 255
+        for top, strip in self._strips():
+            hidden = Image.fromarray(gone[strip.labels])
+            photo.paste((0, 0, 0, 0), (0, top), hidden)
 
     def coco(self, file_name: str, style: CocoStyle = "polygons") -> dict[str, Any]:
         """The mask as a COCO file of one picture, plain JSON values; see `annotations.coco`."""
@@ -124,14 +147,23 @@ class Mask:
 
         return coco(self, file_name, style)
 
-    def _photo(self, image: ImageSource, color_order: ChannelOrder) -> Image.Image:
+    def _strips(self) -> Iterator[tuple[int, Mask]]:
+        """The mask in strips of rows, each with its first row."""
+        height, width = self.labels.shape
+        step = max(1, _STRIP_PIXELS // width)
+        for top in range(0, height, step):
+            yield top, Mask(self.labels[top : top + step], self.classes, self.palette)
+
+    def _own_photo(self, image: ImageSource, color_order: ChannelOrder) -> Image.Image:
         photo = decode(image, color_order)
+        return photo.copy() if photo is image else photo
+
+    def _require_size(self, photo: Image.Image) -> None:
         if photo.size != (self.labels.shape[1], self.labels.shape[0]):
             raise ConfigError(
                 f"the photo has {photo.width}x{photo.height} px, "
                 f"the mask {self.labels.shape[1]}x{self.labels.shape[0]}"
             )
-        return photo
 
 
 def save_png(picture: Image.Image, path: str | Path, *, effort: int = 6) -> None:
@@ -139,11 +171,16 @@ def save_png(picture: Image.Image, path: str | Path, *, effort: int = 6) -> None
 
     `effort` is as in `png_bytes`.
     """
-    write_atomically(Path(path), png_bytes(picture, effort=effort))
+    write_atomically(Path(path), lambda file: write_png(picture, file, effort=effort))
 
 
 def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
     """A picture as the bytes of a PNG file, compressed with an effort of 1 to 9 (zlib's level)."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=effort)
+    write_png(picture, buffer, effort=effort)
     return buffer.getvalue()
+
+
+def write_png(picture: Image.Image, file: BinaryIO, *, effort: int = 6) -> None:
+    """As `png_bytes`, into an open file: of a photo, these are 20 MB that memory need not hold."""
+    picture.save(file, "PNG", compress_level=effort)

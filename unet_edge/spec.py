@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 
 from unet_edge.errors import SpecError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the contract's JSON. A reader refuses a newer one and opens every older one.
 
-2 knows labels as output. A contract is written in the oldest that says all of it, so that older
-readers open every file but those of labels.
+2 knows labels as output, 3 scaled decoding. A contract is written in the oldest that says all of
+it, so that older readers open every file that means what they would make of it.
 """
 
 IGNORE = 255
@@ -26,6 +26,7 @@ Resample = Literal["bilinear", "bicubic", "box"]
 Orientation = Literal["exif"]
 ColorOrder = Literal["rgb"]
 Output = Literal["logits", "labels"]
+Decoding = Literal["full", "scaled"]
 Color = tuple[int, int, int]
 
 
@@ -53,7 +54,8 @@ class ModelSpec:
     """How a picture becomes the model's input, and what the model's output means.
 
     Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
-    a score for each pixel and class, or "labels", the class of each pixel.
+    a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
+    "scaled": a JPEG file is reduced while it is decoded, as `imaging.reduction` says.
     """
 
     height: int
@@ -68,6 +70,7 @@ class ModelSpec:
     color_order: ColorOrder = "rgb"
     normalisation: Normalisation = Normalisation()
     output: Output = "logits"
+    decoding: Decoding = "full"
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -102,8 +105,11 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as plain JSON values."""
-        schema = 2 if self.output == "labels" else 1
-        return {"schema": schema, **dataclasses.asdict(self)}
+        fields = dataclasses.asdict(self)
+        if self.decoding != "full":
+            return {"schema": 3, **fields}
+        del fields["decoding"]  # what schemas 1 and 2 do not know, and mean
+        return {"schema": 2 if self.output == "labels" else 1, **fields}
 
     def to_json(self) -> str:
         """The contract as one JSON text, keys in a fixed order."""
@@ -124,6 +130,8 @@ class ModelSpec:
             )
         if schema < 2 and data.get("output") == "labels":
             raise SpecError(f"the contract has schema {schema}, which knows no labels as output")
+        if schema < 3 and "decoding" in data:
+            raise SpecError(f"the contract has schema {schema}, which knows no scaled decoding")
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = set(data) - known - {"schema"}
         if unknown:
@@ -161,6 +169,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "orientation": get_args(Orientation),
     "color_order": get_args(ColorOrder),
     "output": get_args(Output),
+    "decoding": get_args(Decoding),
 }
 
 

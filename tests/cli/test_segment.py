@@ -21,7 +21,7 @@ from PIL import Image
 from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.dataset.coco import read_coco
-from unet_edge.imaging import decode
+from unet_edge.imaging import decode, read_photo
 from unet_edge.metadata import Contract, seal
 from unet_edge.runtime.segmenter import read_spec
 
@@ -111,6 +111,71 @@ class TestMasks:
             decode(photo).save(tmp_path / folder / "x.png")
         run("segment", bundle_path, tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
         assert len(list((tmp_path / "out").glob("*.mask.png"))) == 2
+
+
+@pytest.fixture
+def large_photo(sample_data: Path, tmp_path: Path) -> Path:
+    """A JPEG that the model's contract has reduced by 2, as 384 px are 1.5 times its 192."""
+    picture = decode(sample_data / "images" / "cells-017.png").resize((768, 768))
+    picture.save(tmp_path / "large.jpg", quality=90)
+    return tmp_path / "large.jpg"
+
+
+class TestLargePhotos:
+    def test_what_is_drawn_has_the_photos_own_pixels(
+        self, bundle_path: Path, large_photo: Path, tmp_path: Path
+    ) -> None:
+        segmenter = Segmenter.open(bundle_path)
+        assert read_photo(large_photo, segmenter.spec).picture.size == (384, 384)
+        mask = segmenter.segment(large_photo)
+        # Were it decoded first, the mask would be another one.
+        assert not np.array_equal(segmenter.segment(decode(large_photo)).labels, mask.labels)
+        for save in ("index", "index,overlay", "cutout,index", "overlay,index,cutout"):
+            out = tmp_path / save.replace(",", "-")
+            run("segment", bundle_path, large_photo, "-o", out, "--save", save)
+            for kind, picture in (
+                ("index", mask.picture()),
+                ("overlay", mask.overlay(large_photo)),
+                ("cutout", mask.cutout(large_photo)),
+            ):
+                if kind in save:
+                    with Image.open(out / f"large.{kind}.png") as found:
+                        assert found.size == (768, 768)
+                        assert np.array_equal(np.asarray(found), np.asarray(picture)), (save, kind)
+
+    def test_a_photo_that_is_not_reduced_is_drawn_on_twice(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        # Decoded once: the overlay must not be cut out instead of the photo.
+        mask = Segmenter.open(bundle_path).segment(photo)
+        for save in ("overlay,cutout", "cutout,overlay"):
+            run("segment", bundle_path, photo, "-o", tmp_path, "--save", save, "--again")
+            for kind, picture in (("overlay", mask.overlay(photo)), ("cutout", mask.cutout(photo))):
+                with Image.open(tmp_path / f"cells-017.{kind}.png") as found:
+                    assert np.array_equal(np.asarray(found), np.asarray(picture)), (save, kind)
+
+    @pytest.mark.slow
+    def test_twelve_megapixels_fit_into_150_mb(
+        self, bundle_path: Path, large_photo: Path, tmp_path: Path
+    ) -> None:
+        decode(large_photo).resize((4000, 3000)).save(tmp_path / "photo.jpg", quality=90)
+        code = (
+            "import sys\nfrom unet_edge.cli import main\n"
+            "from unet_edge.timing import peak_memory\n"
+            "main(sys.argv[1:], standalone_mode=False)\nprint(peak_memory(), file=sys.stderr)"
+        )
+        arguments = ["segment", bundle_path, tmp_path / "photo.jpg", "-o", tmp_path / "out"]
+        child = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peak = float(child.stderr.split()[-1]) * 2**20 / 1e6
+        # 48 MB of photo, 12 of mask, 33 of Python, NumPy and Pillow, the rest the interpreter's; a
+        # second copy of the photo, or its PNG of 10 MB or more, would show.
+        assert peak <= 150
+        assert visible(tmp_path / "out") == ["photo.mask.png", "photo.overlay.png"]
 
 
 class TestOutputs:

@@ -46,7 +46,7 @@ def test_what_a_task_raises_ends_it_once_the_others_are_through() -> None:
 
     with pytest.raises(OSError, match="disk full"):
         list(in_threads(work, range(100), 2))
-    assert done[0] == 1
+    assert 1 in done  # it was running
     assert len(done) < 10
 
 

@@ -1,10 +1,13 @@
 """What goes into a segmenter and what comes out, with a backend whose scores are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from unet_edge.errors import BackendError, ConfigError
+from unet_edge.imaging import grid_of, read_photo
 from unet_edge.runtime.backends import as_scores, to_labels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.smooth import probabilities, smooth_labels
@@ -75,6 +78,28 @@ def test_a_prediction_has_the_photos_part_of_the_grid_as_logits(segmenter, photo
     assert np.array_equal(smooth, smooth_labels(prediction.logits, 24, 32))
     assert np.array_equal(prediction.mask().labels, segmenter.segment(photo).labels)
     assert not np.array_equal(smooth, prediction.mask().labels)
+
+
+def test_a_file_is_reduced_by_its_decoder_and_the_mask_is_not(tmp_path):
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    whole = Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC)
+    whole.save(tmp_path / "a.jpg", quality=90)
+    spec = replace(SPEC, decoding="scaled")
+    recorder = Redness()
+    fed = []
+    recorder.scores = lambda pixels: (fed.append(pixels.copy()), Redness().scores(pixels))[1]
+    segmenter = Segmenter(spec, recorder, "redness")
+    read = read_photo(tmp_path / "a.jpg", spec)
+    assert (read.size, read.picture.size) == ((320, 240), (40, 30))
+    expected = grid_of(tmp_path / "a.jpg", spec)
+    assert not np.array_equal(expected, grid_of(tmp_path / "a.jpg", SPEC))
+    for source in (tmp_path / "a.jpg", (tmp_path / "a.jpg").read_bytes(), read):
+        assert segmenter.segment(source).labels.shape == (240, 320)
+        prediction = segmenter.predict(source)
+        assert prediction.size == (320, 240)
+        assert prediction.mask("smooth").labels.shape == (240, 320)
+    assert len(fed) == 6
+    assert all(np.array_equal(grid, expected) for grid in fed)
 
 
 def test_bgr_is_for_arrays_only(segmenter, photo):

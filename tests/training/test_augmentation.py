@@ -87,6 +87,26 @@ def test_everything_off_is_the_view_of_inference():
     assert set(np.unique(found)) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize(
+    "strengths", [{}, {"rotation": 30.0, "elastic": 2.0}], ids=["upright", "warped"]
+)
+def test_a_reduced_picture_moves_with_the_labels_of_the_whole_one(factor, strengths):
+    # What the JPEG decoder reduced: the same views, of the labels to the pixel.
+    picture, labels = blocks(320, 240)
+    reduced = picture.reduce(factor)
+    spec = spec_of(20, 28, decoding="scaled")
+    settings = dataclasses.replace(
+        OFF, horizontal_flip=True, any_orientation=True, scale=(0.7, 1.2), **strengths
+    )
+    for seed in range(20):
+        whole, wanted = draw(picture, labels, spec, settings, seed)
+        pixels, found = draw(reduced, labels, spec, settings, seed)
+        assert np.array_equal(found, wanted)
+        # The blocks' colours are 255 apart: only their edges may differ, by the filter.
+        assert abs(pixels.astype(float) - whole).mean() < 12
+
+
 @pytest.mark.parametrize("size", [(160, 120), (60, 200)], ids=str)
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 @pytest.mark.parametrize("resample", ["bilinear", "bicubic", "box"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unet_edge.dataset import Dataset, MaskRule, Sample
 from unet_edge.imaging import Placement, decode
@@ -52,6 +52,9 @@ PHOTOS = [
     ("CMYK", (90, 80), "jpg", 1),
     ("I;16", (90, 80), "png", 1),
     ("I;16", (90, 80), "tif", 1),
+    ("RGB", (800, 608), "jpg", 1),
+    ("L", (640, 800), "jpg", 6),
+    ("RGB", (400, 300), "jpg", 1),
 ]
 
 
@@ -73,7 +76,26 @@ SPECS = [
     ModelSpec(64, 96, CLASSES),
     ModelSpec(96, 64, CLASSES, resample="bicubic", pad_color=(1, 2, 3)),
     ModelSpec(80, 80, CLASSES, fit="stretch", resample="box"),
+    ModelSpec(48, 64, CLASSES, decoding="scaled"),
 ]
+
+# What the decoder divides these of PHOTOS by for the last of SPECS. By hand: 640x480 stands
+# upright on 36x48 px, 800x608 on 63x48, 800x640 on 60x48, and an eighth of each is 1.58 to 1.67
+# times that; a quarter of 400x300 is 1.56 times 64x48. The others are no JPEG, odd or too small.
+DIVIDED = {2: 8, 13: 8, 14: 8, 15: 4}
+
+
+def on_the_grid(number, path, spec):
+    """The grid, made with Pillow's own draft and transposition."""
+    whole = decode(path)
+    factor = DIVIDED.get(number, 1) if spec.decoding == "scaled" else 1
+    if factor == 1:
+        return Placement.plan(whole.size, spec).place(whole)
+    with Image.open(path) as stored:
+        stored.draft(None, (stored.width // factor, stored.height // factor))
+        reduced = ImageOps.exif_transpose(stored).convert("RGB")
+    assert reduced.size == (whole.width // factor, whole.height // factor)
+    return Placement.plan(whole.size, spec).place(reduced)
 
 
 class Recorder:
@@ -119,16 +141,17 @@ def fed_in_calibration(dataset, spec):
     return [grids[place] for place in np.argsort(order)]
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.height}x{s.width} {s.fit} {s.resample}")
+@pytest.mark.parametrize(
+    "spec", SPECS, ids=lambda s: f"{s.height}x{s.width} {s.fit} {s.resample} {s.decoding}"
+)
 @pytest.mark.parametrize(
     "path", [fed_in_training, fed_in_validation, fed_in_calibration, fed_to_backend]
 )
 def test_every_path_feeds_the_model_the_same_bytes(photos, spec, path):
     grids = path(photos, spec)
     assert len(grids) == len(PHOTOS)
-    for photo, sample, found in zip(PHOTOS, photos.train, grids, strict=True):
-        picture = decode(sample.image)
-        expected = Placement.plan(picture.size, spec).place(picture)
+    for number, (photo, sample, found) in enumerate(zip(PHOTOS, photos.train, grids, strict=True)):
+        expected = on_the_grid(number, sample.image, spec)
         assert (found.dtype, found.shape) == (np.uint8, (*spec.size, 3)), photo
         assert found.tobytes() == expected.tobytes(), photo
 
@@ -152,8 +175,8 @@ def test_every_path_turns_the_photo_upright(tmp_path):
     assert (labels == 0).sum() == (expected != 9).any(axis=-1).sum()
 
 
-def test_labels_travel_with_their_grid(photos):
-    spec = SPECS[0]
+@pytest.mark.parametrize("spec", [SPECS[0], SPECS[-1]], ids=["full", "scaled"])
+def test_labels_travel_with_their_grid(photos, spec):
     placed = [labels for _, both in grid_batches(photos, photos.train, spec, 5) for labels in both]
     for sample, labels in zip(photos.train, placed, strict=True):
         picture, mask = photos.read(sample)
@@ -164,7 +187,7 @@ def test_labels_travel_with_their_grid(photos):
 
 def test_the_last_batch_of_a_pass_is_shorter(photos):
     sizes = [len(pixels) for pixels, _ in grid_batches(photos, photos.train, SPECS[0], 5)]
-    assert sizes == [5, 5, 3]
+    assert sizes == [5, 5, 5, 1]
 
 
 # --- training batches -------------------------------------------------------------------------
@@ -257,8 +280,10 @@ def test_the_parts_of_a_batch_join_to_it(shades):
 
 def test_pictures_are_read_once_while_there_is_room(shades, monkeypatch):
     reads = []
-    read = Dataset.read
-    monkeypatch.setattr(Dataset, "read", lambda self, s: reads.append(s.name) or read(self, s))
+    read = Dataset.read_for
+    monkeypatch.setattr(
+        Dataset, "read_for", lambda self, s, spec: reads.append(s.name) or read(self, s, spec)
+    )
     batches = batches_of(shades, augmentation=Augmentation())
     for index in range(10):
         batches[index]

@@ -20,7 +20,7 @@ from unet_edge.cli.options import (
 from unet_edge.cli.output import print_json, print_table, say
 from unet_edge.errors import ConfigError, DataError
 from unet_edge.files import require_place
-from unet_edge.imaging import decode
+from unet_edge.imaging import read_photo
 from unet_edge.pictures import list_pictures, place_of
 from unet_edge.runtime.outputs import (
     KINDS,
@@ -149,12 +149,15 @@ def _require_scores(segmenter: Segmenter, kinds: Sequence[str], edges: Edges) ->
 def _segmented(
     segmenter: Segmenter, source: Path | bytes, name: str, kinds: Sequence[str], edges: Edges
 ) -> Segmented:
-    photo = decode(source)
+    photo = read_photo(source, segmenter.spec)
+    # What the model sees does not depend on what is saved, so the photo at its own size is read
+    # from the file again, and only where it is drawn on.
+    drawn_on = photo.picture if photo.whole else source
     if edges == "nearest" and "probabilities" not in kinds:
-        return Segmented(photo, segmenter.segment(photo), None, name)
+        return Segmented(drawn_on, segmenter.segment(photo), None, name)
     prediction = segmenter.predict(photo)
     shares = prediction.probabilities(edges) if "probabilities" in kinds else None
-    return Segmented(photo, prediction.mask(edges), shares, name)
+    return Segmented(drawn_on, prediction.mask(edges), shares, name)
 
 
 def _stream(
@@ -185,8 +188,8 @@ def _stream(
         raise DataError(f"no such picture: {image}")
     segmenter = open_model(model, file, threads)
     _require_scores(segmenter, kinds, edges)
-    (data,) = contents(kind, _segmented(segmenter, source, image.name, kinds, edges))
-    sys.stdout.buffer.write(data)
+    (write,) = contents([kind], _segmented(segmenter, source, image.name, kinds, edges))
+    write(sys.stdout.buffer)
     sys.stdout.buffer.flush()
 
 

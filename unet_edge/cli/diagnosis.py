@@ -18,7 +18,7 @@ from unet_edge.dataset import list_pictures
 from unet_edge.errors import ConfigError
 from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.folders import folder_written_atomically
-from unet_edge.imaging import decode, place
+from unet_edge.imaging import grid_of
 from unet_edge.mask import save_png
 from unet_edge.progress import progress
 
@@ -104,7 +104,7 @@ def diagnose(
     if candidate.format == floats[0].format:
         # Spread, as neighbours in a folder often look alike.
         step = -(-len(photos) // _LAYER_PICTURES)
-        grids = [place(decode(photo), opened.spec) for photo in photos[::step]]
+        grids = [grid_of(photo, opened.spec) for photo in photos[::step]]
         layers = layer_errors(
             opened.read(floats[0]),
             opened.read(candidate),

@@ -9,11 +9,15 @@ import click
 
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text
-from unet_edge.spec import ModelSpec, Output
+from unet_edge.spec import Decoding, ModelSpec, Output
 
 _OUTPUTS: dict[Output, str] = {
     "logits": "logits, a score for each class",
     "labels": "labels, the class of each pixel (no scores)",
+}
+_DECODINGS: dict[Decoding, str] = {
+    "full": "full: pictures are decoded at their own size",
+    "scaled": "scaled: the JPEG decoder reduces large photos by 2, 4 or 8",
 }
 
 
@@ -50,6 +54,7 @@ def print_spec(spec: ModelSpec) -> None:
             ("name", spec.name),
             ("input", f"{spec.height}x{spec.width} px (height x width), {spec.color_order} uint8"),
             ("fit", f"{spec.fit}, {spec.resample}, padding {spec.pad_color}"),
+            ("decoding", _DECODINGS[spec.decoding]),
             ("orientation", spec.orientation),
             ("normalisation", f"(pixel - {spec.normalisation.mean}) / {spec.normalisation.std}"),
             ("output", _OUTPUTS[spec.output]),

@@ -22,6 +22,7 @@ _CHOICES = {
     "decoder": ["separable", "dense"],
     "encoder": ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"],
     "fit": ["letterbox", "stretch"],
+    "decoding": ["scaled", "full"],
     "resample": ["bilinear", "bicubic", "box"],
     "optimizer": ["adamw", "adam", "sgd"],
     "schedule": ["cosine", "exponential", "constant"],
@@ -79,6 +80,11 @@ _SETTINGS = (
     _setting("--crop", "crop", "Train on crops of this size.  [default: --size]", type=Size()),
     _choice("--fit", "fit", "How a picture fills the input.  [default: letterbox]"),
     _choice("--resample", "resample", "How it is scaled there.  [default: bilinear]"),
+    _choice(
+        "--decoding",
+        "decoding",
+        "scaled: the JPEG decoder itself reduces large photos, by 2, 4 or 8.  [default: scaled]",
+    ),
     # The network.
     _choice("--architecture", "network.architecture", "[default: mobilenet_unet]"),
     _choice("--encoder", "network.encoder", "[default: mobilenet_v1]"),

@@ -13,7 +13,8 @@ from unet_edge.dataset.coco import CocoPicture
 from unet_edge.dataset.labelme import read_labelme
 from unet_edge.dataset.rules import MaskRule, StoredMask
 from unet_edge.errors import DataError
-from unet_edge.imaging import Labels, decode, read_colors, read_labels
+from unet_edge.imaging import Labels, Photo, decode, read_colors, read_labels, read_photo
+from unet_edge.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,26 @@ class Dataset:
         Raises ImageError for an unreadable file, DataError for a mask that does not fit.
         """
         picture = decode(sample.image)
+        return picture, self._labels(sample, picture.size)
+
+    def read_for(self, sample: Sample, spec: ModelSpec) -> tuple[Photo, Labels]:
+        """The picture as a model's contract wants it decoded, and its labels, uint8 (H, W).
+
+        The labels have the size of the photo itself, however much its pixels were reduced.
+        Raises ImageError and DataError as `read` does.
+        """
+        photo = read_photo(sample.image, spec)
+        return photo, self._labels(sample, photo.size)
+
+    def _labels(self, sample: Sample, size: tuple[int, int]) -> Labels:
         stored = self.read_stored(sample)
         height, width = stored.shape[:2]
-        if (picture.height, picture.width) != (height, width):
+        if size != (width, height):
             raise DataError(
-                f"{sample.image} has {picture.width}x{picture.height} px but its mask "
+                f"{sample.image} has {size[0]}x{size[1]} px but its mask "
                 f"{sample.mask} has {width}x{height}; they must be equal"
             )
-        return picture, self.rule.apply(stored, self.classes, str(sample.mask))
+        return self.rule.apply(stored, self.classes, str(sample.mask))
 
     def read_stored(self, sample: Sample) -> StoredMask:
         """The mask as it is stored, before the rule: uint8 (H, W), or (H, W, 3) for colours.

@@ -51,7 +51,7 @@ def save_overview(folder: Path) -> None:
     rows = []
     for sample in dataset.validation[:_SHOWN]:
         picture, truth = dataset.read(sample)
-        mask = segmenter.segment(picture)
+        mask = segmenter.segment(sample.image)
         overlays = [
             Mask.of(truth, segmenter.spec).overlay(picture, legend=False),
             mask.overlay(picture, legend=False),

@@ -21,9 +21,9 @@ from unet_edge.board import available_memory
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# What a photo's pixel takes while its overlay is made and encoded: Pillow keeps RGB in 4 bytes,
-# for the photo, the classes' colours and the blend; labels, opacity and PNG are 1 to 3 each.
-_BYTES_A_PIXEL = 20
+# What a photo's pixel takes at most: Pillow keeps RGB in 4 bytes, and photo and copy are there
+# where both overlay and cut-out are drawn; labels, the file's bytes and libpng's are 1 each.
+_BYTES_A_PIXEL = 12
 _SHARE_OF_MEMORY = 4  # a quarter of what is free
 _UNKNOWN_MEMORY = 512 * 2**20  # bytes; the smallest board that runs this has as much
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from unet_edge.boundary import boundary_band
 from unet_edge.errors import BundleError
-from unet_edge.imaging import ImageSource, Labels, Pixels, Placement, decode
+from unet_edge.imaging import ImageSource, Labels, Pixels, Placement, read_photo
 from unet_edge.mask import Mask
 from unet_edge.panels import panels
 from unet_edge.runtime.backends import to_labels, to_logits
@@ -146,13 +146,10 @@ class _View:
     """Both models' answers for one picture, on the grid without its padding."""
 
     def __init__(self, reference: Segmenter, candidate: Segmenter, source: ImageSource) -> None:
-        picture = decode(source)
-        placement = Placement.plan(picture.size, reference.spec)
-        grid = placement.place(picture)
-        inside = (
-            slice(placement.top, placement.top + placement.placed_height),
-            slice(placement.left, placement.left + placement.placed_width),
-        )
+        photo = read_photo(source, reference.spec)
+        placement = Placement.plan(photo.size, reference.spec)
+        grid = placement.place(photo.picture)
+        inside = placement.box
         self.grid: Pixels = grid[inside]
         wanted = np.array(reference.backend.scores(grid))[inside]  # the next call may overwrite it
         found = candidate.backend.scores(grid)[inside]

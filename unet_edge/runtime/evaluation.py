@@ -129,8 +129,8 @@ def evaluate(
     confusion, boundary = Confusion.empty(classes), Boundary.empty(classes)
     pictures: list[PictureScore] = []
     for sample in samples:
-        picture, truth = dataset.read(sample)
-        labels = segmenter.segment(picture).labels
+        photo, truth = dataset.read_for(sample, segmenter.spec)
+        labels = segmenter.segment(photo).labels
         pixels = Confusion.of(truth, labels, classes)
         contours = Boundary.of(truth, labels, classes, tolerance)
         confusion += pixels

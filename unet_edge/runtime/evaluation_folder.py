@@ -93,8 +93,9 @@ def write_evaluation(
             confusion_picture(evaluation.confusion, evaluation.classes), fresh / _CONFUSION_PICTURE
         )
         for rank, score in enumerate(evaluation.worst_first[:worst], 1):
-            photo, truth = dataset.read(by_name[score.name])
-            sheet = compare(photo, truth, segmenter.segment(photo), score.name)
+            sample = by_name[score.name]
+            photo, truth = dataset.read(sample)
+            sheet = compare(photo, truth, segmenter.segment(sample.image), score.name)
             # 60 characters are 240 bytes at most, and a file's name may have 255.
             name = score.name.replace("/", "-")[:60]
             save_png(sheet, fresh / _WORST / f"{rank:02d}-{name}.png")

@@ -96,14 +96,15 @@ class FolderRun:
         try:
             with model as segmenter:
                 result = self._look(segmenter, job.picture)
-            data = [part for kind in self._kinds for part in contents(kind, result)]
+            with self._journal.doing(job.name, job.picture, self._by, job.files) as entry:
+                writers = contents(self._kinds, result)
+                for file_name, write in zip(job.files, writers, strict=True):
+                    write_atomically(self._folder / file_name, write)
+                height, width = result.mask.labels.shape
+                entry["size"] = [width, height]
+                entry["coverage"] = result.mask.coverage()
         except UnetEdgeError as error:
             return {"picture": str(job.picture), "error": str(error)}
-        with self._journal.doing(job.name, job.picture, self._by, job.files) as entry:
-            for file_name, part in zip(job.files, data, strict=True):
-                write_atomically(self._folder / file_name, part)
-            entry["size"] = list(result.photo.size)
-            entry["coverage"] = result.mask.coverage()
         return _result(job, entry, skipped=False)
 
 

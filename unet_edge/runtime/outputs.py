@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, assert_never, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.files import write_atomically
-from unet_edge.mask import Mask, png_bytes
+from unet_edge.files import Writer, write_atomically
+from unet_edge.imaging import decode
+from unet_edge.mask import Mask, write_png
 from unet_edge.pictures import natural
+
+if TYPE_CHECKING:
+    from unet_edge.annotations import CocoStyle
 
 PhotoKind = Literal["index", "palette", "overlay", "cutout", "probabilities", "polygons", "rle"]
 """What is written for each photo."""
@@ -36,9 +41,12 @@ _EFFORT = 2
 
 @dataclass(frozen=True)
 class Segmented:
-    """A photo with what was found in it; `probabilities` as `Prediction` gives them, or None."""
+    """A photo with what was found in it; `probabilities` as `Prediction` gives them, or None.
 
-    photo: Image.Image
+    `photo` is the decoded photo, or its file where the model saw a reduced one.
+    """
+
+    photo: Image.Image | Path | bytes
     mask: Mask
     probabilities: NDArray[np.uint8] | None
     file_name: str
@@ -60,24 +68,57 @@ def file_names(kind: PhotoKind, name: str, classes: int) -> list[str]:
             assert_never(kind)
 
 
-def contents(kind: PhotoKind, result: Segmented) -> list[bytes]:
-    """The bytes of the files that `file_names` names, in that order."""
+def contents(kinds: Sequence[PhotoKind], result: Segmented) -> list[Writer]:
+    """What writes the files that `file_names` names for each kind, to be called in that order.
+
+    A decoded photo in `result` is used up: the last picture made of it is made in its place, as
+    a second one of 12 megapixels would be 48 MB. Those that decode it raise ImageError, before
+    they write.
+    """
+    drawn = [kind for kind in kinds if kind in ("overlay", "cutout")]
+    writers: list[Writer] = []
+    for kind in kinds:
+        match kind:
+            case "index" | "palette":
+                writers.append(_png_of(functools.partial(result.mask.picture, kind), effort=6))
+            case "overlay" | "cutout":
+                make = functools.partial(_drawn, kind, result, last=kind == drawn[-1])
+                writers.append(_png_of(make))
+            case "probabilities":
+                assert result.probabilities is not None
+                writers += [
+                    _png_of(functools.partial(Image.fromarray, plane))
+                    for plane in result.probabilities
+                ]
+            case "polygons" | "rle":
+                writers.append(functools.partial(_write_coco, result, kind))
+            case _:
+                assert_never(kind)
+    return writers
+
+
+def _png_of(make: Callable[[], Image.Image], *, effort: int = _EFFORT) -> Writer:
+    return lambda file: write_png(make(), file, effort=effort)
+
+
+def _drawn(kind: Literal["overlay", "cutout"], result: Segmented, *, last: bool) -> Image.Image:
+    photo = result.photo
+    if not isinstance(photo, Image.Image):
+        photo = decode(photo)
+    elif not last:
+        photo = photo.copy()
     match kind:
-        case "index" | "palette":
-            return [png_bytes(result.mask.picture(kind))]
         case "overlay":
-            return [png_bytes(result.mask.overlay(result.photo), effort=_EFFORT)]
+            result.mask.lay_over(photo)
         case "cutout":
-            return [png_bytes(result.mask.cutout(result.photo), effort=_EFFORT)]
-        case "probabilities":
-            assert result.probabilities is not None
-            return [
-                png_bytes(Image.fromarray(plane), effort=_EFFORT) for plane in result.probabilities
-            ]
-        case "polygons" | "rle":
-            return [(json.dumps(result.mask.coco(result.file_name, kind)) + "\n").encode()]
+            result.mask.cut_out(photo)
         case _:
             assert_never(kind)
+    return photo
+
+
+def _write_coco(result: Segmented, kind: CocoStyle, file: BinaryIO) -> None:
+    file.write((json.dumps(result.mask.coco(result.file_name, kind)) + "\n").encode())
 
 
 def write_collected(

@@ -153,8 +153,8 @@ def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
         except BackendError:  # it ran in the campaign, which may have been on another machine
             continue
         column = []
-        for photo, (_, _, reference) in zip(photos, golden, strict=True):
-            labels = segmenter.segment(photo).labels
+        for photo, (_, picture, reference) in zip(photos, golden, strict=True):
+            labels = segmenter.segment(picture).labels
             wrong = labels != reference
             count = int(wrong.sum())
             share = f"{percent(1 - count / wrong.size)} %, {count:,} px differ"

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from unet_edge.errors import BackendError, BundleError, ConfigError, ModelFileError, SpecError
 from unet_edge.files import sha256
-from unet_edge.imaging import ChannelOrder, ImageSource, Placement, decode, resize_labels
+from unet_edge.imaging import (
+    ChannelOrder,
+    ImageSource,
+    Photo,
+    Placement,
+    read_photo,
+    resize_labels,
+)
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
 from unet_edge.runtime.backends import Backend, open_backend, to_labels, to_logits
@@ -37,18 +43,18 @@ CONFIG_FILE = "config.toml"
 class Prediction:
     """What a model says of one picture.
 
-    `picture` is the photo, upright RGB. `logits` is float32 (h, w, classes), the part of the
-    model's grid that the photo fills.
+    `size` is the photo's, (width, height) px. `logits` is float32 (h, w, classes), the part of
+    the model's grid that the photo fills.
     """
 
-    picture: Image.Image
+    size: tuple[int, int]
     logits: NDArray[np.float32]
     spec: ModelSpec
 
     def mask(self, edges: Edges = "nearest") -> Mask:
         """The mask at the photo's own size; "smooth" interpolates the scores, in strips."""
         _require_edges(edges)
-        width, height = self.picture.size
+        width, height = self.size
         if edges == "smooth":
             return Mask.of(smooth_labels(self.logits, height, width), self.spec)
         return Mask.of(resize_labels(to_labels(self.logits), height, width), self.spec)
@@ -60,7 +66,7 @@ class Prediction:
         unrounded ones, take the softmax of `logits`.
         """
         _require_edges(edges)
-        width, height = self.picture.size
+        width, height = self.size
         return probabilities(self.logits, height, width, edges)
 
 
@@ -112,12 +118,15 @@ class Segmenter:
 
     def segment(
         self,
-        image: ImageSource,
+        image: ImageSource | Photo,
         *,
         color_order: ChannelOrder = "rgb",
         edges: Edges = "nearest",
     ) -> Mask:
         """Segment one picture: a path, file bytes, a Pillow image, or uint8 (H, W, 3).
+
+        A contract with scaled decoding wants the file: a JPEG that was decoded already is not
+        reduced as in training. A Photo is one that `read_photo` read by this contract.
 
         `color_order` is that of an array: "bgr" for one of OpenCV's. `edges` "smooth" compares
         scores interpolated at the photo's own size, which takes longer; the edges of "nearest"
@@ -127,30 +136,32 @@ class Segmenter:
         and BackendError for smooth edges of a file that gives labels.
         """
         _require_edges(edges)
-        picture = decode(image, color_order)
+        photo = read_photo(image, self.spec, color_order)
         if edges == "smooth":
-            return self.predict(picture).mask(edges)
-        return self.timed_segment(picture, _no_lap)
+            return self.predict(photo).mask(edges)
+        return self.timed_segment(photo, _no_lap)
 
-    def predict(self, image: ImageSource, *, color_order: ChannelOrder = "rgb") -> Prediction:
+    def predict(
+        self, image: ImageSource | Photo, *, color_order: ChannelOrder = "rgb"
+    ) -> Prediction:
         """The scores of one picture, of which masks and probabilities can be made.
 
         Takes pictures as `segment` does. Raises BackendError for a file that gives labels: it
         says how to export one with scores.
         """
-        picture = decode(image, color_order)
-        placement = Placement.plan(picture.size, self.spec)
-        scores = self.backend.scores(placement.place(picture))
+        photo = read_photo(image, self.spec, color_order)
+        placement = Placement.plan(photo.size, self.spec)
+        scores = self.backend.scores(placement.place(photo.picture))
         # A copy of its own: the next call may overwrite the scores.
         logits = to_logits(scores[placement.box], self.backend)
-        return Prediction(picture, logits, self.spec)
+        return Prediction(photo.size, logits, self.spec)
 
-    def timed_segment(self, image: ImageSource, lap: Lap) -> Mask:
+    def timed_segment(self, image: ImageSource | Photo, lap: Lap) -> Mask:
         """As `segment`, calling `lap` as each of STAGES ends."""
-        picture = decode(image)
+        photo = read_photo(image, self.spec)
         lap("decode")
-        placement = Placement.plan(picture.size, self.spec)
-        pixels = placement.place(picture)
+        placement = Placement.plan(photo.size, self.spec)
+        pixels = placement.place(photo.picture)
         lap("place")
         match self.spec.output:
             case "logits":

@@ -81,6 +81,7 @@ def augment(
 ) -> tuple[Pixels, Labels]:
     """Draw one view of (height, width) `crop` px of an RGB picture, or of a grey one as L.
 
+    `labels` has the picture's size, or that of the photo which the decoder reduced to it.
     Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
     contract's padding colour with IGNORE. A grey picture as L comes to the same, sooner.
     """
@@ -147,10 +148,12 @@ def _cut(
             pixels[..., channel] = value
     inside = (slice(top, top + placed_height), slice(left, left + placed_width))
     _write(pixels[inside], patch)
+    # A whole number: what the decoder reduced the picture by, 1 mostly.
+    factor = labels.shape[0] // picture.height
+    below = _nearest(rows, placed_height, factor, labels.shape[0])
+    beside = _nearest(columns, placed_width, factor, labels.shape[1])
     # Two takes: three times as fast as one look-up by pairs of indices.
-    targets[inside] = labels.take(_nearest(rows, placed_height, labels.shape[0]), axis=0).take(
-        _nearest(columns, placed_width, labels.shape[1]), axis=1
-    )
+    targets[inside] = labels.take(below, axis=0).take(beside, axis=1)
 
 
 def _write(pixels: Pixels, patch: Image.Image) -> None:
@@ -204,8 +207,10 @@ def _window(
     return 0, crop, (start * ratio, min(float(source), (start + crop) * ratio))
 
 
-def _nearest(span: tuple[float, float], count: int, source: int) -> np.ndarray:
-    centres = span[0] + (np.arange(count) + 0.5) * (span[1] - span[0]) / count
+def _nearest(span: tuple[float, float], count: int, factor: int, source: int) -> np.ndarray:
+    """The labels, of `source`, under `count` pixels of a span of the picture, `factor` to a px."""
+    low, high = span[0] * factor, span[1] * factor
+    centres = low + (np.arange(count) + 0.5) * (high - low) / count
     return np.clip(centres.astype(np.intp), 0, source - 1)
 
 

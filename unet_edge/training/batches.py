@@ -97,7 +97,8 @@ class TrainingBatches:
         kept = self._kept.get(sample.name)
         if kept is not None:
             return kept
-        picture, labels = self.dataset.read(sample)
+        photo, labels = self.dataset.read_for(sample, self.spec)
+        picture = photo.picture
         if _is_grey(picture):
             picture = picture.getchannel(0)
         size = len(picture.getbands()) * picture.width * picture.height + labels.nbytes
@@ -138,9 +139,9 @@ def training_batches(
 
 def place_sample(dataset: Dataset, sample: Sample, spec: ModelSpec) -> Batch:
     """One sample on the inference grid: pixels uint8 (H, W, 3), labels uint8 (H, W)."""
-    picture, labels = dataset.read(sample)
-    placement = Placement.plan(picture.size, spec)
-    return placement.place(picture), placement.place_labels(labels)
+    photo, labels = dataset.read_for(sample, spec)
+    placement = Placement.plan(photo.size, spec)
+    return placement.place(photo.picture), placement.place_labels(labels)
 
 
 def grid_batches(

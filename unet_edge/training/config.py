@@ -9,7 +9,7 @@ from typing import Any
 from unet_edge.dataset import Dataset, find_dataset
 from unet_edge.errors import ConfigError
 from unet_edge.runtime.segmenter import CONFIG_FILE
-from unet_edge.spec import Fit, ModelSpec, Resample
+from unet_edge.spec import Decoding, Fit, ModelSpec, Resample
 from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.losses import Loss
 from unet_edge.training.models import Network
@@ -54,6 +54,7 @@ class TrainConfig:
     name: str = "model"
     fit: Fit = "letterbox"
     resample: Resample = "bilinear"
+    decoding: Decoding = "scaled"
     encoder_weights: str = "imagenet"
     steps: int = 1500
     rounds: int = 15
@@ -130,6 +131,7 @@ class TrainConfig:
             name=self.name,
             fit=self.fit,
             resample=self.resample,
+            decoding=self.decoding,
         )
 
     def dataset(self) -> Dataset:
@@ -170,15 +172,27 @@ def read_config(run: Path) -> TrainConfig:
         raise ConfigError(
             f"{run} is no training run: it has no {CONFIG_FILE}; 'unet-edge train' makes runs"
         )
-    return load_config(run / CONFIG_FILE)
+    return load_run_config(run / CONFIG_FILE)
+
+
+def load_run_config(path: Path) -> TrainConfig:
+    """The settings that a run wrote. Raises ConfigError.
+
+    Runs of before there was `decoding` decoded in full, whatever a new run does.
+    """
+    data = load_toml(_read(path), str(path))
+    return TrainConfig.from_dict(laid_over({"decoding": "full"}, data), str(path))
 
 
 def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
     """The settings in a TOML file, with `changes` as in from_toml. Raises ConfigError."""
+    return TrainConfig.from_toml(_read(path), str(path), changes)
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error.reason}") from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    return TrainConfig.from_toml(text, str(path), changes)

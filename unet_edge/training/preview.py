@@ -36,8 +36,8 @@ def preview_sheet(
     chosen = random.permutation(len(dataset.train))[:count]
     rows = []
     for index in sorted(chosen):
-        picture, labels = dataset.read(dataset.train[index])
-        placement = Placement.plan(picture.size, spec)
+        photo, labels = dataset.read_for(dataset.train[index], spec)
+        picture, placement = photo.picture, Placement.plan(photo.size, spec)
         row = [_overlay(placement.place(picture), placement.place_labels(labels), spec)]
         for _ in range(views):
             row.append(_overlay(*augment(picture, labels, spec, crop, augmentation, random), spec))

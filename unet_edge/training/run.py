@@ -24,7 +24,7 @@ from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import Checkpoint, restore_model, restore_optimizer
 from unet_edge.training.class_weights import balanced_weights
-from unet_edge.training.config import TrainConfig, load_config
+from unet_edge.training.config import TrainConfig, load_run_config
 from unet_edge.training.distillation import with_teacher
 from unet_edge.training.distribution import Machines, data_parallel, part_of
 from unet_edge.training.losses import Objective, objective
@@ -128,7 +128,7 @@ def resume(
     if not config_path.is_file():
         finished = (run / RESULT_FILE).is_file()
         raise ConfigError(f"{run} is " + ("finished" if finished else "no unfinished run"))
-    config = load_config(config_path)
+    config = load_run_config(config_path)
     checkpoint = None
     if (path := run / PROGRESS_FOLDER / CHECKPOINT_FILE).is_file():
         checkpoint = Checkpoint.read(path)

@@ -28,7 +28,7 @@ def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: 
     step = max(1, len(dataset.validation) // _COUNT)
     for sample in dataset.validation[::step][:_COUNT]:
         picture, labels = dataset.read(sample)
-        mask = segmenter.segment(picture)
+        mask = segmenter.segment(sample.image)
         miou = Confusion.of(labels, mask.labels, dataset.classes).miou
         truth = Mask.of(labels, spec)
         sheet = panels(
