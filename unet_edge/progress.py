@@ -19,8 +19,8 @@ def progress(items: Sequence[_T], label: str) -> Iterable[_T]:
     return wrapped
 
 
-def progress_bar(total: int, label: str) -> Any:
-    """A bar to be updated by hand; same rules."""
+def progress_bar(total: int, label: str, *, delay: float = 0) -> Any:
+    """A bar to be updated by hand; same rules. It appears after `delay` seconds."""
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=label, leave=False, disable=None)
+    return tqdm(total=total, desc=label, leave=False, disable=None, delay=delay)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -22,7 +24,7 @@ from unet_edge.errors import ConfigError, DataError, UnetEdgeError
 from unet_edge.files import require_place, write_atomically
 from unet_edge.imaging import decode
 from unet_edge.pictures import list_pictures, place_of
-from unet_edge.progress import progress
+from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.outputs import (
     KINDS,
     PhotoKind,
@@ -35,6 +37,7 @@ from unet_edge.runtime.outputs import (
 if TYPE_CHECKING:
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
+    from unet_edge.tiling import Tiles, Watch
 
 # Standard input among the pictures, standard output as the place for a mask.
 _STREAM = Path("-")
@@ -63,6 +66,23 @@ _STREAM = Path("-")
     show_default=True,
     help="Edges along the model's grid, or between its cells (scores are interpolated).",
 )
+@click.option(
+    "--tiles",
+    "cut",
+    is_flag=True,
+    help="Cut photos larger than the model into overlapping tiles, instead of shrinking them.",
+)
+@click.option(
+    "--tile-overlap",
+    type=float,
+    help="Share of a tile that its neighbour sees too, 0 to 0.9.  [default: 0.25]",
+)
+@click.option(
+    "--tile-scale",
+    type=float,
+    help="Size of a photo's pixels on the model's grid; at 0.5 a tile takes in twice the grid's "
+    "height and width.  [default: 1]",
+)
 @click.option("--again", is_flag=True, help="Segment pictures that are done, too.")
 @file_option
 @threads_option
@@ -73,6 +93,9 @@ def segment(
     output: Path,
     save: tuple[str, ...] | None,
     edges: Edges,
+    cut: bool,
+    tile_overlap: float | None,
+    tile_scale: float | None,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -81,28 +104,32 @@ def segment(
     """Segment photos, folders or patterns of photos, or - (a photo's bytes), with MODEL.
 
     MODEL is a bundle, a file or a run. A mask holds the class of each pixel at the photo's own
-    size; palette masks add colours. A picture whose files are there, of the same photo, model
-    and --edges, is skipped, so an interrupted command goes on when it is repeated. A picture that
-    cannot be read is reported at the end; the exit status is then 1.
+    size; palette masks add colours. A picture whose files are there, of the same photo, model,
+    --edges and --tiles, is skipped, so an interrupted command goes on when it is repeated. A
+    picture that cannot be read is reported at the end; the exit status is then 1.
 
     \b
     Examples:
       unet-edge segment bundle photo.jpg
       unet-edge segment bundle photos/ -o masks --save cutout,polygons,csv --edges smooth
       unet-edge segment bundle 'photos/**/*.jpg' --save index --json
+      unet-edge segment bundle microscope.tif --tiles
       unet-edge segment bundle - -o - < photo.jpg > mask.png
     """
     kinds = _kinds(save or (("palette",) if output == _STREAM else ("palette", "overlay")))
+    tiles = _tiles(cut, tile_overlap, tile_scale)
     if output == _STREAM or _STREAM in images:
-        _stream(model, images, output, kinds, edges, file, threads, as_json)
+        _stream(model, images, output, kinds, edges, tiles, file, threads, as_json)
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     require_place(output / "mask.png")
-    segmenter = _open(model, kinds, edges, file, threads)
+    segmenter = _open(model, kinds, edges, tiles, file, threads)
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.journal import opened
 
-    by = {"model": segmenter.digest, "edges": edges}
+    by: dict[str, Any] = {"model": segmenter.digest, "edges": edges}
+    if tiles is not None:  # else as before there were tiles: what was done then is still done
+        by["tiles"] = asdict(tiles)
     report: list[dict[str, Any]] = []
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
     with opened(output) as journal:
@@ -126,7 +153,7 @@ def segment(
             skipped = entry is not None
             if entry is None:
                 try:
-                    result = _segmented(segmenter, picture, picture.name, kinds, edges)
+                    result = _segmented(segmenter, picture, picture.name, kinds, edges, tiles)
                     data = [part for kind in photo_kinds for part in contents(kind, result)]
                 except UnetEdgeError as error:
                     report.append({"picture": str(picture), "error": str(error)})
@@ -156,12 +183,30 @@ def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(save))
 
 
+def _tiles(cut: bool, overlap: float | None, scale: float | None) -> Tiles | None:
+    given = {"overlap": overlap, "scale": scale}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if not cut:
+        if chosen:
+            raise ConfigError(f"--tile-{next(iter(chosen))} is for tiles: add --tiles")
+        return None
+    from unet_edge.tiling import Tiles
+
+    return Tiles(**chosen)
+
+
 def _open(
-    model: Path, kinds: Sequence[str], edges: Edges, file: str | None, threads: int | None
+    model: Path,
+    kinds: Sequence[str],
+    edges: Edges,
+    tiles: Tiles | None,
+    file: str | None,
+    threads: int | None,
 ) -> Segmenter:
     """Open the model; a file of labels is refused before the first picture, not at each."""
     segmenter = open_model(model, file, threads)
-    if segmenter.spec.output == "labels" and (edges == "smooth" or "probabilities" in kinds):
+    needs_scores = edges == "smooth" or tiles is not None or "probabilities" in kinds
+    if segmenter.spec.output == "labels" and needs_scores:
         from unet_edge.runtime.backends import no_scores
 
         raise no_scores()
@@ -169,14 +214,41 @@ def _open(
 
 
 def _segmented(
-    segmenter: Segmenter, source: Path | bytes, name: str, kinds: Sequence[str], edges: Edges
+    segmenter: Segmenter,
+    source: Path | bytes,
+    name: str,
+    kinds: Sequence[str],
+    edges: Edges,
+    tiles: Tiles | None,
 ) -> Segmented:
     photo = decode(source)
+    if tiles is not None:
+        with _tile_bar(name) as watch:
+            if "probabilities" not in kinds:
+                mask = segmenter.segment(photo, edges=edges, tiles=tiles, watch=watch)
+                return Segmented(photo, mask, None, name)
+            found = segmenter.predict_tiles(photo, tiles, edges=edges, watch=watch)
+            return Segmented(photo, found.mask, found.probabilities, name)
     if edges == "nearest" and "probabilities" not in kinds:
         return Segmented(photo, segmenter.segment(photo), None, name)
     prediction = segmenter.predict(photo)
     shares = prediction.probabilities(edges) if "probabilities" in kinds else None
     return Segmented(photo, prediction.mask(edges), shares, name)
+
+
+@contextlib.contextmanager
+def _tile_bar(name: str) -> Iterator[Watch | None]:
+    """A bar of one photo's tiles, if they take over two seconds and a terminal watches."""
+    if not sys.stderr.isatty():
+        yield None  # before tqdm, which imports multiprocessing
+        return
+    with progress_bar(0, name, delay=2) as bar:
+
+        def watch(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield watch
 
 
 def _stream(
@@ -185,6 +257,7 @@ def _stream(
     output: Path,
     kinds: tuple[str, ...],
     edges: Edges,
+    tiles: Tiles | None,
     file: str | None,
     threads: int | None,
     as_json: bool,
@@ -205,8 +278,8 @@ def _stream(
         source = sys.stdin.buffer.read()
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
-    segmenter = _open(model, kinds, edges, file, threads)
-    (data,) = contents(kind, _segmented(segmenter, source, image.name, kinds, edges))
+    segmenter = _open(model, kinds, edges, tiles, file, threads)
+    (data,) = contents(kind, _segmented(segmenter, source, image.name, kinds, edges, tiles))
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
