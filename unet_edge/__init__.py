@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.runtime.verification import Verification, verify
     from unet_edge.spec import ModelSpec, Normalisation
+    from unet_edge.tiling import Tiles
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "Normalisation",
     "Placement",
     "Segmenter",
+    "Tiles",
     "UnetEdgeError",
     "Verification",
     "verify",
@@ -40,6 +42,7 @@ _HOMES = {
     "Normalisation": "spec",
     "Placement": "imaging",
     "Segmenter": "runtime.segmenter",
+    "Tiles": "tiling",
     "UnetEdgeError": "errors",
     "Verification": "runtime.verification",
     "verify": "runtime.verification",

@@ -508,9 +508,7 @@ def resize_labels(labels: Labels, height: int, width: int) -> Labels:
     """
     if labels.shape == (height, width):
         return labels.copy()
-    # Centre of target pixel j is (j + 1/2) * source / target; its cell is the floor of that.
-    rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
-    columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)
+    rows, columns = nearest_cells(labels.shape[0], height), nearest_cells(labels.shape[1], width)
     # Columns first on the small side, then whole rows are copied: 20 times as
     # fast as fancy indexing from 512x512 to 12 MP.
     resized: Labels
@@ -519,3 +517,10 @@ def resize_labels(labels: Labels, height: int, width: int) -> Labels:
     else:
         resized = labels.take(rows, axis=0).take(columns, axis=1)
     return resized
+
+
+def nearest_cells(source: int, target: int) -> NDArray[np.int64]:
+    """Which of `source` cells the centre of each of `target` pixels falls in, int64 (target,)."""
+    # Centre of target pixel j is (j + 1/2) * source / target; its cell is the floor of that.
+    cells: NDArray[np.int64] = (2 * np.arange(target) + 1) * source // (2 * target)
+    return cells

@@ -23,8 +23,8 @@ def progress(items: Iterable[_T], label: str, total: int | None = None) -> Itera
     return wrapped
 
 
-def progress_bar(total: int, label: str) -> Any:
-    """A bar to be updated by hand; same rules."""
+def progress_bar(total: int, label: str, *, delay: float = 0) -> Any:
+    """A bar to be updated by hand; same rules. It appears after `delay` seconds."""
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=label, leave=False, disable=None)
+    return tqdm(total=total, desc=label, leave=False, disable=None, delay=delay)

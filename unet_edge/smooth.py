@@ -9,14 +9,15 @@ correctly rounded float32 operation, so x86 and ARM give the same bytes for the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_edge.imaging import Labels, resize_labels
+from unet_edge.imaging import Labels, nearest_cells, resize_labels
 
 Edges = Literal["nearest", "smooth"]
 """A photo's pixel takes the label of the grid cell its centre falls in, or the best class of the
@@ -33,13 +34,9 @@ def smooth_labels(logits: Logits, height: int, width: int) -> Labels:
 
     `logits` is float32 (h, w, classes), what the grid has of the photo.
     """
-    labels = np.zeros((height, width), np.uint8)
-    for rows, planes in _strips(logits, height, width):
-        strip = labels[rows]
-        best = np.zeros(strip.shape, np.float32)  # class 0, relative to itself
-        for index, plane in enumerate(planes, start=1):
-            strip[plane > best] = index
-            np.maximum(best, plane, out=best)
+    labels = np.empty((height, width), np.uint8)
+    for rows, planes in strips(logits, height, width, "smooth"):
+        choose(planes, labels[rows])
     return labels
 
 
@@ -55,24 +52,58 @@ def probabilities(logits: Logits, height: int, width: int, edges: Edges) -> NDAr
         for plane, target in zip(small, result, strict=True):
             target[:] = resize_labels(plane, height, width)
         return result
-    for rows, planes in _strips(logits, height, width):
-        relative = [np.zeros_like(result[0, rows], np.float32), *planes]
-        highest = np.maximum.reduce(relative)
-        powers = [np.exp(plane - highest) for plane in relative]
-        total = np.add.reduce(powers)
-        for index, power in enumerate(powers):
-            result[index, rows] = np.rint(power / total * np.float32(255))
+    for rows, planes in strips(logits, height, width, "smooth"):
+        share(planes, result[:, rows])
     return result
 
 
-def _strips(logits: Logits, height: int, width: int) -> Iterator[tuple[slice, Iterator[Logits]]]:
-    """Rows of the photo, and for each class but 0 its scores there less class 0's, (rows, W)."""
+def choose(planes: Iterable[Logits], labels: Labels) -> None:
+    """Write the class of the highest score into `labels`, the first on a tie.
+
+    `planes` are each class's scores but class 0's, relative to class 0's, of the shape of `labels`.
+    """
+    labels[:] = 0
+    best = np.zeros(labels.shape, np.float32)  # class 0, relative to itself
+    for index, plane in enumerate(planes, start=1):
+        labels[plane > best] = index
+        np.maximum(best, plane, out=best)
+
+
+def share(planes: Iterable[Logits], result: NDArray[np.uint8]) -> None:
+    """Write the softmax as round(255 p) into `result`, uint8 (classes, H, W); see `choose`."""
+    relative = [np.zeros(result.shape[1:], np.float32), *planes]
+    highest = np.maximum.reduce(relative)
+    powers = [np.exp(plane - highest) for plane in relative]
+    total = np.add.reduce(powers)
+    for target, power in zip(result, powers, strict=True):
+        target[:] = np.rint(power / total * np.float32(255))
+
+
+def strips(
+    logits: Logits, height: int, width: int, edges: Edges
+) -> Iterator[tuple[slice, Iterator[Logits]]]:
+    """Rows of the photo, and for each class but 0 its scores there less class 0's, (rows, W).
+
+    The planes are only to be read: they may be views of the scores.
+    """
     grid = np.ascontiguousarray(np.moveaxis(logits[..., 1:] - logits[..., :1], -1, 0))
-    down, across = _Steps.of(logits.shape[0], height), _Steps.of(logits.shape[1], width)
     step = max(1, _STRIP_PIXELS // width)
+    enlarged: Callable[[Logits, slice], Logits]
+    if (height, width) == logits.shape[:2]:
+        enlarged = _same
+    elif edges == "smooth":
+        enlarged = partial(
+            _between, _Steps.of(logits.shape[0], height), _Steps.of(logits.shape[1], width)
+        )
+    else:
+        enlarged = partial(
+            _repeated,
+            nearest_cells(logits.shape[0], height),
+            nearest_cells(logits.shape[1], width),
+        )
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
-        yield rows, (_enlarged(plane, rows, down, across) for plane in grid)
+        yield rows, (enlarged(plane, rows) for plane in grid)
 
 
 @dataclass(frozen=True)
@@ -95,7 +126,17 @@ class _Steps:
         return cls(first, np.minimum(first + 1, source - 1), weight)
 
 
-def _enlarged(plane: Logits, rows: slice, down: _Steps, across: _Steps) -> Logits:
+def _same(plane: Logits, rows: slice) -> Logits:
+    return plane[rows]
+
+
+def _repeated(
+    down: NDArray[np.int64], across: NDArray[np.int64], plane: Logits, rows: slice
+) -> Logits:
+    return plane[down[rows]].take(across, axis=1)
+
+
+def _between(down: _Steps, across: _Steps, plane: Logits, rows: slice) -> Logits:
     upper, lower = plane[down.first[rows]], plane[down.second[rows]]
     tall = upper + (lower - upper) * down.weight[rows, None]
     left = tall.take(across.first, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -21,9 +22,11 @@ from PIL import Image
 from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.dataset.coco import read_coco
+from unet_edge.demo.cells import draw_cells
 from unet_edge.imaging import decode, read_photo
 from unet_edge.metadata import Contract, seal
 from unet_edge.runtime.segmenter import read_spec
+from unet_edge.tiling import Tiles
 
 ALL = "index,palette,overlay,cutout,probabilities,polygons,rle,csv,jsonl"
 
@@ -255,7 +258,7 @@ class TestOutputs:
         model = tmp_path / "labels.tflite"
         model.write_bytes(seal(data, Contract(spec, "tflite", "float32")))
         base = ("segment", model, photo, "-o", tmp_path / "out")
-        for asked in (("--save", "probabilities"), ("--edges", "smooth")):
+        for asked in (("--save", "probabilities"), ("--edges", "smooth"), ("--tiles",)):
             assert "unet-edge export RUN (without --labels)" in refused(*base, *asked)
         assert visible(tmp_path / "out") == []
         run(*base, "--save", "cutout,polygons,csv")
@@ -423,6 +426,99 @@ class TestResuming:
         assert visible(tmp_path / "out") == ["a.index.png", "c.index.png", "shares.csv"]
         (photos / "b.png").write_bytes(good)
         assert skipped(run_json(*command)) == [True, False, True]
+
+
+class TestTiles:
+    @pytest.fixture
+    def large(self, tmp_path: Path) -> Path:
+        """A photo of 450x300 px, for a grid of 192."""
+        folder = tmp_path / "large"
+        folder.mkdir()
+        Image.fromarray(draw_cells(450, np.random.default_rng(1))[0][:300]).save(folder / "l.png")
+        return folder / "l.png"
+
+    def test_writes_what_the_api_gives(
+        self, bundle_path: Path, large: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        options = ("--tiles", "--tile-overlap", "0.3", "--tile-scale", "0.8")
+        run(
+            "segment", bundle_path, large, "-o", out, *options,
+            "--edges", "smooth", "--save", "index,probabilities",
+        )  # fmt: skip
+        expected = Segmenter.open(bundle_path).predict_tiles(large, Tiles(0.3, 0.8), edges="smooth")
+        for name, plane in (
+            ("l.index.png", expected.mask.labels),
+            ("l.probability-0.png", expected.probabilities[0]),
+            ("l.probability-1.png", expected.probabilities[1]),
+        ):
+            with Image.open(out / name) as picture:
+                assert np.array_equal(np.asarray(picture), plane)
+        data = CliRunner().invoke(
+            main, ["segment", str(bundle_path), str(large), "-o", "-", "--tiles"]
+        )
+        with Image.open(io.BytesIO(data.stdout_bytes)) as picture:
+            expected_labels = Segmenter.open(bundle_path).segment(large, tiles=Tiles()).labels
+            assert np.array_equal(np.asarray(picture), expected_labels)
+
+    def test_tiles_and_their_settings_are_told_apart(
+        self, bundle_path: Path, large: Path, tmp_path: Path
+    ) -> None:
+        command = ("segment", bundle_path, large, "-o", tmp_path / "out", "--save", "index")
+        ways: tuple[tuple[str, ...], ...] = (
+            (), ("--tiles",), ("--tiles", "--tile-scale", "0.7"), ("--tiles", "--tile-overlap", "0")
+        )  # fmt: skip
+        for way in ways:
+            assert skipped(run_json(*command, *way)) == [False]
+            assert skipped(run_json(*command, *way)) == [True]
+        # The defaults, said aloud, are the defaults.
+        run(*command, "--tiles")
+        assert skipped(
+            run_json(*command, "--tiles", "--tile-overlap", "0.25", "--tile-scale", "1")
+        ) == [True]
+
+    def test_masks_of_before_there_were_tiles_are_done(
+        self, bundle_path: Path, large: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        command = ("segment", bundle_path, large, "-o", out, "--save", "index")
+        run(*command)
+        *_, last = (out / ".segment.jsonl").read_text().splitlines()
+        digest = Segmenter.open(bundle_path).digest
+        assert json.loads(last)["by"] == {"model": digest, "edges": "nearest"}
+
+    def test_killed_among_photos_in_tiles(
+        self, bundle_path: Path, large: Path, tmp_path: Path
+    ) -> None:
+        shutil.copy(large, large.with_name("m.png"))
+        out = tmp_path / "out"
+        command = ["segment", str(bundle_path), str(large.parent), "-o", str(out),
+                   "--save", "index", "--tiles"]  # fmt: skip
+        # A photo is two lines of the journal and a file of two calls.
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, "6", "SIGKILL", *command],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        # 6 of 8 calls: one photo may be done, and which is up to the threads.
+        assert skipped(run_json(*command)).count(True) <= 1
+        assert (out / "l.index.png").read_bytes() == (out / "m.index.png").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (("--tile-overlap", "0.5"), "--tile-overlap is for tiles: add --tiles"),
+            (("--tile-scale", "0.5"), "--tile-scale is for tiles: add --tiles"),
+            (("--tiles", "--tile-overlap", "1"), "tiles overlap by 1.0; choose from 0 to 0.9"),
+            (("--tiles", "--tile-scale", "0"), "scale is 0.0; choose from 0.01 to 8.0"),
+        ],
+    )
+    def test_settings_that_make_no_sense(
+        self, bundle_path: Path, large: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+    ) -> None:
+        output = refused("segment", bundle_path, large, "-o", tmp_path / "out", *arguments)
+        assert says in output
+        assert not (tmp_path / "out").exists()
 
 
 def test_photos_at_once_give_the_files_that_each_gives_alone(

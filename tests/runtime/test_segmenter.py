@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unet_edge.demo.cells import draw_cells
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.imaging import grid_of, read_photo
 from unet_edge.runtime.backends import as_scores, to_labels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.smooth import probabilities, smooth_labels
 from unet_edge.spec import ModelSpec
+from unet_edge.tiling import Tiles
 
 SPEC = ModelSpec(8, 12, ("background", "cat"), pad_color=(0, 0, 0))
 
@@ -121,3 +123,103 @@ def test_a_file_of_labels_has_no_smooth_edges(photo):
     ):
         with pytest.raises(BackendError, match=r"unet-edge export RUN \(without --labels\)"):
             call()
+
+
+# --- tiles ------------------------------------------------------------------------------------
+
+
+class Redder(Redness):
+    """As Redness, and surer towards the middle of the grid, so that tiles differ."""
+
+    def scores(self, pixels):
+        scores = super().scores(pixels)
+        sure = np.minimum(np.arange(1, 13), np.arange(12, 0, -1))
+        scores[..., 1] = np.clip(scores[..., 1].astype(int) + 4 * sure - 14, 0, 255)
+        return scores
+
+
+@pytest.mark.parametrize("edges", ["nearest", "smooth"])
+def test_tiles_give_the_photos_own_detail(photo, edges):
+    # Scores of a pixel alone: in tiles, the mask is that of every pixel itself.
+    segmenter = Segmenter(SPEC, Redness(), "redness")
+    expected = photo[..., 0].astype(int) - photo[..., 2] > 1  # half of it, above 0
+    for overlap in (0, 0.25, 0.5):
+        mask = segmenter.segment(photo, edges=edges, tiles=Tiles(overlap))
+        assert np.array_equal(mask.labels, expected)
+    assert not np.array_equal(segmenter.segment(photo, edges=edges).labels, expected)
+    swapped = segmenter.segment(photo[..., ::-1], color_order="bgr", tiles=Tiles())
+    assert np.array_equal(swapped.labels, expected)
+
+
+@pytest.mark.parametrize("edges", ["nearest", "smooth"])
+def test_tiles_predicted_are_tiles_segmented(photo, edges):
+    segmenter = Segmenter(SPEC, Redder(), "redder")
+    seen = []
+    tiles = Tiles(0.4, scale=0.7)
+    found = segmenter.predict_tiles(photo, tiles, edges=edges, watch=lambda *now: seen.append(now))
+    assert np.array_equal(
+        found.mask.labels, segmenter.segment(photo, edges=edges, tiles=tiles).labels
+    )
+    assert found.probabilities.shape == (2, 24, 32)
+    # 255 p of two classes add up to 255, but for rounding.
+    assert np.abs(found.probabilities.astype(int).sum(axis=0) - 255).max() <= 1
+    sure = np.abs(found.probabilities[1].astype(int) - 128) > 1
+    assert np.array_equal(
+        (found.probabilities[1] > 127)[sure], found.mask.labels.astype(bool)[sure]
+    )
+    # A tile of 11x17 px overlaps the next by 4 and 6, so 24 and 32 px take 3 each.
+    assert seen == [(done, 9) for done in range(1, 10)]
+
+
+@pytest.mark.parametrize("size", [(12, 8), (7, 8), (12, 3), (5, 5)])
+def test_a_photo_that_fits_one_tile_is_segmented_as_without(photo, size):
+    segmenter = Segmenter(SPEC, Redder(), "redder")
+    small = Image.fromarray(photo).resize(size)
+    for edges in ("nearest", "smooth"):
+        expected = segmenter.segment(small, edges=edges).labels
+        assert np.array_equal(segmenter.segment(small, edges=edges, tiles=Tiles()).labels, expected)
+        found = segmenter.predict_tiles(small, Tiles(), edges=edges)
+        assert np.array_equal(found.mask.labels, expected)
+        assert np.array_equal(found.probabilities, segmenter.predict(small).probabilities(edges))
+
+
+def test_a_file_of_labels_cannot_be_blended(photo):
+    segmenter = Segmenter(replace(SPEC, output="labels"), LabelsOnly(), "labels")
+    small = photo[:4, :4]
+    for call in (
+        lambda: segmenter.segment(photo, tiles=Tiles()),
+        lambda: segmenter.segment(small, tiles=Tiles()),  # as it would be of a larger one
+        lambda: segmenter.predict_tiles(photo, Tiles()),
+        lambda: segmenter.predict_tiles(small, Tiles()),
+    ):
+        with pytest.raises(BackendError, match=r"unet-edge export RUN \(without --labels\)"):
+            call()
+
+
+def test_a_real_model_in_tiles(bundle_path):
+    """A picture of 3x3 grids through LiteRT."""
+    segmenter = Segmenter.open(bundle_path, file="model-int8.tflite")
+    photo, truth = draw_cells(576, np.random.default_rng(0))
+    # Tiles without overlap are pictures of their own.
+    alone = segmenter.segment(photo, tiles=Tiles(0)).labels
+    for top in (0, 192, 384):
+        for left in (0, 192, 384):
+            place = np.s_[top : top + 192, left : left + 192]
+            assert np.array_equal(alone[place], segmenter.segment(photo[place]).labels)
+    dense = segmenter.segment(photo, tiles=Tiles(0.8)).labels
+    joined = segmenter.segment(photo, tiles=Tiles(0.25)).labels
+    assert (joined == truth).mean() > 0.85  # 0.90 and more
+    # Tiles of 192 px from 0, 128, 256 and 384: near their borders and their overlaps' middles,
+    # and near where hard tiles meet.
+    seams = np.zeros(576, bool)
+    for line in (128, 256, 384, 192, 320, 448, 160, 288, 416):
+        seams[line - 4 : line + 4] = True
+    hard = np.zeros(576, bool)
+    hard[188:196] = hard[380:388] = True
+    near, far = (seams | seams[:, None]), ~(seams | seams[:, None])
+    cut = hard | hard[:, None]
+    wrong = joined != dense
+    # Hard seams differed 2.3 times as often as other pixels, blended ones 1.2 times.
+    assert (alone != dense)[cut].mean() > 1.6 * (alone != dense)[~cut].mean()
+    assert wrong[near].mean() < 1.6 * wrong[far].mean()
+    assert wrong[cut].mean() < 0.7 * (alone != dense)[cut].mean()

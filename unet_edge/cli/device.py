@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -22,6 +24,7 @@ from unet_edge.errors import ConfigError, DataError
 from unet_edge.files import require_place
 from unet_edge.imaging import read_photo
 from unet_edge.pictures import list_pictures, place_of
+from unet_edge.progress import progress_bar
 from unet_edge.runtime.outputs import (
     KINDS,
     PhotoKind,
@@ -33,6 +36,7 @@ from unet_edge.runtime.outputs import (
 if TYPE_CHECKING:
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
+    from unet_edge.tiling import Tiles, Watch
 
 # Standard input among the pictures, standard output as the place for a mask.
 _STREAM = Path("-")
@@ -61,6 +65,23 @@ _STREAM = Path("-")
     show_default=True,
     help="Edges along the model's grid, or between its cells (scores are interpolated).",
 )
+@click.option(
+    "--tiles",
+    "cut",
+    is_flag=True,
+    help="Cut photos larger than the model into overlapping tiles, instead of shrinking them.",
+)
+@click.option(
+    "--tile-overlap",
+    type=float,
+    help="Share of a tile that its neighbour sees too, 0 to 0.9.  [default: 0.25]",
+)
+@click.option(
+    "--tile-scale",
+    type=float,
+    help="Size of a photo's pixels on the model's grid; at 0.5 a tile takes in twice the grid's "
+    "height and width.  [default: 1]",
+)
 @click.option("--again", is_flag=True, help="Segment pictures that are done, too.")
 @file_option
 @threads_option
@@ -71,6 +92,9 @@ def segment(
     output: Path,
     save: tuple[str, ...] | None,
     edges: Edges,
+    cut: bool,
+    tile_overlap: float | None,
+    tile_scale: float | None,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -79,34 +103,38 @@ def segment(
     """Segment photos, folders or patterns of photos, or - (a photo's bytes), with MODEL.
 
     MODEL is a bundle, a file or a run. A mask holds the class of each pixel at the photo's own
-    size; palette masks add colours. A picture whose files are there, of the same photo, model
-    and --edges, is skipped, so an interrupted command goes on when it is repeated. A picture that
-    cannot be read is reported at the end; the exit status is then 1.
+    size; palette masks add colours. A picture whose files are there, of the same photo, model,
+    --edges and --tiles, is skipped, so an interrupted command goes on when it is repeated. A
+    picture that cannot be read is reported at the end; the exit status is then 1.
 
     \b
     Examples:
       unet-edge segment bundle photo.jpg
       unet-edge segment bundle photos/ -o masks --save cutout,polygons,csv --edges smooth
       unet-edge segment bundle 'photos/**/*.jpg' --save index --json
+      unet-edge segment bundle microscope.tif --tiles
       unet-edge segment bundle - -o - < photo.jpg > mask.png
     """
     kinds = _kinds(save or (("palette",) if output == _STREAM else ("palette", "overlay")))
+    tiles = _tiles(cut, tile_overlap, tile_scale)
     if output == _STREAM or _STREAM in images:
-        _stream(model, images, output, kinds, edges, file, threads, as_json)
+        _stream(model, images, output, kinds, edges, tiles, file, threads, as_json)
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     require_place(output / "mask.png")
     segmenter, complete = open_crew(model, file, threads, len(listed))
-    _require_scores(segmenter, kinds, edges)
+    _require_scores(segmenter, kinds, edges, tiles)
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.folder import FolderRun
     from unet_edge.runtime.journal import opened
 
-    by = {"model": segmenter.digest, "edges": edges}
+    by: dict[str, Any] = {"model": segmenter.digest, "edges": edges}
+    if tiles is not None:  # else as before there were tiles: what was done then is still done
+        by["tiles"] = asdict(tiles)
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
 
     def look(segmenter: Segmenter, picture: Path) -> Segmented:
-        return _segmented(segmenter, picture, picture.name, kinds, edges)
+        return _segmented(segmenter, picture, picture.name, kinds, edges, tiles)
 
     with opened(output) as journal:
         # A picture that is named twice is one.
@@ -138,17 +166,45 @@ def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(save))
 
 
-def _require_scores(segmenter: Segmenter, kinds: Sequence[str], edges: Edges) -> None:
+def _tiles(cut: bool, overlap: float | None, scale: float | None) -> Tiles | None:
+    given = {"overlap": overlap, "scale": scale}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if not cut:
+        if chosen:
+            raise ConfigError(f"--tile-{next(iter(chosen))} is for tiles: add --tiles")
+        return None
+    from unet_edge.tiling import Tiles
+
+    return Tiles(**chosen)
+
+
+def _require_scores(
+    segmenter: Segmenter, kinds: Sequence[str], edges: Edges, tiles: Tiles | None
+) -> None:
     """Refuse a file of labels before the first picture, not at each."""
-    if segmenter.spec.output == "labels" and (edges == "smooth" or "probabilities" in kinds):
+    needs_scores = edges == "smooth" or tiles is not None or "probabilities" in kinds
+    if segmenter.spec.output == "labels" and needs_scores:
         from unet_edge.runtime.backends import no_scores
 
         raise no_scores()
 
 
 def _segmented(
-    segmenter: Segmenter, source: Path | bytes, name: str, kinds: Sequence[str], edges: Edges
+    segmenter: Segmenter,
+    source: Path | bytes,
+    name: str,
+    kinds: Sequence[str],
+    edges: Edges,
+    tiles: Tiles | None,
 ) -> Segmented:
+    if tiles is not None:
+        # The photo is read once more where it is drawn on: far less than its tiles take.
+        with _tile_bar(name) as watch:
+            if "probabilities" not in kinds:
+                mask = segmenter.segment(source, edges=edges, tiles=tiles, watch=watch)
+                return Segmented(source, mask, None, name)
+            found = segmenter.predict_tiles(source, tiles, edges=edges, watch=watch)
+            return Segmented(source, found.mask, found.probabilities, name)
     photo = read_photo(source, segmenter.spec)
     # What the model sees does not depend on what is saved, so the photo at its own size is read
     # from the file again, and only where it is drawn on.
@@ -160,12 +216,28 @@ def _segmented(
     return Segmented(drawn_on, prediction.mask(edges), shares, name)
 
 
+@contextlib.contextmanager
+def _tile_bar(name: str) -> Iterator[Watch | None]:
+    """A bar of one photo's tiles, if they take over two seconds and a terminal watches."""
+    if not sys.stderr.isatty():
+        yield None  # before tqdm, which imports multiprocessing
+        return
+    with progress_bar(0, name, delay=2) as bar:
+
+        def watch(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield watch
+
+
 def _stream(
     model: Path,
     images: Sequence[Path],
     output: Path,
     kinds: tuple[str, ...],
     edges: Edges,
+    tiles: Tiles | None,
     file: str | None,
     threads: int | None,
     as_json: bool,
@@ -187,8 +259,8 @@ def _stream(
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
     segmenter = open_model(model, file, threads)
-    _require_scores(segmenter, kinds, edges)
-    (write,) = contents([kind], _segmented(segmenter, source, image.name, kinds, edges))
+    _require_scores(segmenter, kinds, edges, tiles)
+    (write,) = contents([kind], _segmented(segmenter, source, image.name, kinds, edges, tiles))
     write(sys.stdout.buffer)
     sys.stdout.buffer.flush()
 

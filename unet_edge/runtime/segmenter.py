@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unet_edge.errors import BackendError, BundleError, ConfigError, ModelFileError, SpecError
 from unet_edge.files import sha256
@@ -16,18 +17,21 @@ from unet_edge.imaging import (
     ChannelOrder,
     ImageSource,
     Photo,
+    Pixels,
     Placement,
+    decode,
     read_photo,
     resize_labels,
 )
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
-from unet_edge.runtime.backends import Backend, open_backend, to_labels, to_logits
+from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
 from unet_edge.smooth import Edges, probabilities, smooth_labels
 from unet_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     from unet_edge.bundle import Bundle
+    from unet_edge.tiling import Tiles, Watch
 
 Lap = Callable[[str], None]
 """Called at the end of each stage with its name: decode, place, infer, mask, restore."""
@@ -68,6 +72,18 @@ class Prediction:
         _require_edges(edges)
         width, height = self.size
         return probabilities(self.logits, height, width, edges)
+
+
+@dataclass(frozen=True, eq=False)
+class TiledPrediction:
+    """What a model says of one picture in tiles, whose logits would not fit into memory.
+
+    `probabilities` are each class's as round(255 p), uint8 (classes, H, W) of the photo's size;
+    the highest is the mask's class, rounding apart.
+    """
+
+    mask: Mask
+    probabilities: NDArray[np.uint8]
 
 
 class Segmenter:
@@ -122,6 +138,8 @@ class Segmenter:
         *,
         color_order: ChannelOrder = "rgb",
         edges: Edges = "nearest",
+        tiles: Tiles | None = None,
+        watch: Watch | None = None,
     ) -> Mask:
         """Segment one picture: a path, file bytes, a Pillow image, or uint8 (H, W, 3).
 
@@ -130,12 +148,23 @@ class Segmenter:
 
         `color_order` is that of an array: "bgr" for one of OpenCV's. `edges` "smooth" compares
         scores interpolated at the photo's own size, which takes longer; the edges of "nearest"
-        are those of the model's grid.
+        are those of the model's grid. With `tiles`, a picture larger than a tile is not shrunk
+        to the model's size but cut, and `watch` is called after each tile; a picture that fits
+        one tile is segmented as without. At the tiles' scale of 1 both edges are the same.
 
         Raises ImageError for what is no picture, ConfigError for "bgr" of anything but an array,
-        and BackendError for smooth edges of a file that gives labels.
+        and BackendError for smooth edges or tiles of a file that gives labels.
         """
         _require_edges(edges)
+        if tiles is not None:
+            self._require_scores()
+            picture = _whole(image, color_order)
+            if not tiles.hold(picture.size, self.spec):
+                from unet_edge.tiling import Tiling, tiled_labels
+
+                tiling = Tiling.plan(picture.size, self.spec, tiles)
+                labels = tiled_labels(picture, tiling, self.logits, edges, watch or _no_watch)
+                return Mask.of(labels, self.spec)
         photo = read_photo(image, self.spec, color_order)
         if edges == "smooth":
             return self.predict(photo).mask(edges)
@@ -155,6 +184,37 @@ class Segmenter:
         # A copy of its own: the next call may overwrite the scores.
         logits = to_logits(scores[placement.box], self.backend)
         return Prediction(photo.size, logits, self.spec)
+
+    def predict_tiles(
+        self,
+        image: ImageSource | Photo,
+        tiles: Tiles,
+        *,
+        color_order: ChannelOrder = "rgb",
+        edges: Edges = "nearest",
+        watch: Watch | None = None,
+    ) -> TiledPrediction:
+        """The mask and the probabilities of one picture in tiles, in one go; see `segment`."""
+        _require_edges(edges)
+        picture = _whole(image, color_order)
+        if tiles.hold(picture.size, self.spec):
+            whole = self.predict(image, color_order=color_order)
+            return TiledPrediction(whole.mask(edges), whole.probabilities(edges))
+        self._require_scores()
+        from unet_edge.tiling import Tiling, tiled_probabilities
+
+        tiling = Tiling.plan(picture.size, self.spec, tiles)
+        labels, shares = tiled_probabilities(
+            picture, tiling, self.logits, edges, watch or _no_watch
+        )
+        return TiledPrediction(Mask.of(labels, self.spec), shares)
+
+    def logits(self, pixels: Pixels) -> NDArray[np.float32]:
+        """The scores of a grid, uint8 (H, W, 3), as logits, float32 (H, W, classes), of your own.
+
+        Raises BackendError for a file that gives labels.
+        """
+        return to_logits(self.backend.scores(pixels), self.backend)
 
     def timed_segment(self, image: ImageSource | Photo, lap: Lap) -> Mask:
         """As `segment`, calling `lap` as each of STAGES ends."""
@@ -178,13 +238,30 @@ class Segmenter:
         lap("restore")
         return mask
 
+    def _require_scores(self) -> None:
+        if self.spec.output == "labels":
+            raise no_scores()
+
 
 def _require_edges(edges: Edges) -> None:
     if edges not in get_args(Edges):
         raise ConfigError(f"edges is {edges!r}; known are {', '.join(get_args(Edges))}")
 
 
+def _whole(image: ImageSource | Photo, color_order: ChannelOrder) -> Image.Image:
+    """The picture at its own size, which tiles are cut from."""
+    if isinstance(image, Photo):
+        if not image.whole:
+            raise ConfigError("this photo was reduced as it was read; give the file for tiles")
+        return image.picture
+    return decode(image, color_order)
+
+
 def _no_lap(_: str) -> None:
+    pass
+
+
+def _no_watch(done: int, total: int) -> None:
     pass
 
 

@@ -1,0 +1,332 @@
+"""Tiles of a large picture: what they cost in memory and time, and whether seams show.
+
+    python -m benchmarks.tiling --task BUNDLE PICTURES SCALE [--task ...]
+
+Lays the pictures of a folder, mirrored at their joints, out to 4000x6000 px and segments that in
+tiles, at the size on the model's grid that SCALE says. Memory and time are those of a process of
+its own, from the JPEG file to the mask's PNG file.
+
+There is no true mask of such a picture, so the reference is one of tiles that overlap by 0.7: each
+pixel is seen by a dozen, and no place is at the border of most of them. (Not three quarters: every
+third of its tiles would then lie where those of a quarter do.) Two figures say whether seams show:
+
+- pixels that differ from the reference, within 8 px of the grid of a tile's border or of the
+  middle line of an overlap (where a hard cut has its seam), against all others;
+- breaks: how often the label changes across exactly those lines, by how often it does in the
+  reference across the same lines. A seam that can be seen is a straight line of changes, so 1 is
+  what there is without seams. A hard cut has none at the borders of overlapping tiles, so its
+  figure there shows how far chance carries it.
+
+Beside ours, other programs' ways with the same tiles: each pixel from the nearest tile (hard),
+plain means (MONAI's SlidingWindowInferer by default, a quarter of overlap), Gaussian weights of
+sigma 1/8 (MONAI's other mode; nnU-Net, half of overlap), and ours on probabilities instead of
+logits. SAHI is not among them: it joins boxes.
+
+Writes `benchmarks/reference/<machine>-tiling.{md,json}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from tabulate import tabulate
+
+from benchmarks.formats import slug
+from unet_edge.files import json_text, write_atomically
+from unet_edge.imaging import Labels, Pixels, decode
+from unet_edge.pictures import list_pictures
+from unet_edge.progress import progress
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.smooth import Logits
+from unet_edge.tiling import Axis, Tiles, Tiling, normalised, tiled_labels
+from unet_edge.timing import gemm_ms, machine
+
+_REFERENCE = Path(__file__).parent / "reference"
+_NEAR = 8
+_DENSE = 0.7
+
+METHODS: tuple[tuple[str, float], ...] = (
+    ("hard", 0.0),
+    ("hard", 0.25),
+    ("mean", 0.25),
+    ("gaussian", 0.25),
+    ("gaussian", 0.5),
+    ("ramp of probabilities", 0.25),
+    ("ramp", 0.125),
+    ("ramp", 0.25),
+    ("ramp", 0.375),
+    ("ramp", 0.5),
+)
+"""How tiles are joined, and the share of a tile that its neighbour sees too; ours is a ramp."""
+
+_CHILD = """
+import json, sys, time
+started = time.perf_counter()
+from unet_edge import Segmenter, Tiles
+from unet_edge.timing import peak_memory
+bundle, picture, mask, scale = sys.argv[1:]
+segmenter = Segmenter.open(bundle)
+opened = peak_memory()
+tiles = Tiles(scale=float(scale)) if float(scale) else None
+begun = time.perf_counter()
+found = segmenter.segment(picture, tiles=tiles)
+done = time.perf_counter()
+segmented = peak_memory()
+found.save(mask)
+print(json.dumps({"opened_mib": opened, "segmented_mib": segmented, "saved_mib": peak_memory(),
+                  "seconds": done - begun, "saving_seconds": time.perf_counter() - done}))
+"""
+
+
+@click.command()
+@click.option(
+    "--task",
+    "tasks",
+    type=(click.Path(path_type=Path, exists=True), click.Path(path_type=Path, exists=True), float),
+    multiple=True,
+    required=True,
+    metavar="BUNDLE PICTURES SCALE",
+    help="A model, pictures of its kind, and their size on its grid by their own.",
+)
+@click.option("--size", type=(int, int), default=(4000, 6000), help="Width and height, px.")
+@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+def main(
+    tasks: tuple[tuple[Path, Path, float], ...],
+    size: tuple[int, int],
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Measure each task and write the reference table of this machine."""
+    before = gemm_ms()
+    found = [measure(bundle, pictures, scale, size) for bundle, pictures, scale in tasks]
+    facts = machine()
+    report = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": facts,
+        "gemm_before_ms": before,
+        "gemm_after_ms": gemm_ms(),
+        "size": size,
+        "near_px": _NEAR,
+        "tasks": found,
+    }
+    name = f"{slug(facts)}-tiling"
+    write_atomically(output / f"{name}.md", markdown(report))
+    write_atomically(output / f"{name}.json", json_text(report))
+    print(json_text(report) if as_json else markdown(report), end="")
+
+
+def measure(bundle: Path, pictures: Path, scale: float, size: tuple[int, int]) -> dict[str, Any]:
+    """Costs with and without tiles, and a row for each of METHODS."""
+    segmenter = Segmenter.open(bundle)
+    picture = mosaic([decode(path) for path in list_pictures(pictures)], *size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "photo.jpg")
+        picture.save(path, quality=92)
+        costs = {"tiles": _costs(bundle, path, scale), "letterbox": _costs(bundle, path, 0)}
+        picture = decode(path)
+    dense, _ = _joined(segmenter, picture, Tiles(_DENSE, scale), "ramp")
+    rows = []
+    for method, overlap in progress(METHODS, "methods"):
+        started = time.perf_counter()
+        labels, tiling = _joined(segmenter, picture, Tiles(overlap, scale), method)
+        seconds = time.perf_counter() - started
+        found = {"method": method, "overlap": overlap, "tiles": tiling.count, "seconds": seconds}
+        rows.append({**found, **_seams(labels, dense, tiling, round(_NEAR / scale))})
+    return {
+        "bundle": bundle.name,
+        "file": segmenter.name,
+        "grid": segmenter.spec.size,
+        "scale": scale,
+        "pictures": pictures.name,
+        "costs": costs,
+        "rows": rows,
+    }
+
+
+def mosaic(parts: list[Image.Image], width: int, height: int) -> Image.Image:
+    """Pictures side by side in rows of one height, every second one mirrored, RGB.
+
+    It begins inside the first, so that the joints do not lie where tiles do.
+    """
+    result = Image.new("RGB", (width, height))
+    count, row, top = 0, 0, -parts[0].height // 3
+    while top < height:
+        high = parts[count % len(parts)].height
+        column, left = 0, -parts[count % len(parts)].width // 3
+        while left < width:
+            part = parts[count % len(parts)]
+            part = part.resize((max(1, part.width * high // part.height), high))
+            part = ImageOps.mirror(part) if column % 2 else part
+            result.paste(ImageOps.flip(part) if row % 2 else part, (left, top))
+            left += part.width
+            column, count = column + 1, count + 1
+        top, row = top + high, row + 1
+    return result
+
+
+def _costs(bundle: Path, picture: Path, scale: float) -> dict[str, float]:
+    """Peak memory (MiB) and time (s) of a process of its own; a scale of 0 is no tiles."""
+    command = [sys.executable, "-P", "-c", _CHILD, bundle, picture, picture.with_suffix(".png")]
+    done = subprocess.run(
+        [*map(str, command), str(scale)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return costs
+
+
+def _joined(
+    segmenter: Segmenter, picture: Image.Image, tiles: Tiles, method: str
+) -> tuple[Labels, Tiling]:
+    tiling = Tiling.plan(picture.size, segmenter.spec, tiles)
+    tiling = dataclasses.replace(
+        tiling, rows=_weighted(tiling.rows, method), columns=_weighted(tiling.columns, method)
+    )
+    score: Callable[[Pixels], Logits] = segmenter.logits
+    if method == "ramp of probabilities":
+
+        def score(pixels: Pixels) -> Logits:
+            logits = segmenter.logits(pixels)
+            powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            shares: Logits = powers / powers.sum(axis=-1, keepdims=True)
+            return shares
+
+    return tiled_labels(picture, tiling, score, "nearest", lambda done, total: None), tiling
+
+
+def _weighted(axis: Axis, method: str) -> Axis:
+    """The same tiles with the weights of a method."""
+    match method:
+        case "mean":
+            window = np.ones(axis.length, np.int64)
+        case "gaussian":
+            place = (np.arange(axis.length) - (axis.length - 1) / 2) / axis.length
+            window = np.rint(1e6 * np.exp(-((8 * place) ** 2) / 2)).astype(np.int64)
+        case "hard":
+            middles = np.array(axis.starts) * 2 + axis.length
+            pixels = np.arange(axis.size) * 2 + 1
+            nearest = np.abs(pixels[:, None] - middles).argmin(axis=1)
+            return dataclasses.replace(
+                axis,
+                weights=tuple(
+                    (nearest[start : start + axis.length] == index).astype(np.float32)
+                    for index, start in enumerate(axis.starts)
+                ),
+            )
+        case _:
+            return axis
+    return dataclasses.replace(axis, weights=normalised(window, axis.starts, axis.size))
+
+
+def _seams(labels: Labels, dense: Labels, tiling: Tiling, near: int) -> dict[str, float]:
+    """Shares of pixels that differ (0..1) near lines and elsewhere, and breaks at both lines."""
+    close = np.zeros(labels.shape, bool)
+    changes = np.zeros((2, 2), np.int64)  # at borders and middles; here and in the reference
+    for number, axis in enumerate((tiling.rows, tiling.columns)):
+        for kind, lines in enumerate((_borders(axis), _middles(axis))):
+            for line in lines:
+                close.swapaxes(0, number)[max(0, line - near) : line + near] = True
+            for column, mask in enumerate((labels, dense)):
+                along = mask.swapaxes(0, number)
+                changes[kind, column] += sum(
+                    int((along[line] != along[line - 1]).sum()) for line in lines
+                )
+    differs = labels != dense
+    here, there = changes.T
+    return {
+        "differ": float(differs.mean()),
+        "differ_near": float(differs[close].mean()),
+        "differ_elsewhere": float(differs[~close].mean()),
+        "breaks_at_borders": float(here[0] / there[0]),
+        "breaks_at_middles": float(here[1] / there[1]),
+        "share_near": float(close.mean()),
+    }
+
+
+def _borders(axis: Axis) -> list[int]:
+    """The pixels inside the picture at which a tile begins or has ended."""
+    ends = {start + axis.length for start in axis.starts}
+    return sorted((ends | set(axis.starts)) - {0, axis.size})
+
+
+def _middles(axis: Axis) -> list[int]:
+    """The pixels at which the next tile's middle becomes the nearer one."""
+    starts: NDArray[np.int64] = np.array(axis.starts)
+    return [int(line) for line in (starts[1:] + starts[:-1] + axis.length) // 2]
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a page."""
+    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
+    width, height = report["size"]
+    megapixels = width * height / 1e6
+    parts = [
+        "# Tiles of a large picture",
+        f"Made by `python -m benchmarks.tiling` on {report['date']}. Machine: {facts}. Its matrix "
+        f"product took {report['gemm_before_ms']:.1f} ms before and "
+        f"{report['gemm_after_ms']:.1f} ms after; other work that shares the machine moves times.",
+        f"Pictures laid out to {width}x{height} px. Costs are of a process from JPEG file to mask. "
+        f"Seams are judged against tiles that overlap by {_DENSE}: pixels that differ, in all, "
+        f"within {report['near_px']} px (of the grid) of tiles' borders and middle lines of "
+        "overlaps, and elsewhere; breaks are changes of label across these lines, by those of "
+        "the reference across the same.",
+    ]
+    for task in report["tasks"]:
+        rows, columns = task["grid"]
+        parts.append(
+            f"## {task['bundle']}, {task['file']}, {rows}x{columns} px, scale {task['scale']:g}"
+        )
+        costs = [
+            (
+                name,
+                f"{cost['opened_mib']:.0f}",
+                f"{cost['segmented_mib']:.0f}",
+                f"{cost['saved_mib']:.0f}",
+                f"{cost['seconds']:.1f}",
+                f"{cost['seconds'] / megapixels:.2f}",
+            )
+            for name, cost in task["costs"].items()
+        ]
+        headers = ["", "peak MiB, opened", "segmented", "saved", "s", "s per megapixel"]
+        parts.append(tabulate(costs, headers, tablefmt="github", disable_numparse=True))
+        lines = [
+            (
+                row["method"],
+                f"{row['overlap']:g}",
+                row["tiles"],
+                f"{100 * row['differ']:.3f}",
+                f"{100 * row['differ_near']:.3f}",
+                f"{100 * row['differ_elsewhere']:.3f}",
+                f"{row['differ_near'] / row['differ_elsewhere']:.2f}",
+                f"{row['breaks_at_borders']:.2f}",
+                f"{row['breaks_at_middles']:.2f}",
+                f"{row['seconds']:.1f}",
+            )
+            for row in task["rows"]
+        ]
+        headers = ["joined by", "overlap", "tiles", "differ %", "near", "elsewhere", "ratio"]
+        headers += ["breaks at borders", "at middles", "s"]
+        parts.append(tabulate(lines, headers, tablefmt="github", disable_numparse=True))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
