@@ -107,7 +107,8 @@ def preview(
     from unet_edge.training.preview import preview_sheet
 
     require_place(output)
-    spec = ModelSpec(height=size[0], width=size[1], classes=classes)
+    # As training decodes unless it is told otherwise.
+    spec = ModelSpec(height=size[0], width=size[1], classes=classes, decoding="scaled")
     dataset = find_dataset(
         folder,
         classes=classes,

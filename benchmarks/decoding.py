@@ -1,0 +1,192 @@
+"""What scaled decoding saves, and what it changes: times of a photo, masks of a run's pictures.
+
+    python -m benchmarks.decoding [RUN ...] [--photo FILE]
+
+Times are of file to grid, full and scaled in turns, of a 12-megapixel JPEG: the one given, or a
+generated one with the noise of a sensor.
+
+For each run, its validation pictures as JPEGs are put on grids so small that the decoder's half is
+1, 1.25, 1.5 and 2 times as long, full and halved. Shares of pixels (0..1) with the same label in
+the run's own model, which was trained on whatever its contract says; mIoU of both against the
+true labels; and, for scale, the share that stays when the picture is saved as JPEG once more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+from tabulate import tabulate
+
+from benchmarks.formats import slug
+from unet_edge.dataset import Dataset
+from unet_edge.demo.cells import write_dataset
+from unet_edge.files import json_text, write_atomically
+from unet_edge.imaging import Pixels, Placement, decode, grid_of, place, resize_labels
+from unet_edge.metrics import Confusion
+from unet_edge.progress import progress
+from unet_edge.spec import ModelSpec
+from unet_edge.timing import gemm_ms, machine
+
+_REFERENCE = Path(__file__).parent / "reference"
+_SIZES = (224, 384, 512)
+_TURNS = 15
+_RATIOS = (1.0, 1.25, 1.5, 2.0)
+_QUALITY = 90  # of the pictures as JPEG; the control saves them once more at 85
+
+
+@click.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--photo", type=click.Path(path_type=Path, exists=True))
+@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+def main(runs: tuple[Path, ...], photo: Path | None, output: Path) -> None:
+    """Measure times, and each run's masks, and write the reference table of this machine."""
+    facts = machine()
+    before = gemm_ms()
+    data = photo.read_bytes() if photo else _noisy_photo()
+    times = [_times(data, size) for size in _SIZES]
+    report = {
+        "machine": facts,
+        "gemm_ms": [before, gemm_ms()],
+        "photo": {"bytes": len(data), "size": decode(data).size},
+        "times": times,
+        "masks": [row for run in runs for row in _masks(run)],
+    }
+    target = output / f"{slug(facts)}-decoding"
+    write_atomically(target.with_suffix(".json"), json_text(report))
+    write_atomically(target.with_suffix(".md"), _markdown(report))
+    click.echo(f"written: {target}.md and .json")
+
+
+def _noisy_photo() -> bytes:
+    """A generated picture at 4000x3000 px with sensor noise, grey and a little in each colour."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_dataset(Path(folder), train=1, validation=1, seed=0)
+        first = sorted((Path(folder) / "images").iterdir())[0]
+        picture = decode(first).resize((4000, 3000), Image.Resampling.BICUBIC)
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 5, (3000, 4000, 1)) + random.normal(0, 2, (3000, 4000, 3))
+    pixels = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
+    return _jpeg(Image.fromarray(pixels), _QUALITY)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _times(data: bytes, size: int) -> dict[str, Any]:
+    """Medians in ms of both, taken in turns, and the median of the turns' ratios."""
+    full = ModelSpec(size, size, ("a", "b"))
+    scaled = dataclasses.replace(full, decoding="scaled")
+    turns = []
+    for _ in range(_TURNS + 1):
+        turn = []
+        for spec in (full, scaled):
+            start = time.perf_counter()
+            grid_of(data, spec)
+            turn.append((time.perf_counter() - start) * 1e3)
+        turns.append(turn)
+    del turns[0]  # the first pays for pages of memory
+    return {
+        "grid": size,
+        "full ms": statistics.median(turn[0] for turn in turns),
+        "scaled ms": statistics.median(turn[1] for turn in turns),
+        "scaled / full": statistics.median(turn[1] / turn[0] for turn in turns),
+    }
+
+
+def _masks(run: Path) -> list[dict[str, Any]]:
+    from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
+    from unet_edge.training.config import read_config
+
+    dataset, spec = read_config(run).dataset(), read_spec(run / SPEC_FILE)
+    edge = min(min(dataset.read(sample)[0].size) for sample in dataset.validation)
+    # Multiples of 16, as networks ask for; the ratio is what it then comes to.
+    grids = dict.fromkeys(round(edge / 2 / ratio / 16) * 16 for ratio in _RATIOS)
+    return [_agreement(run, dataset, spec, size) for size in grids]
+
+
+def _agreement(run: Path, dataset: Dataset, spec: ModelSpec, size: int) -> dict[str, Any]:
+    from unet_edge.runtime.backends.keras_model import load_keras
+    from unet_edge.runtime.segmenter import KERAS_MODEL
+
+    spec = dataclasses.replace(spec, height=size, width=size, decoding="scaled")
+    model = load_keras(run / KERAS_MODEL)  # anew: its upsampling keeps to the first size it sees
+
+    def labels(grid: Pixels) -> Any:
+        return np.asarray(model(grid[None], training=False))[0].argmax(-1).astype(np.uint8)
+
+    classes = len(spec.classes)
+    same, control, full_truth, half_truth = (Confusion.empty(classes) for _ in range(4))
+    ratios = []
+    for sample in progress(dataset.validation, f"{run.name} at {size} px"):
+        picture, truth = dataset.read(sample)
+        # Sides that 2 divides.
+        box = (picture.width // 2 * 2, picture.height // 2 * 2)
+        data = _jpeg(picture.crop((0, 0, *box)), _QUALITY)
+        planned = Placement.plan(box, spec)
+        stored = Image.open(io.BytesIO(data))
+        stored.draft(None, (box[0] // 2, box[1] // 2))
+        half = place(stored.convert("RGB"), spec)  # half of everything fills the same box
+        whole = place(decode(data), spec)
+        again = place(decode(_jpeg(decode(data), 85)), spec)
+        wanted, found, resaved = labels(whole), labels(half), labels(again)
+        inside = planned.box
+        true = resize_labels(
+            np.ascontiguousarray(truth[: box[1], : box[0]]),
+            planned.placed_height,
+            planned.placed_width,
+        )
+        same += Confusion.of(wanted[inside], found[inside], classes)
+        control += Confusion.of(wanted[inside], resaved[inside], classes)
+        full_truth += Confusion.of(true, wanted[inside], classes)
+        half_truth += Confusion.of(true, found[inside], classes)
+        ratios.append(box[0] / 2 / planned.placed_width)
+    return {
+        "run": run.name,
+        "grid": size,
+        "half / grid": statistics.mean(ratios),
+        "same labels": same.accuracy,
+        "same when saved again": control.accuracy,
+        "mIoU full": full_truth.miou,
+        "mIoU scaled": half_truth.miou,
+    }
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    photo = report["photo"]
+    parts = [
+        "# Scaled decoding",
+        "Made by `python -m benchmarks.decoding`. Machine: "
+        f"{'; '.join(f'{key} {value}' for key, value in report['machine'].items())}; 512x512x512 "
+        f"matrix product {' and '.join(f'{ms:.1f}' for ms in report['gemm_ms'])} ms before and "
+        "after.",
+        f"## From a JPEG of {photo['size'][0]}x{photo['size'][1]} px, {photo['bytes'] / 1e6:.1f} "
+        "MB, to the grid",
+        f"Medians of {_TURNS} turns, one thread.",
+        tabulate(report["times"], "keys", tablefmt="github", floatfmt=".2f"),
+    ]
+    if report["masks"]:
+        parts += [
+            "## What the masks make of it",
+            "Each run's validation pictures as JPEG, halved by the decoder against decoded in "
+            "full, on grids so small that the half is this many times as long as the picture is "
+            "there.",
+            tabulate(report["masks"], "keys", tablefmt="github", floatfmt=".4f"),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    main()
