@@ -56,27 +56,31 @@ def unwatched(done, total):
 
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 20, 31, 32, 33, 100, 6000])
 @pytest.mark.parametrize("overlap", [0, 0.1, 0.25, 0.5, 0.9])
-@pytest.mark.parametrize("tile", [1, 2, 16, 384])
-def test_tiles_lie_inside_and_overlap_by_what_was_asked_or_more(size, overlap, tile):
-    axis = Axis.of(size, tile, overlap)
+@pytest.mark.parametrize(
+    ("tile", "unit"), [(1, 1), (2, 16), (16, 1), (16, 2), (384, 16), (648, 27)]
+)
+def test_tiles_lie_inside_and_overlap_by_what_was_asked_or_more(size, overlap, tile, unit):
+    axis = Axis.of(size, tile, overlap, unit)
     assert axis.length == min(size, tile)
     assert axis.starts[0] == 0
     assert axis.starts[-1] == size - axis.length
     assert all(type(start) is int for start in axis.starts)
     steps = np.diff(axis.starts)
     assert (steps > 0).all()
+    wanted = max(1, tile - int(tile * overlap))  # with a pixel of progress
+    unit = unit if wanted >= unit else 1
+    assert all(start % unit == 0 for start in axis.starts[:-1])
     if steps.size:
-        assert steps.max() - steps.min() <= 1  # spread evenly
-        # At least a pixel of progress, else tiles of one pixel would overlap wholly.
-        assert axis.length - steps.max() >= min(int(tile * overlap), tile - 1)
+        assert steps.max() <= wanted
+        assert np.ptp(steps) <= 2 * unit  # spread evenly
         # One tile fewer would not do.
-        assert (len(steps) - 1) * max(1, tile - int(tile * overlap)) < size - tile
+        assert (len(steps) - 1) * (wanted - wanted % unit) < size - tile
 
 
 @pytest.mark.parametrize("size", [16, 17, 20, 33, 100, 1001])
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.5, 0.9])
 def test_weights_are_above_0_and_add_up_to_1(size, overlap):
-    axis = Axis.of(size, 16, overlap)
+    axis = Axis.of(size, 16, overlap, 1)
     total, seen = np.zeros(size), np.zeros(size, int)
     for start, weights in zip(axis.starts, axis.weights, strict=True):
         assert weights.dtype == np.float32
@@ -90,7 +94,7 @@ def test_weights_are_above_0_and_add_up_to_1(size, overlap):
 
 
 def test_weights_between_two_tiles_are_a_straight_ramp():
-    axis = Axis.of(28, 16, 0.25)  # two tiles, four pixels shared
+    axis = Axis.of(28, 16, 0.25, 1)  # two tiles, four pixels shared
     assert axis.starts == (0, 12)
     assert axis.weights[0].tolist() == [1] * 12 + [np.float32(k / 5) for k in (4, 3, 2, 1)]
     assert axis.weights[1].tolist() == axis.weights[0].tolist()[::-1]
@@ -98,7 +102,9 @@ def test_weights_between_two_tiles_are_a_straight_ramp():
 
 def test_the_scale_sets_how_much_of_the_photo_a_tile_sees():
     assert Tiles().size(SPEC) == (16, 24)
-    assert Tiles(scale=0.6).size(SPEC) == (27, 40)  # 26.67 rounded
+    # 16 px of the grid are 26.67 px of the photo, which is rounded.
+    assert Tiles(scale=0.6).unit == 27
+    assert Tiles(scale=0.6).size(SPEC) == (27, 41)  # 40.5
     assert Tiles(scale=2).size(SPEC) == (8, 12)
     assert Tiles().hold((24, 16), SPEC)
     assert not Tiles().hold((25, 16), SPEC)
@@ -209,8 +215,9 @@ def test_each_tile_is_watched():
     picture = noise(50, 40)
     tiling = Tiling.plan(picture.size, SPEC, Tiles())
     tiled_labels(picture, tiling, of_pixels, "nearest", lambda *now: seen.append(now))
-    # 50 px hold tiles of 24 from 0, 13 and 26; 40 hold tiles of 16 from 0, 12 and 24.
-    assert tiling.columns.starts == (0, 13, 26)
+    # 50 px hold tiles of 24, from 0, 13 and 26 if they began anywhere; 40 px tiles of 16, whose
+    # steps of 12 are less than 16.
+    assert tiling.columns.starts == (0, 16, 26)
     assert tiling.rows.starts == (0, 12, 24)
     assert seen == [(done, 9) for done in range(1, 10)]
 
@@ -222,9 +229,8 @@ def test_what_is_held_is_the_shared_rows_not_the_photos_scores():
     spec = ModelSpec(64, 64, ("background", "cat", "dog"))
     picture = Image.new("RGB", (1500, 2000))
     tiling = Tiling.plan(picture.size, spec, Tiles(0.25))
-    # 16 rows, and as many columns, or a few more where they spread evenly.
-    assert 16 <= tiling.rows.shared <= 17
-    assert 16 <= tiling.columns.shared <= 17
+    # Tiles begin 48 or 32 px after another, and the last column 44.
+    assert (tiling.rows.shared, tiling.columns.shared) == (32, 20)
     tracemalloc.start()
     labels = tiled_labels(picture, tiling, of_pixels, "nearest", unwatched)
     _, peak = tracemalloc.get_traced_memory()
@@ -255,8 +261,8 @@ def test_a_tile_of_the_whole_photo_is_blended_in_strips():
     ("tiles", "edges", "digest"),
     [
         (Tiles(), "nearest", "9d9c8d9830d88c2d"),
-        (Tiles(0.6, 0.37), "nearest", "edf93d466ae5797e"),
-        (Tiles(0.4, 0.37), "smooth", "2b2a7faca5aea865"),
+        (Tiles(0.6, 0.37), "nearest", "09d9dcf63bca14c1"),
+        (Tiles(0.4, 0.37), "smooth", "2fb7d623a106297c"),
     ],
 )
 def test_bytes_are_the_same_everywhere(tiles, edges, digest):

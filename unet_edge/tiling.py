@@ -1,12 +1,16 @@
 """Pictures larger than the model: overlapping tiles, their scores blended at the photo's own size.
 
 Tiles of one size are spread evenly over the photo, the outer ones flush with its sides, so that
-each sees real surroundings. A tile is resampled onto the model's grid and its scores back to the
-tile's own pixels; where tiles overlap, scores are averaged with weights that fall towards each
-tile's border, where the model sees least. A block of pixels is finished as soon as no later tile
-touches it: what is kept is the part of a row of tiles that the next row overlaps, not the
-photo's scores. Places are whole numbers and each step is one correctly rounded float32
-operation, so x86 and ARM give the same bytes for the same scores.
+each sees real surroundings. All but the last begin at multiples of the network's own step, 16 px
+of the grid, and so see one place alike: moved by 16 px, two models changed 0.02 and 0.06 % of
+their labels away from a tile's border; moved by 1 to 15 px, 0.7 to 1.3 %.
+
+A tile is resampled onto the model's grid and its scores back to the tile's own pixels; where
+tiles overlap, scores are averaged with weights that fall towards each tile's border, where the
+model sees least. A block of pixels is finished as soon as no later tile touches it: what is kept
+is the part of a row of tiles that the next row overlaps, not the photo's scores. Places are whole
+numbers and each step is one correctly rounded float32 operation, so x86 and ARM give the same
+bytes for the same scores.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ from unet_edge.spec import ModelSpec
 MAX_OVERLAP = 0.9
 """A pixel is then seen by a hundred tiles."""
 
+STRIDE = 16
+"""The deepest features of our networks have one value for 16x16 px of the grid."""
+
 SCALES = (0.01, 8.0)
 """At 8 a grid of 384 px sees 48 px of the photo; at 0.01 any photo fits."""
 
@@ -44,8 +51,9 @@ class Tiles:
 
     `overlap` is the share of a tile that its neighbour sees too, at least. `scale` is the size of
     the photo on the model's grid: at 1 a pixel of the photo is one of the grid, at 0.5 a tile
-    takes in twice the grid's height and width. A model knows objects at the size of its training
-    pictures: photos of 640 px trained on at 384 px are a scale of 0.6.
+    takes in twice the grid's height and width. It is rounded so that 16 px of the grid are whole
+    pixels of the photo. A model knows objects at the size of its training pictures: photos of
+    640 px trained on at 384 px are a scale of 0.6, which is rounded to 16/27.
 
     Raises ConfigError for what is out of range.
     """
@@ -61,9 +69,17 @@ class Tiles:
                 f"the tiles' scale is {self.scale}; choose from {SCALES[0]} to {SCALES[1]}"
             )
 
+    @property
+    def unit(self) -> int:
+        """How many pixels of the photo 16 px of the grid are."""
+        return math.floor(STRIDE / self.scale + 0.5)
+
     def size(self, spec: ModelSpec) -> tuple[int, int]:
         """(height, width) of a tile in pixels of the photo."""
-        return _rounded(spec.height / self.scale), _rounded(spec.width / self.scale)
+        height, width = (
+            max(1, (2 * side * self.unit + STRIDE) // (2 * STRIDE)) for side in spec.size
+        )
+        return height, width
 
     def hold(self, size: tuple[int, int], spec: ModelSpec) -> bool:
         """Whether a picture of `size` = (width, height) px fits one tile, and so is not cut."""
@@ -85,17 +101,20 @@ class Axis:
     weights: tuple[NDArray[np.float32], ...]
 
     @classmethod
-    def of(cls, size: int, tile: int, overlap: float) -> Axis:
-        """As few tiles as overlap by that share or more, spread evenly."""
+    def of(cls, size: int, tile: int, overlap: float, unit: int) -> Axis:
+        """As few tiles as overlap by that share or more, spread evenly.
+
+        All but the last start at a multiple of `unit` px, unless `overlap` leaves less between
+        them.
+        """
         length = min(size, tile)
         step = max(1, tile - math.floor(tile * overlap))
-        gaps = -((length - size) // step)
-        # Rounded half up. No two starts are further apart than `step`: their mean distance is
-        # not, and rounding leaves each at the whole number on either side of the mean.
-        starts = (
-            0,
-            *((2 * k * (size - length) + gaps) // (2 * gaps) for k in range(1, gaps + 1)),
-        )
+        unit = unit if step >= unit else 1
+        step -= step % unit
+        rest = size - length
+        gaps = -(-rest // step)
+        # Rounded up: no two starts are then further apart than `step`, nor is the last.
+        starts = (*(-(-k * rest // (gaps * unit)) * unit for k in range(gaps)), rest)
         return cls(size, length, starts, normalised(_ramp(length), starts, size))
 
     @property
@@ -143,8 +162,8 @@ class Tiling:
         Where the picture is narrower or lower than a tile, the rest of the grid is padding.
         """
         height, width = tiles.size(spec)
-        rows = Axis.of(size[1], height, tiles.overlap)
-        columns = Axis.of(size[0], width, tiles.overlap)
+        rows = Axis.of(size[1], height, tiles.overlap, tiles.unit)
+        columns = Axis.of(size[0], width, tiles.overlap, tiles.unit)
         # Whole, a tile fills the grid; else as much of it, rounded half up, but never nothing.
         placed_height = max(1, (2 * rows.length * spec.height + height) // (2 * height))
         placed_width = max(1, (2 * columns.length * spec.width + width) // (2 * width))
@@ -231,7 +250,3 @@ def blended(
             done += 1
             watch(done, tiling.count)
         high = down.length - bottom + top
-
-
-def _rounded(value: float) -> int:
-    return max(1, math.floor(value + 0.5))

@@ -167,7 +167,7 @@ def test_tiles_predicted_are_tiles_segmented(photo, edges):
     assert np.array_equal(
         (found.probabilities[1] > 127)[sure], found.mask.labels.astype(bool)[sure]
     )
-    # A tile of 11x17 px overlaps the next by 4 and 6, so 24 and 32 px take 3 each.
+    # A tile of 12x17 px overlaps the next by 4 and 6, so 24 and 32 px take 3 each.
     assert seen == [(done, 9) for done in range(1, 10)]
 
 
@@ -219,7 +219,8 @@ def test_a_real_model_in_tiles(bundle_path):
     near, far = (seams | seams[:, None]), ~(seams | seams[:, None])
     cut = hard | hard[:, None]
     wrong = joined != dense
-    # Hard seams differed 2.3 times as often as other pixels, blended ones 1.2 times.
-    assert (alone != dense)[cut].mean() > 1.6 * (alone != dense)[~cut].mean()
-    assert wrong[near].mean() < 1.6 * wrong[far].mean()
-    assert wrong[cut].mean() < 0.7 * (alone != dense)[cut].mean()
+    # Of pixels at hard seams 9.2 % differed and of others 1.4 %; of blended ones 0.9 % anywhere.
+    # The model is trained anew, so the limits are halfway (geometric means).
+    assert (alone != dense)[cut].mean() > 2.5 * (alone != dense)[~cut].mean()
+    assert wrong[near].mean() < 2.5 * wrong[far].mean()
+    assert wrong[cut].mean() < 0.3 * (alone != dense)[cut].mean()
