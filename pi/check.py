@@ -28,8 +28,9 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache
-from pi.environments import ENVIRONMENTS, Environment, install, machine
+from pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
+from pi.environments import ENVIRONMENTS, Environment, fresh_venv, install, machine
+from pi.guide import follow, with_systemd
 from pi.sizes import Size, measure
 from pi.troubles import provoke
 from unet_edge import Segmenter
@@ -45,6 +46,7 @@ TESTS = (
 )  # fmt: skip
 GRIDS = "test_grids_have_the_same_bytes_on_every_machine"
 PHOTO = "photo.jpg"
+GUIDED = ("trixie", "bookworm-armhf")  # one of each number of bits
 
 
 @dataclass
@@ -81,7 +83,8 @@ def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> N
         wheel = build_wheel()
         masks = own_masks(bundle)
         for one in chosen:  # one after the other: they share QEMU, and some a root
-            machine(one)
+            fresh_venv(one)
+            prepare(one.suite, one.architecture, with_systemd(one).packages)
     except EmulationError as error:
         raise click.ClickException(str(error)) from error
     with ThreadPoolExecutor(jobs) as pool:
@@ -139,12 +142,12 @@ def check(
         spent = time.monotonic() - started
         click.echo(f"{environment.name}: {name}: {word} ({spent:.0f} s here)", err=True)
 
-    def prepare() -> None:
+    def begin() -> None:
         install(here, environment, wheel)
         shutil.copytree(bundle, here.home / "bundle")
         shutil.copy(cache() / "photo" / PHOTO, here.home)
 
-    step("install", prepare)
+    step("install", begin)
     if outcome.failures:
         return outcome
     step("sizes", lambda: setattr(outcome, "size", measure(here, environment)))
@@ -154,6 +157,8 @@ def check(
     step("tests", lambda: _tests(here, outcome))
     for name, trouble in provoke(environment, wheel):
         step(name, trouble)
+    if environment.name in GUIDED:
+        step("the guide", lambda: _guide(environment, wheel, bundle))
     return outcome
 
 
@@ -185,6 +190,16 @@ def _segment(here: Machine, masks: dict[str, np.ndarray], outcome: Outcome) -> N
         outcome.photo[name] = float((labels == masks[name]).mean())
         # The floors that float and int8 files are promised against Keras.
         assert outcome.photo[name] >= (0.995 if "int8" in name else 0.999), outcome.photo
+
+
+def _guide(environment: Environment, wheel: Path, bundle: Path) -> None:
+    typed = with_systemd(environment)
+    here = machine(typed, f"{environment.name}-guide")
+    shutil.copy(wheel, here.home)
+    shutil.copytree(bundle, here.home / "bundle")
+    follow(here, typed)
+    masks = sorted(path.name for path in (here.home / "masks").glob("*.png"))
+    assert masks == ["first.mask.png", "first.overlay.png"], masks
 
 
 def _tests(here: Machine, outcome: Outcome) -> None:

@@ -65,14 +65,25 @@ def machine(environment: Environment, name: str = "") -> Machine:
 def install(here: Machine, environment: Environment, wheel: Path, extra: str | None = None) -> None:
     """Copy the wheel and install it in ~/venv, with the environment's extra or another."""
     shutil.copy(wheel, here.home)
+    shutil.copytree(fresh_venv(environment), here.home / "venv", symlinks=True)
     wanted = environment.extra if extra is None else extra
-    site = "--system-site-packages " if environment.packages else ""
-    here.do(f"python3 -m venv {site}venv", environment.cpu)
     here.do(
         f'pip install --quiet "$(echo unet_edge-*.whl){f"[{wanted}]" if wanted else ""}"',
         environment.cpu,
         network=True,
     )
+
+
+def fresh_venv(environment: Environment) -> Path:
+    """A virtual environment as `python3 -m venv` makes it, kept, as that takes half a minute."""
+    kept = cache() / "venvs" / f"{environment.suite}-{environment.architecture}"
+    if not kept.is_dir():
+        here = machine(environment, f"{kept.name}-fresh")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        site = "--system-site-packages " if environment.packages else ""
+        here.do(f"python3 -m venv {site}venv", environment.cpu)
+        (here.home / "venv").rename(kept)
+    return kept
 
 
 def site_packages(here: Machine) -> Path:
