@@ -47,6 +47,7 @@ HOMES = {
         "unet_edge.runtime.layer_errors",
         "converters",
         "benchmarks",
+        "pi.troubles",
     ),
     "onnxruntime": ("unet_edge.runtime.backends.ort", "converters", "benchmarks"),
 }
