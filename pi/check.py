@@ -34,6 +34,7 @@ from pi.guide import follow, with_systemd
 from pi.sizes import Size, measure
 from pi.troubles import provoke
 from unet_edge import Segmenter
+from unet_edge.bundle import Bundle
 from unet_edge.files import json_text, write_atomically
 from unet_edge.imaging import read_labels
 
@@ -72,7 +73,7 @@ class Outcome:
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
 @click.option("--only", multiple=True, help="An environment's name; repeatable.  [default: all]")
 @click.option("--jobs", default=2, show_default=True, help="Environments at a time.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the figures as JSON.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write OUTPUT.md and .json.")
 def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> None:
     """Check BUNDLE, made on this machine, on emulated Raspberry Pis; exits with 1 on failures."""
     chosen = [one for one in ENVIRONMENTS if not only or one.name in only]
@@ -89,9 +90,14 @@ def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> N
         raise click.ClickException(str(error)) from error
     with ThreadPoolExecutor(jobs) as pool:
         outcomes = list(pool.map(lambda one: check(one, wheel, bundle, masks), chosen))
-    click.echo(tables(outcomes))
+    text = tables(outcomes)
+    click.echo(text)
     if output:
-        write_atomically(output, json_text([outcome.to_dict() for outcome in outcomes]))
+        opened = Bundle.open(bundle)
+        model = f"{opened.spec.name}, {opened.spec.height}x{opened.spec.width} px"
+        write_atomically(output.with_suffix(".md"), _INTRODUCTION.format(model) + text + "\n")
+        data = json_text({"model": model, "environments": [one.to_dict() for one in outcomes]})
+        write_atomically(output.with_suffix(".json"), data)
     failures = [f"{one.environment.name}: {what}" for one in outcomes for what in one.failures]
     if failures:
         raise click.ClickException("\n".join(("something is not as it should be:", *failures)))
@@ -262,6 +268,13 @@ def tables(outcomes: Sequence[Outcome]) -> str:
             ),
         )
     )
+
+
+_INTRODUCTION = """# Emulated Raspberry Pis
+
+Made by `python -m pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them; `installed` every file that pip wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). 1 MB is 10^6 bytes. On 32 bits NumPy, Pillow and the command line's libraries are Debian's and not counted.
+
+"""  # noqa: E501
 
 
 if __name__ == "__main__":

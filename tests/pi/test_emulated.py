@@ -1,4 +1,4 @@
-"""`make test-pi` as a test: only where UNET_EDGE_PI=1 asks for it, as it needs a mirror of Debian."""
+"""`make test-pi` as a test, where UNET_EDGE_PI=1 asks for it: it needs a mirror of Debian."""
 
 import os
 import subprocess
