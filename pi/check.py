@@ -156,7 +156,8 @@ def check(
     step("install", begin)
     if outcome.failures:
         return outcome
-    step("sizes", lambda: setattr(outcome, "size", measure(here, environment)))
+    if not environment.packages:  # else most of it is Debian's, and pip would build it to count it
+        step("sizes", lambda: setattr(outcome, "size", measure(here, environment)))
     for cpu in environment.cpus:
         step(f"doctor and verify on {cpu}", partial(_verify, here, cpu, outcome))
     step("segment", lambda: _segment(here, masks, outcome))
@@ -272,7 +273,7 @@ def tables(outcomes: Sequence[Outcome]) -> str:
 
 _INTRODUCTION = """# Emulated Raspberry Pis
 
-Made by `python -m pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them; `installed` every file that pip wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). 1 MB is 10^6 bytes. On 32 bits NumPy, Pillow and the command line's libraries are Debian's and not counted.
+Made by `python -m pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them; `installed` every file that pip wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). 1 MB is 10^6 bytes.
 
 """  # noqa: E501
 

@@ -44,7 +44,7 @@ def measure(here: Machine, environment: Environment) -> Size:
         sizes[name] = _bytes(found) / 1e6
     pip = sum(sizes.pop(name, 0) for name in _VENV)
     here.do(
-        f'pip download --quiet --dest downloads "$(echo unet_edge-*.whl)[{environment.extra}]"',
+        f'pip download --quiet --only-binary :all: --dest downloads "$(echo unet_edge-*.whl)[{environment.extra}]"',
         environment.cpu,
         network=True,
     )
