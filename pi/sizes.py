@@ -43,8 +43,9 @@ def measure(here: Machine, environment: Environment) -> Size:
         name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
         sizes[name] = _bytes(found) / 1e6
     pip = sum(sizes.pop(name, 0) for name in _VENV)
+    wanted = f'"$(echo unet_edge-*.whl)[{environment.extra}]"'
     here.do(
-        f'pip download --quiet --only-binary :all: --dest downloads "$(echo unet_edge-*.whl)[{environment.extra}]"',
+        f"pip download --quiet --only-binary :all: --dest downloads {wanted}",
         environment.cpu,
         network=True,
     )
