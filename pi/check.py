@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[1]
 # emulated Bookworm too, but takes six minutes there.
 TESTS = (
     "test_imaging.py", "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
-    "test_board.py", "test_spec.py", "runtime/test_segmenter.py", "runtime/test_trouble.py",
+    "test_board.py", "test_spec.py", "test_metrics.py", "test_boundary.py", "runtime/test_segmenter.py", "runtime/test_trouble.py",
 )  # fmt: skip
 GRIDS = "test_grids_have_the_same_bytes_on_every_machine"
 PHOTO = "photo.jpg"
@@ -145,6 +145,7 @@ def check(
         except (EmulationError, AssertionError, subprocess.TimeoutExpired) as error:
             outcome.failures.append(f"{name}: {error}")
             word = "FAILED"
+            click.echo(outcome.failures[-1], err=True)
         spent = time.monotonic() - started
         click.echo(f"{environment.name}: {name}: {word} ({spent:.0f} s here)", err=True)
 
@@ -188,6 +189,7 @@ def _verify(here: Machine, cpu: Cpu, outcome: Outcome) -> None:
 
 def _segment(here: Machine, masks: dict[str, np.ndarray], outcome: Outcome) -> None:
     cpu = outcome.environment.cpu
+    assert cpu in outcome.agreements, "nothing was verified"
     for name in outcome.agreements[cpu]:
         report = here.do(f"unet-edge segment bundle/{name} {PHOTO} -o masks-{name} --json", cpu)
         assert len(json.loads(report)["pictures"]) == 1
