@@ -43,7 +43,8 @@ ROOT = Path(__file__).parents[1]
 # emulated Bookworm too, but takes six minutes there.
 TESTS = (
     "test_imaging.py", "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
-    "test_board.py", "test_spec.py", "test_metrics.py", "test_boundary.py", "runtime/test_segmenter.py", "runtime/test_trouble.py",
+    "test_board.py", "test_spec.py", "test_metrics.py", "test_boundary.py",
+    "runtime/test_segmenter.py", "runtime/test_trouble.py",
 )  # fmt: skip
 GRIDS = "test_grids_have_the_same_bytes_on_every_machine"
 PHOTO = "photo.jpg"
