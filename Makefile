@@ -3,6 +3,7 @@
 #   make demo    the whole road on generated pictures; results in demo/
 #   make test    all tests
 #   make test-torch  the same model and steps on PyTorch, which it installs
+#   make test-pi the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
 #   make lint    ruff and mypy
 #   make wheel   dist/unet_edge-*.whl, to copy to the device
 #   make bench   the committed benchmark table, see benchmarks/formats.py
@@ -10,8 +11,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BUNDLE ?= demo/bundle
 
-.PHONY: demo test test-torch lint wheel bench clean
+.PHONY: demo test test-torch test-pi lint wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
@@ -22,6 +24,12 @@ test: $(VENV)/.installed
 test-torch: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pytest tests/training/test_keras_backends.py
+
+test-pi: $(VENV)/.installed $(BUNDLE)/bundle.json
+	$(BIN)/python -m pi.check $(BUNDLE)
+
+demo/bundle/bundle.json: | $(VENV)/.installed
+	$(BIN)/unet-edge demo --output demo --overwrite
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

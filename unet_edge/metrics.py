@@ -38,7 +38,8 @@ class Confusion:
         for name, mask in (("truth", truth[valid]), ("prediction", prediction[valid])):
             if mask.size and mask.max() >= classes:
                 raise ConfigError(f"the {name} holds label {mask.max()} of {classes} classes")
-        pairs = truth[valid].astype(np.int64) * classes + prediction[valid]
+        # bincount takes what indexes an array, which has 32 bits on a 32-bit Raspberry Pi OS.
+        pairs = truth[valid].astype(np.intp) * classes + prediction[valid]
         counts = np.bincount(pairs, minlength=classes * classes)
         return cls(counts.reshape(classes, classes).astype(np.int64))
 

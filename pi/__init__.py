@@ -1,0 +1,1 @@
+"""Emulated Raspberry Pis: what is proven there, by `make test-pi`."""

@@ -1,0 +1,164 @@
+"""Environments in which nothing runs: what the doctor says, and that what it prescribes helps.
+
+Each is provoked on an emulated machine by installing what people install. The doctor and the
+error of `segment` must say the same; the prescribed command is then typed, and must help.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pi.emulator import Cpu, Machine
+from pi.environments import Environment, install, machine
+from unet_edge.metadata import load_model_bytes, parse_contract, seal
+from unet_edge.runtime.probe import TINY
+
+_PHOTO = Path(__file__).parents[1] / "docs" / "pictures" / "overview.png"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A machine with unet-edge, but with no interpreter yet."""
+
+    here: Machine
+    cpu: Cpu
+
+    def pip(self, command: str) -> None:
+        """Type a command of pip."""
+        self.here.do(command, self.cpu, network=True)
+
+    def doctor(self, file: str, cpu: Cpu | None = None) -> dict[str, Any]:
+        """The doctor's report on a file; its status must fit."""
+        done = self.here.run(f"unet-edge doctor {file} --json", cpu or self.cpu)
+        report: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if report["ready"] else 1), done.stderr
+        return report
+
+    def suffers(self, file: str, expected: str, package: str) -> None:
+        """The doctor and `segment` say `expected`, a pattern; what mends `package` does."""
+        report = self.doctor(file)
+        reason = report["files"][0]["reason"]
+        assert not report["ready"], report
+        assert re.search(expected, reason), reason
+        done = self.here.run(f"unet-edge segment {file} photo.png -o masks", self.cpu)
+        error = done.stderr.strip()
+        if done.returncode == 1:
+            assert error == f"error: {reason}", error
+        else:  # it died, and what was left behind ran the doctor
+            assert done.returncode == 132, (done.returncode, error)
+            assert "what 'unet-edge doctor' finds" in error, error
+            assert reason in error, error
+        assert "Traceback" not in error
+        (command,) = re.findall(r"pip install .*?(?=, or |$)", reason)[:1]
+        assert package in command, command
+        self.pip(command)
+        report = self.doctor(file)
+        assert report["files"][0]["runs_by"], report
+        self.here.do(f"unet-edge segment {file} photo.png -o masks", self.cpu)
+
+
+def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The troubles of an environment, each with its name, in an order that must be kept."""
+    if environment.name == "bookworm-litert":
+        return  # its troubles are those of bookworm-tflite
+    here = machine(environment, f"{environment.name}-troubles")
+    patient = Patient(here, environment.cpu)
+
+    def prepare() -> None:
+        extra = "tflite" if environment.suite == "trixie" else ""
+        install(here, environment, wheel, extra)
+        for file in TINY.iterdir():
+            shutil.copy(file, here.home)
+        shutil.copy(_PHOTO, here.home / "photo.png")
+        (here.home / "new.tflite").write_bytes(newer_operator())
+
+    yield "install for the doctor", prepare
+    match environment.name:
+        case "bookworm-tflite":
+            yield "no interpreter at all", lambda: _none(patient)
+            yield "tflite-runtime with NumPy 2", lambda: _numpy_2(patient)
+            yield "an operator newer than tflite-runtime", lambda: _newer(patient)
+        case "bookworm-onnx":
+            yield "an instruction that the Pi 4 has not", lambda: _illegal(patient)
+        case "trixie":
+            yield "Python 3.13 with only tflite-runtime wanted", lambda: _python_3_13(patient)
+        case "bookworm-armhf":
+            yield "ONNX on 32 bits", lambda: _onnx_on_32_bits(patient)
+
+
+def newer_operator() -> bytes:
+    """The doctor's float32 model, but that its CONV_2D asks for a runtime that knows version 8.
+
+    tflite-runtime 2.14 knows 7, every ai-edge-litert 8 (`unet_edge/graph/runtimes.py`).
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = load_model_bytes(TINY / "float32.tflite")
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    code = schema.BuiltinOperator.CONV_2D
+    for operator in model.operatorCodes:
+        if max(operator.builtinCode, operator.deprecatedBuiltinCode) == code:
+            operator.version = 8
+    import flatbuffers
+
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return seal(bytes(builder.Output()), parse_contract(data, "float32.tflite"))
+
+
+def _none(patient: Patient) -> None:
+    report = patient.doctor("int8.tflite")
+    assert {one["state"] for one in report["interpreters"]} == {"absent"}
+    done = patient.here.run("unet-edge segment int8.tflite photo.png -o masks", patient.cpu)
+    assert done.stderr.strip() == f"error: {report['files'][0]['reason']}", done.stderr
+    assert report["mends"]["ai-edge-litert"].startswith("pip install "), report["mends"]
+
+
+def _numpy_2(patient: Patient) -> None:
+    patient.pip("pip install --quiet tflite-runtime==2.14.0 'numpy>=2'")
+    pattern = r"tflite-runtime 2\.14\.0 does not work with NumPy 2\."
+    # Only where another interpreter is absent is it offered too: NumPy 1 is the second command.
+    report = patient.doctor("int8.tflite")
+    assert re.search(pattern, report["files"][0]["reason"]), report
+    done = patient.here.run("unet-edge segment int8.tflite photo.png -o masks", patient.cpu)
+    assert done.stderr.strip() == f"error: {report['files'][0]['reason']}", done.stderr
+    assert report["mends"]["tflite-runtime"] == "pip install 'numpy<2'"
+    patient.pip(report["mends"]["tflite-runtime"])
+    report = patient.doctor("int8.tflite")
+    assert report["files"][0]["runs_by"] == "tflite-runtime 2.14.0", report
+
+
+def _newer(patient: Patient) -> None:
+    expected = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); mend with: pip"
+    patient.suffers("new.tflite", expected, "ai-edge-litert>=")
+
+
+def _illegal(patient: Patient) -> None:
+    patient.pip("pip install --quiet onnxruntime==1.21.0")
+    # A Pi 5 has the instruction: the same installation works there.
+    assert patient.doctor("float32.onnx", "cortex-a76")["files"][0]["runs_by"]
+    expected = (
+        r"onnxruntime 1\.21\.0 died with signal SIGILL: it uses an instruction that Cortex-A72 has"
+    )
+    patient.suffers("float32.onnx", expected, "--upgrade 'onnxruntime>=1.18,!=1.21.0'")
+
+
+def _python_3_13(patient: Patient) -> None:
+    refused = patient.here.run("pip install tflite-runtime", patient.cpu, network=True)
+    assert "No matching distribution" in refused.stderr, refused.stderr
+    expected = r"tflite-runtime is not installed, and has no wheel for Python 3\.13"
+    patient.suffers("int8.tflite", expected, "ai-edge-litert")
+
+
+def _onnx_on_32_bits(patient: Patient) -> None:
+    report = patient.doctor("float32.onnx")
+    reason = report["files"][0]["reason"]
+    assert reason.endswith("mend with: the 64-bit Raspberry Pi OS, for which there are wheels")
+    patient.suffers("int8.tflite", "ai-edge-litert is not installed, and has no wheel for armv7l",
+                    "tflite-runtime")  # fmt: skip

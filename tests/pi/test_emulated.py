@@ -1,0 +1,26 @@
+"""`make test-pi` as a test, where UNET_EDGE_PI=1 asks for it: it needs a mirror of Debian."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.slow,  # many minutes
+    pytest.mark.skipif(
+        os.environ.get("UNET_EDGE_PI") != "1",
+        reason="UNET_EDGE_PI=1 does not ask for it; it needs root, Linux 6.7 and Debian's mirror",
+    ),
+]
+
+
+def test_emulated_pis_give_keras_masks(bundle_path: Path) -> None:
+    command = [sys.executable, "-m", "pi.check", str(bundle_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for system in ("Bookworm, 64 bit", "Trixie, 64 bit", "Bookworm, 32 bit"):
+        assert f"| {system}" in done.stdout
