@@ -12,6 +12,7 @@ import click
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
     Names,
+    backend_option,
     file_option,
     json_option,
     path_type,
@@ -33,8 +34,12 @@ from unet_edge.runtime.outputs import (
 )
 
 if TYPE_CHECKING:
+    from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
+
+# --file, --threads and --backend
+Opening = tuple[str | None, int | None, "Package | None"]
 
 # Standard input among the pictures, standard output as the place for a mask.
 _STREAM = Path("-")
@@ -66,6 +71,7 @@ _STREAM = Path("-")
 @click.option("--again", is_flag=True, help="Segment pictures that are done, too.")
 @file_option
 @threads_option
+@backend_option
 @json_option
 def segment(
     model: Path,
@@ -76,6 +82,7 @@ def segment(
     again: bool,
     file: str | None,
     threads: int | None,
+    backend: Package | None,
     as_json: bool,
 ) -> None:
     """Segment photos, folders or patterns of photos, or - (a photo's bytes), with MODEL.
@@ -94,11 +101,11 @@ def segment(
     """
     kinds = _kinds(save or (("palette",) if output == _STREAM else ("palette", "overlay")))
     if output == _STREAM or _STREAM in images:
-        _stream(model, images, output, kinds, edges, file, threads, as_json)
+        _stream(model, images, output, kinds, edges, (file, threads, backend), as_json)
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     require_place(output / "mask.png")
-    segmenter = _open(model, kinds, edges, file, threads)
+    segmenter = _open(model, kinds, edges, (file, threads, backend))
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.journal import opened
 
@@ -156,11 +163,9 @@ def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(save))
 
 
-def _open(
-    model: Path, kinds: Sequence[str], edges: Edges, file: str | None, threads: int | None
-) -> Segmenter:
+def _open(model: Path, kinds: Sequence[str], edges: Edges, how: Opening) -> Segmenter:
     """Open the model; a file of labels is refused before the first picture, not at each."""
-    segmenter = open_model(model, file, threads)
+    segmenter = open_model(model, *how)
     if segmenter.spec.output == "labels" and (edges == "smooth" or "probabilities" in kinds):
         from unet_edge.runtime.backends import no_scores
 
@@ -185,8 +190,7 @@ def _stream(
     output: Path,
     kinds: tuple[str, ...],
     edges: Edges,
-    file: str | None,
-    threads: int | None,
+    how: Opening,
     as_json: bool,
 ) -> None:
     """One photo, from a file or standard input, to one file's bytes on standard output."""
@@ -205,7 +209,7 @@ def _stream(
         source = sys.stdin.buffer.read()
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
-    segmenter = _open(model, kinds, edges, file, threads)
+    segmenter = _open(model, kinds, edges, how)
     (data,) = contents(kind, _segmented(segmenter, source, image.name, kinds, edges))
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

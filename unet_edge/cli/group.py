@@ -15,6 +15,7 @@ from unet_edge.errors import BackendError, UnetEdgeError
 from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
+    from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
 
 
@@ -96,7 +97,12 @@ def need(extra: str, modules: Sequence[str]) -> None:
             ) from error
 
 
-def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
+def open_model(
+    path: Path,
+    file: str | None = None,
+    threads: int | None = None,
+    backend: Package | None = None,
+) -> Segmenter:
     """Open a bundle, file or run for a command."""
     from unet_edge.bundle import MANIFEST
     from unet_edge.cli.vigil import vigil
@@ -106,4 +112,4 @@ def open_model(path: Path, file: str | None = None, threads: int | None = None) 
     exported = path.suffix in (".tflite", ".onnx") or (path / MANIFEST).is_file()
     watch = vigil(path) if exported else contextlib.nullcontext()
     with watch, quiet():  # interpreters announce their delegates on standard error
-        return Segmenter.open(path, file=file, threads=threads)
+        return Segmenter.open(path, file=file, threads=threads, backend=backend)
