@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     "--images", type=path_type(), help="Photos to time on.  [default: the golden pictures]"
 )
 @click.option(
-    "--runs", type=click.IntRange(1), default=10, show_default=True, help="Pictures in each round."
+    "--runs", type=click.IntRange(1), default=10, show_default=True, help="Pictures in each pass."
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1),
-    default=3,
+    default=2,
     show_default=True,
-    help="How often each is measured, in turns.",
+    help="Each is two passes over all candidates, there and back.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Try this number only.  [default: 1 to 4]")
 @click.option("--forget", is_flag=True, help="Measure nothing; delete what was chosen before.")
@@ -116,19 +116,19 @@ def _row(found: Tuning, trial: Trial) -> list[str]:
 
     candidate = trial.candidate
     verdict = "chosen" if trial is found.chosen else trial.out or ""
-    if not trial.rounds:
+    if not trial.costs:
         figures = ["–"] * 4 + [percent(trial.floor), "–"]
         return [candidate.file, candidate.backend, str(candidate.threads), *figures, verdict]
     times = found.times_chosen(trial)
     return [
         candidate.file,
-        trial.rounds[0].backend,
+        trial.costs[0].backend,
         str(candidate.threads),
         number(trial.total_ms),
         number(median(trial.model_ms)),
         "–" if times is None else f"{times:.2f}",
         percent(trial.agreement),
         percent(trial.floor),
-        f"{max(cost.peak_memory_mib for cost in trial.rounds):.0f}",
+        f"{max(cost.peak_memory_mib for cost in trial.costs):.0f}",
         verdict,
     ]

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import json_text, sha256, write_atomically
 from unet_edge.runtime.packages import PACKAGES, Package
-from unet_edge.timing import hardware
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +116,8 @@ def place_for(bundle: Bundle) -> Path:
 
 def this_machine() -> dict[str, Any]:
     """What a choice depends on beside the interpreter: the board, and how much of it we may use."""
+    from unet_edge.timing import hardware  # here: without a choice nobody asks
+
     processors = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

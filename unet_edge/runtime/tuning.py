@@ -1,8 +1,8 @@
 """Tuning: which file, interpreter and number of threads is fastest here, and keeps its floor.
 
-Every measurement is a process of its own, as in a benchmark. They are taken in rounds, every
-candidate once a round and every other round backwards, and compared within rounds: a board that
-grows hot and slow meanwhile slows all of them.
+Every measurement is a process of its own, as in a benchmark. They are taken in passes over all
+candidates, there and back, and compared within passes: a board that grows hot and slow meanwhile
+slows all of them, and what came last in one pass comes first in the next.
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ from unet_edge.runtime.tuned import Tuned, bundle_key, this_machine
 from unet_edge.timing import gemm_ms
 
 HOPELESS = 2.0
-"""How many times as slow as the fastest a candidate may be in its first round and stay.
+"""How many times as slow as the fastest a candidate may be in its first pass and stay.
 
 A quarter more or less is a machine that was throttled or shared (`Campaign.steady`), so two equals
 may come out 1.25² apart; the rest is for one burst of something else.
 """
 
 EQUAL = 1.03
-"""Within this of the fastest, what is preferred anyway is taken: see CONTRIBUTING.md."""
+"""Within this of the fastest, the preferred file on the fewest threads is taken.
+
+An idle machine repeats itself within a few percent; what a crowded one does is in CONTRIBUTING.md.
+"""
 
 MOST_THREADS = 4
 """As `default_threads`: more stops paying for models of this size."""
@@ -54,30 +57,30 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the rounds measured of a candidate; `out` says why it is out of the running.
+    """What was measured of a candidate, in each pass; `out` says why it is out of the running.
 
     `floor` is the least agreement on the golden pictures, 0..1.
     """
 
     candidate: Candidate
     floor: float
-    rounds: tuple[Cost, ...] = ()
+    costs: tuple[Cost, ...] = ()
     out: str | None = None
 
     @property
     def model_ms(self) -> list[float]:
-        """Median time in each round for what the candidates differ in: inference and labels."""
-        return [cost.stages["infer"]["p50"] + cost.stages["mask"]["p50"] for cost in self.rounds]
+        """Median time in each pass for what the candidates differ in: inference and labels."""
+        return [cost.stages["infer"]["p50"] + cost.stages["mask"]["p50"] for cost in self.costs]
 
     @property
     def total_ms(self) -> float:
-        """Median over the rounds of the median time of a whole picture, from file to mask."""
-        return statistics.median(cost.p50_ms for cost in self.rounds)
+        """Median over the passes of the median time of a whole picture, from file to mask."""
+        return statistics.median(cost.p50_ms for cost in self.costs)
 
     @property
     def agreement(self) -> float:
-        """Least agreement with Keras' masks of the golden pictures in any round, 0..1."""
-        return min(cost.agreement for cost in self.rounds)
+        """Least agreement with Keras' masks of the golden pictures in any pass, 0..1."""
+        return min(cost.agreement for cost in self.costs)
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Tuning:
             file=candidate.file,
             backend=candidate.backend,
             threads=candidate.threads,
-            interpreter=self.chosen.rounds[0].backend,
+            interpreter=self.chosen.costs[0].backend,
             bundle=bundle_key(bundle),
             machine=self.machine,
             installed=installed_versions(),
@@ -118,7 +121,7 @@ class Tuning:
         )
 
     def times_chosen(self, trial: Trial) -> float | None:
-        """How many times as slow as the chosen one, compared within rounds; None if it is out."""
+        """How many times as slow as the chosen one, compared within passes; None if it is out."""
         if trial.out:
             return None
         return _ratio(trial.model_ms, self.chosen.model_ms)
@@ -129,8 +132,8 @@ class Tuning:
             {
                 **dataclasses.asdict(trial.candidate),
                 "out": trial.out,
-                "picture_ms": round(trial.total_ms, 3) if trial.rounds else None,
-                "agreement": trial.agreement if trial.rounds else None,
+                "picture_ms": round(trial.total_ms, 3) if trial.costs else None,
+                "agreement": trial.agreement if trial.costs else None,
             }
             for trial in self.trials
         ]
@@ -148,14 +151,14 @@ def tune(
     *,
     pictures: Sequence[Path] | None = None,
     runs: int = 10,
-    rounds: int = 3,
+    rounds: int = 2,
     threads: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
     """Measure every file with every interpreter that reads it, then the best two's threads.
 
-    `runs` pictures are timed in each of `rounds` rounds, cycling over `pictures` (the golden ones
-    by default); with `threads` no other number is tried. `say` hears what takes time.
+    A round is two passes, there and back, each over `runs` pictures, cycling over `pictures` (the
+    golden ones by default); with `threads` no other number is tried. `say` hears what takes time.
 
     Raises BackendError when nothing runs here that keeps its floor, ConfigError, BundleError.
     """
@@ -191,7 +194,7 @@ def tune(
     others = [n for n in _numbers_of_threads() if n != count] if threads is None else []
     if best and others:
         say(f"measuring the best two on {', '.join(map(str, others))} threads, too")
-        # Anew on the first number, too: only what shared its rounds is compared.
+        # Anew on the first number, too: only what shared its passes is compared.
         again = [
             Trial(dataclasses.replace(trial.candidate, threads=n), trial.floor)
             for trial in best
@@ -214,7 +217,7 @@ def tune(
         raise BackendError(f"nothing here keeps its floor: {'; '.join(reasons)}")
     chosen = choose(ranked, [trial.candidate.file for trial in start])
     rest = [trial for trial in trials if trial not in ranked]
-    rest.sort(key=lambda trial: trial.total_ms if trial.rounds else math.inf)
+    rest.sort(key=lambda trial: trial.total_ms if trial.costs else math.inf)
     return Tuning(
         chosen=chosen,
         trials=(*ranked, *rest),
@@ -241,23 +244,23 @@ def _numbers_of_threads() -> list[int]:
 
 
 def _measured(trials: Sequence[Trial], request: Request, rounds: int, label: str) -> list[Trial]:
-    """The trials with what the rounds say of them; those that are out stay out."""
+    """The trials with what the passes say of them; those that are out stay out."""
     from unet_edge.progress import progress_bar  # here: children import nothing for the eye
 
     measured = list(trials)
-    bar = progress_bar(len(trials) * rounds, label)
+    bar = progress_bar(len(trials) * 2 * rounds, label)
     try:
-        for number_of_round in range(rounds):
+        for number_of_pass in range(2 * rounds):
             places = [place for place, trial in enumerate(measured) if trial.out is None]
-            for place in places if number_of_round % 2 == 0 else reversed(places):
+            for place in places if number_of_pass % 2 == 0 else reversed(places):
                 candidate = measured[place].candidate
                 bar.set_postfix_str(f"{candidate.file} {candidate.backend} {candidate.threads}")
                 measured[place] = _once(measured[place], request)
                 bar.update()
-            if number_of_round == 0:
+            if number_of_pass == 0:
                 measured = _without_the_hopeless(measured)
                 running = sum(trial.out is None for trial in measured)
-                bar.total = len(trials) + running * (rounds - 1)
+                bar.total = len(trials) + running * (2 * rounds - 1)
                 bar.refresh()
     finally:
         bar.close()
@@ -265,7 +268,7 @@ def _measured(trials: Sequence[Trial], request: Request, rounds: int, label: str
 
 
 def _once(trial: Trial, request: Request) -> Trial:
-    """The trial with one more round, or out of the running."""
+    """The trial with one more cost, or out of the running."""
     candidate = trial.candidate
     cost = cost_of(
         dataclasses.replace(
@@ -277,7 +280,7 @@ def _once(trial: Trial, request: Request) -> Trial:
     )
     if isinstance(cost, str):
         return dataclasses.replace(trial, out=f"does not run: {cost}")
-    trial = dataclasses.replace(trial, rounds=(*trial.rounds, cost))
+    trial = dataclasses.replace(trial, costs=(*trial.costs, cost))
     if cost.agreement < trial.floor:
         why = f"under its floor here: {percent(cost.agreement)} % of {percent(trial.floor)} %"
         return dataclasses.replace(trial, out=why)
@@ -291,18 +294,18 @@ def _without_the_hopeless(trials: Sequence[Trial]) -> list[Trial]:
         if trial.out or trial.model_ms[0] <= HOPELESS * fastest:
             return trial
         slower = number(trial.model_ms[0] / fastest)
-        return dataclasses.replace(trial, out=f"{slower} times as slow in the first round")
+        return dataclasses.replace(trial, out=f"{slower} times as slow in the first pass")
 
     return [judged(trial) for trial in trials]
 
 
 def ranked_by_speed(trials: Sequence[Trial]) -> list[Trial]:
-    """Those in the running, the fastest first: by how each did beside the others, a round each."""
+    """Those in the running, the fastest first: by how each did beside the others in each pass."""
     running = [trial for trial in trials if trial.out is None]
     if not running:
         return []
-    rounds = zip(*(trial.model_ms for trial in running), strict=True)
-    means = [statistics.geometric_mean(times) for times in rounds]
+    passes = zip(*(trial.model_ms for trial in running), strict=True)
+    means = [statistics.geometric_mean(times) for times in passes]
     return sorted(running, key=lambda trial: _ratio(trial.model_ms, means))
 
 
@@ -313,5 +316,5 @@ def choose(ranked: Sequence[Trial], preference: Sequence[str]) -> Trial:
 
 
 def _ratio(times: Sequence[float], others: Sequence[float]) -> float:
-    """The median of the ratios of what was measured in one round."""
+    """The median of the ratios of what was measured in one pass."""
     return statistics.median(a / b for a, b in zip(times, others, strict=True))
