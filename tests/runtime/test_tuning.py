@@ -18,14 +18,15 @@ from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.campaign import TOTAL, Cost
 from unet_edge.runtime.measurement import Request
 from unet_edge.runtime.segmenter import STAGES
-from unet_edge.runtime.tuning import (
+from unet_edge.runtime.trials import (
+    EQUAL,
     Candidate,
     Trial,
     Tuning,
     choose,
     ranked_by_speed,
-    tune,
 )
+from unet_edge.runtime.tuning import tune
 
 READERS = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
 
@@ -219,7 +220,7 @@ def test_what_is_chosen_was_measured_in_every_pass_and_keeps_its_floor(
     assert tuned.times_chosen(chosen) == 1
     for other in tuned.trials:
         times = tuned.times_chosen(other)
-        assert times is None or times > 1 / tuning.EQUAL - 1e-9
+        assert times is None or times > 1 / EQUAL - 1e-9
     assert chosen.costs[0].threads == chosen.candidate.threads
     assert chosen.costs[0].backend.startswith(f"{chosen.candidate.backend} ")
     choice = tuned.choice(bundle)

@@ -14,7 +14,7 @@ from unet_edge.errors import ConfigError
 from unet_edge.pictures import list_pictures
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.tuning import Trial, Tuning
+    from unet_edge.runtime.trials import Trial, Tuning
 
 
 @click.command()
