@@ -55,10 +55,11 @@ HOMES = {
         "converters",
         "benchmarks",
     ),
+    "openvino": ("unet_edge.runtime.backends.openvino",),
 }
 
 WORKSTATION = ("tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "h5py", "jax", "torch")
-INTERPRETERS = ("ai_edge_litert", "tflite_runtime", "onnxruntime")
+INTERPRETERS = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino")
 
 
 def sources():

@@ -4,6 +4,7 @@ bundle.json                 contract, files with digests, floors and measured ag
 model-int8.tflite …         the exported files, each with the contract inside
 golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
 README.md, card/01.png      the model card and its pictures
+tuning.json                 no member: what 'unet-edge tune' chose on a device
 """
 
 from __future__ import annotations

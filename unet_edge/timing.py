@@ -61,7 +61,7 @@ def peak_memory() -> float:
 def machine() -> dict[str, Any]:
     """The machine in words and numbers: board or processor, cores, memory (GiB), OS, Python."""
     return {
-        "model": _board() or _processor() or platform.machine(),
+        "model": hardware() or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
@@ -69,6 +69,14 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
+
+
+def hardware() -> str:
+    """The board's own name, or else the processor's; empty where neither is known.
+
+    Reads a file or two and starts no process: opening a tuned bundle waits for it.
+    """
+    return _board() or _processor()
 
 
 def gemm_ms() -> float:
@@ -94,10 +102,12 @@ def _board() -> str:
 def _processor() -> str:
     path = Path("/proc/cpuinfo")
     if path.exists():
-        for line in path.read_text(errors="replace").splitlines():
+        with path.open("rb") as file:
+            first = file.read(4096)  # of the first processor: one of many cores has megabytes
+        for line in first.decode(errors="replace").splitlines():
             if line.lower().startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    return platform.processor()
+    return ""
 
 
 def _memory_gib() -> float | None:

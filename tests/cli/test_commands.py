@@ -48,6 +48,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "benchmark",
         "demo",
         "doctor",
+        "tune",
     ):
         assert name in commands
         assert f"unet-edge {name}" in run(name, "--help").split("Example")[1]
@@ -133,6 +134,8 @@ class TestInspect:
         found, expected = run_json("inspect", tmp_path), run_json("inspect", bundle_path)
         assert found.pop("path") == str(tmp_path / "bundle")
         assert expected.pop("path") == str(bundle_path)
+        assert f"'unet-edge tune {tmp_path / 'bundle'}'" in found.pop("tuning")
+        assert f"'unet-edge tune {bundle_path}'" in expected.pop("tuning")
         assert found == expected
 
     def test_single_file(self, bundle_path: Path) -> None:

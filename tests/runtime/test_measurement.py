@@ -136,11 +136,11 @@ def test_json_holds_everything(campaign: Campaign) -> None:
     [
         (
             "raise ModuleNotFoundError(name='onnxruntime')",
-            "no ONNX interpreter works here: onnxruntime is not installed; mend with: pip install ",
+            "no ONNX interpreter works here: onnxruntime is not installed; openvino ",
         ),
         (
             "print('hello'); import os; os.write(1, b'{}'); raise ImportError('wrong libc')",
-            " does not work here (wrong libc); mend with: pip install --force-reinstall ",
+            " does not work here (wrong libc); ",
         ),
         (
             "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "

@@ -21,6 +21,7 @@ COMMANDS = {
     "resume": "training",
     "segment": "device",
     "train": "training",
+    "tune": "tuning",
     "verify": "proof",
 }
 """Each command and the module of this package that holds it."""

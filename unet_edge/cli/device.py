@@ -14,6 +14,7 @@ import click
 from unet_edge.cli.group import Failure, open_crew, open_model
 from unet_edge.cli.options import (
     Names,
+    backend_option,
     file_option,
     json_option,
     path_type,
@@ -34,6 +35,8 @@ from unet_edge.runtime.outputs import (
 )
 
 if TYPE_CHECKING:
+    from unet_edge.cli.group import Opening
+    from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
     from unet_edge.tiling import Tiles, Watch
@@ -85,6 +88,7 @@ _STREAM = Path("-")
 @click.option("--again", is_flag=True, help="Segment pictures that are done, too.")
 @file_option
 @threads_option
+@backend_option
 @json_option
 def segment(
     model: Path,
@@ -98,6 +102,7 @@ def segment(
     again: bool,
     file: str | None,
     threads: int | None,
+    backend: Package | None,
     as_json: bool,
 ) -> None:
     """Segment photos, folders or patterns of photos, or - (a photo's bytes), with MODEL.
@@ -118,11 +123,11 @@ def segment(
     kinds = _kinds(save or (("palette",) if output == _STREAM else ("palette", "overlay")))
     tiles = _tiles(cut, tile_overlap, tile_scale)
     if output == _STREAM or _STREAM in images:
-        _stream(model, images, output, kinds, edges, tiles, file, threads, as_json)
+        _stream(model, images, output, kinds, edges, tiles, (file, threads, backend), as_json)
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     require_place(output / "mask.png")
-    segmenter, complete = open_crew(model, file, threads, len(listed))
+    segmenter, complete = open_crew(model, (file, threads, backend), len(listed))
     _require_scores(segmenter, kinds, edges, tiles)
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.folder import FolderRun
@@ -238,8 +243,7 @@ def _stream(
     kinds: tuple[str, ...],
     edges: Edges,
     tiles: Tiles | None,
-    file: str | None,
-    threads: int | None,
+    how: Opening,
     as_json: bool,
 ) -> None:
     """One photo, from a file or standard input, to one file's bytes on standard output."""
@@ -258,7 +262,7 @@ def _stream(
         source = sys.stdin.buffer.read()
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
-    segmenter = open_model(model, file, threads)
+    segmenter = open_model(model, *how)
     _require_scores(segmenter, kinds, edges, tiles)
     (write,) = contents([kind], _segmented(segmenter, source, image.name, kinds, edges, tiles))
     write(sys.stdout.buffer)

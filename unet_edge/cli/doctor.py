@@ -81,6 +81,8 @@ def _print(found: Diagnosis) -> None:
         _print_rows(files, ["file", "run here by"])
         for reason in dict.fromkeys(file.reason for file in found.files if file.reason):
             click.echo(f"{', '.join(f.name for f in found.files if f.reason == reason)}: {reason}")
+        if found.tuning:
+            click.echo(found.tuning)
     click.echo()
 
 

@@ -15,7 +15,12 @@ from unet_edge.errors import BackendError, UnetEdgeError
 from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
+    from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
+
+
+Opening = tuple[str | None, int | None, "Package | None"]
+"""What `--file`, `--threads` and `--backend` say."""
 
 
 class Failure(click.ClickException):
@@ -96,7 +101,12 @@ def need(extra: str, modules: Sequence[str]) -> None:
             ) from error
 
 
-def open_model(path: Path, file: str | None = None, threads: int | None = None) -> Segmenter:
+def open_model(
+    path: Path,
+    file: str | None = None,
+    threads: int | None = None,
+    backend: Package | None = None,
+) -> Segmenter:
     """Open a bundle, file or run for a command."""
     from unet_edge.cli.vigil import vigil
     from unet_edge.runtime.segmenter import Segmenter
@@ -104,28 +114,31 @@ def open_model(path: Path, file: str | None = None, threads: int | None = None) 
     # The doctor has nothing to say of Keras.
     watch = vigil(path) if is_exported(path) else contextlib.nullcontext()
     with watch, quiet():  # interpreters announce their delegates on standard error
-        return Segmenter.open(path, file=file, threads=threads)
+        return Segmenter.open(path, file=file, threads=threads, backend=backend)
 
 
 def open_crew(
-    path: Path, file: str | None, threads: int | None, pictures: int
+    path: Path, how: Opening, pictures: int
 ) -> tuple[Segmenter, Callable[[int], list[Segmenter]]]:
-    """A model, and what opens it some more times, for `pictures` at once on `threads` in all.
+    """A model, and what opens it some more times, for `pictures` at once on all threads together.
 
     The second is called with how many there really are to do, and gives the first with it.
     """
     from unet_edge.runtime.backends import default_threads
     from unet_edge.runtime.segmenter import Segmenter
 
+    file, threads, backend = how
     count = threads or default_threads()
     # Keras keeps every processor busy by itself.
     crew = min(count, pictures) if is_exported(path) else 1
-    first = open_model(path, file, max(1, count // crew))
+    # One photo alone is opened as `unet-edge tune` chose.
+    share = threads if crew == 1 else count // crew
+    first = open_model(path, file, share, backend)
 
     def complete(wanted: int) -> list[Segmenter]:
         with quiet():
             others = [
-                Segmenter.open(path, file=file, threads=max(1, count // crew))
+                Segmenter.open(path, file=file, threads=share, backend=backend)
                 for _ in range(min(crew, wanted) - 1)
             ]
         return [first, *others]

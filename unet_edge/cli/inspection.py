@@ -59,6 +59,7 @@ def inspect(path: Path, as_json: bool) -> None:
 
 def _inspect_folder(path: Path, as_json: bool) -> None:
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
+    from unet_edge.runtime.tuned import describe
 
     if not (path / MANIFEST).is_file() and (path / KERAS_MODEL).is_file():
         if not (path / "bundle" / MANIFEST).is_file():
@@ -81,7 +82,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     for card in bundle.card:
         bundle.read_card(card)
     if as_json:
-        report = {"path": str(bundle.path), **bundle.to_dict()}
+        report = {"path": str(bundle.path), "tuning": describe(bundle), **bundle.to_dict()}
         for entry in report["files"]:
             entry |= {"contract_holds": True, **_facts(graphs[entry["name"]])}
         print_json(report)
@@ -102,6 +103,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     for name, graph in graphs.items():
         for runtime, refusal in runtimes(graph).refused_by.items():
             click.echo(f"{name} does not run on {runtime}: {refusal}")
+    click.echo(describe(bundle))
 
 
 def _inspect_file(path: Path, as_json: bool) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
+
+from unet_edge.runtime.packages import Package
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
@@ -44,6 +46,11 @@ def path_type() -> click.Path:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 threads_option = click.option(
     "--threads", type=click.IntRange(1), help="Threads to run on.  [default: all, at most four]"
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(get_args(Package)),
+    help="Interpreter to run on, instead of the first that works.",
 )
 file_option = click.option(
     "--file", metavar="NAME", help="Which file of a bundle, e.g. model-int8.tflite."

@@ -12,6 +12,7 @@ import click
 from unet_edge.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
+    backend_option,
     file_option,
     json_option,
     path_type,
@@ -25,6 +26,7 @@ from unet_edge.progress import progress
 from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
+    from unet_edge.runtime.packages import Package
     from unet_edge.runtime.verification import ReferenceMask, Verification
 
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     "[default: the bundle's float32 file]",
 )
 @threads_option
+@backend_option
 @json_option
 def verify(
     bundle: Path,
@@ -51,6 +54,7 @@ def verify(
     images: Sequence[Path],
     against: Path | None,
     threads: int | None,
+    backend: Package | None,
     as_json: bool,
 ) -> None:
     """Prove on this machine that a BUNDLE's files give the reference's masks.
@@ -64,6 +68,7 @@ def verify(
       unet-edge verify bundle
       unet-edge verify bundle --images photos/ --against runs/cats
     """
+    from unet_edge.runtime.opening import readable
     from unet_edge.runtime.verification import golden_references
     from unet_edge.runtime.verification import verify as prove
 
@@ -77,9 +82,9 @@ def verify(
         references = list(golden_references(opened))
     results: list[Verification] = []
     skipped: dict[str, str] = {}
-    for entry in [opened.file(file)] if file else opened.files:
+    for entry in [opened.file(file)] if file else readable(opened.path, opened.files, backend):
         try:
-            segmenter = open_model(bundle, entry.name, threads)
+            segmenter = open_model(bundle, entry.name, threads, backend)
         except BackendError as error:
             if file:
                 raise
@@ -122,6 +127,7 @@ def verify(
 )
 @click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
 @threads_option
+@backend_option
 @click.option(
     "--keras",
     type=path_type(),
@@ -142,6 +148,7 @@ def benchmark(
     images: Path | None,
     runs: int,
     threads: int | None,
+    backend: Package | None,
     keras: Path | None,
     html: Path | None,
     output: Path,
@@ -176,6 +183,7 @@ def benchmark(
         runs=runs,
         threads=threads,
         keras=keras,
+        backend=backend,
     )
     write_atomically(output, json_text(campaign.to_dict()))
     if html is not None:
@@ -189,6 +197,7 @@ def benchmark(
     else:
         click.echo(tables(campaign))
         click.echo(f"figures in {output}" + (f", page in {html}" if html else ""))
+        click.echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
 
 
 def _reference_masks(

@@ -14,6 +14,11 @@ TOTAL = "total"
 _STEADY = 1.25
 
 
+def is_steady(gemm_before_ms: float, gemm_after_ms: float) -> bool:
+    """Whether a machine was about as fast after measuring as before."""
+    return 1 / _STEADY < gemm_after_ms / gemm_before_ms < _STEADY
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one model cost in its own process. Times in ms, memory in MiB, shares 0..1.
@@ -96,7 +101,7 @@ class Campaign:
     @property
     def steady(self) -> bool:
         """Whether the machine was about as fast after the campaign as before."""
-        return 1 / _STEADY < self.gemm_after_ms / self.gemm_before_ms < _STEADY
+        return is_steady(self.gemm_before_ms, self.gemm_after_ms)
 
     def speedup(self, row: Row, stage: str = TOTAL) -> float | None:
         """How many times faster than Keras (medians), where both ran.

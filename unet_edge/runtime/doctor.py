@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unet_edge.board import Board, read_board
 from unet_edge.errors import UnetEdgeError
@@ -16,6 +16,9 @@ from unet_edge.metadata import Format, load_model_bytes, parse_contract
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, version_of
 from unet_edge.runtime.probe import TIMEOUT, Probe, probe
 from unet_edge.runtime.trouble import explain, mends, nothing_works
+
+if TYPE_CHECKING:
+    from unet_edge.bundle import Bundle
 
 LIBRARIES = ("unet-edge", "numpy", "pillow")
 
@@ -34,7 +37,8 @@ class Diagnosis:
     """What was found. `libraries` are versions, None where one is missing; Keras is the reference.
 
     `troubles` says of each interpreter what is wrong with it (nothing of one that works), and
-    `mends` the command that mends it, where there is one.
+    `mends` the command that mends it, where there is one. `tuning` is a line on what was chosen
+    for a bundle here, None for anything else.
     """
 
     board: Board
@@ -46,6 +50,7 @@ class Diagnosis:
     mends: dict[str, str]
     files: tuple[FileVerdict, ...]
     summary: str
+    tuning: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -101,15 +106,13 @@ def diagnose(
         mends=mends("tflite", attempts, system) | mends("onnx", attempts, system),
         files=verdicts,
         summary=_summary(attempts, verdicts, system),
+        tuning=_tuning(path) if path and any(verdict.runs_by for verdict in verdicts) else None,
     )
 
 
 def _files(path: Path) -> tuple[dict[Path, Format], dict[Path, str]]:
     """The model files with their formats, and those that are damaged with what is wrong."""
-    if path.is_dir():
-        from unet_edge.bundle import MANIFEST, Bundle  # here: it needs NumPy, the rest does not
-
-        bundle = Bundle.open(path if (path / MANIFEST).is_file() else path / "bundle")
+    if bundle := _bundle(path):
         paths = [bundle.path / entry.name for entry in bundle.files]
     else:
         load_model_bytes(path)
@@ -122,6 +125,24 @@ def _files(path: Path) -> tuple[dict[Path, Format], dict[Path, str]]:
         except UnetEdgeError as error:
             damaged[file] = str(error)
     return formats, damaged
+
+
+def _bundle(path: Path) -> Bundle | None:
+    """The bundle at `path` or in the run there; None for a file."""
+    if not path.is_dir():
+        return None
+    from unet_edge.bundle import MANIFEST, Bundle  # here: it needs NumPy, the rest does not
+
+    return Bundle.open(path if (path / MANIFEST).is_file() else path / "bundle")
+
+
+def _tuning(path: Path) -> str | None:
+    bundle = _bundle(path)
+    if bundle is None:
+        return None
+    from unet_edge.runtime.tuned import describe  # as above
+
+    return describe(bundle)
 
 
 def _verdict(

@@ -11,6 +11,7 @@ from typing import Literal
 
 from unet_edge.board import wheel_machine
 from unet_edge.metadata import Format
+from unet_edge.runtime.packages import Package
 
 State = Literal["works", "absent", "broken", "died", "hung"]
 
@@ -24,7 +25,7 @@ class Interpreter:
     if it is still made for new ones. As the index had them in November 2026.
     """
 
-    package: str
+    package: Package
     module: str
     format: Format
     extra: str
@@ -65,6 +66,14 @@ INTERPRETERS = (
         "onnx",
         # 1.21.0 uses an instruction that the Cortex-A72 has not: SIGILL when it is imported.
         "onnxruntime>=1.18,!=1.21.0",
+        ("x86_64", "aarch64"),
+    ),
+    Interpreter(
+        "openvino",
+        "openvino",
+        "onnx",
+        "openvino",
+        "openvino>=2025.2",
         ("x86_64", "aarch64"),
     ),
 )
@@ -117,6 +126,12 @@ def version_of(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def installed_versions() -> dict[str, str]:
+    """The interpreters that pip knows to be installed, with their versions."""
+    versions = {known.package: version_of(known.package) for known in INTERPRETERS}
+    return {package: version for package, version in versions.items() if version}
 
 
 def interpreter(package: str) -> Interpreter:

@@ -27,6 +27,8 @@ from unet_edge.metadata import load_model_bytes
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.campaign import TOTAL, Campaign, Cost, Row
 from unet_edge.runtime.child import answer_pipe, run_child
+from unet_edge.runtime.opening import readable
+from unet_edge.runtime.packages import Package
 from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
 from unet_edge.runtime.verification import golden_references, verify
 from unet_edge.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
@@ -36,7 +38,7 @@ WARM_UP = 5
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
     """What a child is asked to do."""
 
     bundle: str
@@ -45,6 +47,7 @@ class _Request:
     threads: int | None
     runs: int
     pictures: Sequence[str]
+    backend: Package | None = None
 
 
 def measure_bundle(
@@ -54,11 +57,12 @@ def measure_bundle(
     runs: int = 50,
     threads: int | None = None,
     keras: Path | None = None,
+    backend: Package | None = None,
 ) -> Campaign:
     """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
 
-    Times `runs` pictures with each, cycling over `pictures` (by default the golden ones), then
-    verifies on the golden pictures.
+    With `backend`, only the files that it reads, by it. Times `runs` pictures with each, cycling
+    over `pictures` (by default the golden ones), then verifies on the golden pictures.
 
     A file that cannot run here becomes a row with its error. Raises ConfigError, ImageError,
     ModelFileError or BundleError, before anything is measured, for what would spoil every row.
@@ -76,16 +80,18 @@ def measure_bundle(
     used = [path.absolute() for path in pictures[:runs]]
     if not used:
         raise ConfigError("there is no picture to measure with")
+    files = readable(bundle.path, bundle.files, backend)
     photos = (decode(path) for path in used)
     sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
 
-    request = _Request(
+    request = Request(
         bundle=str(bundle.path),
         model=str(bundle.path),
         file=None,
         threads=count,
         runs=runs,
         pictures=[str(path) for path in used],
+        backend=backend,
     )
     jobs = [
         (
@@ -101,12 +107,13 @@ def measure_bundle(
             ),
             dataclasses.replace(request, file=e.name),
         )
-        for e in bundle.files
+        for e in files
     ]
     reference = _keras_row(bundle, keras)
     if keras is not None:
         # Keras has no setting for threads; what it runs on takes every processor.
-        jobs.insert(0, (reference, dataclasses.replace(request, model=str(keras), threads=None)))
+        run = dataclasses.replace(request, model=str(keras), threads=None, backend=None)
+        jobs.insert(0, (reference, run))
     rows: list[Row] = []
     before = gemm_ms()
     bar = progress_bar(len(jobs), "measuring")
@@ -163,22 +170,29 @@ def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
     return dataclasses.replace(row, bytes=len(data))
 
 
-def _measured(row: Row, request: _Request) -> Row:
-    """The row with what a fresh process says of its model."""
+def cost_of(request: Request) -> Cost | str:
+    """What a fresh process measures; a text says why there is no cost."""
     child = run_child(__name__, dataclasses.asdict(request))
     try:
         answer = json.loads(child.output)
     except ValueError:
-        return dataclasses.replace(row, error=child.death)
-    if "error" in answer:
-        return dataclasses.replace(row, error=answer["error"])
-    return dataclasses.replace(row, cost=Cost(**answer["cost"]))
+        return child.death
+    return Cost(**answer["cost"]) if "cost" in answer else str(answer["error"])
 
 
-def _measure(request: _Request) -> Cost:
+def _measured(row: Row, request: Request) -> Row:
+    cost = cost_of(request)
+    if isinstance(cost, str):
+        return dataclasses.replace(row, error=cost)
+    return dataclasses.replace(row, cost=cost)
+
+
+def _measure(request: Request) -> Cost:
     """Open, warm up, time and verify one model in this very process."""
     started = time.perf_counter_ns()
-    segmenter = Segmenter.open(request.model, file=request.file, threads=request.threads)
+    segmenter = Segmenter.open(
+        request.model, file=request.file, threads=request.threads, backend=request.backend
+    )
     load_ms = (time.perf_counter_ns() - started) / 1e6
     pictures = itertools.cycle(request.pictures)
     for picture in itertools.islice(pictures, WARM_UP):
@@ -206,7 +220,7 @@ def _main() -> None:
     answer = answer_pipe()
     result: dict[str, Any]
     try:
-        result = {"cost": dataclasses.asdict(_measure(_Request(**json.load(sys.stdin))))}
+        result = {"cost": dataclasses.asdict(_measure(Request(**json.load(sys.stdin))))}
     except UnetEdgeError as error:
         result = {"error": str(error)}
     os.write(answer, json.dumps(result).encode())

@@ -22,6 +22,7 @@ from unet_edge.runtime.child import Ended, answer_pipe, run_child
 
 if TYPE_CHECKING:
     from unet_edge.runtime.interpreters import Attempt, Interpreter, State
+    from unet_edge.runtime.packages import Package
 
 TIMEOUT = 30.0
 """Seconds for each model. Ours take a Raspberry Pi a second; the rest is for a cold SD card."""
@@ -45,7 +46,7 @@ class Probe:
 class _Request:
     """What a child is asked to do."""
 
-    package: str
+    package: Package
     models: Sequence[str]
     timeout: float
 
@@ -102,7 +103,7 @@ def _death(ended: Ended) -> str:
     return f"died with signal SIGILL: it uses an instruction that {processor} has not"
 
 
-def _answer(package: str, path: Path) -> dict[str, Any]:
+def _answer(package: Package, path: Path) -> dict[str, Any]:
     """Open one model, run it, and say what came of it."""
     from unet_edge.errors import UnetEdgeError
     from unet_edge.metadata import load_model_bytes, parse_contract
@@ -111,19 +112,14 @@ def _answer(package: str, path: Path) -> dict[str, Any]:
     try:
         import numpy as np
 
-        from unet_edge.runtime.backends import default_threads, to_labels
-        from unet_edge.runtime.backends.litert import LiteRTBackend
-        from unet_edge.runtime.backends.ort import OnnxRuntimeBackend
+        from unet_edge.runtime.backends import open_backend, to_labels
     except ImportError as error:  # NumPy or Pillow itself
         return {"attempt": asdict(attempt_of(package, package, error))}
     try:
         model = load_model_bytes(path)
-        spec = parse_contract(model, str(path)).spec
-        backend = (
-            OnnxRuntimeBackend(model, default_threads())
-            if package == "onnxruntime"
-            else LiteRTBackend(model, default_threads(), (package,))
-        )
+        contract = parse_contract(model, str(path))
+        spec = contract.spec
+        backend = open_backend(model, contract.format, backend=package)
         version = backend.name.removeprefix(package).strip()
         # Red rises and blue falls, always an odd number of steps apart.
         ramp = np.resize(np.arange(256, dtype=np.uint8), (spec.height, spec.width))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.errors import BackendError, BundleError, ConfigError, ModelFileError, SpecError
+from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
 from unet_edge.files import sha256
 from unet_edge.imaging import (
     ChannelOrder,
@@ -26,11 +26,11 @@ from unet_edge.imaging import (
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
 from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
+from unet_edge.runtime.packages import Package
 from unet_edge.smooth import Edges, probabilities, smooth_labels
 from unet_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from unet_edge.bundle import Bundle
     from unet_edge.tiling import Tiles, Watch
 
 Lap = Callable[[str], None]
@@ -104,24 +104,39 @@ class Segmenter:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, file: str | None = None, threads: int | None = None
+        cls,
+        path: str | Path,
+        *,
+        file: str | None = None,
+        threads: int | None = None,
+        backend: Package | None = None,
     ) -> Segmenter:
         """Open a bundle, a single .tflite or .onnx file, a .keras file or a training run.
 
-        From a bundle, `file` names one of its files; without it, the first is taken that kept
-        its agreement floor and that an interpreter installed here can run (see
-        `Bundle.preferred`). `threads` defaults to this machine's processors, at most four.
+        From a bundle, `file` names one of its files and `backend` the interpreter, as pip does.
+        Without both, what `unet-edge tune` chose on this machine is taken, on as many threads
+        as it chose unless `threads` says otherwise. Where nothing was chosen, or for another
+        machine, bundle or version of the interpreter, it is the first file that kept its
+        agreement floor and that an interpreter installed here can run (see `Bundle.preferred`).
+        `threads` then defaults to this machine's processors, at most four.
 
-        Raises ModelFileError, BundleError, SpecError or BackendError, each saying what mends it.
+        Raises ModelFileError, BundleError, SpecError, ConfigError (`backend`) or BackendError,
+        each saying what mends it.
         """
         from unet_edge.bundle import MANIFEST, Bundle  # here: `import unet_edge` would pay for it
 
         path = Path(path)
         if (path / MANIFEST).is_file():
-            return _open_bundle(cls, Bundle.open(path), file, threads)
+            from unet_edge.runtime.opening import open_from_bundle
+
+            bundle = Bundle.open(path)
+            entry, opened = open_from_bundle(bundle, file, threads, backend)
+            return cls(bundle.spec, opened, entry.name, entry.sha256)
         if file is not None:
             raise BundleError(f"{path} is no bundle (it has no {MANIFEST}), so it holds no {file}")
         if path.suffix == ".keras" or (path / KERAS_MODEL).is_file():
+            if backend is not None:
+                raise ConfigError(f"{path} is run by Keras; leave out the backend, {backend}")
             return _open_keras(cls, path)
         if path.is_dir():
             raise ModelFileError(
@@ -129,8 +144,8 @@ class Segmenter:
             )
         model = load_model_bytes(path)
         contract = parse_contract(model, str(path))
-        backend = open_backend(model, contract.format, threads)
-        return cls(contract.spec, backend, path.name, sha256(model))
+        opened = open_backend(model, contract.format, threads, backend)
+        return cls(contract.spec, opened, path.name, sha256(model))
 
     def segment(
         self,
@@ -263,31 +278,6 @@ def _no_lap(_: str) -> None:
 
 def _no_watch(done: int, total: int) -> None:
     pass
-
-
-def _open_bundle(
-    cls: type[Segmenter], bundle: Bundle, file: str | None, threads: int | None
-) -> Segmenter:
-    from unet_edge.bundle import MANIFEST
-
-    chosen = [bundle.file(file)] if file else bundle.preferred()
-    failures: list[str] = []
-    for entry in chosen:
-        model = bundle.read(entry)
-        contract = parse_contract(model, str(bundle.path / entry.name))
-        if (contract.spec, contract.format) != (bundle.spec, entry.format):
-            raise BundleError(
-                f"{bundle.path / MANIFEST} contradicts the contract inside {entry.name}; "
-                "copy the bundle again"
-            )
-        try:
-            backend = open_backend(model, entry.format, threads)
-        except BackendError as error:
-            if str(error) not in failures:
-                failures.append(str(error))
-        else:
-            return cls(bundle.spec, backend, entry.name, entry.sha256)
-    raise BackendError("; ".join(failures))
 
 
 def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:

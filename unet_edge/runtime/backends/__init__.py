@@ -1,19 +1,24 @@
 """Backends: one interpreter each behind one method.
 
-A backend turns a grid of pixels into class scores or labels. `open_backend` picks by file format.
+A backend turns a grid of pixels into class scores or labels. `open_backend` picks one for a file's
+format, or takes the one that is named.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_edge.errors import BackendError
+from unet_edge.errors import BackendError, ConfigError
 from unet_edge.imaging import Labels, Pixels
 from unet_edge.metadata import Format
+from unet_edge.runtime.packages import PACKAGES, Package, format_read_by
+
+if TYPE_CHECKING:
+    from unet_edge.runtime.interpreters import Attempt
 
 Scores = NDArray[Any]
 """Class scores, shape (H, W, classes): float32 logits, or a file's own integers, which have one
@@ -41,24 +46,62 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(model: bytes, file_format: Format, threads: int | None = None) -> Backend:
-    """Open a model's bytes with the interpreter for its format.
+def open_backend(
+    model: bytes,
+    file_format: Format,
+    threads: int | None = None,
+    backend: Package | None = None,
+) -> Backend:
+    """Open a model's bytes with `backend`, or with the first interpreter of its format that works.
 
     `threads` defaults to every processor this process may use, at most four (LiteRT's own
-    default is one). Raises BackendError when no interpreter for it works here.
+    default is one). Raises BackendError when no interpreter for it works here or the one that
+    works refuses the model, ConfigError for a `backend` that is none or reads another format.
     """
     count = threads or default_threads()
-    match file_format:
-        case "tflite":
+    if backend is not None:
+        require_package(backend)
+        if backend not in PACKAGES[file_format]:
+            raise ConfigError(
+                f"{backend} reads .{format_read_by(backend)} files, and this is a .{file_format} "
+                f"file; choose {' or '.join(PACKAGES[file_format])}"
+            )
+        return _build(backend, model, count)
+    attempts: list[Attempt] = []
+    for package in PACKAGES[file_format]:
+        try:
+            return _build(package, model, count)
+        except BackendError as error:
+            from unet_edge.runtime.trouble import NoInterpreterError
+
+            if not isinstance(error, NoInterpreterError):
+                raise  # it works, and does not take this model
+            attempts += error.attempts
+    raise NoInterpreterError(file_format, attempts)
+
+
+def require_package(backend: str) -> None:
+    """Raise ConfigError unless `backend` names a Package."""
+    if backend not in get_args(Package):
+        raise ConfigError(f"backend is {backend!r}; known are {', '.join(get_args(Package))}")
+
+
+def _build(package: Package, model: bytes, threads: int) -> Backend:
+    match package:
+        case "ai-edge-litert" | "tflite-runtime":
             from unet_edge.runtime.backends.litert import LiteRTBackend
 
-            return LiteRTBackend(model, count)
-        case "onnx":
+            return LiteRTBackend(model, threads, package)
+        case "onnxruntime":
             from unet_edge.runtime.backends.ort import OnnxRuntimeBackend
 
-            return OnnxRuntimeBackend(model, count)
+            return OnnxRuntimeBackend(model, threads)
+        case "openvino":
+            from unet_edge.runtime.backends.openvino import OpenVinoBackend
+
+            return OpenVinoBackend(model, threads)
         case _:
-            assert_never(file_format)
+            assert_never(package)
 
 
 def default_threads() -> int:

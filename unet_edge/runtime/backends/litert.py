@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -12,38 +11,38 @@ from unet_edge.errors import BackendError
 from unet_edge.imaging import Labels, Pixels
 from unet_edge.runtime.backends import Scores, as_labels, as_scores
 
-# In order of preference: tflite-runtime is LiteRT's unmaintained predecessor.
-_MODULES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+LiteRTPackage = Literal["ai-edge-litert", "tflite-runtime"]
+
+_MODULES: dict[LiteRTPackage, str] = {
+    "ai-edge-litert": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+}
 
 
 class LiteRTBackend:
     """A TFLite model in a TFLite interpreter."""
 
-    def __init__(
-        self, model: bytes, threads: int, packages: Sequence[str] = tuple(_MODULES)
-    ) -> None:
-        """Build the interpreter; raises BackendError when none is installed or none works.
+    def __init__(self, model: bytes, threads: int, package: LiteRTPackage) -> None:
+        """Build the interpreter of `package`; raises BackendError when it does not work."""
+        try:
+            # Probed by building it: under NumPy 2, tflite-runtime imports without complaint
+            # and raises SystemError or ImportError only here.
+            library = importlib.import_module(_MODULES[package])
+            built = importlib.import_module(f"{library.__name__}.interpreter").Interpreter
+            self._interpreter: Any = built(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ImportError, SystemError, AttributeError) as error:
+            from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
 
-        `packages` are tried in turn.
-        """
-        failures: list[tuple[str, Exception]] = []
-        for package in packages:
-            try:
-                # Probed by building it: under NumPy 2, tflite-runtime imports without complaint
-                # and raises SystemError or ImportError only here.
-                library = importlib.import_module(_MODULES[package])
-                built = importlib.import_module(f"{library.__name__}.interpreter").Interpreter
-                self._interpreter: Any = built(model_content=model, num_threads=threads)
-                self._interpreter.allocate_tensors()
-            except (ImportError, SystemError, AttributeError) as error:
-                failures.append((package, error))
-            except (RuntimeError, ValueError) as error:
-                raise _refused(model, package, error) from error
-            else:
-                self.name = f"{package} {_version(package, library)}"
-                break
-        else:
-            raise _nothing_works(failures)
+            raise NoInterpreterError(
+                "tflite", [attempt_of(package, _MODULES[package], error)]
+            ) from error
+        except (RuntimeError, ValueError) as error:
+            from unet_edge.runtime.trouble import attempt_of, refusal
+
+            attempt = attempt_of(package, _MODULES[package], error)
+            raise BackendError(refusal(model, "tflite", attempt)) from error
+        self.name = f"{package} {_version(package, library)}"
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
         scale, zero_point = self._output["quantization"]  # 0 and 0 in float
@@ -65,20 +64,6 @@ class LiteRTBackend:
         self._interpreter.invoke()
         result: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])[0]
         return result
-
-
-def _nothing_works(failures: Sequence[tuple[str, Exception]]) -> BackendError:
-    from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
-
-    return NoInterpreterError(
-        "tflite", [attempt_of(package, _MODULES[package], error) for package, error in failures]
-    )
-
-
-def _refused(model: bytes, package: str, error: Exception) -> BackendError:
-    from unet_edge.runtime.trouble import attempt_of, refusal
-
-    return BackendError(refusal(model, "tflite", attempt_of(package, _MODULES[package], error)))
 
 
 def _version(package: str, library: Any) -> str:

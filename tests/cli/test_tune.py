@@ -1,0 +1,142 @@
+"""`unet-edge tune` on a real bundle, and the commands that use or tell of its choice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from unet_edge.cli import main
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.runtime.tuned import TUNING
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def copy(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned") / "bundle"
+    shutil.copytree(bundle_path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(copy: Path) -> str:
+    """What the command printed."""
+    return run("tune", copy, "--runs", 2, "--rounds", 1)
+
+
+@pytest.fixture(scope="module")
+def choice(copy: Path, tuned: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((copy / TUNING).read_text())
+    return data
+
+
+def test_the_table_says_what_was_chosen_and_why_others_are_out(
+    copy: Path, tuned: str, choice: dict[str, Any]
+) -> None:
+    lines = tuned.splitlines()
+    (row,) = [line for line in lines if line.endswith("  chosen")]
+    assert row.split()[0] == choice["file"]
+    assert " ".join(row.split()[1:4]) == f"{choice['interpreter']} {choice['threads']}"
+    threads = "1 thread" if choice["threads"] == 1 else f"{choice['threads']} threads"
+    described = f"{choice['file']} by {choice['interpreter']} on {threads}"
+    assert lines[-1] == f"chosen: {described}; written to {copy / TUNING}"
+    assert "not tried: tflite-runtime is not installed" in tuned
+    for entry in choice["measured"]:
+        assert any(entry["file"] in line and (entry["out"] or "") in line for line in lines)
+
+
+def test_segment_and_the_others_then_use_it(
+    copy: Path, choice: dict[str, Any], sample_data: Path, tmp_path: Path
+) -> None:
+    segmenter = Segmenter.open(copy)
+    assert (segmenter.name, segmenter.backend.name) == (choice["file"], choice["interpreter"])
+    photo = sample_data / "images" / "cells-017.png"
+    assert f"by {choice['file']}" in run("segment", copy, photo, "-o", tmp_path / "out")
+    line = f"tuned on {choice['date'][:10]}: {choice['file']} by {choice['interpreter']} on "
+    assert line in run("doctor", copy)
+    assert line in run("inspect", copy)
+    assert json.loads(run("doctor", copy, "--json"))["tuning"].startswith(line)
+    assert json.loads(run("inspect", copy, "--json"))["tuning"].startswith(line)
+
+
+def test_without_a_choice_doctor_and_inspect_name_the_command(bundle_path: Path) -> None:
+    line = f"not tuned on this machine: 'unet-edge tune {bundle_path}' finds out"
+    assert line in run("doctor", bundle_path)
+    assert line in run("inspect", bundle_path)
+
+
+def test_json_has_everything_and_forget_deletes_it(bundle_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_path, folder)
+    report = json.loads(run("tune", folder, "--runs", 1, "--rounds", 1, "--threads", 1, "--json"))
+    written = Path(report["written"])
+    assert written == folder / TUNING
+    assert report["chosen"]["threads"] == 1
+    assert json.loads(written.read_text())["interpreter"] == report["interpreter"]
+    assert {t["candidate"]["threads"] for t in report["trials"]} == {1}
+    assert run("tune", folder, "--forget") == f"deleted {written}\n"
+    assert not written.exists()
+    assert json.loads(run("tune", folder, "--forget", "--json")) == {"deleted": []}
+
+
+def test_the_backend_can_be_named_everywhere(
+    bundle_path: Path, sample_data: Path, tmp_path: Path
+) -> None:
+    report = json.loads(run("verify", bundle_path, "--backend", "onnxruntime", "--json"))
+    assert {entry["file"].rpartition(".")[2] for entry in report["files"]} == {"onnx"}
+    assert all(entry["backend"].startswith("onnxruntime ") for entry in report["files"])
+    assert report["not_run"] == {}
+    photo = sample_data / "images" / "cells-017.png"
+    backend = ("--backend", "onnxruntime")
+    printed = run("segment", bundle_path, photo, "-o", tmp_path / "out", *backend)
+    assert ".onnx" in printed.splitlines()[-1]
+    measured = ("benchmark", bundle_path, "--runs", 5, "-o", tmp_path / "b.json", "--threads", 1)
+    rows = json.loads(run(*measured, *backend, "--json"))["files"]
+    assert {row["cost"]["backend"].partition(" ")[0] for row in rows} == {"onnxruntime"}
+    wrong = CliRunner().invoke(
+        main, ["verify", str(bundle_path), "--file", "model-float32.tflite", *backend]
+    )
+    assert wrong.exit_code == 1
+    assert "onnxruntime reads .onnx files, and this is a .tflite file" in wrong.output
+
+
+def test_ctrl_c_leaves_the_old_choice(bundle_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_path, folder)
+    (folder / TUNING).write_text("the old choice")
+    before = sorted(folder.rglob("*"))
+    tuning = subprocess.Popen(
+        [sys.executable, "-m", "unet_edge", "tune", str(folder), "--runs", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert tuning.stderr is not None
+    try:
+        for line in tuning.stderr:
+            if line.startswith("measuring "):
+                break
+        time.sleep(1)  # a child is at work
+        tuning.send_signal(signal.SIGINT)
+        _, log = tuning.communicate(timeout=60)
+    finally:
+        tuning.kill()
+    assert tuning.returncode == 130
+    assert "interrupted" in log
+    assert "Traceback" not in log
+    assert (folder / TUNING).read_text() == "the old choice"
+    assert sorted(folder.rglob("*")) == before

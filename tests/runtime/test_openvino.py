@@ -1,0 +1,183 @@
+"""OpenVINO, the other reader of .onnx files, in a virtual environment of its own.
+
+It weighs 180 MB installed (2026.4, x86-64), and what is preferred is what the other tests run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_metadata import tiny_onnx
+
+from unet_edge.bundle import Bundle
+from unet_edge.metadata import Contract, seal
+from unet_edge.runtime.interpreters import interpreter
+from unet_edge.runtime.probe import TINY
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.runtime.tuned import TUNING
+from unet_edge.runtime.verification import golden_references
+from unet_edge.spec import ModelSpec
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.slow,  # installs a virtual environment, from the index
+    pytest.mark.skipif(sys.platform != "linux", reason="the doctor knows of Linux wheels only"),
+]
+
+Python = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """Runs Python in an environment with OpenVINO and no other interpreter."""
+    folder = tmp_path_factory.mktemp("openvino") / "venv"
+    venv.create(folder, with_pip=True)
+    needs = ["numpy", "pillow>=9.4", "click>=8.1", "tabulate>=0.9", "tqdm>=4.64"]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
+    openvino = interpreter("openvino").requirement
+    subprocess.run([*pip, "--quiet", openvino, *needs], check=True, capture_output=True)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [folder / "bin" / "python", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder)},
+        )
+
+    return run
+
+
+@pytest.fixture
+def unet_edge(python: Python) -> Callable[..., Any]:
+    """What a command answered with --json."""
+
+    def run(*arguments: object) -> Any:
+        done = python("-m", "unet_edge", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+# Scores of a file's golden pictures by our backend, in an .npz.
+SCORES = """
+import sys
+import numpy as np
+from unet_edge.bundle import Bundle
+from unet_edge.runtime.segmenter import Segmenter
+bundle = Bundle.open(sys.argv[1])
+segmenter = Segmenter.open(sys.argv[1], file=sys.argv[2], threads=1)
+logits = [segmenter.predict(bundle.read_golden(g)[0]).logits for g in bundle.golden]
+again = segmenter.predict(bundle.read_golden(bundle.golden[0])[0]).logits
+assert np.array_equal(again, logits[0]), "a call sees nothing of the ones before"
+assert segmenter.backend.scores(np.zeros((192, 192, 3), np.uint8)).dtype == np.float32
+precision = segmenter.backend._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT")
+np.savez(sys.argv[3], *logits)
+print(segmenter.backend.name, precision.to_string(), sep="; ")
+"""
+
+
+@pytest.mark.parametrize("name", ["model-float32.onnx", "model-float16.onnx"])
+def test_float_logits_are_those_of_onnxruntime(
+    python: Python, bundle_path: Path, tmp_path: Path, name: str
+) -> None:
+    done = python("-c", SCORES, bundle_path, name, tmp_path / "scores.npz")
+    assert done.returncode == 0, done.stderr
+    backend, precision = done.stdout.strip().split("; ")
+    assert backend.startswith("openvino 20")
+    assert precision == "f32"
+    segmenter = Segmenter.open(bundle_path, file=name, backend="onnxruntime", threads=1)
+    found = np.load(tmp_path / "scores.npz")
+    references = golden_references(Bundle.open(bundle_path))
+    for logits, golden in zip(found.values(), references, strict=True):
+        expected = segmenter.predict(golden.picture).logits
+        # Only the order of sums may differ: the 1e-3 that converters/test_tflite.py derives. In
+        # bfloat16, its default where the processor has it, kernels are rounded to 8 bits.
+        assert np.abs(logits - expected).max() <= 1e-3
+
+
+def test_every_file_keeps_its_floor(unet_edge: Callable[..., Any], bundle_path: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    report = unet_edge("verify", bundle_path, "--backend", "openvino")
+    assert [entry["file"] for entry in report["files"]] == [
+        entry.name for entry in bundle.files if entry.format == "onnx"
+    ]
+    for entry in report["files"]:
+        assert entry["backend"].startswith("openvino 20")
+        assert entry["agreement"] >= entry["floor"]
+        by_ort = bundle.file(entry["file"]).golden_agreement
+        assert by_ort is not None
+        # int8: both round, not always alike. On a cats model it was 0.006 points of pixels.
+        assert abs(entry["agreement"] - by_ort) <= 1e-3
+
+
+def test_the_doctor_finds_it_and_opens_what_it_reads(
+    unet_edge: Callable[..., Any], python: Python, bundle_path: Path, tmp_path: Path
+) -> None:
+    report = unet_edge("doctor", bundle_path)
+    (found,) = [one for one in report["interpreters"] if one["state"] == "works"]
+    assert (found["package"], found["version"][:2]) == ("openvino", "20")
+    by = {file["name"]: file["runs_by"] for file in report["files"]}
+    assert by["model-int8.onnx"] == f"openvino {found['version']}"
+    assert by["model-int8.tflite"] is None
+    assert "onnxruntime" not in report["mends"], "one interpreter is enough"
+    # Without a word, the first file that something here runs.
+    done = python(
+        *("-m", "unet_edge", "segment", bundle_path, bundle_path / "golden", "-o", tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert ".onnx" in done.stdout.splitlines()[-1]
+
+
+def test_tuning_chooses_between_its_files(
+    unet_edge: Callable[..., Any], bundle_path: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_path, folder)
+    report = unet_edge("tune", folder, "--runs", 2, "--rounds", 1)
+    assert report["chosen"]["backend"] == "openvino"
+    assert {t["candidate"]["backend"] for t in report["trials"]} == {"openvino"}
+    choice = json.loads((folder / TUNING).read_text())
+    assert list(choice["installed"]) == ["openvino"]
+    # Here there is another set of interpreters, and no such choice.
+    assert Segmenter.open(folder).name == Bundle.open(folder).preferred()[0].name
+
+
+OPEN = """
+import sys
+from unet_edge.errors import BackendError
+from unet_edge.runtime.segmenter import Segmenter
+try:
+    Segmenter.open(sys.argv[1], backend=sys.argv[2])
+except BackendError as error:
+    print(error)
+"""
+
+
+def test_what_it_refuses_and_what_is_absent_is_said_in_a_line(
+    python: Python, tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(tiny_onnx())
+    model.graph.node[0].op_type = "Nonesuch"
+    spec = ModelSpec(4, 6, ("a", "b", "c"))
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(seal(model.SerializeToString(), Contract(spec, "onnx", "float32")))
+    said = python("-c", OPEN, broken, "openvino").stdout.strip()
+    assert said.startswith("openvino 20")
+    assert "cannot run this model: " in said
+    assert "\n" not in said
+    said = python("-c", OPEN, TINY / "float32.onnx", "onnxruntime").stdout.strip()
+    assert said.startswith("no ONNX interpreter works here: onnxruntime is not installed; mend ")

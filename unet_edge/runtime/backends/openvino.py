@@ -1,0 +1,61 @@
+"""OpenVINO, which reads the same .onnx files."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unet_edge.errors import BackendError
+from unet_edge.imaging import Labels, Pixels
+from unet_edge.runtime.backends import Scores, as_labels, as_scores
+
+
+class OpenVinoBackend:
+    """An ONNX model in OpenVINO on the CPU."""
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        """Compile the model; raises BackendError when OpenVINO is absent or fails."""
+        try:
+            library = importlib.import_module("openvino")
+            core = library.Core()
+        except (ImportError, SystemError, AttributeError, RuntimeError) as error:
+            from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
+
+            raise NoInterpreterError("onnx", [attempt_of("openvino", "openvino", error)]) from error
+        settings = {
+            # Left to itself it computes float32 files in bfloat16 or float16 where the processor
+            # can, and their masks break their floor.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        try:
+            compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
+            self._request: Any = compiled.create_infer_request()
+        except Exception as error:  # OpenVINO's exceptions share no base class but this
+            from unet_edge.runtime.trouble import attempt_of, refusal
+
+            attempt = attempt_of("openvino", "openvino", error)
+            raise BackendError(refusal(model, "onnx", attempt)) from error
+        # "2026.4.1-22982-e213a147257-releases/2026/4": pip knows the first part.
+        self.name = f"openvino {library.__version__.partition('-')[0]}"
+        self.quantisation: tuple[float, int] | None = None  # scores are logits
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out.
+
+        Raises BackendError when the file gives labels.
+        """
+        return as_scores(self._run(pixels))
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
+        return as_labels(self._run(pixels))
+
+    def _run(self, pixels: Pixels) -> NDArray[Any]:
+        # Neither side is copied: it reads our pixels, and the result is its own tensor.
+        self._request.infer([pixels[None]], share_inputs=True)
+        output: NDArray[Any] = self._request.get_output_tensor(0).data[0]
+        return output

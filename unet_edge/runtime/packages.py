@@ -1,0 +1,22 @@
+"""The packages that run models, by the names pip knows, and which format each reads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from unet_edge.metadata import Format
+
+Package = Literal["ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino"]
+
+PACKAGES: dict[Format, tuple[Package, ...]] = {
+    # tflite-runtime is LiteRT's unmaintained predecessor.
+    "tflite": ("ai-edge-litert", "tflite-runtime"),
+    # onnxruntime is what an export's agreement is measured with.
+    "onnx": ("onnxruntime", "openvino"),
+}
+"""Those of a format in order of preference: the first that works is taken."""
+
+
+def format_read_by(package: Package) -> Format:
+    """The format that a package reads."""
+    return next(file_format for file_format, read in PACKAGES.items() if package in read)
