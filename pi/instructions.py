@@ -32,9 +32,9 @@ ROOT = Path(__file__).parents[1]
 CPUS: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76")
 PRECISIONS = ("float32", "int8")
 _PACKAGES = {"litert": "ai-edge-litert", "tflite": "tflite-runtime", "onnx": "onnxruntime"}
-# A start takes 500 million, some 2 million more or less from run to run: over four runs that is
-# half a million for one, 0.5 % of the smallest figure here.
-_RUNS = 4
+# A start takes 500 million, some 2 million more or less from run to run: over two runs that is one
+# million for each, 1 % of the smallest figure here.
+_RUNS = 2
 
 
 @dataclass(frozen=True)
