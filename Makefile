@@ -26,7 +26,7 @@ test-torch: $(VENV)/.installed
 	$(BIN)/pytest tests/training/test_keras_backends.py
 
 test-pi: $(VENV)/.installed $(BUNDLE)/bundle.json
-	$(BIN)/python -m pi.check $(BUNDLE)
+	$(BIN)/python -m benchmarks.pi.check $(BUNDLE)
 
 demo/bundle/bundle.json: | $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite

@@ -25,7 +25,6 @@ RANKS = {
     "unet_edge.cli": 6,
     "unet_edge.__main__": 6,
     "benchmarks": 7,
-    "pi": 8,
 }
 
 # Where a library may be imported at all, be it inside a function.
@@ -47,7 +46,6 @@ HOMES = {
         "unet_edge.runtime.layer_errors",
         "converters",
         "benchmarks",
-        "pi.troubles",
     ),
     "onnxruntime": (
         "unet_edge.runtime.backends.ort",
@@ -65,7 +63,7 @@ INTERPRETERS = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino")
 def sources():
     """Every module of ours with its syntax tree, by dotted name."""
     found = {}
-    for package in ("unet_edge", "converters", "benchmarks", "pi"):
+    for package in ("unet_edge", "converters", "benchmarks"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             if name != "unet_edge.__init__":

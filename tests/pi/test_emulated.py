@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def test_emulated_pis_give_keras_masks(bundle_path: Path) -> None:
-    command = [sys.executable, "-m", "pi.check", str(bundle_path)]
+    command = [sys.executable, "-m", "benchmarks.pi.check", str(bundle_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     for system in ("Bookworm, 64 bit", "Trixie, 64 bit", "Bookworm, 32 bit"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pi.emulator import CACHE_VARIABLE, MIRROR_VARIABLE, EmulationError, cache, mirror
+from benchmarks.pi.emulator import CACHE_VARIABLE, MIRROR_VARIABLE, EmulationError, cache, mirror
 
 
 def test_the_mirror_is_the_named_one_or_the_machines_own(monkeypatch, tmp_path):

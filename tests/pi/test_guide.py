@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from pi.environments import ENVIRONMENTS
-from pi.guide import GUIDE, Block, blocks
+from benchmarks.pi.environments import ENVIRONMENTS
+from benchmarks.pi.guide import GUIDE, Block, blocks
 from unet_edge.cli import main
 
 TEXT = GUIDE.read_text("utf-8")

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pi.emulator import Architecture, Cpu, Machine, Suite, cache, prepare
+from benchmarks.pi.emulator import Architecture, Cpu, Machine, Suite, cache, prepare
 
 _64_BIT: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76", "cortex-a53")
 

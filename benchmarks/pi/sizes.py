@@ -8,8 +8,8 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
-from pi.emulator import Machine
-from pi.environments import Environment, site_packages
+from benchmarks.pi.emulator import Machine
+from benchmarks.pi.environments import Environment, site_packages
 
 # What `python3 -m venv` puts there, whatever is installed next.
 _VENV = ("pip", "setuptools", "wheel")

@@ -1,6 +1,6 @@
 """Instructions per picture on the Pi's processors: float32 against int8, by every interpreter.
 
-    python -m pi.instructions BUNDLE [BUNDLE …] -o benchmarks/reference/raspberry-pi-instructions
+    python -m benchmarks.pi.instructions BUNDLE [BUNDLE …] -o OUTPUT
 
 Counted by QEMU, not timed: caches, memory and stalls are not in it. The Cortex-A53 runs the same
 instructions as the A72. Needs the environments that `make test-pi` leaves in the cache.
@@ -22,19 +22,19 @@ import click
 from PIL import Image
 from tabulate import tabulate
 
-from pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
-from pi.environments import ENVIRONMENTS, Environment, site_packages
-from pi.plugins import counting_qemu
+from benchmarks.pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
+from benchmarks.pi.environments import ENVIRONMENTS, Environment, site_packages
+from benchmarks.pi.plugins import counting_qemu
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text, write_atomically
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CPUS: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76")
 PRECISIONS = ("float32", "int8")
 _PACKAGES = {"litert": "ai-edge-litert", "tflite": "tflite-runtime", "onnx": "onnxruntime"}
-# A start takes 500 million, some 2 million more or less from run to run: over four runs that is
-# half a million for one, 0.5 % of the smallest figure here.
-_RUNS = 4
+# A start takes 500 million, some 2 million more or less from run to run: over two runs that is one
+# million for each, 1 % of the smallest figure here.
+_RUNS = 2
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def table(counts: Sequence[Count]) -> str:
 
 _INTRODUCTION = """# Instructions per picture on a Raspberry Pi's processors
 
-Made by `python -m pi.instructions`. Millions of instructions that QEMU executed, one thread. Left: the model and its arg-max. Right, "whole": from a JPEG of 640x480 px to the mask at its size. An instruction is not a time: caches, memory and stalls are not counted, and a dot product does the work of several. Cortex-A53 and A72 have the same instructions.
+Made by `python -m benchmarks.pi.instructions`. Millions of instructions that QEMU executed, one thread. Left: the model and its arg-max. Right, "whole": from a JPEG of 640x480 px to the mask at its size. An instruction is not a time: caches, memory and stalls are not counted, and a dot product does the work of several. Cortex-A53 and A72 have the same instructions.
 """  # noqa: E501
 
 

@@ -14,7 +14,7 @@ import urllib.request
 import venv
 from pathlib import Path
 
-from pi.emulator import EmulationError, cache, mirror
+from benchmarks.pi.emulator import EmulationError, cache, mirror
 
 _NEEDS = ("gcc", "g++", "make", "libglib2.0-dev", "pkg-config", "flex", "bison")
 # What QEMU 10's own configure would fetch, were it not in the virtual environment already.

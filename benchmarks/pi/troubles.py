@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pi.emulator import Cpu, Machine
-from pi.environments import Environment, install, machine
+from benchmarks.pi.emulator import Cpu, Machine
+from benchmarks.pi.environments import Environment, install, machine
 from unet_edge.metadata import load_model_bytes, parse_contract, seal
 from unet_edge.runtime.probe import TINY
 
-_PHOTO = Path(__file__).parents[1] / "docs" / "pictures" / "overview.png"
+_PHOTO = Path(__file__).parents[2] / "docs" / "pictures" / "overview.png"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _python_3_13(patient: Patient) -> None:
     refused = patient.here.run("pip install tflite-runtime", patient.cpu, network=True)
     assert "No matching distribution" in refused.stderr, refused.stderr
     expected = r"tflite-runtime is not installed, and has no wheel for Python 3\.13"
-    patient.suffers("int8.tflite", expected, "ai-edge-litert")
+    patient.suffers("int8.tflite", expected, "unet-edge[litert]")
 
 
 def _onnx_on_32_bits(patient: Patient) -> None:
@@ -161,4 +161,4 @@ def _onnx_on_32_bits(patient: Patient) -> None:
     reason = report["files"][0]["reason"]
     assert reason.endswith("mend with: the 64-bit Raspberry Pi OS, for which there are wheels")
     patient.suffers("int8.tflite", "ai-edge-litert is not installed, and has no wheel for armv7l",
-                    "tflite-runtime")  # fmt: skip
+                    "unet-edge[tflite]")  # fmt: skip

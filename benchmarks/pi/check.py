@@ -1,6 +1,6 @@
 """Prove on emulated Raspberry Pis that the built wheel gives the masks that Keras gave here.
 
-    make test-pi                # or: python -m pi.check BUNDLE
+    make test-pi                # or: python -m benchmarks.pi.check BUNDLE
 
 In each environment: the wheel is installed as the guide says, `doctor` and `verify` run on each
 processor, `segment` on a photo, whose mask is compared with this machine's, and the tests of
@@ -28,17 +28,17 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
-from pi.environments import ENVIRONMENTS, Environment, fresh_venv, install, machine
-from pi.guide import follow, with_systemd
-from pi.sizes import Size, measure
-from pi.troubles import provoke
+from benchmarks.pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
+from benchmarks.pi.environments import ENVIRONMENTS, Environment, fresh_venv, install, machine
+from benchmarks.pi.guide import follow, with_systemd
+from benchmarks.pi.sizes import Size, measure
+from benchmarks.pi.troubles import provoke
 from unet_edge import Segmenter
 from unet_edge.bundle import Bundle
 from unet_edge.files import json_text, write_atomically
 from unet_edge.imaging import read_labels
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
 # emulated Bookworm too, but takes six minutes there.
 TESTS = (
@@ -283,7 +283,7 @@ def tables(outcomes: Sequence[Outcome]) -> str:
 
 _INTRODUCTION = """# Emulated Raspberry Pis
 
-Made by `python -m pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them; `installed` every file that pip wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). 1 MB is 10^6 bytes.
+Made by `python -m benchmarks.pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them; `installed` every file that pip wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). 1 MB is 10^6 bytes.
 
 """  # noqa: E501
 

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pi.emulator import EmulationError, Machine
-from pi.environments import Environment
+from benchmarks.pi.emulator import EmulationError, Machine
+from benchmarks.pi.environments import Environment
 
-GUIDE = Path(__file__).parents[1] / "docs" / "raspberry-pi.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "raspberry-pi.md"
 # What the guide uses and Debian has; a Raspberry Pi OS has it from the start.
 PACKAGES = ("systemd",)
 _SHIMS = Path(__file__).with_name("shims")
