@@ -23,7 +23,7 @@ from unet_edge.spec import ModelSpec
 
 #: Two best logits closer than this are a near-tie: the second class is at least exp(-0.1) = 90 %
 #: as likely as the first. It only ranks pictures, so nothing hangs on the number itself.
-NEAR_TIE = 0.1
+NEAR_TIE_LOGITS = 0.1
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def near_ties(logits: Scores, placement: Placement) -> float:
     top, left = placement.top, placement.left
     inside = logits[top : top + placement.placed_height, left : left + placement.placed_width]
     best = np.partition(inside, -2, axis=-1)[..., -2:]
-    return float((best[..., 1] - best[..., 0] < NEAR_TIE).mean())
+    return float((best[..., 1] - best[..., 0] < NEAR_TIE_LOGITS).mean())
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converters.golden import choose
-from converters.references import NEAR_TIE, HeldOut, near_ties
+from converters.references import NEAR_TIE_LOGITS, HeldOut, near_ties
 from unet_edge import Bundle, Segmenter
 from unet_edge.imaging import Placement, decode
 from unet_edge.manifest import Choice
@@ -85,8 +85,8 @@ def test_near_ties_are_counted_without_the_padding() -> None:
     spec = ModelSpec(4, 4, ("a", "b", "c"))
     logits = np.zeros((4, 4, 3), np.float32)
     logits[1:3] = (5, 1, -9)
-    logits[1, 0] = (5, 5 - 0.9 * NEAR_TIE, -9)
-    logits[2, 1] = (-9, 5, 5 - 1.1 * NEAR_TIE)
+    logits[1, 0] = (5, 5 - 0.9 * NEAR_TIE_LOGITS, -9)
+    logits[2, 1] = (-9, 5, 5 - 1.1 * NEAR_TIE_LOGITS)
     placement = Placement.plan((4, 2), spec)
     assert (placement.top, placement.placed_height) == (1, 2)
     assert near_ties(logits, placement) == 1 / 8
