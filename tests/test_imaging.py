@@ -809,11 +809,11 @@ def scaled(size=(64, 64), **changes):
 
 
 # What the decoder divides photos by, by hand: the largest of 8, 4, 2 that divides both sides and
-# leaves each at least 1.5 times the box on the grid.
+# leaves each at least 1.25 times the box on the grid.
 REDUCTIONS = {
     # A Raspberry Pi's cameras and a phone's 12 megapixels; 4000x3000 fills 512x384 and 224x168.
     ((4000, 3000), (512, 512)): 4,  # 1000/512 = 1.95; 500/512 is too small
-    ((4000, 3000), (384, 384)): 4,  # 1000/384 = 2.6; 500/384 = 1.3
+    ((4000, 3000), (384, 384)): 8,  # 500/384 = 1.3
     ((4000, 3000), (224, 224)): 8,  # 500/224 = 2.2
     ((4056, 3040), (512, 512)): 4,  # camera module HQ; 4056 = 8 x 507, 3040 = 8 x 380
     ((4608, 2592), (512, 512)): 4,  # camera module 3
@@ -821,10 +821,10 @@ REDUCTIONS = {
     ((4032, 3024), (224, 224)): 8,
     ((2028, 1520), (224, 224)): 4,  # 2028 = 4 x 507
     ((768, 768), (512, 512)): 1,
-    ((1536, 1536), (512, 512)): 2,  # exactly 1.5
-    ((1534, 1534), (512, 512)): 1,
-    ((640, 480), (224, 224)): 1,  # 320/224 = 1.4
-    ((640, 480), (208, 208)): 2,
+    ((1280, 1280), (512, 512)): 2,  # exactly 1.25
+    ((1278, 1278), (512, 512)): 1,
+    ((640, 480), (224, 224)): 2,  # 320/224 = 1.4
+    ((640, 480), (288, 288)): 1,  # 320/288 = 1.1
     ((4001, 3000), (224, 224)): 1,  # odd
     ((4002, 3000), (224, 224)): 2,
     ((4000, 30), (224, 224)): 2,  # 30 = 2 x 15
@@ -914,11 +914,11 @@ def test_a_reduced_photo_shows_the_same_as_the_whole_one(name, factor):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_reduced_photo_is_upright(tmp_path, orientation):
-    # 400x200 stored. Upright it fills 72x36 of the grid, of which 200x100 are 2.8 times and 100x50
-    # 1.4 times, or 24x48, of which 50x100 are 2.1 times and 25x50 too small.
+    # 400x200 stored. Upright it fills 84x42 of the grid, of which 200x100 are 2.4 times and 100x50
+    # 1.2 times, or 24x48, of which 50x100 are 2.1 times and 25x50 too small.
     picture = Image.fromarray(pattern(400, 200))
     picture.save(tmp_path / "a.jpg", exif=exif(orientation))
-    spec = scaled((48, 72))
+    spec = scaled((48, 84))
     photo = read_photo(tmp_path / "a.jpg", spec)
     stored = Image.open(tmp_path / "a.jpg")
     factor = 4 if orientation >= 5 else 2

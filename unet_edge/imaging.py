@@ -119,12 +119,12 @@ def reduction(size: tuple[int, int], spec: ModelSpec) -> int:
     """What the JPEG decoder divides the sides of an upright photo by under "scaled": 8, 4, 2 or 1.
 
     The largest that divides both sides of `size` = (width, height) px, so that the reduced photo
-    shows exactly the same, and that leaves each at least 1.5 times as long as on the grid.
+    shows exactly the same, and that leaves each at least 1.25 times as long as on the grid.
     """
     placement = Placement.plan(size, spec)
     for factor in (8, 4, 2):
         if all(
-            side % factor == 0 and 2 * side >= 3 * factor * placed
+            side % factor == 0 and 4 * side >= 5 * factor * placed
             for side, placed in zip(
                 size, (placement.placed_width, placement.placed_height), strict=True
             )
