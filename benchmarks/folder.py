@@ -97,7 +97,7 @@ def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int
     together = [Segmenter.open(bundle, threads=1) for _ in range(count)]
     out = scratch / "rounds"
 
-    def look(segmenter: Segmenter, picture: Path) -> Segmented:
+    def look(segmenter: Segmenter, picture: Path, _: Any) -> Segmented:
         photo = read_photo(picture, segmenter.spec)
         drawn_on = photo.picture if photo.whole else picture
         return Segmented(drawn_on, segmenter.segment(photo), None, picture.name)

@@ -84,9 +84,7 @@ def near_ties(logits: Scores, placement: Placement) -> float:
 
     `logits` is float (H, W, C) of the model's grid; its padding is not counted.
     """
-    top, left = placement.top, placement.left
-    inside = logits[top : top + placement.placed_height, left : left + placement.placed_width]
-    best = np.partition(inside, -2, axis=-1)[..., -2:]
+    best = np.partition(logits[placement.box], -2, axis=-1)[..., -2:]
     return float((best[..., 1] - best[..., 0] < NEAR_TIE_LOGITS).mean())
 
 

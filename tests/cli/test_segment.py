@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ class TestMasks:
 
 @pytest.fixture
 def large_photo(sample_data: Path, tmp_path: Path) -> Path:
-    """A JPEG that the model's contract has reduced by 2, as 384 px are 1.5 times its 192."""
+    """A JPEG that the model's contract has reduced by 2, as 384 px are twice its 192."""
     picture = decode(sample_data / "images" / "cells-017.png").resize((768, 768))
     picture.save(tmp_path / "large.jpg", quality=90)
     return tmp_path / "large.jpg"
@@ -503,6 +504,37 @@ class TestTiles:
         # 6 of 8 calls: one photo may be done, and which is up to the threads.
         assert skipped(run_json(*command)).count(True) <= 1
         assert (out / "l.index.png").read_bytes() == (out / "m.index.png").read_bytes()
+
+    def test_ctrl_c_stops_between_tiles(self, bundle_path: Path, tmp_path: Path) -> None:
+        photos = tmp_path / "photos"
+        photos.mkdir()
+        for index in range(6):
+            cells = draw_cells(450, np.random.default_rng(index))[0]
+            Image.fromarray(np.tile(cells, (5, 5, 1))).save(photos / f"{index}.png")
+        out = tmp_path / "out"
+        child = subprocess.Popen(
+            [sys.executable, "-m", "unet_edge", "segment", str(bundle_path), str(photos),
+             "-o", str(out), "--tiles", "--tile-overlap", "0.8", "--save", "index"],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            while not out.is_dir() and child.poll() is None:
+                time.sleep(0.01)
+            time.sleep(0.5)  # among the tiles: 12 x 12 of them at least, for each photo
+            started = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+            child.send_signal(signal.SIGINT)  # impatience changes nothing
+            _, shown = child.communicate(timeout=60)
+            waited = time.monotonic() - started
+        finally:
+            child.kill()
+        assert child.returncode == 130, shown
+        assert shown.strip() == "interrupted; what was finished is kept"
+        assert not any(path.name.startswith(".0") for path in out.iterdir())
+        # Six photos take over 3,000 tiles; what ends between tiles has done few of them.
+        begun = (out / ".segment.jsonl").read_text() if (out / ".segment.jsonl").exists() else ""
+        assert begun.count('"coverage"') < 6, waited
 
     @pytest.mark.parametrize(
         ("arguments", "says"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from threading import Event
 
 import pytest
 
@@ -13,17 +14,17 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
         time.sleep(0.01 * (5 - task))
         return 10 * task
 
-    assert list(in_threads(slow_at_first, range(5), 5)) == [0, 10, 20, 30, 40]
+    assert list(in_threads(slow_at_first, range(5), 5, Event())) == [0, 10, 20, 30, 40]
 
 
 def test_tasks_run_at_the_same_time() -> None:
     meeting = threading.Barrier(3, timeout=10)  # broken unless three are there at once
-    assert list(in_threads(lambda _: meeting.wait() >= 0, range(3), 3)) == [True] * 3
+    assert list(in_threads(lambda _: meeting.wait() >= 0, range(3), 3, Event())) == [True] * 3
 
 
 def test_no_more_than_a_few_tasks_are_begun_ahead() -> None:
     begun: list[int] = []
-    results = in_threads(begun.append, range(1000), 2)
+    results = in_threads(begun.append, range(1000), 2, Event())
     next(results)
     time.sleep(0.1)
     # Two for each thread wait, and the one that was given.
@@ -34,7 +35,7 @@ def test_no_more_than_a_few_tasks_are_begun_ahead() -> None:
 
 def test_what_a_task_raises_ends_it_once_the_others_are_through() -> None:
     done: list[int] = []
-    second_runs = threading.Event()
+    second_runs = Event()
 
     def work(task: int) -> None:
         if task == 0:
@@ -45,9 +46,30 @@ def test_what_a_task_raises_ends_it_once_the_others_are_through() -> None:
         done.append(task)
 
     with pytest.raises(OSError, match="disk full"):
-        list(in_threads(work, range(100), 2))
+        list(in_threads(work, range(100), 2, Event()))
     assert 1 in done  # it was running
     assert len(done) < 10
+
+
+def test_tasks_are_told_to_stop_and_waited_for() -> None:
+    stop, begun, ended = Event(), Event(), []
+
+    def work(task: int) -> int:
+        if task == 0:
+            return task
+        begun.set()
+        assert stop.wait(10)  # or it would take ten seconds
+        time.sleep(0.05)
+        ended.append(task)
+        return task
+
+    results = in_threads(work, range(20), 2, stop)
+    assert next(results) == 0
+    assert begun.wait(10)
+    results.close()
+    assert 1 <= len(ended) <= 2
+    time.sleep(0.1)
+    assert len(ended) <= 2  # none at work any more
 
 
 def test_what_is_shared_is_with_one_at_a_time() -> None:
@@ -64,7 +86,7 @@ def test_what_is_shared_is_with_one_at_a_time() -> None:
                 used[name] -= 1
         return name
 
-    assert set(in_threads(use, range(40), 8)) == {"a", "b"}
+    assert set(in_threads(use, range(40), 8, Event())) == {"a", "b"}
     assert max(most) == (1, 2)
 
 
@@ -90,6 +112,6 @@ def test_no_more_is_taken_than_there_is_and_the_largest_goes_alone() -> None:
         return amount
 
     tasks = [4, 5, 3, 25, 6, 2, 10, 1, 1]
-    assert list(in_threads(take, tasks, 6)) == tasks
+    assert list(in_threads(take, tasks, 6, Event())) == tasks
     assert [total for total in seen if total > 10] == [25]
     assert max(total for total in seen if total != 25) > 6  # and yet several at once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -109,8 +109,9 @@ def segment(
 
     MODEL is a bundle, a file or a run. A mask holds the class of each pixel at the photo's own
     size; palette masks add colours. A picture whose files are there, of the same photo, model,
-    --edges and --tiles, is skipped, so an interrupted command goes on when it is repeated. A
-    picture that cannot be read is reported at the end; the exit status is then 1.
+    --edges and --tiles, by whichever interpreter, is skipped, so an interrupted command goes on
+    when it is repeated. A picture that cannot be read is reported at the end; the exit status is
+    then 1. Several pictures are worked on at once, by an interpreter for each of --threads.
 
     \b
     Examples:
@@ -127,7 +128,8 @@ def segment(
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     require_place(output / "mask.png")
-    segmenter, complete = open_crew(model, (file, threads, backend), len(listed))
+    how = (file, threads, backend)
+    segmenter = open_model(model, *how)
     _require_scores(segmenter, kinds, edges, tiles)
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.folder import FolderRun
@@ -138,8 +140,10 @@ def segment(
         by["tiles"] = asdict(tiles)
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
 
-    def look(segmenter: Segmenter, picture: Path) -> Segmented:
-        return _segmented(segmenter, picture, picture.name, kinds, edges, tiles)
+    def look(segmenter: Segmenter, picture: Path, check: Callable[[], None]) -> Segmented:
+        # The tiles of several photos at once would be bars among bars.
+        with _tile_bar(picture.name, check, shown=tiles is not None and len(listed) == 1) as watch:
+            return _segmented(segmenter, picture, picture.name, kinds, edges, tiles, watch)
 
     with opened(output) as journal:
         # A picture that is named twice is one.
@@ -152,7 +156,12 @@ def segment(
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")
         run = FolderRun(output, journal, look, photo_kinds, by)
-        report = run.run(pictures, complete, classes=len(segmenter.spec.classes), again=again)
+        report = run.run(
+            pictures,
+            lambda count: open_crew(model, how, segmenter, count),
+            classes=len(segmenter.spec.classes),
+            again=again,
+        )
         collected = write_collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
     if as_json:
         places = {"output": str(output), "collected": collected}
@@ -201,15 +210,15 @@ def _segmented(
     kinds: Sequence[str],
     edges: Edges,
     tiles: Tiles | None,
+    watch: Watch,
 ) -> Segmented:
     if tiles is not None:
         # The photo is read once more where it is drawn on: far less than its tiles take.
-        with _tile_bar(name) as watch:
-            if "probabilities" not in kinds:
-                mask = segmenter.segment(source, edges=edges, tiles=tiles, watch=watch)
-                return Segmented(source, mask, None, name)
-            found = segmenter.predict_tiles(source, tiles, edges=edges, watch=watch)
-            return Segmented(source, found.mask, found.probabilities, name)
+        if "probabilities" not in kinds:
+            mask = segmenter.segment(source, edges=edges, tiles=tiles, watch=watch)
+            return Segmented(source, mask, None, name)
+        found = segmenter.predict_tiles(source, tiles, edges=edges, watch=watch)
+        return Segmented(source, found.mask, found.probabilities, name)
     photo = read_photo(source, segmenter.spec)
     # What the model sees does not depend on what is saved, so the photo at its own size is read
     # from the file again, and only where it is drawn on.
@@ -222,14 +231,15 @@ def _segmented(
 
 
 @contextlib.contextmanager
-def _tile_bar(name: str) -> Iterator[Watch | None]:
-    """A bar of one photo's tiles, if they take over two seconds and a terminal watches."""
-    if not sys.stderr.isatty():
-        yield None  # before tqdm, which imports multiprocessing
-        return
+def _tile_bar(name: str, check: Callable[[], None], *, shown: bool) -> Iterator[Watch]:
+    """Checks after each tile; a bar of them, if they take over two seconds and somebody watches."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda done, total: check()
+        return  # before tqdm, which imports multiprocessing
     with progress_bar(0, name, delay=2) as bar:
 
         def watch(done: int, total: int) -> None:
+            check()
             bar.total = total
             bar.update(done - bar.n)
 
@@ -264,7 +274,9 @@ def _stream(
         raise DataError(f"no such picture: {image}")
     segmenter = open_model(model, *how)
     _require_scores(segmenter, kinds, edges, tiles)
-    (write,) = contents([kind], _segmented(segmenter, source, image.name, kinds, edges, tiles))
+    with _tile_bar(image.name, lambda: None, shown=tiles is not None) as watch:
+        result = _segmented(segmenter, source, image.name, kinds, edges, tiles, watch)
+    (write,) = contents([kind], result)
     write(sys.stdout.buffer)
     sys.stdout.buffer.flush()
 

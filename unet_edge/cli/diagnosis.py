@@ -13,9 +13,9 @@ import click
 from unet_edge.bundle import Bundle, BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_table, print_texts
+from unet_edge.cli.output import print_json, print_table, print_texts, say
 from unet_edge.dataset import list_pictures
-from unet_edge.errors import ConfigError
+from unet_edge.errors import BackendError, ConfigError
 from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.folders import folder_written_atomically
 from unet_edge.imaging import grid_of
@@ -105,12 +105,15 @@ def diagnose(
         # Spread, as neighbours in a folder often look alike.
         step = -(-len(photos) // _LAYER_PICTURES)
         grids = [grid_of(photo, opened.spec) for photo in photos[::step]]
-        layers = layer_errors(
-            opened.read(floats[0]),
-            opened.read(candidate),
-            candidate.format,
-            progress(grids, "error of each layer"),
-        )
+        try:
+            layers = layer_errors(
+                opened.read(floats[0]),
+                opened.read(candidate),
+                candidate.format,
+                progress(grids, "error of each layer"),
+            )
+        except BackendError as error:  # another interpreter made the masks
+            say(str(error))
     report = _report(found, layers)
     if output is not None:
         from unet_edge.runtime.diagnosis import heat_map

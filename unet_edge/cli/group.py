@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,33 +117,25 @@ def open_model(
         return Segmenter.open(path, file=file, threads=threads, backend=backend)
 
 
-def open_crew(
-    path: Path, how: Opening, pictures: int
-) -> tuple[Segmenter, Callable[[int], list[Segmenter]]]:
-    """A model, and what opens it some more times, for `pictures` at once on all threads together.
+def open_crew(path: Path, how: Opening, first: Segmenter, pictures: int) -> list[Segmenter]:
+    """What works on `pictures` at once: interpreters that share out all threads, or `first` alone.
 
-    The second is called with how many there really are to do, and gives the first with it.
+    `first` is what `open_model` gave; one picture is its own, with the threads that were tuned. For
+    more, the threads are --threads or all: `unet-edge tune` looks for the fastest single picture.
     """
     from unet_edge.runtime.backends import default_threads
     from unet_edge.runtime.segmenter import Segmenter
 
     file, threads, backend = how
     count = threads or default_threads()
-    # Keras keeps every processor busy by itself.
-    crew = min(count, pictures) if is_exported(path) else 1
-    # One photo alone is opened as `unet-edge tune` chose.
-    share = threads if crew == 1 else count // crew
-    first = open_model(path, file, share, backend)
-
-    def complete(wanted: int) -> list[Segmenter]:
-        with quiet():
-            others = [
-                Segmenter.open(path, file=file, threads=share, backend=backend)
-                for _ in range(min(crew, wanted) - 1)
-            ]
-        return [first, *others]
-
-    return first, complete
+    crew = min(count, pictures)
+    if crew == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
+        return [first]
+    with quiet():
+        return [
+            Segmenter.open(path, file=file, threads=count // crew, backend=backend)
+            for _ in range(crew)
+        ]
 
 
 def is_exported(path: Path) -> bool:

@@ -45,7 +45,9 @@ def path_type() -> click.Path:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(1), help="Threads to run on.  [default: all, at most four]"
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads to run on.  [default: as tuned, else all, at most four]",
 )
 backend_option = click.option(
     "--backend",

@@ -57,7 +57,7 @@ def tune(
     Examples:
       unet-edge tune bundle
       unet-edge tune bundle --images photos/ --rounds 5
-      unet-edge tune bundle --threads 2        # leave the other cores to others
+      unet-edge tune bundle --threads 2        # for a program that gets two cores
       unet-edge tune bundle --forget
     """
     from unet_edge.runtime import tuned

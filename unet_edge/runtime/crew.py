@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -21,9 +21,9 @@ from unet_edge.board import available_memory
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# What a photo's pixel takes at most: Pillow keeps RGB in 4 bytes, and photo and copy are there
-# where both overlay and cut-out are drawn; labels, the file's bytes and libpng's are 1 each.
-_BYTES_A_PIXEL = 12
+# What a photo's pixel takes at most, while it is decoded: RGB 4.1 bytes, RGBA 20.2, 16-bit grey
+# 19.2 (peaks, measured); the labels and a PNG's buffers come to it.
+_BYTES_A_PIXEL = 24
 _SHARE_OF_MEMORY = 4  # a quarter of what is free
 _UNKNOWN_MEMORY = 512 * 2**20  # bytes; the smallest board that runs this has as much
 
@@ -76,21 +76,30 @@ class Allowance:
                 self._changed.notify_all()
 
 
-def in_threads(work: Callable[[_T], _R], tasks: Sequence[_T], threads: int) -> Iterator[_R]:
+def in_threads(
+    work: Callable[[_T], _R], tasks: Sequence[_T], threads: int, stop: threading.Event
+) -> Generator[_R, None, None]:
     """What `work` gives for each task, in their order, from several threads.
 
-    A few tasks ahead are begun, so a thousand results are never waiting. What a task raises, and
-    Ctrl-C, ends it: tasks that run are finished first, others never begun.
+    A few tasks ahead are begun, so a thousand results are never waiting. What a task raises,
+    Ctrl-C, and closing the iterator end it: tasks that were not begun never are, and `stop` is
+    set, at which those that run should end soon. It waits for them, whatever comes: nothing of
+    this is at work any more when it ends.
     """
     waiting: deque[Future[_R]] = deque()
-    with ThreadPoolExecutor(threads, "segment") as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(work, task))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = ThreadPoolExecutor(threads, "segment")
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        stop.set()
+        while True:
+            try:
+                pool.shutdown(cancel_futures=True)
+                break
+            except KeyboardInterrupt:  # once more: it is stopping already
+                continue

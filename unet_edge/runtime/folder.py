@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_edge.errors import ImageError, UnetEdgeError
+from PIL import Image
+
+from unet_edge.errors import UnetEdgeError
 from unet_edge.files import write_atomically
-from unet_edge.imaging import read_header
+from unet_edge.imaging import FORMATS
 from unet_edge.progress import progress
-from unet_edge.runtime.journal import Entry, Journal
+from unet_edge.runtime.journal import Entry, Journal, photo_facts
 from unet_edge.runtime.outputs import PhotoKind, Segmented, contents, file_names
 from unet_edge.runtime.segmenter import Segmenter
 
-Look = Callable[[Segmenter, Path], Segmented]
+Check = Callable[[], None]
+"""To be called now and then; raises when the work should end."""
+
+Look = Callable[[Segmenter, Path, Check], Segmented]
 """Segments one photo. Raises UnetEdgeError for one that cannot be read."""
 
 Result = dict[str, Any]
 """`picture`, and either `error` or `coverage`, `files` and `skipped`."""
+
+
+class _StoppedError(Exception):
+    """Ends a thread's work on a photo; nobody asks for its result."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class FolderRun:
         self._look = look
         self._kinds = kinds
         self._by = by
+        self._stop = threading.Event()
 
     def run(
         self,
@@ -54,7 +65,7 @@ class FolderRun:
         """Write the files of all pictures, and say of each, in their order, what became of it.
 
         `open_models` is called with the number of pictures to do, if there are any. What
-        is not of one picture (a full disk, Ctrl-C) is raised, once nothing is half done.
+        is not of one picture (a full disk, Ctrl-C) is raised, once no thread is at work.
         """
         names = self._journal.names(pictures)
         jobs = [
@@ -73,14 +84,12 @@ class FolderRun:
         }
         left = [job for job in jobs if job.name not in results]
         if left:
-            done = self._all(left, open_models(len(left)))
-            shown = progress(done, "segmenting", total=len(left))
-            results |= {job.name: result for job, result in zip(left, shown, strict=True)}
+            results |= self._all(left, open_models(len(left)))
         return [results[job.name] for job in jobs]
 
-    def _all(self, jobs: Sequence[_Job], segmenters: Sequence[Segmenter]) -> Iterable[Result]:
+    def _all(self, jobs: Sequence[_Job], segmenters: Sequence[Segmenter]) -> dict[str, Result]:
         if len(jobs) == 1:
-            return [self._one(jobs[0], nullcontext(segmenters[0]))]
+            return {jobs[0].name: self._one(jobs[0], nullcontext(segmenters[0]))}
         # Here: one photo needs no threads, and should not wait for what they need.
         from unet_edge.runtime.crew import Allowance, Shared, in_threads, most_pixels
 
@@ -90,15 +99,24 @@ class FolderRun:
             with open_at_once.taken(_pixels(job.picture)):
                 return self._one(job, models.borrowed())
 
-        return in_threads(one, jobs, 2 * len(segmenters))
+        # Closed before the journal is: another run must not find this one still writing.
+        with closing(in_threads(one, jobs, 2 * len(segmenters), self._stop)) as done:
+            shown = progress(done, "segmenting", total=len(jobs))
+            return {job.name: result for job, result in zip(jobs, shown, strict=True)}
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
 
     def _one(self, job: _Job, model: AbstractContextManager[Segmenter]) -> Result:
         try:
+            photo = photo_facts(job.picture)  # before it is read: what changes later is not it
             with model as segmenter:
-                result = self._look(segmenter, job.picture)
-            with self._journal.doing(job.name, job.picture, self._by, job.files) as entry:
+                result = self._look(segmenter, job.picture, self._check)
+            with self._journal.doing(job.name, job.picture, photo, self._by, job.files) as entry:
                 writers = contents(self._kinds, result)
                 for file_name, write in zip(job.files, writers, strict=True):
+                    self._check()
                     write_atomically(self._folder / file_name, write)
                 height, width = result.mask.labels.shape
                 entry["size"] = [width, height]
@@ -119,7 +137,7 @@ def _result(job: _Job, entry: Entry, *, skipped: bool) -> Result:
 
 def _pixels(picture: Path) -> int:
     try:
-        width, height = read_header(picture).size
-    except ImageError:
-        return 0  # it will be reported when it is read
-    return width * height
+        with Image.open(picture, formats=FORMATS) as opened:  # the header alone
+            return opened.width * opened.height
+    except Exception:  # Pillow's many; it will be reported when it is read
+        return 0

@@ -12,12 +12,13 @@ import errno
 import json
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unet_edge.errors import OutputError
+from unet_edge.errors import ImageError, OutputError
 from unet_edge.files import sha256, write_atomically
 from unet_edge.pictures import place_of
 from unet_edge.runtime.outputs import COLLECTED
@@ -36,8 +37,7 @@ Entry = dict[str, Any]
 class Journal:
     """The entries of a folder, by the name that the photo's files begin with.
 
-    Several threads may be `doing` photos, each one of its own: a line is one write at the end of
-    the file, and no entry is looked at by two.
+    Several threads may be `doing` photos, each one of its own: no entry is looked at by two.
     """
 
     def __init__(self, folder: Path, entries: dict[str, Entry]) -> None:
@@ -46,6 +46,7 @@ class Journal:
         self._entries = entries
         self._names = {entry["picture"]: name for name, entry in entries.items()}
         self._owned = {file for entry in entries.values() for file in entry["owned"]}
+        self._appending = threading.Lock()
 
     def names(self, pictures: Sequence[Path]) -> list[str]:
         """A name for each picture: the one it had, else its stem, or what tells it from others.
@@ -90,18 +91,19 @@ class Journal:
         return entry
 
     @contextlib.contextmanager
-    def doing(self, name: str, picture: Path, by: Any, files: Sequence[str]) -> Iterator[Entry]:
+    def doing(
+        self, name: str, picture: Path, photo: dict[str, Any], by: Any, files: Sequence[str]
+    ) -> Iterator[Entry]:
         """Write `files` in this block, and the photo's `size` and `coverage` into the entry.
 
-        Before it, what is there is noted to be no longer whole; after it, if it did not raise,
-        the photo is done.
+        `photo` are its `photo_facts` of before it was segmented. Before the block, what is there
+        is noted to be no longer whole; after it, if it did not raise, the photo is done.
         """
         # Of the same photo, model and settings: files of other kinds remain good.
         old = self.finished(name, picture, by, ())
         kept = old["files"] if old else []
         owned = sorted({*self._entries.get(name, {}).get("owned", ()), *files})
         entry: Entry = {"name": name, "picture": place_of(picture), "owned": owned}
-        photo = _facts(picture)
         self._append(entry)
         done = {**entry, "by": by, "photo": photo, "files": sorted({*kept, *files})}
         yield done
@@ -126,10 +128,17 @@ class Journal:
     def _append(self, entry: Entry) -> None:
         # To the disk, as the files are: no older entry may come back and vouch for them.
         line = (json.dumps(entry) + "\n").encode()
-        handle = os.open(self._folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        with self._appending:
+            handle = os.open(self._folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                end = os.fstat(handle).st_size
+                if os.write(handle, line) != len(line):
+                    os.ftruncate(handle, end)  # another thread's line must not join half a one
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), JOURNAL)
+            except BaseException:
+                os.close(handle)
+                raise
         try:
-            if os.write(handle, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), JOURNAL)
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -169,10 +178,18 @@ def opened(folder: Path) -> Iterator[Journal]:
         os.close(lock)
 
 
-def _facts(picture: Path) -> dict[str, Any]:
-    """What tells a photo's file from others: size in bytes, time of change, SHA-256."""
-    status = picture.stat()
-    digest = sha256(picture.read_bytes())
+def photo_facts(picture: Path) -> dict[str, Any]:
+    """What tells a photo's file from others: size in bytes, time of change, SHA-256.
+
+    Raises ImageError when it cannot be read.
+    """
+    try:
+        status = picture.stat()
+        digest = sha256(picture.read_bytes())
+    except FileNotFoundError:
+        raise ImageError(f"no such picture: {picture}") from None
+    except OSError as error:
+        raise ImageError(f"cannot read {picture}: {error.strerror or error}") from error
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 

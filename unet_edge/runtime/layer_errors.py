@@ -129,7 +129,8 @@ class _TFLiteTensors:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need LiteRT ({error}); mend with: pip install ai-edge-litert"
+                f"errors of layers need LiteRT ({error}); "
+                "mend with: pip install 'unet-edge[litert]'"
             ) from error
         with quiet():
             self._interpreter: Any = Interpreter(
@@ -192,7 +193,8 @@ class _OnnxTensors:
             import onnxruntime
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need ONNX Runtime ({error}); mend with: pip install onnxruntime"
+                f"errors of layers need ONNX Runtime ({error}); "
+                "mend with: pip install 'unet-edge[onnx]'"
             ) from error
         nodes = read_onnx_nodes(model)
         tensors = {

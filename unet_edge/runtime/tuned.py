@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import json_text, sha256, write_atomically
+from unet_edge.runtime.backends import processors
 from unet_edge.runtime.packages import PACKAGES, Package
 
 if TYPE_CHECKING:
@@ -118,10 +119,7 @@ def this_machine() -> dict[str, Any]:
     """What a choice depends on beside the interpreter: the board, and how much of it we may use."""
     from unet_edge.timing import hardware  # here: without a choice nobody asks
 
-    processors = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return {"model": hardware(), "architecture": os.uname().machine, "processors": processors}
+    return {"model": hardware(), "architecture": os.uname().machine, "processors": processors()}
 
 
 def bundle_key(bundle: Bundle) -> str:

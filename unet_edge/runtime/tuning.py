@@ -32,9 +32,6 @@ A quarter more or less is a machine that was throttled or shared (`Campaign.stea
 may come out 1.25² apart; the rest is for one burst of something else.
 """
 
-MOST_THREADS = 4
-"""As `default_threads`: more stops paying for models of this size."""
-
 
 def tune(
     bundle: Bundle,
@@ -130,7 +127,7 @@ def _working() -> tuple[set[Package], dict[str, str]]:
 
 
 def _numbers_of_threads() -> list[int]:
-    return list(range(1, min(MOST_THREADS, this_machine()["processors"]) + 1))
+    return list(range(1, default_threads() + 1))
 
 
 def _measured(trials: Sequence[Trial], request: Request, rounds: int, label: str) -> list[Trial]:

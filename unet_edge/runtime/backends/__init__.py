@@ -104,15 +104,20 @@ def _build(package: Package, model: bytes, threads: int) -> Backend:
             assert_never(package)
 
 
-def default_threads() -> int:
-    """Processors this process may run on, at most four.
+MOST_THREADS = 4
+"""A Raspberry Pi's processors, and where more stop paying for models of this size."""
 
-    Four is a Raspberry Pi, and where more stops paying for models of this size.
-    """
-    available = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return min(4, available)
+
+def default_threads() -> int:
+    """Processors this process may run on, at most MOST_THREADS."""
+    return min(MOST_THREADS, processors())
+
+
+def processors() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def to_logits(scores: Scores, backend: Backend) -> NDArray[np.float32]:
