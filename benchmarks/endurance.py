@@ -39,12 +39,12 @@ def main(bundle: Path, count: int, output: Path) -> None:
     segmenter = Segmenter.open(bundle)
     photo = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     started = time.perf_counter()
-    memory = []
+    memory = np.full(-(-count // _EVERY), -1)  # a list of samples would be what grows
     for index in progress(range(count), "segmenting"):
         segmenter.segment(photo)
         if index % _EVERY == 0:
-            memory.append(_resident())
-    kept = np.array(memory[len(memory) // 10 :])
+            memory[index // _EVERY] = _resident()
+    kept = memory[len(memory) // 10 :]
     slope, low, high = _slope(kept)
     report: dict[str, Any] = {
         "machine": machine(),

@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,22 @@ def test_killed_before_any_step_a_folder_is_old_new_or_absent_and_is_restored(
     # Killed between the two renames, the old folder was aside and came back.
     if there_was_one:
         assert (None, before) in outcomes
+
+
+def test_half_a_deletion_is_never_brought_back(tmp_path):
+    """As above, but what is there is taken away before the next one looks for leftovers."""
+    for step in itertools.count(1):
+        target = tmp_path / str(step) / "bundle"
+        target.mkdir(parents=True)
+        old = dict.fromkeys("acde", "old")
+        for name, text in old.items():
+            (target / name).write_text(text)
+        ended = subprocess.run([sys.executable, "-c", WRITER, target, str(step)], check=False)
+        shutil.rmtree(target, ignore_errors=True)
+        clear_leftovers(target)
+        assert content(target) in (None, old), step
+        if ended.returncode == 0:
+            break
 
 
 def content(folder):

@@ -11,7 +11,7 @@ import pytest
 from unet_edge.errors import ModelFileError, SpecError
 from unet_edge.metadata import Contract, load_model_bytes, parse_contract, read_contract, seal
 from unet_edge.onnx_properties import flat_properties
-from unet_edge.spec import ModelSpec
+from unet_edge.spec import SCHEMA, ModelSpec
 
 H, W, CLASSES = 4, 6, 3
 SPEC = ModelSpec(H, W, ("Hintergrund", "Zelle ä", "细胞"), name="tiny")
@@ -503,10 +503,12 @@ def test_a_malformed_contract_is_refused(text):
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_contract_of_a_newer_schema_says_what_to_upgrade(models, file_format, monkeypatch):
-    newer = {**SPEC.to_dict(), "schema": 3, "something": "new"}
+    newer = {**SPEC.to_dict(), "schema": SCHEMA + 1, "something": "new"}
     monkeypatch.setattr(ModelSpec, "to_dict", lambda _: newer)
     data = seal(models[file_format], contract(file_format))
-    with pytest.raises(SpecError, match=r"model\.\w+: .*schema 3.*pip install --upgrade unet-edge"):
+    with pytest.raises(
+        SpecError, match=rf"model\.\w+: .*schema {SCHEMA + 1}.*pip install --upgrade unet-edge"
+    ):
         parse_contract(data, named(file_format))
 
 

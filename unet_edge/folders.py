@@ -39,7 +39,7 @@ def folder_written_atomically(target: Path) -> Iterator[Path]:
     finally:
         # Where even the way back failed, the workshop holds the only copy.
         if target.exists() or not old.exists():
-            shutil.rmtree(workshop, ignore_errors=True)
+            _remove(workshop)
         os.close(lock)
 
 
@@ -81,11 +81,19 @@ def clear_leftovers(target: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if (workshop / "old").exists() and not target.exists():
                 (workshop / "old").rename(target)
-            shutil.rmtree(workshop, ignore_errors=True)
+            _remove(workshop)
         except BlockingIOError:
             continue
         finally:
             os.close(lock)
+
+
+def _remove(workshop: Path) -> None:
+    """Delete a workshop, so that half a deletion leaves no old folder to be brought back."""
+    old = workshop / "old"
+    if old.exists():
+        old.rename(workshop / "gone")
+    shutil.rmtree(workshop, ignore_errors=True)
 
 
 def _workshop(target: Path) -> tuple[Path, int]:
