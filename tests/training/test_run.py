@@ -216,7 +216,7 @@ def result_of(training: float, inference: float) -> TrainResult:
 
 def test_spec_of_a_config() -> None:
     spec = tiny(Path("data"), name="cells", size=(32, 48)).spec()
-    assert spec == ModelSpec(height=32, width=48, classes=CLASSES, name="cells")
+    assert spec == ModelSpec(height=32, width=48, classes=CLASSES, name="cells", decoding="scaled")
 
 
 # --- settings that change how a run goes ------------------------------------------------------
