@@ -26,6 +26,7 @@ def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training run: model.keras, spec.json and the rest, of the smallest separable model."""
+    pytest.importorskip("keras", reason="no Keras to train with, as on a Raspberry Pi")
     from unet_edge.training.augmentation import Augmentation
     from unet_edge.training.config import TrainConfig
     from unet_edge.training.models import Network

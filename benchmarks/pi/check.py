@@ -224,6 +224,7 @@ def _tests(here: Machine, outcome: Outcome) -> None:
     for name in ("conftest.py", *TESTS):
         (stage / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, stage / "tests" / name)
+    shutil.copytree(ROOT / "tests" / "data" / "jpeg", stage / "tests" / "data" / "jpeg")
     shutil.copy(ROOT / "pyproject.toml", stage)
     cpu = outcome.environment.cpu
     here.do("pip install --quiet --target pytest pytest", cpu, network=True)
