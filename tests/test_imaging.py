@@ -1028,7 +1028,8 @@ def test_colour_masks_are_read_exactly(tmp_path, mode):
 
 def test_numbers_are_no_colours(tmp_path):
     Image.fromarray(np.zeros((3, 4), np.uint16)).save(tmp_path / "mask.png")
-    with pytest.raises(ImageError, match=r"mask\.png holds numbers \(I;16\), not colours"):
+    # Pillow 9 opens 16 bits as 32.
+    with pytest.raises(ImageError, match=r"mask\.png holds numbers \(I(;16)?\), not colours"):
         read_colors(tmp_path / "mask.png")
 
 
