@@ -75,10 +75,11 @@ def _slope(memory: NDArray[np.int64]) -> tuple[float, float, float]:
     slope, start = np.polyfit(place, memory * 1024.0, 1)
     residuals = memory * 1024.0 - (slope * place + start)
     random = np.random.default_rng(0)
-    blocks = np.array_split(residuals, _BLOCKS)
+    length = max(1, len(memory) // _BLOCKS)
     slopes = []
     for _ in range(_DRAWS):
-        drawn = np.concatenate([blocks[k] for k in random.integers(0, _BLOCKS, _BLOCKS + 1)])
+        starts = random.integers(0, len(memory) - length + 1, -(-len(memory) // length))
+        drawn = np.concatenate([residuals[start : start + length] for start in starts])
         slopes.append(np.polyfit(place, slope * place + drawn[: len(place)], 1)[0])
     low, high = np.quantile(slopes, (0.025, 0.975))
     return float(slope), float(low), float(high)

@@ -127,10 +127,10 @@ def segment(
         _stream(model, images, output, kinds, edges, tiles, (file, threads, backend), as_json)
         return
     listed = [picture for path in images for picture in list_pictures(path)]
-    require_place(output / "mask.png")
     how = (file, threads, backend)
     segmenter = open_model(model, *how)
     _require_scores(segmenter, kinds, edges, tiles)
+    require_place(output / "mask.png")  # it makes the folder: a wrong model leaves none
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.folder import FolderRun
     from unet_edge.runtime.journal import opened
