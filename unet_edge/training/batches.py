@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class TrainingBatches:
 
     def _draw(self, position: int, pixels: Pixels, labels: Labels) -> None:
         count = len(self.dataset.train)
-        order = np.random.default_rng((self.seed, position // count)).permutation(count)
+        order = _order(self.seed, position // count, count)
         sample = self.dataset.train[order[position % count]]
         if self.augmentation is None:
             pixels[:], labels[:] = place_sample(self.dataset, sample, self.spec)
@@ -108,6 +109,14 @@ class TrainingBatches:
             self._kept[sample.name] = picture, labels
             self._kept_bytes += size
         return picture, labels
+
+
+@lru_cache(maxsize=4)  # the workers draw of one pass, or of two at its end
+def _order(seed: int, number: int, count: int) -> NDArray[np.int64]:
+    """The order of pass `number` over `count` pictures."""
+    order = np.random.default_rng((seed, number)).permutation(count)
+    order.flags.writeable = False  # one array for all that ask
+    return order
 
 
 def _is_grey(picture: Image.Image) -> bool:
