@@ -87,6 +87,17 @@ def test_everything_off_is_the_view_of_inference():
     assert set(np.unique(found)) == {0, 1, 2, 3}
 
 
+def test_a_mirrored_plain_view_is_the_view_of_inference_mirrored():
+    # Odd sizes, and pixels of noise: a window that was off by a part of a pixel would show.
+    noise = np.random.default_rng(0).integers(0, 256, (77, 101, 3), np.uint8)
+    picture, labels = Image.fromarray(noise), np.zeros((77, 101), np.uint8)
+    spec = spec_of(64, 84)
+    straight = place(picture, spec)
+    settings = dataclasses.replace(OFF, horizontal_flip=True)
+    views = {draw(picture, labels, spec, settings, seed)[0].tobytes() for seed in range(20)}
+    assert views == {straight.tobytes(), straight[:, ::-1].tobytes()}
+
+
 @pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize(
     "strengths", [{}, {"rotation": 30.0, "elastic": 2.0}], ids=["upright", "warped"]

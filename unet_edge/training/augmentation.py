@@ -201,7 +201,7 @@ def _nearest(span: tuple[float, float], count: int, factor: int, source: int) ->
     """The labels, of `source`, under `count` pixels of a span of the picture, `factor` to a px."""
     low, high = span[0] * factor, span[1] * factor
     centres = low + (np.arange(count) + 0.5) * (high - low) / count
-    return np.clip(centres.astype(np.intp), 0, source - 1)
+    return np.minimum(centres.astype(np.intp), source - 1)
 
 
 def _jitter_color(
