@@ -25,8 +25,9 @@ from converters.correction import correct_channels
 from converters.int8 import stem
 from converters.tflite import to_tflite
 from unet_edge.dataset import Dataset
+from unet_edge.decoding import grid_of
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Pixels, grid_of
+from unet_edge.placement import Pixels
 from unet_edge.progress import progress
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras

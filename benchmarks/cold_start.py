@@ -24,8 +24,8 @@ from PIL import Image
 from tabulate import tabulate
 
 from benchmarks.formats import slug
+from unet_edge.decoding import decode
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import decode
 from unet_edge.timing import gemm_ms, machine
 
 _REFERENCE = Path(__file__).parent / "reference"

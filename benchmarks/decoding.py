@@ -27,10 +27,11 @@ from tabulate import tabulate
 
 from benchmarks.formats import slug
 from unet_edge.dataset import Dataset
+from unet_edge.decoding import decode, grid_of
 from unet_edge.demo.cells import write_dataset
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Pixels, Placement, decode, grid_of, place, resize_labels
 from unet_edge.metrics import Confusion
+from unet_edge.placement import Pixels, Placement, place, resize_labels
 from unet_edge.progress import progress
 from unet_edge.spec import ModelSpec
 from unet_edge.timing import gemm_ms, machine

@@ -33,8 +33,8 @@ import numpy as np
 from tabulate import tabulate
 
 from benchmarks.formats import slug
+from unet_edge.decoding import decode, read_photo
 from unet_edge.files import json_text, sha256, write_atomically
-from unet_edge.imaging import decode, read_photo
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.folder import FolderRun
 from unet_edge.runtime.journal import JOURNAL, opened

@@ -34,9 +34,9 @@ from tabulate import tabulate
 
 from benchmarks.formats import slug
 from unet_edge.bundle import Bundle
+from unet_edge.decoding import decode
 from unet_edge.errors import ConfigError
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import decode
 from unet_edge.timing import gemm_ms, machine
 
 _REFERENCE = Path(__file__).parent / "reference"

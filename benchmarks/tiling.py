@@ -46,9 +46,10 @@ from PIL import Image, ImageOps
 from tabulate import tabulate
 
 from benchmarks.formats import slug
+from unet_edge.decoding import decode
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Labels, Pixels, decode
 from unet_edge.pictures import list_pictures
+from unet_edge.placement import Labels, Pixels
 from unet_edge.progress import progress
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.smooth import Logits

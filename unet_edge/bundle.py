@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from unet_edge.decoding import read_labels
 from unet_edge.errors import BundleError, SpecError
 from unet_edge.files import sha256
 from unet_edge.folders import folder_written_atomically
-from unet_edge.imaging import Labels, read_labels
 from unet_edge.manifest import (
     KIND,
     CardFile,
@@ -34,6 +34,7 @@ from unet_edge.manifest import (
     schema_for,
 )
 from unet_edge.metadata import Format, Precision
+from unet_edge.placement import Labels
 from unet_edge.spec import ModelSpec
 
 MANIFEST = "bundle.json"

@@ -35,14 +35,15 @@ from benchmarks.pi.sizes import Size, measure
 from benchmarks.pi.troubles import provoke
 from unet_edge import Segmenter
 from unet_edge.bundle import Bundle
+from unet_edge.decoding import read_labels
 from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import read_labels
 
 ROOT = Path(__file__).parents[2]
 # Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
 # emulated Bookworm too, but takes six minutes there.
 TESTS = (
-    "test_imaging.py", "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
+    "test_picture_file.py", "test_decoding.py", "test_scaled_decoding.py", "test_placement.py",
+    "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
     "test_board.py", "test_spec.py", "test_metrics.py", "test_boundary.py",
     "runtime/test_segmenter.py", "runtime/test_trouble.py",
 )  # fmt: skip
@@ -221,7 +222,7 @@ def _guide(environment: Environment, wheel: Path, bundle: Path) -> None:
 
 def _tests(here: Machine, outcome: Outcome) -> None:
     stage = here.home / "checkout"  # without unet_edge/, so that the installed one is tested
-    for name in ("conftest.py", *TESTS):
+    for name in ("conftest.py", "patterns.py", *TESTS):
         (stage / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, stage / "tests" / name)
     shutil.copytree(ROOT / "tests" / "data" / "jpeg", stage / "tests" / "data" / "jpeg")

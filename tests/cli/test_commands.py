@@ -18,7 +18,7 @@ from PIL import Image
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.imaging import decode
+from unet_edge.decoding import decode
 
 
 def run(*arguments: object, status: int = 0) -> str:

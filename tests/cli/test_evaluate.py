@@ -18,7 +18,7 @@ from PIL import Image
 from unet_edge import Segmenter
 from unet_edge.boundary import Boundary
 from unet_edge.cli import main
-from unet_edge.imaging import decode, read_labels
+from unet_edge.decoding import decode, read_labels
 from unet_edge.metrics import Confusion
 
 

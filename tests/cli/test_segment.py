@@ -23,8 +23,8 @@ from PIL import Image
 from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.dataset.coco import read_coco
+from unet_edge.decoding import decode, read_photo
 from unet_edge.demo.cells import draw_cells
-from unet_edge.imaging import decode, read_photo
 from unet_edge.metadata import Contract, seal
 from unet_edge.runtime.segmenter import read_spec
 from unet_edge.tiling import Tiles

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.imaging import Labels, Pixels
 from unet_edge.metadata import Format
+from unet_edge.placement import Labels, Pixels
 from unet_edge.runtime.packages import PACKAGES, Package, format_read_by
 
 if TYPE_CHECKING:

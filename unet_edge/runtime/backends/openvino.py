@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Labels, Pixels
+from unet_edge.placement import Labels, Pixels
 from unet_edge.runtime.backends import Scores, as_labels, as_scores
 
 
