@@ -49,8 +49,8 @@ def read_header(source: Path | bytes) -> Header:
             with _no_warnings():
                 orientation = int(picture.getexif().get(_ORIENTATION, 1))
                 frames = getattr(picture, "n_frames", 1)
-        except Exception:  # as in upright: a block that cannot be read says nothing
-            pass
+        except Exception:  # Pillow raises SyntaxError, struct.error, EOFError and others
+            pass  # a block that cannot be read says nothing
         return Header(picture.format or "", picture.mode, picture.size, frames, orientation)
 
 
@@ -65,7 +65,7 @@ def opened(
     if isinstance(source, Image.Image):
         try:
             source.load()  # Pillow opens files lazily
-        except Exception as error:
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, …
             raise ImageError(f"the picture is damaged: {error}") from error
         yield source
         return
@@ -85,9 +85,8 @@ def opened(
             raise ImageError(
                 f"{name} is not a picture this tool reads (known: {', '.join(FORMATS)})"
             ) from None
-        except Exception as error:
-            # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others on
-            # damaged data; whatever it is, the picture cannot be read.
+        except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
+            # Whatever they raise on damaged data, the picture cannot be read.
             raise ImageError(f"{name} is damaged: {error}") from error
         yield picture
 
@@ -179,5 +178,5 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
     try:
         with _no_warnings():
             return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # SyntaxError, struct.error, TypeError and others
+    except Exception:  # Pillow raises SyntaxError, struct.error, TypeError and others
         return None

@@ -139,5 +139,5 @@ def _pixels(picture: Path) -> int:
     try:
         with Image.open(picture, formats=FORMATS) as opened:  # the header alone
             return opened.width * opened.height
-    except Exception:  # Pillow's many; it will be reported when it is read
+    except Exception:  # Pillow's many kinds; the photo is reported when it is read
         return 0
