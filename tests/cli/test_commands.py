@@ -9,31 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import run, run_json
 from PIL import Image
 
 from unet_edge import Segmenter
-from unet_edge.cli import main
 from unet_edge.decoding import decode
-
-
-def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.stdout
-
-
-def run_json(*arguments: object, status: int = 0) -> Any:
-    return json.loads(run(*arguments, "--json", status=status))
-
-
-@pytest.fixture
-def photo(sample_data: Path) -> Path:
-    return sample_data / "images" / "cells-017.png"
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -13,16 +13,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from command_line import run
 
 from unet_edge.cli import main
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.tuned import TUNING
-
-
-def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
