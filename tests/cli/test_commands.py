@@ -59,6 +59,7 @@ class TestVerify:
         (copy / "bundle.json").write_text(json.dumps(manifest))
         report = run_json("verify", copy, status=1)
         passed = {result["file"]: result["passed"] for result in report["files"]}
+        assert report["reference"] is None  # the bundle's own masks
         assert passed["model-float32.tflite"]
         assert not passed["model-int8.tflite"]
 
@@ -71,6 +72,8 @@ class TestVerify:
         )  # fmt: skip
         assert report["files"][0]["pictures"] == 2
         assert report["files"][0]["agreement"] >= 0.99999
+        assert report["reference"]["file"] == "model.keras"
+        assert report["reference"]["backend"].startswith("keras ")
 
 
 class TestInspect:
