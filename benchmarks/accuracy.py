@@ -27,7 +27,7 @@ from PIL import Image
 from tabulate import tabulate
 
 from benchmarks import tutorial
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.dataset import Dataset, find_dataset
 from unet_edge.files import json_text, write_atomically
@@ -40,7 +40,6 @@ from unet_edge.timing import machine
 from unet_edge.training.cost import multiply_accumulates
 from unet_edge.training.rounds import RESULT_FILE
 
-_REFERENCE = Path(__file__).parent / "reference"
 _WEIGHTS = {
     "1.0": "mobilenet_1_0_224_tf_no_top.weights.h5",
     "0.25": "mobilenet_2_5_224_tf_no_top.h5",
@@ -123,7 +122,7 @@ class Score:
     help="Of the dense decoder and of what starts from scratch.",
 )
 @click.option("--steps", type=click.IntRange(1), default=480, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(data: Path, work: Path, seeds: int, baseline_seeds: int, steps: int, output: Path) -> None:
     """Train, score and write the reference table of this machine."""
     work.mkdir(parents=True, exist_ok=True)
@@ -141,15 +140,14 @@ def main(data: Path, work: Path, seeds: int, baseline_seeds: int, steps: int, ou
     # Last, and close together: latencies of hours apart would not compare.
     scores = [_score(data, name, case, trained) for (name, case), trained in runs.items()]
     facts = machine()
-    target = output / f"{slug(facts)}-training"
+    target = named(output, facts, "training")
     results = {
         "machine": facts,
         "steps": steps,
         "scores": [score.to_dict() for score in scores],
         "tutorial": recipes,
     }
-    write_atomically(target.with_suffix(".json"), json_text(results))
-    write_atomically(target.with_suffix(".md"), _markdown(scores, recipes, facts, steps))
+    write_report(target, json_text(results), _markdown(scores, recipes, facts, steps))
     print(f"written: {target}.md and .json")
 
 
@@ -269,7 +267,7 @@ def _markdown(
         "# Training: accuracy for arithmetic",
         f"Made by `python -m benchmarks.accuracy --steps {steps}`; each row says its seeds, and "
         "one seed beside means of three is worth less than it looks. "
-        f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
+        f"Machine: {spelled(facts)}.",
         f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
         "256 px, best of six rounds by mIoU on the same held-out pictures. mIoU is at their own "
         "size, in points; its spread is the standard deviation over seeds. `scratch` rows start "
@@ -302,7 +300,7 @@ def _markdown(
         f"Membranes, whole pictures at 256 px, {steps} batches of four, one seed.",
         tabulate(gained, ["trained by", "mIoU"], tablefmt="github"),
     ]
-    return "\n\n".join(parts) + "\n"
+    return page(*parts)
 
 
 if __name__ == "__main__":

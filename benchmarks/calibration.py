@@ -17,16 +17,16 @@ import click
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from tabulate import tabulate
 
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from converters.calibration import calibration_grids
 from converters.correction import correct_channels
 from converters.int8 import stem
 from converters.tflite import to_tflite
 from unet_edge.dataset import Dataset
-from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Pixels, grid_of
+from unet_edge.decoding import grid_of
+from unet_edge.files import json_text
+from unet_edge.placement import Pixels
 from unet_edge.progress import progress
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
@@ -35,23 +35,20 @@ from unet_edge.spec import ModelSpec
 from unet_edge.timing import machine
 from unet_edge.training.config import read_config
 
-_REFERENCE = Path(__file__).parent / "reference"
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 100, 200)
 _DRAWS = 3
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(runs: tuple[Path, ...], output: Path) -> None:
     """Measure each run's curve and write the reference table of this machine."""
     curves = {run.name: _curve(run) for run in runs}
     facts = machine()
-    target = output / f"{slug(facts)}-calibration"
-    write_atomically(
-        target.with_suffix(".json"), json_text({"machine": facts, "agreement": curves})
-    )
-    write_atomically(target.with_suffix(".md"), _markdown(curves, facts))
+    target = named(output, facts, "calibration")
+    data = json_text({"machine": facts, "agreement": curves})
+    write_report(target, data, _markdown(curves, facts))
     print(f"written: {target}.md and .json")
 
 
@@ -97,8 +94,7 @@ def _agreement(
 def _markdown(curves: dict[str, dict[int, list[float]]], facts: dict[str, Any]) -> str:
     parts = [
         "# Calibration: how many pictures",
-        "Made by `python -m benchmarks.calibration`. "
-        f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
+        f"Made by `python -m benchmarks.calibration`. Machine: {spelled(facts)}.",
         "Share of pixels with Keras' label, int8 TFLite, all validation pictures on the model's "
         "grid. Each draw takes its pictures for calibration and for the correction of channels, "
         "which looks at 24 of them at most.",
@@ -117,9 +113,9 @@ def _markdown(curves: dict[str, dict[int, list[float]]], facts: dict[str, Any]) 
         headers = ["pictures", "draws", "mean, %", "worst draw", "best draw"]
         parts += [
             f"## {name}",
-            tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+            table(rows, headers),
         ]
-    return "\n\n".join(parts) + "\n"
+    return page(*parts)
 
 
 if __name__ == "__main__":

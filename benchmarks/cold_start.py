@@ -21,14 +21,12 @@ from typing import Any
 import click
 import numpy as np
 from PIL import Image
-from tabulate import tabulate
 
-from benchmarks.formats import slug
-from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import decode
+from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
+from unet_edge.decoding import decode
+from unet_edge.files import json_text
 from unet_edge.timing import gemm_ms, machine
 
-_REFERENCE = Path(__file__).parent / "reference"
 _LARGE = (4000, 3000)
 _PROGRAM = """
 import atexit, sys
@@ -46,7 +44,7 @@ main()
 @click.argument("run", type=click.Path(path_type=Path, exists=True))
 @click.option("--photo", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--rounds", default=9, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(bundle: Path, run: Path, photo: Path, rounds: int, output: Path) -> None:
     """Measure and write the table."""
     before = gemm_ms()
@@ -69,9 +67,8 @@ def main(bundle: Path, run: Path, photo: Path, rounds: int, output: Path) -> Non
         "rounds": rounds,
         "rows": rows,
     }
-    target = output / f"{slug(machine())}-cold-start"
-    write_atomically(target.with_suffix(".json"), json_text(report))
-    write_atomically(target.with_suffix(".md"), _markdown(report))
+    target = named(output, machine(), "cold-start")
+    write_report(target, json_text(report), _markdown(report))
     print(_markdown(report))
 
 
@@ -100,8 +97,8 @@ def _medians(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
 
 
 def _markdown(report: dict[str, Any]) -> str:
-    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
-    table = [
+    facts = spelled(report["machine"])
+    rows = [
         (
             row["photo"],
             *(f"{value:.2f}" for value in row["seconds"].values()),
@@ -112,19 +109,12 @@ def _markdown(report: dict[str, Any]) -> str:
         for row in report["rows"]
     ]
     headers = ["photo, px", "bundle, s", "Keras, s", "", "bundle, MiB", "Keras, MiB", ""]
-    return (
-        "\n\n".join(
-            [
-                "# One photo, from the start of the process to the files written",
-                f"Made by `python -m benchmarks.cold_start`. Machine: {facts}.",
-                f"Palette mask and overlay; medians of {report['rounds']} runs in turns, and of "
-                "their ratios. The machine's matrix product took "
-                f"{report['gemm_before_ms']:.1f} ms before and {report['gemm_after_ms']:.1f} ms "
-                "after.",
-                tabulate(table, headers, tablefmt="github", disable_numparse=True),
-            ]
-        )
-        + "\n"
+    return page(
+        "# One photo, from the start of the process to the files written",
+        f"Made by `python -m benchmarks.cold_start`. Machine: {facts}.",
+        f"Palette mask and overlay; medians of {report['rounds']} runs in turns, and of "
+        "their ratios. " + steadiness(report),
+        table(rows, headers),
     )
 
 

@@ -25,17 +25,17 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.dataset import Dataset
+from unet_edge.decoding import decode, grid_of
 from unet_edge.demo.cells import write_dataset
-from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Pixels, Placement, decode, grid_of, place, resize_labels
+from unet_edge.files import json_text
 from unet_edge.metrics import Confusion
+from unet_edge.placement import Pixels, Placement, place, resize_labels
 from unet_edge.progress import progress
 from unet_edge.spec import ModelSpec
 from unet_edge.timing import gemm_ms, machine
 
-_REFERENCE = Path(__file__).parent / "reference"
 _SIZES = (224, 384, 512)
 _TURNS = 15
 _RATIOS = (1.0, 1.25, 1.5, 2.0)
@@ -45,7 +45,7 @@ _QUALITY = 90  # of the pictures as JPEG; the control saves them once more at 85
 @click.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--photo", type=click.Path(path_type=Path, exists=True))
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(runs: tuple[Path, ...], photo: Path | None, output: Path) -> None:
     """Measure times, and each run's masks, and write the reference table of this machine."""
     facts = machine()
@@ -59,9 +59,8 @@ def main(runs: tuple[Path, ...], photo: Path | None, output: Path) -> None:
         "times": times,
         "masks": [row for run in runs for row in _masks(run)],
     }
-    target = output / f"{slug(facts)}-decoding"
-    write_atomically(target.with_suffix(".json"), json_text(report))
-    write_atomically(target.with_suffix(".md"), _markdown(report))
+    target = named(output, facts, "decoding")
+    write_report(target, json_text(report), _markdown(report))
     click.echo(f"written: {target}.md and .json")
 
 
@@ -169,7 +168,7 @@ def _markdown(report: dict[str, Any]) -> str:
     parts = [
         "# Scaled decoding",
         "Made by `python -m benchmarks.decoding`. Machine: "
-        f"{'; '.join(f'{key} {value}' for key, value in report['machine'].items())}; 512x512x512 "
+        f"{spelled(report['machine'])}; 512x512x512 "
         f"matrix product {' and '.join(f'{ms:.1f}' for ms in report['gemm_ms'])} ms before and "
         "after.",
         f"## From a JPEG of {photo['size'][0]}x{photo['size'][1]} px, {photo['bytes'] / 1e6:.1f} "
@@ -185,7 +184,7 @@ def _markdown(report: dict[str, Any]) -> str:
             "there.",
             tabulate(report["masks"], "keys", tablefmt="github", floatfmt=".4f"),
         ]
-    return "\n\n".join(parts) + "\n"
+    return page(*parts)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge import Segmenter
-from unet_edge.files import json_text, write_atomically
+from unet_edge.files import json_text
 from unet_edge.progress import progress
 from unet_edge.timing import machine
 
-_REFERENCE = Path(__file__).parent / "reference"
 _EVERY = 100
 _BLOCKS = 50
 _DRAWS = 2000
@@ -33,7 +32,7 @@ _DRAWS = 2000
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True))
 @click.option("--count", type=click.IntRange(10_000), default=100_000, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(bundle: Path, count: int, output: Path) -> None:
     """Run, fit, write."""
     segmenter = Segmenter.open(bundle)
@@ -58,9 +57,8 @@ def main(bundle: Path, count: int, output: Path) -> None:
         "bytes_a_picture": slope,
         "interval": [low, high],
     }
-    target = output / f"{slug(report['machine'])}-endurance"
-    write_atomically(target.with_suffix(".json"), json_text(report))
-    write_atomically(target.with_suffix(".md"), _markdown(report))
+    target = named(output, report["machine"], "endurance")
+    write_report(target, json_text(report), _markdown(report))
     print(_markdown(report))
 
 
@@ -86,21 +84,16 @@ def _slope(memory: NDArray[np.int64]) -> tuple[float, float, float]:
 
 
 def _markdown(report: dict[str, Any]) -> str:
-    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
-    return (
-        "\n\n".join(
-            [
-                "# Memory over many pictures",
-                f"Made by `python -m benchmarks.endurance`. Machine: {facts}.",
-                f"{report['pictures']:,} pictures of 640x480 px through {report['file']} in "
-                f"{report['interpreter']}, {report['seconds']:.0f} s. Resident memory after a "
-                f"tenth of them {report['first_kib']} KiB, at the end {report['last_kib']} KiB, "
-                f"at most {report['largest_kib']} KiB. Slope of a straight line: "
-                f"{report['bytes_a_picture']:.3f} bytes a picture (95 % interval "
-                "{:.3f} to {:.3f}).".format(*report["interval"]),
-            ]
-        )
-        + "\n"
+    facts = spelled(report["machine"])
+    return page(
+        "# Memory over many pictures",
+        f"Made by `python -m benchmarks.endurance`. Machine: {facts}.",
+        f"{report['pictures']:,} pictures of 640x480 px through {report['file']} in "
+        f"{report['interpreter']}, {report['seconds']:.0f} s. Resident memory after a "
+        f"tenth of them {report['first_kib']} KiB, at the end {report['last_kib']} KiB, "
+        f"at most {report['largest_kib']} KiB. Slope of a straight line: "
+        f"{report['bytes_a_picture']:.3f} bytes a picture (95 % interval "
+        "{:.3f} to {:.3f}).".format(*report["interval"]),
     )
 
 

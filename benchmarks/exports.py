@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tabulate import tabulate
 
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import json_text, write_atomically
 from unet_edge.runtime.tables import percent
 from unet_edge.timing import machine
 from unet_edge.training.rounds import RESULT_FILE
 
-_REFERENCE = Path(__file__).parent / "reference"
 _WEIGHTS = {
     "1.0": "mobilenet_1_0_224_tf_no_top.weights.h5",
     "0.25": "mobilenet_2_5_224_tf_no_top.h5",
@@ -64,7 +62,7 @@ _CASES = (
 @click.option("--data", type=click.Path(path_type=Path), envvar="UNET_EDGE_DATA", required=True)
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/exports"))
 @click.option("--steps", type=click.IntRange(1), default=240, show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(data: Path, work: Path, steps: int, output: Path) -> None:
     """Train, export and write the reference table of this machine."""
     work.mkdir(parents=True, exist_ok=True)
@@ -72,7 +70,7 @@ def main(data: Path, work: Path, steps: int, output: Path) -> None:
     write_atomically(held_out, "\n".join(map(str, range(24, 30))) + "\n")
     bundles = {case: _exported(data, work, held_out, case, steps) for case in _CASES}
     facts = machine()
-    target = output / f"{slug(facts)}-exports"
+    target = named(output, facts, "exports")
     results = {
         "machine": facts,
         "steps": steps,
@@ -85,8 +83,7 @@ def main(data: Path, work: Path, steps: int, output: Path) -> None:
             for case, bundle in bundles.items()
         },
     }
-    write_atomically(target.with_suffix(".json"), json_text(results))
-    write_atomically(target.with_suffix(".md"), _markdown(bundles, facts, steps))
+    write_report(target, json_text(results), _markdown(bundles, facts, steps))
     print(f"written: {target}.md and .json")
 
 
@@ -124,27 +121,16 @@ def _markdown(bundles: dict[Case, Bundle], facts: dict[str, Any], steps: int) ->
             )
         )
         drops.append((title, *(_drop(keras, entry.label_miou) for entry in files)))
-    return (
-        "\n\n".join(
-            [
-                "# Exports: agreement of every network",
-                f"Made by `python -m benchmarks.exports --steps {steps}`. "
-                f"Machine: {'; '.join(f'{key} {value}' for key, value in facts.items())}.",
-                f"Membranes at 256 px, {steps} batches of eight crops of 128 px, one seed, proven "
-                "on six held-out slices at 512 px. Short runs, many from scratch: masks of a model "
-                "that is unsure flip more. `!`: under the file's floor.",
-                "## Pixels as Keras, %",
-                tabulate(
-                    agreements,
-                    ["network", "Keras' mIoU", *names],
-                    tablefmt="github",
-                    disable_numparse=True,
-                ),
-                "## Points of mIoU lost (below 0: gained)",
-                tabulate(drops, ["network", *names], tablefmt="github", disable_numparse=True),
-            ]
-        )
-        + "\n"
+    return page(
+        "# Exports: agreement of every network",
+        f"Made by `python -m benchmarks.exports --steps {steps}`. Machine: {spelled(facts)}.",
+        f"Membranes at 256 px, {steps} batches of eight crops of 128 px, one seed, proven "
+        "on six held-out slices at 512 px. Short runs, many from scratch: masks of a model "
+        "that is unsure flip more. `!`: under the file's floor.",
+        "## Pixels as Keras, %",
+        table(agreements, ["network", "Keras' mIoU", *names]),
+        "## Points of mIoU lost (below 0: gained)",
+        table(drops, ["network", *names]),
     )
 
 

@@ -30,11 +30,10 @@ from typing import Any
 
 import click
 import numpy as np
-from tabulate import tabulate
 
-from benchmarks.formats import slug
-from unet_edge.files import json_text, sha256, write_atomically
-from unet_edge.imaging import decode, read_photo
+from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from unet_edge.decoding import decode, read_photo
+from unet_edge.files import json_text, sha256
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.folder import FolderRun
 from unet_edge.runtime.journal import JOURNAL, opened
@@ -42,7 +41,6 @@ from unet_edge.runtime.outputs import PhotoKind, Segmented
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.timing import machine
 
-_REFERENCE = Path(__file__).parent / "reference"
 _DAMAGED = 5
 _KINDS: tuple[PhotoKind, ...] = ("palette", "overlay")  # what `segment` writes by itself
 
@@ -53,7 +51,7 @@ _KINDS: tuple[PhotoKind, ...] = ("palette", "overlay")  # what `segment` writes 
 @click.option("--count", default=2000, show_default=True, help="Photos in the folder.")
 @click.option("--round", "size", default=60, show_default=True, help="Photos a round is timed on.")
 @click.option("--rounds", default=7, show_default=True, help="Pairs of rounds.")
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(
     bundle: Path, photos: Sequence[Path], count: int, size: int, rounds: int, output: Path
 ) -> None:
@@ -70,9 +68,8 @@ def main(
             "throughput": _throughput(bundle, sound[:size], Path(scratch), rounds),
             **_through_the_folder(bundle, folder, Path(scratch), damaged),
         }
-    target = output / f"{slug(report['machine'])}-folder"
-    write_atomically(target.with_suffix(".json"), json_text(report))
-    write_atomically(target.with_suffix(".md"), _markdown(report))
+    target = named(output, report["machine"], "folder")
+    write_report(target, json_text(report), _markdown(report))
     print(_markdown(report))
 
 
@@ -201,7 +198,7 @@ def _lines(out: Path) -> int:
 
 
 def _markdown(report: dict[str, Any]) -> str:
-    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
+    facts = spelled(report["machine"])
     timed, memory = report["throughput"], report["memory_mib"]
     low, middle, high = timed["ratio"]
     rows = [
@@ -222,19 +219,14 @@ def _markdown(report: dict[str, Any]) -> str:
         ("done when repeated", f"{report['written_when_repeated']} of {report['done']}"),
         ("files as of the run that was not killed", "all" if report["same_files"] else "NOT ALL"),
     ]
-    return (
-        "\n\n".join(
-            [
-                "# A folder of photos",
-                f"Made by `python -m benchmarks.folder`. Machine: {facts}.",
-                f"{report['photos']} photos of {', '.join(report['sizes'])} px, five cut off; "
-                f"palette masks and overlays; {report['threads']} threads either way: one "
-                "interpreter with all of them, or one for each. Pairs of rounds in turns, median "
-                "and quartiles of their ratios.",
-                tabulate(rows, ["", ""], tablefmt="github", disable_numparse=True),
-            ]
-        )
-        + "\n"
+    return page(
+        "# A folder of photos",
+        f"Made by `python -m benchmarks.folder`. Machine: {facts}.",
+        f"{report['photos']} photos of {', '.join(report['sizes'])} px, five cut off; "
+        f"palette masks and overlays; {report['threads']} threads either way: one "
+        "interpreter with all of them, or one for each. Pairs of rounds in turns, median "
+        "and quartiles of their ratios.",
+        table(rows, ["", ""]),
     )
 
 

@@ -12,16 +12,15 @@ printed. DIR holds `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
+from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.demo.road import make_data, train_settings
 from unet_edge.files import write_atomically
@@ -30,7 +29,6 @@ from unet_edge.runtime.measurement import measure_bundle
 from unet_edge.runtime.segmenter import KERAS_MODEL
 from unet_edge.runtime.tables import tables
 
-_REFERENCE = Path(__file__).parent / "reference"
 _ENCODER = Path("weights", "mobilenet_1_0_224_tf_no_top.weights.h5")
 
 
@@ -94,7 +92,7 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
 )
 @click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=_REFERENCE, help="Where the tables go."
+    "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Where the tables go."
 )
 def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
     """Train, export and measure; write the reference table of this machine."""
@@ -106,11 +104,10 @@ def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
         print(f"\nmeasuring {task.title}", flush=True)
         campaign = measure_bundle(bundle, runs=runs, keras=work / task.name)
         measured.append((task, campaign))
-    name = slug(measured[0][1].machine)
-    write_atomically(output / f"{name}.md", _markdown(measured))
+    target = named(output, measured[0][1].machine)
     results = {task.name: campaign.to_dict() for task, campaign in measured}
-    write_atomically(output / f"{name}.json", json.dumps(results, indent=1) + "\n")
-    print(f"written: {output / name}.md and .json")
+    write_report(target, json.dumps(results, indent=1) + "\n", _markdown(measured))
+    print(f"written: {target}.md and .json")
 
 
 def _prepare(task: Task, work: Path) -> Bundle:
@@ -130,24 +127,18 @@ def _command(arguments: list[str]) -> None:
     subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=True)
 
 
-def slug(machine: dict[str, Any]) -> str:
-    """A file name for the machine: its model and number of cores."""
-    words = re.sub(r"[^a-z0-9]+", "-", str(machine["model"]).lower()).strip("-")
-    return f"{words}-{machine['cores']}-cores"
-
-
 def _markdown(measured: list[tuple[Task, Campaign]]) -> str:
     first = measured[0][1]
-    facts = "; ".join(f"{key} {value}" for key, value in first.machine.items())
     parts = [
         "# Formats: cost and agreement",
-        f"Made by `python -m benchmarks.formats` on {first.date}. Machine: {facts}.",
+        f"Made by `python -m benchmarks.formats` on {first.date}. "
+        f"Machine: {spelled(first.machine)}.",
         "Label mIoU is over all held-out pictures, measured at export; agreement and mask mIoU "
         "are against the Keras model's masks of the bundle's golden pictures, measured here.",
     ]
     for task, campaign in measured:
         parts += [f"## {task.title}", tables(campaign, "github")]
-    return "\n\n".join(parts) + "\n"
+    return page(*parts)
 
 
 if __name__ == "__main__":

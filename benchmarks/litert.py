@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from unet_edge.bundle import Bundle
-from unet_edge.imaging import Pixels
+from unet_edge.placement import Pixels
 from unet_edge.runtime.backends import to_labels
 from unet_edge.timing import gemm_ms, machine, peak_memory
 

@@ -23,18 +23,15 @@ from typing import Any
 import click
 import keras
 import numpy as np
-from tabulate import tabulate
 
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
 from converters.onnx import OPSET, OnnxPrecision, to_onnx
-from unet_edge.files import write_atomically
 from unet_edge.graph import read_graph
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.timing import gemm_ms, machine
 from unet_edge.training.models import Network, build
 
-_REFERENCE = Path(__file__).parent / "reference"
 _WARM_UP = 5
 PRECISIONS: tuple[OnnxPrecision, ...] = ("float32", "float16")
 """Ours that are compared; int8 is another arithmetic, not another graph."""
@@ -44,7 +41,7 @@ PRECISIONS: tuple[OnnxPrecision, ...] = ("float32", "float16")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of the encoder.")
 @click.option("--runs", type=click.IntRange(10), default=60, show_default=True, help="Pairs.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=_REFERENCE, help="Where the tables go."
+    "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Where the tables go."
 )
 def main(alpha: float, runs: int, output: Path) -> None:
     """Convert both ways, check that the scores are the same, time, write the table."""
@@ -62,11 +59,10 @@ def main(alpha: float, runs: int, output: Path) -> None:
         "gemm_after_ms": gemm_ms(),
         "rows": rows,
     }
-    name = f"{slug(facts)}-onnx-graph"
-    write_atomically(output / f"{name}.md", markdown(report))
-    write_atomically(output / f"{name}.json", json.dumps(report, indent=1) + "\n")
+    target = named(output, facts, "onnx-graph")
+    write_report(target, json.dumps(report, indent=1) + "\n", markdown(report))
     print(markdown(report))
-    print(f"written: {output / name}.md and .json")
+    print(f"written: {target}.md and .json")
 
 
 def compare(model: Any, size: int, runs: int) -> list[dict[str, Any]]:
@@ -169,8 +165,8 @@ def _versions() -> dict[str, str]:
 
 def markdown(report: dict[str, Any]) -> str:
     """The report as a page."""
-    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
-    table = [
+    facts = spelled(report["machine"])
+    rows = [
         (
             row["size"],
             row["file"],
@@ -184,21 +180,14 @@ def markdown(report: dict[str, Any]) -> str:
         for row in report["rows"]
     ]
     headers = ["px", "file", "MB", "ms", "fastest", "by plain", "operators", "once loaded"]
-    return (
-        "\n\n".join(
-            [
-                "# Our ONNX graph against a plain tf2onnx export",
-                f"Made by `python -m benchmarks.onnx_graph` on {report['date']}. Machine: {facts}.",
-                f"The default network at alpha {report['alpha']}, random weights, one thread, "
-                f"{report['pairs']} alternating pairs. ms: median; by plain: median of each pair's "
-                "ratio, and its quartiles. The machine's matrix product took "
-                f"{report['gemm_before_ms']:.1f} ms before and {report['gemm_after_ms']:.1f} ms "
-                "after. Other work that shares the machine moves the times; what it does to the "
-                "ratio shows in the quartiles.",
-                tabulate(table, headers, tablefmt="github", disable_numparse=True),
-            ]
-        )
-        + "\n"
+    return page(
+        "# Our ONNX graph against a plain tf2onnx export",
+        f"Made by `python -m benchmarks.onnx_graph` on {report['date']}. Machine: {facts}.",
+        f"The default network at alpha {report['alpha']}, random weights, one thread, "
+        f"{report['pairs']} alternating pairs. ms: median; by plain: median of each pair's "
+        f"ratio, and its quartiles. {steadiness(report)} Other work that shares the "
+        "machine moves the times; what it does to the ratio shows in the quartiles.",
+        table(rows, headers),
     )
 
 

@@ -30,16 +30,14 @@ from typing import Any
 import click
 import numpy as np
 from PIL import Image
-from tabulate import tabulate
 
-from benchmarks.formats import slug
+from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
 from unet_edge.bundle import Bundle
+from unet_edge.decoding import decode
 from unet_edge.errors import ConfigError
-from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import decode
+from unet_edge.files import json_text
 from unet_edge.timing import gemm_ms, machine
 
-_REFERENCE = Path(__file__).parent / "reference"
 _FILE = "model-int8.tflite"
 _SIZES = ((640, 480), (4000, 3000))
 _MEDIAPIPE = "mediapipe==1.2.2"
@@ -155,7 +153,7 @@ class _Peer:
 @click.option("--photo", required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--rounds", default=40, show_default=True)
 @click.option("--python", type=click.Path(path_type=Path), help="A Python that has MediaPipe.")
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(
     bundles: Sequence[Path], photo: Path, rounds: int, python: Path | None, output: Path
 ) -> None:
@@ -178,9 +176,8 @@ def main(
         "rounds": rounds,
         "rows": rows,
     }
-    target = output / f"{slug(report['machine'])}-peers"
-    write_atomically(target.with_suffix(".json"), json_text(report))
-    write_atomically(target.with_suffix(".md"), _markdown(report))
+    target = named(output, report["machine"], "peers")
+    write_report(target, json_text(report), _markdown(report))
     print(_markdown(report))
 
 
@@ -242,7 +239,7 @@ def _ratio(times: Mapping[str, Sequence[float]], name: str) -> list[float]:
 
 
 def _markdown(report: dict[str, Any]) -> str:
-    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
+    facts = spelled(report["machine"])
     rows = [
         (
             "{1}x{0}".format(*row["grid"]),
@@ -259,19 +256,12 @@ def _markdown(report: dict[str, Any]) -> str:
         *("ours by MediaPipe", "ours by plain", "MediaPipe's labels as ours", "plain's as ours"),
         "ours beside decoding and inference, by inference",
     ]
-    return (
-        "\n\n".join(
-            [
-                "# From a JPEG file to the mask at its size, beside others",
-                f"Made by `python -m benchmarks.peers` (what each does is told there). {facts}.",
-                f"int8 .tflite, one processor, {report['rounds']} pictures in turn, median times, "
-                "medians and quartiles of the paired ratios. The machine's matrix product took "
-                f"{report['gemm_before_ms']:.1f} ms before and {report['gemm_after_ms']:.1f} ms "
-                "after.",
-                tabulate(rows, headers, tablefmt="github", disable_numparse=True),
-            ]
-        )
-        + "\n"
+    return page(
+        "# From a JPEG file to the mask at its size, beside others",
+        f"Made by `python -m benchmarks.peers` (what each does is told there). {facts}.",
+        f"int8 .tflite, one processor, {report['rounds']} pictures in turn, median times, "
+        "medians and quartiles of the paired ratios. " + steadiness(report),
+        table(rows, headers),
     )
 
 

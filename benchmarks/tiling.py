@@ -43,19 +43,18 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from tabulate import tabulate
 
-from benchmarks.formats import slug
-from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import Labels, Pixels, decode
+from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from unet_edge.decoding import decode
+from unet_edge.files import json_text
 from unet_edge.pictures import list_pictures
+from unet_edge.placement import Labels, Pixels
 from unet_edge.progress import progress
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.smooth import Logits
 from unet_edge.tiling import Axis, Tiles, Tiling, normalised, tiled_labels
 from unet_edge.timing import gemm_ms, machine
 
-_REFERENCE = Path(__file__).parent / "reference"
 _NEAR = 8
 _DENSE = 0.7
 
@@ -103,7 +102,7 @@ print(json.dumps({"opened_mib": opened, "segmented_mib": segmented, "saved_mib":
     help="A model, pictures of its kind, and their size on its grid by their own.",
 )
 @click.option("--size", type=(int, int), default=(4000, 6000), help="Width and height, px.")
-@click.option("--output", type=click.Path(path_type=Path), default=_REFERENCE)
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 def main(
     tasks: tuple[tuple[Path, Path, float], ...],
@@ -124,9 +123,7 @@ def main(
         "near_px": _NEAR,
         "tasks": found,
     }
-    name = f"{slug(facts)}-tiling"
-    write_atomically(output / f"{name}.md", markdown(report))
-    write_atomically(output / f"{name}.json", json_text(report))
+    write_report(named(output, facts, "tiling"), json_text(report), markdown(report))
     print(json_text(report) if as_json else markdown(report), end="")
 
 
@@ -275,7 +272,7 @@ def _middles(axis: Axis) -> list[int]:
 
 def markdown(report: dict[str, Any]) -> str:
     """The report as a page."""
-    facts = "; ".join(f"{key} {value}" for key, value in report["machine"].items())
+    facts = spelled(report["machine"])
     width, height = report["size"]
     megapixels = width * height / 1e6
     parts = [
@@ -306,7 +303,7 @@ def markdown(report: dict[str, Any]) -> str:
             for name, cost in task["costs"].items()
         ]
         headers = ["", "peak MiB, opened", "segmented", "saved", "s", "s per megapixel"]
-        parts.append(tabulate(costs, headers, tablefmt="github", disable_numparse=True))
+        parts.append(table(costs, headers))
         lines = [
             (
                 row["method"],
@@ -324,8 +321,8 @@ def markdown(report: dict[str, Any]) -> str:
         ]
         headers = ["joined by", "overlap", "tiles", "differ %", "near", "elsewhere", "ratio"]
         headers += ["breaks at borders", "at middles", "s"]
-        parts.append(tabulate(lines, headers, tablefmt="github", disable_numparse=True))
-    return "\n\n".join(parts) + "\n"
+        parts.append(table(lines, headers))
+    return page(*parts)
 
 
 if __name__ == "__main__":

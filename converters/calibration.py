@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from unet_edge.dataset import Dataset
-from unet_edge.imaging import Pixels, grid_of
+from unet_edge.decoding import grid_of
+from unet_edge.placement import Pixels
 from unet_edge.progress import progress
 from unet_edge.spec import ModelSpec
 

@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unet_edge.bundle import Bundle
-from unet_edge.imaging import Labels, decode, read_labels
+from unet_edge.decoding import decode, read_labels
 from unet_edge.legend import default_font, drawable
 from unet_edge.mask import png_bytes
 from unet_edge.metrics import Confusion
 from unet_edge.panels import panels
+from unet_edge.placement import Labels
 from unet_edge.runtime.backends import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec

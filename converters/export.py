@@ -34,10 +34,10 @@ from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.files import require_place, sha256
 from unet_edge.folders import temporary_files_beside
-from unet_edge.imaging import Pixels
-from unet_edge.manifest import DataCounts, Reference
+from unet_edge.manifest import DataCounts, Reference, schema_for
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.metrics import Confusion
+from unet_edge.placement import Pixels
 from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import open_backend
 from unet_edge.runtime.backends.keras_model import KerasBackend
@@ -199,6 +199,7 @@ def _export(
     golden_files, golden = golden_pictures(keras_segmenter, references, agreements, settings.golden)
     bundle = Bundle(
         path=output,
+        schema=schema_for(spec),
         spec=spec,
         files=tuple(files),
         golden=golden,

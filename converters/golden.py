@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from converters.references import HeldOut
+from unet_edge.decoding import decode
 from unet_edge.files import sha256
-from unet_edge.imaging import decode
 from unet_edge.manifest import Choice, GoldenPicture
 from unet_edge.mask import png_bytes
 from unet_edge.runtime.segmenter import Segmenter

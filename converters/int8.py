@@ -95,7 +95,7 @@ class Int8Converter:
             try:
                 self._debugger.options = self._options(fully_quantize=True, denylisted_nodes=nodes)
                 converted = self._debugger.get_nondebug_quantized_model()
-            except Exception as error:  # as above
+            except Exception as error:  # The converter raises its own type, ValueError and more.
                 raise ConversionError(
                     f"TensorFlow cannot quantise {self._name}: {reason(error)}"
                 ) from error

@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from unet_edge.dataset import Dataset, Sample
-from unet_edge.imaging import Pixels, Placement, read_labels
+from unet_edge.decoding import read_labels
 from unet_edge.mask import png_bytes
 from unet_edge.metrics import Confusion
+from unet_edge.placement import Pixels, Placement
 from unet_edge.progress import progress
 from unet_edge.runtime.backends import Scores
 from unet_edge.runtime.backends.keras_model import KerasBackend

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # Lower numbers know nothing of higher ones (see CONTRIBUTING.md). A name stands for the module
 # and all below it; the longest that fits counts.
 RANKS = {
-    "unet_edge": 0,  # spec, imaging, mask, metrics, files, dataset …
+    "unet_edge": 0,  # spec, decoding, mask, metrics, files, dataset …
     "unet_edge.bundle": 1,
     "unet_edge.graph": 1,
     "unet_edge.metadata": 1,

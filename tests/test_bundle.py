@@ -16,7 +16,15 @@ from unet_edge.bundle import (
 )
 from unet_edge.errors import BundleError, UnetEdgeError
 from unet_edge.files import sha256
-from unet_edge.manifest import SCHEMA, CardFile, Choice, DataCounts, GoldenPicture, Reference
+from unet_edge.manifest import (
+    SCHEMA,
+    CardFile,
+    Choice,
+    DataCounts,
+    GoldenPicture,
+    Reference,
+    schema_for,
+)
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 
@@ -60,6 +68,7 @@ def bundle_at(path, **changes):
     names = [("golden/01.png", "golden/01.mask.png"), ("golden/02.png", "golden/02.mask.png")]
     fields = {
         "path": path,
+        "schema": schema_for(changes.get("spec", SPEC)),
         "spec": SPEC,
         "files": (
             entry("model-int8.tflite", data=MODELS["model-int8.tflite"]),
@@ -271,7 +280,7 @@ def test_a_manifest_is_written_in_the_oldest_schema_that_says_it(written):
     # A unet-edge of before opens what decodes in full, and says "upgrade" of the rest.
     assert written.schema == json.loads((written.path / MANIFEST).read_bytes())["schema"] == 2
     scaled = dataclasses.replace(SPEC, decoding="scaled")
-    assert dataclasses.replace(written, spec=scaled, schema=0).schema == 3
+    assert schema_for(scaled) == 3
 
 
 def set_in(*path):

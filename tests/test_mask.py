@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
+from unet_edge.decoding import read_labels
 from unet_edge.errors import ConfigError
-from unet_edge.imaging import read_labels
 from unet_edge.legend import default_font, drawable
 from unet_edge.mask import Mask, save_png
 from unet_edge.spec import IGNORE, ModelSpec

@@ -9,7 +9,7 @@ from PIL import Image
 
 from unet_edge import smooth
 from unet_edge.errors import ConfigError
-from unet_edge.imaging import resize_labels
+from unet_edge.placement import resize_labels
 from unet_edge.smooth import probabilities
 from unet_edge.spec import ModelSpec
 from unet_edge.tiling import (

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from unet_edge.bundle import Bundle
     from unet_edge.errors import UnetEdgeError
-    from unet_edge.imaging import Placement
     from unet_edge.mask import Mask
+    from unet_edge.placement import Placement
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.runtime.verification import Verification, verify
     from unet_edge.spec import ModelSpec, Normalisation
@@ -40,7 +40,7 @@ _HOMES = {
     "Mask": "mask",
     "ModelSpec": "spec",
     "Normalisation": "spec",
-    "Placement": "imaging",
+    "Placement": "placement",
     "Segmenter": "runtime.segmenter",
     "Tiles": "tiling",
     "UnetEdgeError": "errors",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError
-from unet_edge.imaging import Labels
 from unet_edge.metrics import ratios, require_equal_shapes
+from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE
 
 DIAGONAL_SHARE = 0.0075

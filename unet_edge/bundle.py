@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from unet_edge.decoding import read_labels
 from unet_edge.errors import BundleError, SpecError
 from unet_edge.files import sha256
 from unet_edge.folders import folder_written_atomically
-from unet_edge.imaging import Labels, read_labels
 from unet_edge.manifest import (
     KIND,
     CardFile,
@@ -31,9 +31,9 @@ from unet_edge.manifest import (
     Reference,
     check_manifest,
     parse_json,
-    schema_for,
 )
 from unet_edge.metadata import Format, Precision
+from unet_edge.placement import Labels
 from unet_edge.spec import ModelSpec
 
 MANIFEST = "bundle.json"
@@ -118,10 +118,11 @@ class Bundle:
 
     `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
     is what a search for a file within a budget tried, as plain JSON values, or None. `schema` is
-    that of the manifest it was read from; a new one gets the oldest that says all of it.
+    that of the manifest it was read from; a new one takes `schema_for`, the oldest that says all.
     """
 
     path: Path
+    schema: int
     spec: ModelSpec
     files: tuple[BundleFile, ...]
     golden: tuple[GoldenPicture, ...]
@@ -131,11 +132,6 @@ class Bundle:
     license: str | None = None
     card: tuple[CardFile, ...] = ()
     search: dict[str, Any] | None = None
-    schema: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.schema:
-            object.__setattr__(self, "schema", schema_for(self.spec))
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -288,6 +284,7 @@ def _parse(path: Path, data: Any) -> Bundle:
     try:
         bundle = Bundle(
             path=path,
+            schema=data["schema"],
             spec=ModelSpec.from_dict(data["spec"]),
             files=tuple(_file(entry) for entry in data["files"]),
             golden=tuple(_golden(entry) for entry in data["golden"]),
@@ -297,7 +294,6 @@ def _parse(path: Path, data: Any) -> Bundle:
             license=data.get("license"),
             card=tuple(CardFile(**entry) for entry in data.get("card", ())),
             search=data.get("search"),
-            schema=data["schema"],
         )
     except SpecError as error:
         raise BundleError(f"{where}: {error}") from error

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.imaging import Labels, resize_labels
 from unet_edge.legend import draw_legend
 from unet_edge.mask import Mask
 from unet_edge.metrics import Confusion
 from unet_edge.panels import panels
+from unet_edge.placement import Labels, resize_labels
 from unet_edge.spec import IGNORE, Color
 
 _PANEL = 480  # longer edge of a panel, px

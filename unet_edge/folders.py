@@ -32,7 +32,7 @@ def folder_written_atomically(target: Path) -> Iterator[Path]:
             if target.exists():
                 target.rename(old)
             fresh.rename(target)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too, brings the old one back
             if old.exists():
                 old.rename(target)
             raise

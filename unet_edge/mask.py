@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, assert_never
 import numpy as np
 from PIL import Image
 
+from unet_edge.decoding import ChannelOrder, ImageSource, decode
 from unet_edge.errors import ConfigError
 from unet_edge.files import write_atomically
-from unet_edge.imaging import ChannelOrder, ImageSource, Labels, decode
+from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE, Color, ModelSpec
 
 if TYPE_CHECKING:

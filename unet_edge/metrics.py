@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError
-from unet_edge.imaging import Labels
+from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE
 
 

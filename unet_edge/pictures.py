@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from unet_edge.errors import DataError
-from unet_edge.imaging import SUFFIXES
+from unet_edge.picture_file import SUFFIXES
 
 
 def list_pictures(path: Path) -> list[Path]:

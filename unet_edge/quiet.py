@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
             with _muted_logging(), warnings.catch_warnings(), _redirected(log):
                 warnings.simplefilter("ignore")
                 yield
-        except Exception as error:
+        except Exception as error:  # whatever it was: it is raised again, with a note
             if tail := _tail(log):
                 error.add_note(f"Last output:\n{tail}")
             raise

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_edge.imaging import Labels, nearest_cells, resize_labels
+from unet_edge.placement import Labels, nearest_cells, resize_labels
 
 Edges = Literal["nearest", "smooth"]
 """A photo's pixel takes the label of the grid cell its centre falls in, or the best class of the

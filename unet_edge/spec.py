@@ -55,7 +55,7 @@ class ModelSpec:
 
     Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
     a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
-    "scaled": a JPEG file is reduced while it is decoded, as `imaging.reduction` says.
+    "scaled": a JPEG file is reduced while it is decoded, as `placement.reduction` says.
     """
 
     height: int

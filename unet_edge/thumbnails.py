@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.imaging import Labels
 from unet_edge.mask import Mask
+from unet_edge.placement import Labels
 from unet_edge.spec import ModelSpec
 
 DIFFERS = (235, 25, 45)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.errors import ConfigError
-from unet_edge.imaging import Labels, Pixels, Placement
+from unet_edge.placement import Labels, Pixels, Placement
 from unet_edge.smooth import Edges, Logits, choose, share, strips
 from unet_edge.spec import ModelSpec
 

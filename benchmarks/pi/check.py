@@ -33,16 +33,18 @@ from benchmarks.pi.environments import ENVIRONMENTS, Environment, fresh_venv, in
 from benchmarks.pi.guide import follow, with_systemd
 from benchmarks.pi.sizes import Size, measure
 from benchmarks.pi.troubles import provoke
+from benchmarks.reporting import write_report
 from unet_edge import Segmenter
 from unet_edge.bundle import Bundle
-from unet_edge.files import json_text, write_atomically
-from unet_edge.imaging import read_labels
+from unet_edge.decoding import read_labels
+from unet_edge.files import json_text
 
 ROOT = Path(__file__).parents[2]
 # Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
 # emulated Bookworm too, but takes six minutes there.
 TESTS = (
-    "test_imaging.py", "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
+    "test_picture_file.py", "test_decoding.py", "test_scaled_decoding.py", "test_placement.py",
+    "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
     "test_board.py", "test_spec.py", "test_metrics.py", "test_boundary.py",
     "runtime/test_segmenter.py", "runtime/test_trouble.py",
 )  # fmt: skip
@@ -96,9 +98,8 @@ def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> N
     if output:
         opened = Bundle.open(bundle)
         model = f"{opened.spec.name}, {opened.spec.height}x{opened.spec.width} px"
-        write_atomically(output.with_suffix(".md"), _INTRODUCTION.format(model) + text + "\n")
         data = json_text({"model": model, "environments": [one.to_dict() for one in outcomes]})
-        write_atomically(output.with_suffix(".json"), data)
+        write_report(output, data, _INTRODUCTION.format(model) + text + "\n")
     failures = [f"{one.environment.name}: {what}" for one in outcomes for what in one.failures]
     if failures:
         raise click.ClickException("\n".join(("something is not as it should be:", *failures)))
@@ -221,7 +222,7 @@ def _guide(environment: Environment, wheel: Path, bundle: Path) -> None:
 
 def _tests(here: Machine, outcome: Outcome) -> None:
     stage = here.home / "checkout"  # without unet_edge/, so that the installed one is tested
-    for name in ("conftest.py", *TESTS):
+    for name in ("conftest.py", "patterns.py", *TESTS):
         (stage / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, stage / "tests" / name)
     shutil.copytree(ROOT / "tests" / "data" / "jpeg", stage / "tests" / "data" / "jpeg")

@@ -25,8 +25,9 @@ from tabulate import tabulate
 from benchmarks.pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
 from benchmarks.pi.environments import ENVIRONMENTS, Environment, site_packages
 from benchmarks.pi.plugins import counting_qemu
+from benchmarks.reporting import write_report
 from unet_edge.bundle import Bundle
-from unet_edge.files import json_text, write_atomically
+from unet_edge.files import json_text
 
 ROOT = Path(__file__).parents[2]
 CPUS: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76")
@@ -74,8 +75,7 @@ def main(bundles: Sequence[Path], jobs: int, output: Path | None) -> None:
     click.echo(text)
     if output:
         data = json_text([asdict(one) for one in counts])
-        write_atomically(output.with_suffix(".json"), data)
-        write_atomically(output.with_suffix(".md"), text)
+        write_report(output, data, text)
 
 
 def count(environment: Environment, bundle: Path, precision: str, cpu: Cpu) -> Count:

@@ -9,31 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import run, run_json
 from PIL import Image
 
 from unet_edge import Segmenter
-from unet_edge.cli import main
-from unet_edge.imaging import decode
-
-
-def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.stdout
-
-
-def run_json(*arguments: object, status: int = 0) -> Any:
-    return json.loads(run(*arguments, "--json", status=status))
-
-
-@pytest.fixture
-def photo(sample_data: Path) -> Path:
-    return sample_data / "images" / "cells-017.png"
+from unet_edge.decoding import decode
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -76,6 +59,7 @@ class TestVerify:
         (copy / "bundle.json").write_text(json.dumps(manifest))
         report = run_json("verify", copy, status=1)
         passed = {result["file"]: result["passed"] for result in report["files"]}
+        assert report["reference"] is None  # the bundle's own masks
         assert passed["model-float32.tflite"]
         assert not passed["model-int8.tflite"]
 
@@ -88,6 +72,8 @@ class TestVerify:
         )  # fmt: skip
         assert report["files"][0]["pictures"] == 2
         assert report["files"][0]["agreement"] >= 0.99999
+        assert report["reference"]["file"] == "model.keras"
+        assert report["reference"]["backend"].startswith("keras ")
 
 
 class TestInspect:

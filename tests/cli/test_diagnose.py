@@ -14,7 +14,8 @@ from PIL import Image
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.imaging import Placement, decode
+from unet_edge.decoding import decode
+from unet_edge.placement import Placement
 from unet_edge.runtime.backends import to_labels
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from unet_edge import Segmenter
 from unet_edge.boundary import Boundary
 from unet_edge.cli import main
-from unet_edge.imaging import decode, read_labels
+from unet_edge.decoding import decode, read_labels
 from unet_edge.metrics import Confusion
 
 
@@ -133,13 +133,14 @@ class TestFigures:
     def test_table(self, bundle_path: Path, sample_data: Path) -> None:
         report = run_json(bundle_path, "--data", sample_data)
         printed, _ = run(bundle_path, "--data", sample_data)
-        heading, _, cell, membrane, mean, rest = printed.strip().splitlines()
+        heading, _, cell, membrane, mean, by, rest = printed.strip().splitlines()
         assert heading.split() == ["class", "IoU", "Dice", "precision", "recall", "boundary", "F"]
         figures = ("iou", "dice", "precision", "recall", "boundary_f")
         for line, name in ((cell, "cell"), (membrane, "membrane")):
             assert line.split() == [name, *(f"{report[f][name]:.4f}" for f in figures)]
         assert mean.split() == ["mean", *(f"{report['mean'][f]:.4f}" for f in figures)]
         assert mean.split()[1] == f"{report['miou']:.4f}"
+        assert by == f"{report['model']} run by {report['backend']}"
         assert f"worst: {report['pictures'][0]['name']} " in rest
 
 

@@ -13,16 +13,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from command_line import run, run_json
 
 from unet_edge.cli import main
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.tuned import TUNING
-
-
-def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == status, result.output
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +66,30 @@ def test_segment_and_the_others_then_use_it(
     assert line in run("inspect", copy)
     assert json.loads(run("doctor", copy, "--json"))["tuning"].startswith(line)
     assert json.loads(run("inspect", copy, "--json"))["tuning"].startswith(line)
+
+
+def test_evaluate_and_verify_say_which_file_and_interpreter_they_took(
+    copy: Path, choice: dict[str, Any], bundle_path: Path, sample_data: Path, tmp_path: Path
+) -> None:
+    file, folder = "model-float16.onnx", tmp_path / "bundle"  # the last that would be taken untuned
+    shutil.copytree(copy, folder)
+    by = Segmenter.open(copy, file=file).backend.name
+    other = choice | {"file": file, "backend": "onnxruntime", "interpreter": by}
+    (folder / TUNING).write_text(json.dumps(other))
+
+    evaluated = ("evaluate", folder, "--data", sample_data)
+    report = run_json(*evaluated)
+    assert (report["model"], report["backend"]) == (file, by)
+    assert f"{file} run by {by}" in run(*evaluated).splitlines()
+
+    photo = sample_data / "images" / "cells-017.png"
+    # Each file against itself: all pixels agree.
+    verified = ("verify", bundle_path, "--images", photo, "--file")
+    against = ("--against", folder)
+    assert run_json(*verified, file, *against)["reference"] == {"file": file, "backend": by}
+    assert f"reference: {file} run by {by}" in run(*verified, file, *against).splitlines()
+    own = "model-float32.tflite"  # the reference without --against
+    assert run_json(*verified, own)["reference"]["file"] == own
 
 
 def test_without_a_choice_doctor_and_inspect_name_the_command(bundle_path: Path) -> None:

@@ -16,11 +16,12 @@ from converters.calibration import calibration_grids
 from converters.export import ExportSettings, export, parse_artifact
 from converters.search import Budget
 from unet_edge import Bundle, Segmenter
+from unet_edge.decoding import decode
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.graph import read_graph
-from unet_edge.imaging import decode, place
 from unet_edge.metadata import read_contract
 from unet_edge.metrics import Confusion
+from unet_edge.placement import place
 from unet_edge.runtime.backends.keras_model import load_keras
 from unet_edge.runtime.segmenter import read_spec
 from unet_edge.training.config import read_config

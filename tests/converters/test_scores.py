@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from converters.correction import correct_channels
 from converters.scores import RANGE, centred, narrow
 from converters.tflite import to_tflite
+from unet_edge.decoding import decode
 from unet_edge.errors import ConversionError
-from unet_edge.imaging import decode, place
+from unet_edge.placement import place
 from unet_edge.runtime.backends.keras_model import load_keras
 from unet_edge.runtime.segmenter import read_spec
 from unet_edge.spec import ModelSpec, Normalisation

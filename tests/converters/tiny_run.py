@@ -37,7 +37,7 @@ def make_run(root: Path) -> Path:
     import keras
     from keras import layers
 
-    from unet_edge.imaging import Placement
+    from unet_edge.placement import Placement
     from unet_edge.training.config import TrainConfig
     from unet_edge.training.models import Network
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unet_edge.decoding import grid_of, read_photo
 from unet_edge.demo.cells import draw_cells
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.imaging import grid_of, read_photo
 from unet_edge.runtime.backends import as_scores, to_labels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.smooth import probabilities, smooth_labels

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from unet_edge.dataset import Dataset, MaskRule, Sample
-from unet_edge.imaging import Placement, decode
+from unet_edge.decoding import decode
+from unet_edge.placement import Placement
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.augmentation import Augmentation

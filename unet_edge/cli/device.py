@@ -21,9 +21,9 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.decoding import read_photo
 from unet_edge.errors import ConfigError, DataError
 from unet_edge.files import require_place
-from unet_edge.imaging import read_photo
 from unet_edge.pictures import list_pictures, place_of
 from unet_edge.progress import progress_bar
 from unet_edge.runtime.outputs import (

@@ -15,10 +15,10 @@ from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_table, print_texts, say
 from unet_edge.dataset import list_pictures
+from unet_edge.decoding import grid_of
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.folders import folder_written_atomically
-from unet_edge.imaging import grid_of
 from unet_edge.mask import save_png
 from unet_edge.progress import progress
 

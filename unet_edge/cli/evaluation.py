@@ -117,6 +117,7 @@ def evaluate(
         for name, *values in (*figures, ("mean", *result.means.values()))
     ]
     print_table(rows, ["class", "IoU", "Dice", "precision", "recall", "boundary F"])
+    click.echo(f"{result.name} run by {result.backend}")
     lowest = result.worst_first[0]
     click.echo(
         f"{len(result.pictures)} pictures, pixel accuracy {result.confusion.accuracy:.4f}; "

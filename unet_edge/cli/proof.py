@@ -76,8 +76,9 @@ def verify(
     if against and not images:
         raise ConfigError("--against needs --images; golden pictures carry Keras' masks already")
     references: Sequence[ReferenceMask]
+    reference: dict[str, str] | None = None
     if images:
-        references = _reference_masks(opened, images, against, threads)
+        reference, references = _reference_masks(opened, images, against, threads)
     else:
         references = list(golden_references(opened))
     results: list[Verification] = []
@@ -96,7 +97,8 @@ def verify(
     if not results:
         raise BackendError("; ".join(dict.fromkeys(skipped.values())))
     if as_json:
-        print_json({"files": [r.to_dict() for r in results], "not_run": skipped})
+        found = [r.to_dict() for r in results]
+        print_json({"files": found, "not_run": skipped, "reference": reference})
     else:
         print_table(
             [
@@ -108,6 +110,8 @@ def verify(
         )  # fmt: skip
         for name, reason in skipped.items():
             click.echo(f"{name} not run: {reason}")
+        if reference is not None:
+            click.echo("reference: {file} run by {backend}".format(**reference))
         pixels = results[0].against_reference.pixels
         click.echo(f"{results[0].pictures} pictures, {pixels} pixels")
         if any(result.floor < opened.file(result.name).floor for result in results):
@@ -202,8 +206,11 @@ def benchmark(
 
 def _reference_masks(
     bundle: Bundle, images: Sequence[Path], against: Path | None, threads: int | None
-) -> list[ReferenceMask]:
-    """Masks of photos by the reference: `against`, or else the bundle's float32 file."""
+) -> tuple[dict[str, str], list[ReferenceMask]]:
+    """Masks of photos by the reference: `against`, or else the bundle's float32 file.
+
+    First the file and the interpreter that gave them.
+    """
     from unet_edge.runtime.verification import ReferenceMask
 
     if against is None:
@@ -211,14 +218,14 @@ def _reference_masks(
         if not names:
             raise ConfigError(f"{bundle.path} has no float32 file; name a reference with --against")
         reference = open_model(bundle.path, names[0], threads)
-        say(f"reference: {names[0]} (--against RUN compares with Keras)")
+        say(f"the reference is {names[0]} (--against RUN compares with Keras)")
     else:
         reference = open_model(against, None, threads)
     # A run gives logits, whatever its files give; the masks are the same.
     if replace(reference.spec, output=bundle.spec.output) != bundle.spec:
         raise ConfigError(f"{against} is another model than {bundle.path}: their contracts differ")
     pictures = [picture for path in images for picture in list_pictures(path)]
-    return [
+    return {"file": reference.name, "backend": reference.backend.name}, [
         ReferenceMask(picture.name, picture, reference.segment(picture).labels)
         for picture in progress(pictures, f"reference {reference.name}")
     ]

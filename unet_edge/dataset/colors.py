@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError, DataError
-from unet_edge.imaging import Labels, Pixels
+from unet_edge.placement import Labels, Pixels
 from unet_edge.spec import IGNORE, Color
 
 LABELMAP = "labelmap.txt"

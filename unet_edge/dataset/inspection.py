@@ -14,8 +14,9 @@ from unet_edge.dataset.duplicates import Fingerprint, fingerprint
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.rules import StoredMask
 from unet_edge.dataset.sample import Dataset, Sample
+from unet_edge.decoding import decode, read_colors
 from unet_edge.errors import DataError, ImageError
-from unet_edge.imaging import decode, read_colors, read_header
+from unet_edge.picture_file import read_header
 
 # So many values of under 1 % of a mask each are edges between classes, not forgotten classes.
 _MANY = 16

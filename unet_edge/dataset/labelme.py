@@ -10,7 +10,7 @@ import numpy as np
 
 from unet_edge.dataset.shapes import blank, paint_circle, paint_polygon, read_object, to_points
 from unet_edge.errors import DataError
-from unet_edge.imaging import Labels
+from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE
 
 # labelme's own names, from its labels.txt.

@@ -11,7 +11,7 @@ from unet_edge.dataset.coco import read_coco
 from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.sample import Sample
 from unet_edge.errors import DataError
-from unet_edge.imaging import SUFFIXES
+from unet_edge.picture_file import SUFFIXES
 from unet_edge.pictures import natural
 
 TRAIN_NAMES = ("train",)

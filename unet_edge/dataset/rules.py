@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unet_edge.dataset.colors import colors_to_labels, format_colors, parse_colors
 from unet_edge.errors import ConfigError, DataError
-from unet_edge.imaging import Labels
+from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE, Color
 
 StoredMask = NDArray[np.uint8]

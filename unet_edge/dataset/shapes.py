@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import DataError
-from unet_edge.imaging import MAX_PIXELS, Labels
+from unet_edge.picture_file import MAX_PIXELS
+from unet_edge.placement import Labels
 
 Points = NDArray[np.float64]
 """Corners as (x, y) px, float64 (N, 2)."""

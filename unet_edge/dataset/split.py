@@ -11,7 +11,7 @@ from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.layouts import TRAIN_NAMES, VALIDATION_NAMES, Pairs
 from unet_edge.dataset.sample import Sample
 from unet_edge.errors import DataError
-from unet_edge.imaging import SUFFIXES
+from unet_edge.picture_file import SUFFIXES
 
 
 def split_pairs(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.files import write_atomically
-from unet_edge.imaging import Labels, Pixels
 from unet_edge.mask import save_png
+from unet_edge.placement import Labels, Pixels
 
 CLASSES = ("cell", "membrane")
 SIZE = 192

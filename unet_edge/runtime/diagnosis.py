@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.boundary import boundary_band
+from unet_edge.decoding import ImageSource, read_photo
 from unet_edge.errors import BundleError
-from unet_edge.imaging import ImageSource, Labels, Pixels, Placement, read_photo
 from unet_edge.mask import Mask
 from unet_edge.panels import panels
+from unet_edge.placement import Labels, Pixels, Placement
 from unet_edge.runtime.backends import to_labels, to_logits
 from unet_edge.runtime.segmenter import Segmenter
 

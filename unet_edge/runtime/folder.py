@@ -13,7 +13,7 @@ from PIL import Image
 
 from unet_edge.errors import UnetEdgeError
 from unet_edge.files import write_atomically
-from unet_edge.imaging import FORMATS
+from unet_edge.picture_file import FORMATS
 from unet_edge.progress import progress
 from unet_edge.runtime.journal import Entry, Journal, photo_facts
 from unet_edge.runtime.outputs import PhotoKind, Segmented, contents, file_names
@@ -139,5 +139,5 @@ def _pixels(picture: Path) -> int:
     try:
         with Image.open(picture, formats=FORMATS) as opened:  # the header alone
             return opened.width * opened.height
-    except Exception:  # Pillow's many; it will be reported when it is read
+    except Exception:  # Pillow's many kinds; the photo is reported when it is read
         return 0

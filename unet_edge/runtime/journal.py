@@ -135,7 +135,7 @@ class Journal:
                 if os.write(handle, line) != len(line):
                     os.ftruncate(handle, end)  # another thread's line must not join half a one
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), JOURNAL)
-            except BaseException:
+            except BaseException:  # Ctrl-C, too, must not leave the handle open
                 os.close(handle)
                 raise
         try:

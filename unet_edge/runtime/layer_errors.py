@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.graph.onnx_file import OnnxNode, read_onnx_nodes
-from unet_edge.imaging import Pixels
 from unet_edge.metadata import Format
+from unet_edge.placement import Pixels
 from unet_edge.protobuf import write_field
 from unet_edge.quiet import quiet
 

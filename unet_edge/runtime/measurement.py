@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from unet_edge.bundle import Bundle
+from unet_edge.decoding import decode
 from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.files import sha256
-from unet_edge.imaging import decode
 from unet_edge.metadata import load_model_bytes
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.campaign import TOTAL, Campaign, Cost, Row

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_edge.decoding import decode
 from unet_edge.files import Writer, write_atomically
-from unet_edge.imaging import decode
 from unet_edge.mask import Mask, write_png
 from unet_edge.pictures import natural
 

@@ -10,8 +10,8 @@ from html import escape
 from PIL import Image
 
 from unet_edge.bundle import Bundle
+from unet_edge.decoding import decode
 from unet_edge.errors import BackendError
-from unet_edge.imaging import decode
 from unet_edge.runtime.campaign import Campaign
 from unet_edge.runtime.chart import chart
 from unet_edge.runtime.segmenter import STAGES, Segmenter

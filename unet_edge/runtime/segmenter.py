@@ -11,20 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_edge.decoding import ChannelOrder, ImageSource, Photo, decode, read_photo
 from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
 from unet_edge.files import sha256
-from unet_edge.imaging import (
-    ChannelOrder,
-    ImageSource,
-    Photo,
-    Pixels,
-    Placement,
-    decode,
-    read_photo,
-    resize_labels,
-)
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes, parse_contract
+from unet_edge.placement import Pixels, Placement, resize_labels
 from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
 from unet_edge.runtime.packages import Package
 from unet_edge.smooth import Edges, probabilities, smooth_labels

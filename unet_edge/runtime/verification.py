@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from unet_edge.bundle import Bundle
+from unet_edge.decoding import ImageSource
 from unet_edge.errors import BundleError
-from unet_edge.imaging import ImageSource, Labels
 from unet_edge.metrics import Confusion
+from unet_edge.placement import Labels
 from unet_edge.runtime.segmenter import Segmenter
 
 

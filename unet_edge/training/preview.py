@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unet_edge.dataset import Dataset
-from unet_edge.imaging import Labels, Placement
 from unet_edge.legend import default_font
 from unet_edge.mask import Mask
 from unet_edge.panels import panels
+from unet_edge.placement import Labels, Placement
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.augmentation import Augmentation, augment
 

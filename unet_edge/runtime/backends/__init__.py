@@ -7,14 +7,15 @@ format, or takes the one that is named.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.imaging import Labels, Pixels
 from unet_edge.metadata import Format
+from unet_edge.placement import Labels, Pixels
 from unet_edge.runtime.packages import PACKAGES, Package, format_read_by
 
 if TYPE_CHECKING:
@@ -44,6 +45,29 @@ class Backend(Protocol):
     def labels(self, pixels: Pixels) -> Labels:
         """As `scores`, to labels, uint8 (H, W): the file's own, or the arg-max of its scores."""
         ...
+
+
+class FileBackend(ABC):
+    """A Backend of a file, which gives class scores or, exported with --labels, labels."""
+
+    name: str
+    quantisation: tuple[float, int] | None = None  # scores are logits
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or the file's integers.
+
+        Raises BackendError when the file gives labels.
+        """
+        return as_scores(self._run(pixels))
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
+        output = self._run(pixels)
+        return output if output.ndim == 2 else to_labels(output)
+
+    @abstractmethod
+    def _run(self, pixels: Pixels) -> NDArray[Any]:
+        """What the file gives for uint8 (H, W, 3): scores (H, W, C), or labels (H, W)."""
 
 
 def open_backend(
@@ -142,11 +166,6 @@ def no_scores() -> BackendError:
         "this file holds each pixel's class, but no scores; "
         "mend with: unet-edge export RUN (without --labels)"
     )
-
-
-def as_labels(output: NDArray[Any]) -> Labels:
-    """What a model gave, as labels, uint8 (H, W): itself, or the arg-max of scores (H, W, C)."""
-    return output if output.ndim == 2 else to_labels(output)
 
 
 def to_labels(scores: Scores) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_edge.errors import BackendError, ModelFileError
-from unet_edge.imaging import Labels, Pixels
+from unet_edge.placement import Labels, Pixels
 from unet_edge.quiet import quiet
 from unet_edge.runtime.backends import Scores, to_labels
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Labels, Pixels
-from unet_edge.runtime.backends import Scores, as_labels, as_scores
+from unet_edge.placement import Pixels
+from unet_edge.runtime.backends import FileBackend
 
 LiteRTPackage = Literal["ai-edge-litert", "tflite-runtime"]
 
@@ -19,7 +19,7 @@ _MODULES: dict[LiteRTPackage, str] = {
 }
 
 
-class LiteRTBackend:
+class LiteRTBackend(FileBackend):
     """A TFLite model in a TFLite interpreter."""
 
     def __init__(self, model: bytes, threads: int, package: LiteRTPackage) -> None:
@@ -47,17 +47,6 @@ class LiteRTBackend:
         (self._output,) = self._interpreter.get_output_details()
         scale, zero_point = self._output["quantization"]  # 0 and 0 in float
         self.quantisation = (scale, zero_point) if scale else None
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or uint8.
-
-        Raises BackendError when the file gives labels.
-        """
-        return as_scores(self._run(pixels))
-
-    def labels(self, pixels: Pixels) -> Labels:
-        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
-        return as_labels(self._run(pixels))
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:
         self._interpreter.set_tensor(self._input["index"], pixels[None])

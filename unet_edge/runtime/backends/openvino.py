@@ -8,11 +8,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Labels, Pixels
-from unet_edge.runtime.backends import Scores, as_labels, as_scores
+from unet_edge.placement import Pixels
+from unet_edge.runtime.backends import FileBackend
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(FileBackend):
     """An ONNX model in OpenVINO on the CPU."""
 
     def __init__(self, model: bytes, threads: int) -> None:
@@ -41,18 +41,6 @@ class OpenVinoBackend:
             raise BackendError(refusal(model, "onnx", attempt)) from error
         # "2026.4.1-22982-e213a147257-releases/2026/4": pip knows the first part.
         self.name = f"openvino {library.__version__.partition('-')[0]}"
-        self.quantisation: tuple[float, int] | None = None  # scores are logits
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out.
-
-        Raises BackendError when the file gives labels.
-        """
-        return as_scores(self._run(pixels))
-
-    def labels(self, pixels: Pixels) -> Labels:
-        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
-        return as_labels(self._run(pixels))
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:
         # Neither side is copied: it reads our pixels, and the result is its own tensor.

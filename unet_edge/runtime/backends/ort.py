@@ -7,11 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.imaging import Labels, Pixels
-from unet_edge.runtime.backends import Scores, as_labels, as_scores
+from unet_edge.placement import Pixels
+from unet_edge.runtime.backends import FileBackend
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(FileBackend):
     """An ONNX model in ONNX Runtime on the CPU."""
 
     def __init__(self, model: bytes, threads: int) -> None:
@@ -39,18 +39,6 @@ class OnnxRuntimeBackend:
             raise BackendError(refusal(model, "onnx", attempt)) from error
         self.name = f"onnxruntime {onnxruntime.__version__}"
         self._input = self._session.get_inputs()[0].name
-        self.quantisation: tuple[float, int] | None = None  # scores are logits
-
-    def scores(self, pixels: Pixels) -> Scores:
-        """Run the model; uint8 (H, W, 3) in, float32 (H, W, C) out.
-
-        Raises BackendError when the file gives labels.
-        """
-        return as_scores(self._run(pixels))
-
-    def labels(self, pixels: Pixels) -> Labels:
-        """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
-        return as_labels(self._run(pixels))
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:
         (result,) = self._session.run(None, {self._input: pixels[None]})

@@ -1,0 +1,36 @@
+"""What the tests of `unet-edge segment` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+ALL = "index,palette,overlay,cutout,probabilities,polygons,rle,csv,jsonl"
+
+# Sends a signal at the n-th call of what changes the folder: os.replace and os.fsync.
+KILLED = """
+import itertools, os, pathlib, signal, sys
+moment = int(sys.argv[1])
+calls = itertools.count(1)  # several threads count
+sent = getattr(signal, sys.argv[2])
+if sent == signal.SIGINT:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+def counted(call):
+    def wrapper(*arguments, **settings):
+        if next(calls) == moment:
+            os.kill(os.getpid(), sent)
+        return call(*arguments, **settings)
+    return wrapper
+pathlib.Path.replace = counted(pathlib.Path.replace)
+os.fsync = counted(os.fsync)
+from unet_edge.cli import main
+main(sys.argv[3:])
+"""
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def skipped(report: Any) -> list[bool]:
+    return [entry["skipped"] for entry in report["pictures"]]

@@ -1,0 +1,182 @@
+"""The file of a picture: opened with care, its header, and which way is up.
+
+Whatever Pillow raises becomes one ImageError that names the file.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from unet_edge.errors import ImageError
+
+# An allow-list: Pillow's rarer parsers have a history of vulnerabilities, and none of them
+# holds photographs or masks. JPEG includes MPO, which some cameras write.
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm")
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded: Pillow's own limit, 512 MiB of RGB."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself, before it is decoded.
+
+    `size` is (width, height) px as stored; `orientation` is EXIF's, 1 where there is none.
+    """
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    frames: int
+    orientation: int
+
+
+def read_header(source: Path | bytes) -> Header:
+    """Read a picture's header. Raises ImageError as `decode` does, damaged pixels apart."""
+    with opened(source, load=False) as picture:
+        orientation = frames = 1
+        try:
+            with _no_warnings():
+                orientation = int(picture.getexif().get(_ORIENTATION, 1))
+                frames = getattr(picture, "n_frames", 1)
+        except Exception:  # Pillow raises SyntaxError, struct.error, EOFError and others
+            pass  # a block that cannot be read says nothing
+        return Header(picture.format or "", picture.mode, picture.size, frames, orientation)
+
+
+@contextmanager
+def opened(
+    source: str | Path | bytes | Image.Image,
+    *,
+    load: bool = True,
+    before_loading: Callable[[Image.Image], None] = lambda _: None,
+) -> Iterator[Image.Image]:
+    """Yield the picture, every failure of Pillow's turned into one ImageError."""
+    if isinstance(source, Image.Image):
+        try:
+            source.load()  # Pillow opens files lazily
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, …
+            raise ImageError(f"the picture is damaged: {error}") from error
+        yield source
+        return
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    with _stream(source, name) as stream:
+        try:
+            with _no_warnings():
+                picture = Image.open(stream, formats=FORMATS)
+            if load:
+                before_loading(picture)
+                picture.load()
+        except Image.DecompressionBombError:
+            raise ImageError(
+                f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels, the limit"
+            ) from None
+        except UnidentifiedImageError:
+            raise ImageError(
+                f"{name} is not a picture this tool reads (known: {', '.join(FORMATS)})"
+            ) from None
+        except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
+            # Whatever they raise on damaged data, the picture cannot be read.
+            raise ImageError(f"{name} is damaged: {error}") from error
+        yield picture
+
+
+@contextmanager
+def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
+    """The bytes to decode. A JPEG file is read as it is decoded, others at once."""
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError(f"{name} is empty (0 bytes)")
+        yield io.BytesIO(source)
+        return
+    try:
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below, where its errors are told apart
+    except FileNotFoundError:
+        raise ImageError(f"no such picture: {name}") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name} is a folder, not a picture") from None
+    except OSError as error:
+        raise ImageError(f"cannot read {name}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f"cannot read {name!r}: {error}") from error
+    with file:
+        try:
+            # The 3 to 6 MB of a 12-megapixel photo count beside its 48 of pixels.
+            jpeg = file.peek(2)[:2] == _JPEG
+            data = b"" if jpeg else file.read()
+        except OSError as error:
+            raise ImageError(f"cannot read {name}: {error.strerror or error}") from error
+        if not (jpeg or data):
+            raise ImageError(f"{name} is empty (0 bytes)")
+        yield file if jpeg else io.BytesIO(data)
+
+
+# The first bytes of a JPEG file: ISO/IEC 10918-1's marker "start of image".
+_JPEG = b"\xff\xd8"
+
+_WARNING_FILTERS = threading.Lock()
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """No warnings of broken EXIF blocks or large pictures: we read them or say why not.
+
+    The filters belong to the process, and training decodes in several threads.
+    """
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+# What turns the stored picture upright, by EXIF 2.32's tag 0x0112; 1 is upright.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Those that make the stored height the width.
+_SWAPPING = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says; a block that cannot be read says nothing.
+
+    Not ImageOps.exif_transpose: it also writes the block anew, and fails where it cannot.
+    """
+    if picture.format == "TIFF":
+        return picture  # upright since it was loaded; Pillow 9.4 would turn it once more
+    turn = _turn(picture)
+    if turn is None:
+        return picture
+    turned = picture.transpose(turn)
+    # It comes with the EXIF block, by which it would be turned again when it is decoded again.
+    turned.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
+    return turned
+
+
+def swaps_sides(picture: Image.Image) -> bool:
+    """Whether `upright` makes the stored height of a JPEG the width."""
+    return _turn(picture) in _SWAPPING
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        with _no_warnings():
+            return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow raises SyntaxError, struct.error, TypeError and others
+        return None
