@@ -1,11 +1,14 @@
 """What each network learns for its arithmetic, and what our recipe gains over the tutorial's.
 
-    python -m benchmarks.accuracy --data DIR [--seeds 3] [--steps 480]
+    python -m benchmarks.accuracy --data DIR [--seeds 3]
+    python -m benchmarks.accuracy --data DIR --seeds 1 --steps 1920 --case separable-1.0 \\
+        --case separable-0.25 --case separable-0.25-taught
 
-Trains what is not yet in --work: the default network, narrower ones and the tutorial's dense
-decoder, all by the same recipe, on ISBI 2012 membranes (slices 0-23, scored on 24-29) and feral
-cats (official split); then the tutorial's own recipe on the membranes and ours beside it. Writes
-`benchmarks/reference/<machine>-training.{md,json}`. DIR holds `data/isbi2012_membranes`,
+Trains what is not yet in --work: the default network, narrower ones, some that learn from larger
+ones, and the tutorial's dense decoder, all by the same recipe, on ISBI 2012 membranes (slices
+0-23, scored on 24-29) and feral cats (official split); then, unless cases are chosen, the
+tutorial's own recipe on the membranes and ours beside it. Writes
+`benchmarks/reference/<machine>-training-<steps>.{md,json}`. DIR holds `data/isbi2012_membranes`,
 `data/feral_cat` and `weights/`. Every command is printed.
 """
 
@@ -16,6 +19,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,21 +52,26 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A network to train: its decoder, width and whether its encoder starts pretrained."""
+    """A network to train: its decoder, width, whether its encoder starts pretrained.
+
+    `teacher` is the case whose first run it learns from.
+    """
 
     decoder: str
     alpha: str
     pretrained: bool = True
+    teacher: Case | None = None
 
     @property
     def name(self) -> str:
         """As files and tables name it."""
-        return f"{self.decoder}-{self.alpha}" + ("" if self.pretrained else "-scratch")
+        kind = "" if self.pretrained else "-scratch"
+        return f"{self.decoder}-{self.alpha}{kind}" + ("-taught" if self.teacher else "")
 
     @property
     def baseline(self) -> bool:
         """Whether it is there to compare the others with."""
-        return self.decoder == "dense" or not self.pretrained
+        return self.decoder == "dense" or not self.pretrained or self.teacher is not None
 
 
 # No weights of alpha 0.5 were at hand: it starts from scratch, and so does an alpha 1.0 beside it.
@@ -73,6 +82,8 @@ _CASES = (
     Case("separable", "0.5", pretrained=False),
     Case("dense", "1.0"),
     Case("dense", "0.25"),
+    Case("separable", "1.0", teacher=Case("dense", "1.0")),
+    Case("separable", "0.25", teacher=Case("separable", "1.0")),
 )
 
 _DATA = {
@@ -119,11 +130,26 @@ class Score:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Of the dense decoder and of what starts from scratch.",
+    help="Of the dense decoder, of what starts from scratch and of what is taught.",
 )
 @click.option("--steps", type=click.IntRange(1), default=480, show_default=True)
+@click.option(
+    "--case",
+    "cases",
+    multiple=True,
+    type=click.Choice([case.name for case in _CASES]),
+    help="Only this one, without the tutorial's recipe; repeatable.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
-def main(data: Path, work: Path, seeds: int, baseline_seeds: int, steps: int, output: Path) -> None:
+def main(
+    data: Path,
+    work: Path,
+    seeds: int,
+    baseline_seeds: int,
+    steps: int,
+    cases: Sequence[str],
+    output: Path,
+) -> None:
     """Train, score and write the reference table of this machine."""
     work.mkdir(parents=True, exist_ok=True)
     held_out = work / "membranes-val.txt"
@@ -135,12 +161,13 @@ def main(data: Path, work: Path, seeds: int, baseline_seeds: int, steps: int, ou
         ]
         for name in _DATA
         for case in _CASES
+        if not cases or case.name in cases
     }
-    recipes = _recipes(data, work, steps)
+    recipes = {} if cases else _recipes(data, work, steps)
     # Last, and close together: latencies of hours apart would not compare.
     scores = [_score(data, name, case, trained) for (name, case), trained in runs.items()]
     facts = machine()
-    target = named(output, facts, "training")
+    target = named(output, facts, f"training-{steps}")
     results = {
         "machine": facts,
         "steps": steps,
@@ -159,6 +186,8 @@ def _trained(data: Path, work: Path, name: str, case: Case, seed: int, steps: in
     more = ["--encoder-weights", weights]
     if name == "membranes":
         more += ["--val-list", str(work / "membranes-val.txt")]
+    if case.teacher:
+        more += ["--teacher", str(_trained(data, work, name, case.teacher, 0, steps))]
     settings += (
         f" --batch-size 4 --decoder {case.decoder} --alpha {case.alpha} "
         f"--steps {steps} --rounds 6 --seed {seed}"
@@ -271,9 +300,10 @@ def _markdown(
         f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
         "256 px, best of six rounds by mIoU on the same held-out pictures. mIoU is at their own "
         "size, in points; its spread is the standard deviation over seeds. `scratch` rows start "
-        "without pretrained weights. GMAC at 224x224; int8 TFLite in ms at the model's own size, "
-        "one thread, p50. A network is on the front when none beats it in one of mIoU, GMAC and "
-        "latency without losing in another.",
+        "without pretrained weights, `taught` ones learn from seed 0 of dense-1.0 or, at alpha "
+        "0.25, of separable-1.0, and from the labels in equal parts. GMAC at 224x224; int8 TFLite "
+        "in ms at the model's own size, one thread, p50. A network is on the front when none beats "
+        "it in one of mIoU, GMAC and latency without losing in another.",
     ]
     for name in _DATA:
         networks = [score for score in scores if score.data == name]
@@ -294,12 +324,13 @@ def _markdown(
             "network", "mIoU", "spread", "seeds", "GMAC", "M parameters", "int8 ms", "front"
         ]  # fmt: skip
         parts += [f"## {name.capitalize()}", tabulate(rows, headers, tablefmt="github")]
-    gained = [(name, f"{100 * miou:.2f}") for name, miou in recipes.items()]
-    parts += [
-        "## The tutorial's recipe",
-        f"Membranes, whole pictures at 256 px, {steps} batches of four, one seed.",
-        tabulate(gained, ["trained by", "mIoU"], tablefmt="github"),
-    ]
+    if recipes:
+        gained = [(name, f"{100 * miou:.2f}") for name, miou in recipes.items()]
+        parts += [
+            "## The tutorial's recipe",
+            f"Membranes, whole pictures at 256 px, {steps} batches of four, one seed.",
+            tabulate(gained, ["trained by", "mIoU"], tablefmt="github"),
+        ]
     return page(*parts)
 
 
