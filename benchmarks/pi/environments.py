@@ -76,7 +76,7 @@ ENVIRONMENTS = (
         _A72,
         DEBIAN_NUMPY,
         False,
-        # LiteRT asks for any; 0.6 asks for NumPy 2, 0.5 is 2.5 MB more to download than 0.4.
+        # LiteRT asks for any; 0.6 asks for NumPy 2, 0.5 is 2.9 MB more to download than 0.4.
         also="ml-dtypes<0.5",
     ),
     Environment("trixie", "trixie", "arm64", "litert,onnx"),
