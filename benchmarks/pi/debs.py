@@ -6,12 +6,14 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
+from threading import Lock
 
 from benchmarks.pi.emulator import BASE, EmulationError, Machine, mirror, prepare
 from benchmarks.pi.environments import Environment
 
 _KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
+_COMPILING = Lock()  # environments that are checked at the same time may share a root
 
 
 def fetched(environment: Environment) -> dict[str, int]:
@@ -37,9 +39,11 @@ def unpacked(here: Machine, environment: Environment) -> dict[str, int]:
     """
     if not environment.packages:
         return {}
-    here.do(f"python3 -m compileall -q {_DIST_PACKAGES}", environment.cpu)
+    with _COMPILING:
+        here.do(f"python3 -m compileall -q {_DIST_PACKAGES}", environment.cpu)
+        files = _files(here.root)
     plain = _files(prepare(environment.suite, environment.architecture))
-    return {name: size for name, size in _files(here.root).items() if name not in plain}
+    return {name: size for name, size in files.items() if name not in plain}
 
 
 def _apt(environment: Environment, folder: Path) -> list[str]:

@@ -33,6 +33,12 @@ def test_each_system_has_its_own_install_and_the_rest_in_common():
         assert set(one.packages) <= set(block.commands.split())
 
 
+def test_what_else_pip_is_asked_for_stands_in_the_guide():
+    asked = [(one.extra, one.also) for one in ENVIRONMENTS if one.also]
+    assert asked
+    assert all(f"[{extra}]\" '{also}'" in TEXT for extra, also in asked)
+
+
 def test_all_but_copying_is_typed_in_the_environments_that_the_check_guides():
     guided = [with_systemd(NAMED[name]) for name in GUIDED]
     rest = [b for b in blocks(TEXT) if not any(b.concerns(one) for one in guided)]
