@@ -50,7 +50,7 @@ TESTS = (
 )  # fmt: skip
 GRIDS = "test_grids_have_the_same_bytes_on_every_machine"
 PHOTO = "photo.jpg"
-GUIDED = ("trixie", "bookworm-armhf")  # one of each number of bits
+GUIDED = ("trixie", "bookworm-apt", "bookworm-armhf")  # one of each way to install
 
 
 @dataclass
@@ -88,7 +88,10 @@ def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> N
         masks = own_masks(bundle)
         for one in chosen:  # one after the other: they share QEMU, and some a root
             fresh_venv(one)
-            prepare(one.suite, one.architecture, with_systemd(one).packages)
+            prepare(one.suite, one.architecture)  # what sizes are compared with
+            prepare(one.suite, one.architecture, one.packages)
+            if one.name in GUIDED:
+                prepare(one.suite, one.architecture, with_systemd(one).packages)
     except EmulationError as error:
         raise click.ClickException(str(error)) from error
     with ThreadPoolExecutor(jobs) as pool:
@@ -159,11 +162,12 @@ def check(
     step("install", begin)
     if outcome.failures:
         return outcome
-    if not environment.packages:  # else most of it is Debian's, and pip would build it to count it
-        step("sizes", lambda: setattr(outcome, "size", measure(here, environment)))
+    step("sizes", lambda: setattr(outcome, "size", measure(here, environment)))
     for cpu in environment.cpus:
         step(f"doctor and verify on {cpu}", partial(_verify, here, cpu, outcome))
     step("segment", lambda: _segment(here, masks, outcome))
+    if not environment.whole:
+        return outcome
     step("tests", lambda: _tests(here, outcome))
     for name, trouble in provoke(environment, wheel):
         step(name, trouble)
@@ -261,8 +265,8 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         for one in outcomes
     ]  # fmt: skip
     sizes = [
-        [one.environment.system, one.runs_by, one.size.downloaded, one.size.installed,
-         one.size.ours, one.size.pip]
+        [one.environment.system, one.runs_by, one.size.downloaded.total, one.size.downloaded.apt,
+         one.size.installed.total, one.size.installed.apt, one.size.ours, one.size.empty]
         for one in outcomes
         if one.size
     ]  # fmt: skip
@@ -276,16 +280,17 @@ def tables(outcomes: Sequence[Outcome]) -> str:
                 others, ["system", "run by", "tests", "skipped", "golden grids", "photo"], **style
             ),
             "## Sizes in MB",
-            tabulate(
-                sizes, ["system", "run by", "downloaded", "installed", "of it ours", "pip"], **style
-            ),
+            tabulate(sizes, ["system", "run by", *_SIZES], **style),
         )
     )
 
 
+_SIZES = (
+    "downloaded", "of it by apt", "installed", "of it by apt", "of it ours", "pip itself",
+)  # fmt: skip
 _INTRODUCTION = """# Emulated Raspberry Pis
 
-Made by `python -m benchmarks.pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them; `installed` every file that pip wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). 1 MB is 10^6 bytes.
+Made by `python -m benchmarks.pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them, and every .deb that apt fetches on a Debian of nothing but Python with venv; `installed` every file that pip and apt wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). Lists of packages, which apt and pip read first, are not counted. 1 MB is 10^6 bytes.
 
 """  # noqa: E501
 

@@ -33,7 +33,7 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # What pip needs to know of the network that this machine is in.
 _NETWORK = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 # libstdc++6 is on every Pi, apt needs it; interpreters' wheels need it, python3 does not bring it.
-_BASE = (
+BASE = (
     "base-files,base-passwd,bash,dash,coreutils,findutils,grep,sed,libstdc++6,ca-certificates,"
     "python3,python3-venv"
 )
@@ -154,7 +154,7 @@ def prepare(suite: Suite, architecture: Architecture, packages: tuple[str, ...] 
     if root.is_dir():
         return root
     made = root.with_name(f"{name}.new")
-    _unpack(suite, architecture, ",".join((_BASE, *packages)), made)
+    _unpack(suite, architecture, ",".join((BASE, *packages)), made)
     # What the maintainer scripts would have done that matters here: users, and which BLAS is used.
     for file in ("passwd", "group"):
         shutil.copy(made / "usr/share/base-passwd" / f"{file}.master", made / "etc" / file)

@@ -30,8 +30,13 @@ class Block:
         """Whether someone with this system would type it on the Pi."""
         if self.commands.startswith(_WORKSTATION):
             return False
-        bits = re.search(r"on (\d\d) bits", self.heading)
-        return bits is None or bits[1] == {"arm64": "64", "armhf": "32"}[environment.architecture]
+        bits = re.search(r"on (\d\d) bits(, lighter)?", self.heading)
+        if bits is None:
+            return True
+        if bits[1] != {"arm64": "64", "armhf": "32"}[environment.architecture]:
+            return False
+        # On 64 bits there are two ways.
+        return bits[1] == "32" or bool(bits[2]) == environment.sees_the_system
 
 
 def blocks(text: str) -> list[Block]:

@@ -64,6 +64,8 @@ def main(bundles: Sequence[Path], jobs: int, output: Path | None) -> None:
             for bundle in bundles
             for environment in ENVIRONMENTS
             if environment.extra in _PACKAGES and environment.architecture == "arm64"
+            # The interpreters are the same with Debian's NumPy.
+            if not environment.packages
             for precision in PRECISIONS
             for cpu in CPUS
         ]

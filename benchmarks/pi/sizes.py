@@ -1,35 +1,56 @@
-"""What an installation weighs: the bytes of the files that pip wrote, and of what it downloaded."""
+"""What an installation weighs: every file that pip and apt wrote, and all that they fetched."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
+from benchmarks.pi.debs import fetched, unpacked
 from benchmarks.pi.emulator import Machine
-from benchmarks.pi.environments import Environment, site_packages
+from benchmarks.pi.environments import INSTALLED, Environment, site_packages
 
 # What `python3 -m venv` puts there, whatever is installed next.
 _VENV = ("pip", "setuptools", "wheel")
 # Our command line's libraries; NumPy and Pillow are counted by themselves.
 _OURS = ("unet-edge", "click", "tabulate", "tqdm")
+# The same where they are Debian's: its click asks for colorama.
+_OURS_BY_APT = re.compile(r"[/-](click|colorama|tabulate|tqdm)[-./]")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """MB (10^6 bytes) by pip, in the virtual environment, and by apt, in the system."""
+
+    pip: float
+    apt: float
+
+    @property
+    def total(self) -> float:
+        """Both."""
+        return self.pip + self.apt
 
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes in MB (10^6 bytes). `installed` has every file in the records, compiled ones too.
+    """Sizes in MB (10^6 bytes). `installed` has every file, compiled ones too.
 
-    `ours` is unet-edge with click, tabulate and tqdm, installed; `pip` is what the virtual
+    What apt fetches and writes is what it does on a Debian of nothing but Python with venv.
+    `ours` is unet-edge with click, tabulate and tqdm, installed; `empty` is what the virtual
     environment holds before anything is installed, which `installed` leaves out.
     """
 
-    downloaded: float
-    installed: float
+    downloaded: Weight
+    installed: Weight
     ours: float
-    pip: float
-    packages: dict[str, float]
+    empty: float
+    packages: dict[str, float]  # installed by pip
+    wheels: dict[str, float]  # downloaded
+    debs: dict[str, float]  # downloaded
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -37,26 +58,47 @@ class Size:
 
 
 def measure(here: Machine, environment: Environment) -> Size:
-    """What stands in ~/venv, and the wheels that pip fetches for it, ours among them."""
+    """What stands in ~/venv, what it sees of Debian's, and what was fetched for both."""
     sizes = {}
     for found in distributions(path=[str(site_packages(here))]):
         name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
         sizes[name] = _bytes(found) / 1e6
-    pip = sum(sizes.pop(name, 0) for name in _VENV)
-    wanted = f'"$(echo unet_edge-*.whl)[{environment.extra}]"'
+    empty = sum(sizes.pop(name, 0) for name in _VENV)
+    files = unpacked(here, environment)
+    ours_by_apt = sum(size for name, size in files.items() if _OURS_BY_APT.search(name)) / 1e6
+    wheels, debs = _wheels(here, environment), _megabytes(fetched(environment))
+    return Size(
+        downloaded=Weight(sum(wheels.values()), sum(debs.values())),
+        installed=Weight(sum(sizes.values()), sum(files.values()) / 1e6),
+        ours=sum(sizes.get(name, 0) for name in _OURS) + ours_by_apt,
+        empty=empty,
+        packages=_largest_first(sizes),
+        wheels=wheels,
+        debs=debs,
+    )
+
+
+def _wheels(here: Machine, environment: Environment) -> dict[str, float]:
+    """MB of each wheel that pip installed, by its report: it downloads them once more."""
+    report = json.loads((here.home / INSTALLED).read_text("utf-8"))
+    addresses = [one["download_info"]["url"] for one in report["install"]]
     here.do(
-        f"pip download --quiet --only-binary :all: --dest downloads {wanted}",
+        "pip download --quiet --no-deps --only-binary :all: --dest downloads "
+        + " ".join(quote(address) for address in addresses),
         environment.cpu,
         network=True,
     )
-    wheels = (here.home / "downloads").iterdir()
-    return Size(
-        downloaded=sum(path.stat().st_size for path in wheels) / 1e6,
-        installed=sum(sizes.values()),
-        ours=sum(sizes.get(name, 0) for name in _OURS),
-        pip=pip,
-        packages=dict(sorted(sizes.items(), key=lambda pair: -pair[1])),
-    )
+    found = {path.name: path.stat().st_size for path in (here.home / "downloads").iterdir()}
+    assert len(found) == len(addresses), (found, addresses)
+    return _megabytes(found)
+
+
+def _megabytes(sizes: dict[str, int]) -> dict[str, float]:
+    return _largest_first({name: size / 1e6 for name, size in sizes.items()})
+
+
+def _largest_first(sizes: dict[str, float]) -> dict[str, float]:
+    return dict(sorted(sizes.items(), key=lambda pair: -pair[1]))
 
 
 def _bytes(found: Distribution) -> int:

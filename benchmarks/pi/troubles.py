@@ -70,7 +70,7 @@ class Patient:
 
 def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """The troubles of an environment, each with its name, in an order that must be kept."""
-    if environment.name == "bookworm-litert":
+    if environment.name == "bookworm-litert" or not environment.whole:
         return  # its troubles are those of bookworm-tflite
     here = machine(environment, f"{environment.name}-troubles")
     patient = Patient(here, environment.cpu)
@@ -89,6 +89,8 @@ def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callab
             yield "no interpreter at all", lambda: _none(patient)
             yield "tflite-runtime with NumPy 2", lambda: _numpy_2(patient)
             yield "an operator newer than tflite-runtime", lambda: _newer(patient)
+        case "bookworm-apt":
+            yield "NumPy 2 over Debian's NumPy", lambda: _numpy_2(patient)
         case "bookworm-onnx":
             yield "an instruction that the Pi 4 has not", lambda: _illegal(patient)
         case "trixie":

@@ -5,12 +5,14 @@ import shlex
 
 import pytest
 
+from benchmarks.pi.check import GUIDED
 from benchmarks.pi.environments import ENVIRONMENTS
-from benchmarks.pi.guide import GUIDE, Block, blocks
+from benchmarks.pi.guide import GUIDE, Block, blocks, with_systemd
 from unet_edge.cli import main
 
 TEXT = GUIDE.read_text("utf-8")
-BOOKWORM, ARMHF = ENVIRONMENTS[0], ENVIRONMENTS[-1]
+NAMED = {one.name: one for one in ENVIRONMENTS}
+BOOKWORM, APT, ARMHF = (NAMED[n] for n in ("bookworm-litert", "bookworm-apt", "bookworm-armhf"))
 
 
 def test_blocks_have_the_heading_they_stand_under():
@@ -19,18 +21,27 @@ def test_blocks_have_the_heading_they_stand_under():
 
 
 def test_each_system_has_its_own_install_and_the_rest_in_common():
-    of = {one.name: [b for b in blocks(TEXT) if b.concerns(one)] for one in (BOOKWORM, ARMHF)}
-    only_64 = [b for b in of[BOOKWORM.name] if b not in of[ARMHF.name]]
-    only_32 = [b for b in of[ARMHF.name] if b not in of[BOOKWORM.name]]
-    assert [b.heading for b in only_64] == ["Install on 64 bits"]
-    assert [b.heading for b in only_32] == ["Install on 32 bits"]
-    assert "[litert]" in only_64[0].commands
-    assert "[tflite]" in only_32[0].commands
-    assert len(of[BOOKWORM.name]) > 6
+    of = [[b for b in blocks(TEXT) if b.concerns(one)] for one in (BOOKWORM, APT, ARMHF)]
+    common = [block for block in of[0] if block in of[1] and block in of[2]]
+    assert len(common) > 5
+    installs = [[block for block in chosen if block not in common] for chosen in of]
+    assert [[block.heading for block in own] for own in installs] == [
+        ["Install on 64 bits"], ["Install on 64 bits, lighter"], ["Install on 32 bits"],
+    ]  # fmt: skip
+    for (block,), one in zip(installs, (BOOKWORM, APT, ARMHF), strict=True):
+        assert f"[{one.extra}]" in block.commands
+        assert set(one.packages) <= set(block.commands.split())
 
 
-def test_only_copying_is_left_to_the_workstation():
-    rest = [b for b in blocks(TEXT) if not b.concerns(BOOKWORM) and not b.concerns(ARMHF)]
+def test_what_else_pip_is_asked_for_stands_in_the_guide():
+    asked = [(one.extra, one.also) for one in ENVIRONMENTS if one.also]
+    assert asked
+    assert all(f"[{extra}]\" '{also}'" in TEXT for extra, also in asked)
+
+
+def test_all_but_copying_is_typed_in_the_environments_that_the_check_guides():
+    guided = [with_systemd(NAMED[name]) for name in GUIDED]
+    rest = [b for b in blocks(TEXT) if not any(b.concerns(one) for one in guided)]
     assert [b.commands.splitlines()[1].split()[0] for b in rest] == ["scp"]
 
 
