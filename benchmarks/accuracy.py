@@ -8,7 +8,8 @@ Trains what is not yet in --work: the default network, narrower ones, some that 
 ones, and the tutorial's dense decoder, all by the same recipe, on ISBI 2012 membranes (slices
 0-23, scored on 24-29) and feral cats (official split); then, unless cases are chosen, the
 tutorial's own recipe on the membranes and ours beside it. Writes
-`benchmarks/reference/<machine>-training-<steps>.{md,json}`. DIR holds `data/isbi2012_membranes`,
+`benchmarks/reference/<machine>-training-<steps>.{md,json}`, of chosen cases
+`<machine>-training-<steps>-chosen.{md,json}`. DIR holds `data/isbi2012_membranes`,
 `data/feral_cat` and `weights/`. Every command is printed.
 """
 
@@ -28,10 +29,9 @@ import click
 import keras
 import numpy as np
 from PIL import Image
-from tabulate import tabulate
 
 from benchmarks import tutorial
-from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
+from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.dataset import Dataset, find_dataset
 from unet_edge.files import json_text, write_atomically
@@ -69,8 +69,8 @@ class Case:
         return f"{self.decoder}-{self.alpha}{kind}" + ("-taught" if self.teacher else "")
 
     @property
-    def baseline(self) -> bool:
-        """Whether it is there to compare the others with."""
+    def few_seeds(self) -> bool:
+        """Whether it is trained for `--few-seeds`: it is there for comparison, or a trial."""
         return self.decoder == "dense" or not self.pretrained or self.teacher is not None
 
 
@@ -126,7 +126,7 @@ class Score:
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/accuracy"))
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
-    "--baseline-seeds",
+    "--few-seeds",
     type=click.IntRange(1),
     default=1,
     show_default=True,
@@ -145,7 +145,7 @@ def main(
     data: Path,
     work: Path,
     seeds: int,
-    baseline_seeds: int,
+    few_seeds: int,
     steps: int,
     cases: Sequence[str],
     output: Path,
@@ -157,7 +157,7 @@ def main(
     runs = {
         (name, case): [
             _trained(data, work, name, case, seed, steps)
-            for seed in range(baseline_seeds if case.baseline else seeds)
+            for seed in range(few_seeds if case.few_seeds else seeds)
         ]
         for name in _DATA
         for case in _CASES
@@ -167,14 +167,16 @@ def main(
     # Last, and close together: latencies of hours apart would not compare.
     scores = [_score(data, name, case, trained) for (name, case), trained in runs.items()]
     facts = machine()
-    target = named(output, facts, f"training-{steps}")
+    target = named(output, facts, f"training-{steps}" + ("-chosen" if cases else ""))
+    command = f"--seeds {seeds} --few-seeds {few_seeds} --steps {steps}"
+    command += "".join(f" --case {case}" for case in cases)
     results = {
         "machine": facts,
         "steps": steps,
         "scores": [score.to_dict() for score in scores],
         "tutorial": recipes,
     }
-    write_report(target, json_text(results), _markdown(scores, recipes, facts, steps))
+    write_report(target, results, _markdown(scores, recipes, facts, steps, command))
     print(f"written: {target}.md and .json")
 
 
@@ -290,11 +292,15 @@ def _command(arguments: list[str], *, check: bool = True) -> None:
 
 
 def _markdown(
-    scores: list[Score], recipes: dict[str, float], facts: dict[str, Any], steps: int
+    scores: list[Score],
+    recipes: dict[str, float],
+    facts: dict[str, Any],
+    steps: int,
+    command: str,
 ) -> str:
     parts = [
         "# Training: accuracy for arithmetic",
-        f"Made by `python -m benchmarks.accuracy --steps {steps}`; each row says its seeds, and "
+        f"Made by `python -m benchmarks.accuracy {command}`; each row says its seeds, and "
         "one seed beside means of three is worth less than it looks. "
         f"Machine: {spelled(facts)}.",
         f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
@@ -323,13 +329,13 @@ def _markdown(
         headers = [
             "network", "mIoU", "spread", "seeds", "GMAC", "M parameters", "int8 ms", "front"
         ]  # fmt: skip
-        parts += [f"## {name.capitalize()}", tabulate(rows, headers, tablefmt="github")]
+        parts += [f"## {name.capitalize()}", table(rows, headers)]
     if recipes:
         gained = [(name, f"{100 * miou:.2f}") for name, miou in recipes.items()]
         parts += [
             "## The tutorial's recipe",
             f"Membranes, whole pictures at 256 px, {steps} batches of four, one seed.",
-            tabulate(gained, ["trained by", "mIoU"], tablefmt="github"),
+            table(gained, ["trained by", "mIoU"]),
         ]
     return page(*parts)
 

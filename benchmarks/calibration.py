@@ -25,7 +25,6 @@ from converters.int8 import stem
 from converters.tflite import to_tflite
 from unet_edge.dataset import Dataset
 from unet_edge.decoding import grid_of
-from unet_edge.files import json_text
 from unet_edge.placement import Pixels
 from unet_edge.progress import progress
 from unet_edge.runtime.backends import open_backend, to_labels
@@ -47,8 +46,8 @@ def main(runs: tuple[Path, ...], output: Path) -> None:
     curves = {run.name: _curve(run) for run in runs}
     facts = machine()
     target = named(output, facts, "calibration")
-    data = json_text({"machine": facts, "agreement": curves})
-    write_report(target, data, _markdown(curves, facts))
+    report = {"machine": facts, "agreement": curves}
+    write_report(target, report, _markdown(curves, facts))
     print(f"written: {target}.md and .json")
 
 

@@ -24,7 +24,6 @@ from PIL import Image
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
 from unet_edge.decoding import decode
-from unet_edge.files import json_text
 from unet_edge.timing import gemm_ms, machine
 
 _LARGE = (4000, 3000)
@@ -68,7 +67,7 @@ def main(bundle: Path, run: Path, photo: Path, rounds: int, output: Path) -> Non
         "rows": rows,
     }
     target = named(output, machine(), "cold-start")
-    write_report(target, json_text(report), _markdown(report))
+    write_report(target, report, _markdown(report))
     print(_markdown(report))
 
 

@@ -29,7 +29,6 @@ from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.dataset import Dataset
 from unet_edge.decoding import decode, grid_of
 from unet_edge.demo.cells import write_dataset
-from unet_edge.files import json_text
 from unet_edge.metrics import Confusion
 from unet_edge.placement import Pixels, Placement, place, resize_labels
 from unet_edge.progress import progress
@@ -60,7 +59,7 @@ def main(runs: tuple[Path, ...], photo: Path | None, output: Path) -> None:
         "masks": [row for run in runs for row in _masks(run)],
     }
     target = named(output, facts, "decoding")
-    write_report(target, json_text(report), _markdown(report))
+    write_report(target, report, _markdown(report))
     click.echo(f"written: {target}.md and .json")
 
 

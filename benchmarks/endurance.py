@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge import Segmenter
-from unet_edge.files import json_text
 from unet_edge.progress import progress
 from unet_edge.timing import machine
 
@@ -58,7 +57,7 @@ def main(bundle: Path, count: int, output: Path) -> None:
         "interval": [low, high],
     }
     target = named(output, report["machine"], "endurance")
-    write_report(target, json_text(report), _markdown(report))
+    write_report(target, report, _markdown(report))
     print(_markdown(report))
 
 

@@ -21,7 +21,7 @@ import click
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.bundle import MANIFEST, Bundle
-from unet_edge.files import json_text, write_atomically
+from unet_edge.files import write_atomically
 from unet_edge.runtime.tables import percent
 from unet_edge.timing import machine
 from unet_edge.training.rounds import RESULT_FILE
@@ -83,7 +83,7 @@ def main(data: Path, work: Path, steps: int, output: Path) -> None:
             for case, bundle in bundles.items()
         },
     }
-    write_report(target, json_text(results), _markdown(bundles, facts, steps))
+    write_report(target, results, _markdown(bundles, facts, steps))
     print(f"written: {target}.md and .json")
 
 

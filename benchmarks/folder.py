@@ -33,7 +33,7 @@ import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.decoding import decode, read_photo
-from unet_edge.files import json_text, sha256
+from unet_edge.files import sha256
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.folder import FolderRun
 from unet_edge.runtime.journal import JOURNAL, opened
@@ -69,7 +69,7 @@ def main(
             **_through_the_folder(bundle, folder, Path(scratch), damaged),
         }
     target = named(output, report["machine"], "folder")
-    write_report(target, json_text(report), _markdown(report))
+    write_report(target, report, _markdown(report))
     print(_markdown(report))
 
 

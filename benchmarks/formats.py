@@ -11,7 +11,6 @@ printed. DIR holds `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -106,7 +105,7 @@ def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
         measured.append((task, campaign))
     target = named(output, measured[0][1].machine)
     results = {task.name: campaign.to_dict() for task, campaign in measured}
-    write_report(target, json.dumps(results, indent=1) + "\n", _markdown(measured))
+    write_report(target, results, _markdown(measured))
     print(f"written: {target}.md and .json")
 
 

@@ -13,7 +13,6 @@ UpSampling2D); its user turns pixels into float32 himself, which is timed with i
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -60,7 +59,7 @@ def main(alpha: float, runs: int, output: Path) -> None:
         "rows": rows,
     }
     target = named(output, facts, "onnx-graph")
-    write_report(target, json.dumps(report, indent=1) + "\n", markdown(report))
+    write_report(target, report, markdown(report))
     print(markdown(report))
     print(f"written: {target}.md and .json")
 

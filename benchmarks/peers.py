@@ -4,13 +4,13 @@
 
 All run each bundle's model-int8.tflite, each in a process of its own, one picture in turn: first on
 one processor and so on one thread, then on all processors with each one's default of threads. The
-median of the paired ratios is what counts. The photo is saved as
-JPEG at 640x480 and at 4000x3000 px. "ours" is `Segmenter.segment(path).labels`; "MediaPipe" is
-ImageSegmenter's category mask of `Image.create_from_file`, in a virtual environment of its own that
-is made here; the plain script is what one writes by hand: Pillow's open and resize, pixels to
-float and to the input's scale, the interpreter as it comes, scores to float, NumPy's argmax, and
-Pillow's resize back. Theirs stretch where ours letterboxes, and a stretched picture leaves no
-padding to be segmented for nothing, so their masks differ; how much is in the table.
+median of the paired ratios is what counts. The photo is saved as JPEG at 640x480 and at 4000x3000
+px. "ours" is `Segmenter.segment(path).labels`; "MediaPipe" is ImageSegmenter's category mask of
+`Image.create_from_file`, in a virtual environment of its own that is made here; the plain script is
+what one writes by hand: Pillow's open and resize, pixels to float and to the input's scale, the
+interpreter as it comes, scores to float, NumPy's argmax, and Pillow's resize back. Theirs stretch
+where ours letterboxes, and a stretched picture leaves no padding to be segmented for nothing, so
+their masks differ; how much is in the table.
 
 Writes `benchmarks/reference/<machine>-peers.{md,json}`.
 """
@@ -36,7 +36,6 @@ from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, ta
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import decode
 from unet_edge.errors import ConfigError
-from unet_edge.files import json_text
 from unet_edge.timing import gemm_ms, machine
 
 _FILE = "model-int8.tflite"
@@ -168,7 +167,7 @@ def main(
             for size in _SIZES:
                 picture = Path(scratch, f"{size[0]}.jpg")
                 decode(photo).resize(size, Image.Resampling.BICUBIC).save(picture, quality=90)
-                for used in (processors[:1], processors):
+                for used in ([processors[0]], processors) if processors[1:] else (processors,):
                     os.sched_setaffinity(0, used)  # children inherit it
                     rows.append(_compare(bundle, picture, size, python, rounds))
                     print(json.dumps(rows[-1]), flush=True)
@@ -180,7 +179,7 @@ def main(
         "rows": rows,
     }
     target = named(output, report["machine"], "peers")
-    write_report(target, json_text(report), _markdown(report))
+    write_report(target, report, _markdown(report))
     print(_markdown(report))
 
 

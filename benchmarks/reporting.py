@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from unet_edge.files import write_atomically
+from unet_edge.files import json_text, write_atomically
 
 REFERENCE = Path(__file__).parent / "reference"
 """Where the committed tables are."""
@@ -22,9 +22,9 @@ def named(folder: Path, machine: Mapping[str, Any], campaign: str = "") -> Path:
     return folder / (f"{slug}-{campaign}" if campaign else slug)
 
 
-def write_report(target: Path, data: str, text: str) -> None:
-    """Write JSON to TARGET.json and Markdown to TARGET.md, each atomically."""
-    write_atomically(target.with_suffix(".json"), data)
+def write_report(target: Path, report: Any, text: str) -> None:
+    """Write findings to TARGET.json and Markdown to TARGET.md, each atomically."""
+    write_atomically(target.with_suffix(".json"), json_text(report))
     write_atomically(target.with_suffix(".md"), text)
 
 

@@ -123,7 +123,7 @@ def main(
         "near_px": _NEAR,
         "tasks": found,
     }
-    write_report(named(output, facts, "tiling"), json_text(report), markdown(report))
+    write_report(named(output, facts, "tiling"), report, markdown(report))
     print(json_text(report) if as_json else markdown(report), end="")
 
 

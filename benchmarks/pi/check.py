@@ -37,7 +37,6 @@ from benchmarks.reporting import write_report
 from unet_edge import Segmenter
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import read_labels
-from unet_edge.files import json_text
 
 ROOT = Path(__file__).parents[2]
 # Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
@@ -101,8 +100,8 @@ def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> N
     if output:
         opened = Bundle.open(bundle)
         model = f"{opened.spec.name}, {opened.spec.height}x{opened.spec.width} px"
-        data = json_text({"model": model, "environments": [one.to_dict() for one in outcomes]})
-        write_report(output, data, _INTRODUCTION.format(model) + text + "\n")
+        report = {"model": model, "environments": [one.to_dict() for one in outcomes]}
+        write_report(output, report, _INTRODUCTION.format(model) + text + "\n")
     failures = [f"{one.environment.name}: {what}" for one in outcomes for what in one.failures]
     if failures:
         raise click.ClickException("\n".join(("something is not as it should be:", *failures)))

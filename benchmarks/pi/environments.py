@@ -75,12 +75,12 @@ ENVIRONMENTS = (
         "litert",
         _A72,
         DEBIAN_NUMPY,
-        False,
+        whole=False,
         # LiteRT asks for any; 0.6 asks for NumPy 2, 0.5 is 2.9 MB more to download than 0.4.
         also="ml-dtypes<0.5",
     ),
     Environment("trixie", "trixie", "arm64", "litert,onnx"),
-    Environment("trixie-apt-litert", "trixie", "arm64", "litert", _A72, DEBIAN_NUMPY, False),
+    Environment("trixie-apt-litert", "trixie", "arm64", "litert", _A72, DEBIAN_NUMPY, whole=False),
     Environment("bookworm-armhf", "bookworm", "armhf", "tflite", ("cortex-a7",), DEBIAN_32_BIT),
 )
 

@@ -42,9 +42,7 @@ class Block:
 def blocks(text: str) -> list[Block]:
     """Every block of shell commands in Markdown."""
     found, heading = [], ""
-    for match in re.finditer(
-        r"^```(?:sh\n(.*?)|.*?)^```$|^#+ ([^\n]+)$", text, re.MULTILINE | re.DOTALL
-    ):
+    for match in _FENCE_OR_HEADING.finditer(text):
         if match[2] is not None:
             heading = match[2]
         elif match[1] is not None:

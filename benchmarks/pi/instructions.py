@@ -27,7 +27,6 @@ from benchmarks.pi.environments import ENVIRONMENTS, Environment, site_packages
 from benchmarks.pi.plugins import counting_qemu
 from benchmarks.reporting import write_report
 from unet_edge.bundle import Bundle
-from unet_edge.files import json_text
 
 ROOT = Path(__file__).parents[2]
 CPUS: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76")
@@ -76,8 +75,7 @@ def main(bundles: Sequence[Path], jobs: int, output: Path | None) -> None:
     text = table(counts)
     click.echo(text)
     if output:
-        data = json_text([asdict(one) for one in counts])
-        write_report(output, data, text)
+        write_report(output, [asdict(one) for one in counts], text)
 
 
 def count(environment: Environment, bundle: Path, precision: str, cpu: Cpu) -> Count:

@@ -71,7 +71,7 @@ class Patient:
 def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """The troubles of an environment, each with its name, in an order that must be kept."""
     if environment.name == "bookworm-litert" or not environment.whole:
-        return  # its troubles are those of bookworm-tflite
+        return  # LiteRT's troubles are those of bookworm-tflite; of the others only sizes matter
     here = machine(environment, f"{environment.name}-troubles")
     patient = Patient(here, environment.cpu)
 

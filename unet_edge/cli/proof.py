@@ -27,6 +27,7 @@ from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
     from unet_edge.runtime.packages import Package
+    from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.runtime.verification import ReferenceMask, Verification
 
 
@@ -78,7 +79,9 @@ def verify(
     references: Sequence[ReferenceMask]
     reference: dict[str, str] | None = None
     if images:
-        reference, references = _reference_masks(opened, images, against, threads)
+        by = _open_reference(opened, against, threads)
+        reference = {"file": by.name, "backend": by.backend.name}
+        references = _masks_of(images, by)
     else:
         references = list(golden_references(opened))
     results: list[Verification] = []
@@ -204,28 +207,28 @@ def benchmark(
         click.echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
 
 
-def _reference_masks(
-    bundle: Bundle, images: Sequence[Path], against: Path | None, threads: int | None
-) -> tuple[dict[str, str], list[ReferenceMask]]:
-    """Masks of photos by the reference: `against`, or else the bundle's float32 file.
-
-    First the file and the interpreter that gave them.
-    """
-    from unet_edge.runtime.verification import ReferenceMask
-
+def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -> Segmenter:
+    """What photos' masks are compared with: `against`, or else the bundle's float32 file."""
     if against is None:
         names = [entry.name for entry in bundle.files if entry.precision == "float32"]
         if not names:
             raise ConfigError(f"{bundle.path} has no float32 file; name a reference with --against")
         reference = open_model(bundle.path, names[0], threads)
-        say(f"the reference is {names[0]} (--against RUN compares with Keras)")
+        say("--against RUN compares with Keras, not with the bundle's own float32 file")
     else:
         reference = open_model(against, None, threads)
     # A run gives logits, whatever its files give; the masks are the same.
     if replace(reference.spec, output=bundle.spec.output) != bundle.spec:
         raise ConfigError(f"{against} is another model than {bundle.path}: their contracts differ")
+    return reference
+
+
+def _masks_of(images: Sequence[Path], reference: Segmenter) -> list[ReferenceMask]:
+    """The reference's masks of photos."""
+    from unet_edge.runtime.verification import ReferenceMask
+
     pictures = [picture for path in images for picture in list_pictures(path)]
-    return {"file": reference.name, "backend": reference.backend.name}, [
+    return [
         ReferenceMask(picture.name, picture, reference.segment(picture).labels)
         for picture in progress(pictures, f"reference {reference.name}")
     ]

@@ -144,7 +144,7 @@ def _cut(
     patch = _degrade(_jitter_color(patch, settings, random), settings, random)
     if (placed_height, placed_width) != crop:
         targets[:] = IGNORE
-        # By rows: 25 times as fast as by channels, whose bytes lie three apart.
+        # By rows: over ten times as fast as by channels, whose bytes lie three apart.
         pixels[:] = np.frombuffer(bytes(spec.pad_color) * crop[1], np.uint8).reshape(-1, 3)
     inside = (slice(top, top + placed_height), slice(left, left + placed_width))
     _write(pixels[inside], patch)

@@ -1,0 +1,23 @@
+"""What every campaign ends with."""
+
+import json
+
+from benchmarks.reporting import named, table, write_report
+
+MACHINE = {"model": "AMD EPYC (7th)", "cores": 2}
+
+
+def test_files_are_named_by_machine_and_campaign(tmp_path):
+    assert named(tmp_path, MACHINE, "peers") == tmp_path / "amd-epyc-7th-2-cores-peers"
+    assert named(tmp_path, MACHINE) == tmp_path / "amd-epyc-7th-2-cores"
+
+
+def test_what_is_no_number_is_valid_json(tmp_path):
+    write_report(tmp_path / "found", {"ms": float("nan"), "runs": 3}, "# Found\n")
+    assert json.loads((tmp_path / "found.json").read_text()) == {"ms": None, "runs": 3}
+    assert (tmp_path / "found.md").read_text() == "# Found\n"
+
+
+def test_cells_keep_their_digits():
+    row = table([("cats", "79.20")], ["data", "mIoU"]).splitlines()[-1]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == ["cats", "79.20"]
