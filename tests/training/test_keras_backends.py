@@ -73,8 +73,10 @@ def history(run: Path) -> list[dict[str, str]]:
 def train_command(data: Path, output: Path, *more: str) -> list[str]:
     return [
         *(sys.executable, "-m", "unet_edge", "train", str(data), "-o", str(output)),
-        *("--classes", "cell,membrane", "--size", "32", "--alpha", "0.25"),
-        *("--encoder-weights", "none", "--steps", "2", "--rounds", "2", "--batch-size", "4"),
+        # Not MobileNet: its 31 BatchNorms, 2x2 px at the deepest, magnify what rounding leaves,
+        # from 2e-5 of the second loss to 6e-4, depending on the crops that were drawn.
+        *("--classes", "cell,membrane", "--size", "32", "--architecture", "unet_mini"),
+        *("--steps", "2", "--rounds", "2", "--batch-size", "4"),
         *("--optimizer", "sgd", "--learning-rate", "0.01", *more),
     ]
 
@@ -106,14 +108,12 @@ def test_two_processes_come_to_what_one_does(sample_data: Path, tmp_path: Path) 
         assert process.returncode == 0, error[-3000:]
         assert "training on 2 devices" in error
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
-    # The same crops in one batch: the loss differs by the order of float32 sums. 4 x 32 x 32 terms:
-    # sqrt(4096) * 2^-24 = 4e-6 relative, and BatchNorm's division by small deviations adds to it.
+    # The same crops in one batch, the same dropout: what differs is the order of float32 sums.
+    # 4 x 32 x 32 terms: sqrt(4096) * 2^-24 = 4e-6 relative, five times that for two steps.
     # The second loss is after a step on that whole batch; half of it would give another one.
     for a, b in zip(one, two, strict=True):
-        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
-    # Statistics of one batch, 2x2 px at 1/16, magnify rounding: compared before a step adds to it.
-    first = float(one[0]["validation_loss"])
-    assert first == pytest.approx(float(two[0]["validation_loss"]), rel=1e-3)
+        for loss in ("loss", "validation_loss"):
+            assert float(a[loss]) == pytest.approx(float(b[loss]), rel=2e-5)
 
 
 def test_a_batch_that_devices_cannot_share_evenly_is_refused(
