@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
 from unet_edge.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
+
+_TABLES = threading.Lock()
 
 
 class OpenVinoBackend(FileBackend):
@@ -34,6 +38,7 @@ class OpenVinoBackend(FileBackend):
         try:
             compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
             self._request: Any = compiled.create_infer_request()
+            _meet_numpy(library)
         except Exception as error:  # OpenVINO's exceptions share no base class but this
             from unet_edge.runtime.trouble import attempt_of, refusal
 
@@ -47,3 +52,15 @@ class OpenVinoBackend(FileBackend):
         self._request.infer([pixels[None]], share_inputs=True)
         output: NDArray[Any] = self._request.get_output_tensor(0).data[0]
         return output
+
+
+def _meet_numpy(library: Any) -> None:
+    """Have OpenVINO fill its tables of NumPy's types, here and by one thread.
+
+    It would fill them in the first inference, and its pybind11 lets go of the GIL over that while
+    it holds the lock of the table: the first inferences of two threads wait for each other, for
+    ever (13 of 20 processes of four threads, OpenVINO 2026.4).
+    """
+    with _TABLES:
+        tensor = library.Tensor(np.zeros(1, np.uint8), shared_memory=True)
+        tensor.element_type.to_dtype()
