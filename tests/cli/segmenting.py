@@ -13,8 +13,6 @@ import itertools, os, pathlib, signal, sys
 moment = int(sys.argv[1])
 calls = itertools.count(1)  # several threads count
 sent = getattr(signal, sys.argv[2])
-if sent == signal.SIGINT:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 def counted(call):
     def wrapper(*arguments, **settings):
         if next(calls) == moment:

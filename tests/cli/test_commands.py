@@ -269,12 +269,7 @@ class TestTrain:
 class TestInterrupt:
     @pytest.mark.slow
     def test_ctrl_c_ends_the_demo_and_leaves_whole_files(self, tmp_path: Path) -> None:
-        # A shell's background jobs, as CI may be one, hand down an ignored SIGINT: heed it again.
-        script = (
-            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-            "from unet_edge.cli import main; main(['demo', '-o', 'demo'])"
-        )
-        command = [sys.executable, "-c", script]
+        command = [sys.executable, "-m", "unet_edge", "demo", "-o", "demo"]
         with subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as demo:

@@ -34,8 +34,6 @@ def export(run: Path, output: Path, log: Path) -> int:
     child = os.fork()
     if child:
         return child
-    # A shell's background jobs, as CI may be one, hand down an ignored SIGINT: heed it again.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
