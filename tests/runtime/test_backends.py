@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_metadata import CLASSES, H, W, tiny_onnx, tiny_tflite
+from tiny_models import CLASSES, H, W, tiny_onnx, tiny_tflite
 
 from unet_edge.errors import BackendError, ModelFileError, SpecError
 from unet_edge.runtime import backends

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_metadata import tiny_onnx
+from tiny_models import tiny_onnx
 
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.metadata import Contract, seal

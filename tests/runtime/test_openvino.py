@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_metadata import tiny_onnx
+from tiny_models import tiny_onnx
 
 from unet_edge.bundle import Bundle
 from unet_edge.metadata import Contract, seal
