@@ -21,6 +21,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, as_list
+from converters.rounding import Rounding, round_bounded, round_plain
 
 CHUNK = 4
 """How many pictures pass through a layer at once."""
@@ -44,12 +45,15 @@ def correct_channels(
     model: keras.Model,
     calibration: Sequence[NDArray[np.uint8]],
     float_layers: Collection[str] = (),
+    *,
+    rounding: Rounding = "plain",
 ) -> keras.Model:
     """A copy of `model` whose int8 files come closer to it; convert the copy, not `model`.
 
     `calibration`: grids, uint8 (H, W, 3); without any, `model` itself comes back. `float_layers`:
-    convolutions that the file will not round. Only biases and BatchNorm's gains and offsets
-    differ. The copy is for this choice of int8 alone: in float it is slightly worse than `model`.
+    convolutions that the file will not round; `rounding`: how it rounds the others. Only biases
+    and BatchNorm's gains and offsets differ. The copy is for this choice of int8 alone: in float it
+    is slightly worse than `model`.
     """
     if not len(calibration):
         return model
@@ -61,7 +65,7 @@ def correct_channels(
             isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)
             and layer.name not in float_layers
         ):
-            layer.kernel.assign(_rounded(layer))
+            layer.kernel.assign(_rounded(layer, rounding))
     height, width = calibration[0].shape[:2]
     count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))
     spread = np.unique(np.linspace(0, len(calibration) - 1, count).round().astype(int))
@@ -99,17 +103,23 @@ def _mean(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(values.mean((0, 1, 2), dtype=np.float64))
 
 
-def _rounded(conv: Any) -> NDArray[np.float32]:
+def _rounded(conv: Any, rounding: Rounding) -> NDArray[np.float32]:
     """The kernel after a trip through int8: symmetric, one scale for each output channel.
 
     As both converters do it, the scale is that of the kernel with BatchNorm folded in; folding
     multiplies a channel by one factor, so that rounding commutes with it.
     """
-    kernel = keras.ops.convert_to_numpy(conv.kernel)
-    axes = (0, 1, 3) if isinstance(conv, layers.DepthwiseConv2D) else (0, 1, 2)
-    largest = np.abs(kernel).max(axes, keepdims=True)
-    step = np.where(largest > 0, largest, 1) / 127
-    return np.asarray(np.round(kernel / step) * step, np.float32)
+    kernel = keras.ops.convert_to_numpy(conv.kernel)  # (height, width, in, out)
+    if isinstance(conv, layers.DepthwiseConv2D):
+        scales, whole = round_plain(kernel.transpose(2, 3, 0, 1))
+        return np.asarray(_restored(scales, whole).transpose(2, 3, 0, 1), np.float32)
+    rounded = round_bounded if rounding == "bounded" else round_plain
+    scales, whole = rounded(kernel.transpose(3, 2, 0, 1))
+    return np.asarray(_restored(scales, whole).transpose(2, 3, 1, 0), np.float32)
+
+
+def _restored(scales: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return whole * scales[:, None, None, None]
 
 
 def _offset(layer: keras.Layer) -> Any:

@@ -21,6 +21,7 @@ from converters.int8 import stem
 from converters.latency import Latency
 from converters.onnx import to_onnx
 from converters.references import HeldOut, held_out
+from converters.rounding import Rounding
 from converters.search import Budget, Found, Search
 from converters.tflite import dynamic_float_layers, to_tflite
 from unet_edge.bundle import (
@@ -158,8 +159,8 @@ def _export(
         models[file_name("tflite", kept.precision)] = seal(found.data, contract)
 
     @functools.cache
-    def corrected(layers: tuple[str, ...]) -> keras.Model:
-        return correct_channels(model, grids, layers)
+    def corrected(layers: tuple[str, ...], rounding: Rounding) -> keras.Model:
+        return correct_channels(model, grids, layers, rounding=rounding)
 
     open_artifacts = [a for a in artifacts if file_name(*a) not in models]
     float_layers = () if settings.full_integer else stem(model)
@@ -168,7 +169,8 @@ def _export(
         bar.set_postfix_str(f"{precision} {file_format}")
         stays = float_layers if (file_format, precision) == ("tflite", "int8") else ()
         whole = dynamic_float_layers(model) if precision == "dynamic" else stays
-        source = corrected(whole) if precision in INTEGERS else model
+        rounding: Rounding = "bounded" if file_format == "onnx" else "plain"
+        source = corrected(whole, rounding) if precision in INTEGERS else model
         converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import PIXELS, normalise
+from converters.rounding import round_bounded
 from unet_edge.errors import ConversionError
+from unet_edge.graph.saturation import can_saturate
 from unet_edge.spec import Normalisation
 
 
@@ -27,7 +29,8 @@ def quantise(
     Signed activations run slower than float on x86, and one scale for a whole depthwise layer
     ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
     What follows the last convolution stays float: the resize of the scores is then exact, and
-    no slower, because onnxruntime resizes in float anyway.
+    no slower, because onnxruntime resizes in float anyway. Kernels are bounded so that their sums
+    fit into 16 bits (`unet_edge.graph.saturation`): the masks are then the same on every processor.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -37,6 +40,7 @@ def quantise(
         "scale": np.array(1 / normalisation.std, np.float32),
         "zero_point": np.array(normalisation.mean, np.uint8),
     }
+    overrides = {PIXELS: [exact], **_bound_kernels(proto)}
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "quantised.onnx"))
         quantize_static(
@@ -48,7 +52,7 @@ def quantise(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[node.name for node in proto.graph.node[last + 1 :]],
-            extra_options={"TensorQuantOverrides": {PIXELS: [exact]}},
+            extra_options={"TensorQuantOverrides": overrides},
         )
         quantised = onnx.load(path)
     nodes = quantised.graph.node
@@ -61,7 +65,27 @@ def quantise(
         node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
     nodes.remove(first)
     nodes.remove(second)
+    if can_saturate(quantised.SerializeToString()):
+        raise ConversionError("the quantiser rounded the bounded kernels otherwise")
     return quantised
+
+
+def _bound_kernels(proto: Any) -> dict[str, list[dict[str, Any]]]:
+    """Round the kernels of `proto` in place, but depthwise ones; the scales as overrides."""
+    from onnx import numpy_helper
+
+    kernels = {node.input[1] for node in proto.graph.node if node.op_type == "Conv"}
+    overrides: dict[str, list[dict[str, Any]]] = {}
+    for tensor in proto.graph.initializer:
+        if tensor.name not in kernels or tensor.dims[1] == 1:
+            continue
+        scales, whole = round_bounded(numpy_helper.to_array(tensor))
+        rounded = (whole * scales[:, None, None, None]).astype(np.float32)
+        tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+        overrides[tensor.name] = [
+            {"axis": 0, "scale": np.float32(scale), "zero_point": np.int8(0)} for scale in scales
+        ]
+    return overrides
 
 
 class _Reader:

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unet_edge.graph.facts import OnnxGraph, Operator, Port
 from unet_edge.protobuf import read_fields, read_varint
 
@@ -87,6 +90,31 @@ def read_onnx_nodes(data: bytes) -> tuple[OnnxNode, ...]:
     """The operations of a graph, each behind those it needs. Raises as `read_onnx` does."""
     reader = _Reader()
     return _nodes(reader, _graph(reader, reader.message(memoryview(data))))
+
+
+def read_onnx_kernels(data: bytes) -> tuple[NDArray[np.int8] | None, ...]:
+    """The int8 kernels of the convolutions, (out, in, height, width); None for other layouts.
+
+    Kernels that are not stored as int8 are left out. Raises as `read_onnx` does.
+    """
+    reader = _Reader()
+    graph = _graph(reader, reader.message(memoryview(data)))
+    nodes = _nodes(reader, graph)
+    stored = {n.outputs[0]: n.inputs[0] for n in nodes if n.operator == "DequantizeLinear"}
+    wanted = {stored.get(n.inputs[1]) for n in nodes if n.operator == "Conv"}
+    tensors = map(reader.message, graph[5])
+    return tuple(
+        _int8_kernel(tensor)
+        for tensor in tensors
+        if _text(tensor, 8) in wanted and _dtype(_number(tensor, 2)) == "int8"
+    )
+
+
+def _int8_kernel(tensor: Message) -> NDArray[np.int8] | None:
+    shape = _numbers(tensor[1])
+    if len(shape) != 4 or not tensor[9]:  # its values are in another field, or another file
+        return None
+    return np.frombuffer(tensor[9][-1], np.int8).reshape(shape)
 
 
 def _graph(reader: _Reader, model: Message) -> Message:

@@ -1,0 +1,58 @@
+"""Whether the sums of an int8 .onnx file fit into 16 bits, in which some processors add them.
+
+On x86 without VNNI, ONNX Runtime multiplies uint8 activations with int8 weights by VPMADDUBSW. That
+instruction adds two neighbouring products in 16 bits and saturates: 255 * 127 + 255 * 127 = 64770
+becomes 32767, and the mask changes (microsoft/onnxruntime#5849). Other processors add in 32 bits.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.errors import ModelFileError
+from unet_edge.graph.onnx_file import read_onnx_kernels
+
+LARGEST_PAIR = 128
+"""What two neighbouring weights of one sign may add up to: 255 * 128 <= 32767 < 255 * 129."""
+
+
+def in_pairs(kernel: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A kernel (out, in, height, width) as (out, pairs, 2): what is added in 16 bits.
+
+    ONNX Runtime lays a convolution out as a matrix whose columns run through the channels of one
+    position of the kernel, then through those of the next. A last odd column is paired with 0.
+    """
+    columns = kernel.transpose(0, 2, 3, 1).reshape(len(kernel), -1)
+    if columns.shape[1] % 2:
+        columns = np.pad(columns, ((0, 0), (0, 1)))
+    return columns.reshape(len(kernel), -1, 2)
+
+
+def largest_pair(kernel: NDArray[np.int8]) -> int:
+    """The largest sum of two neighbouring weights of one sign, without the sign.
+
+    `kernel`: int8 (out, in, height, width).
+    """
+    pairs = in_pairs(kernel).astype(np.int16)
+    positive = np.maximum(pairs, 0).sum(-1).max(initial=0)
+    negative = np.minimum(pairs, 0).sum(-1).min(initial=0)
+    return int(max(positive, -negative))
+
+
+def can_saturate(model: bytes) -> bool:
+    """Whether an .onnx file holds int8 convolutions whose sums may leave 16 bits.
+
+    Depthwise convolutions cannot: ONNX Runtime adds their products in 32 bits everywhere. What
+    cannot be read counts as if it could.
+    """
+    try:
+        kernels = read_onnx_kernels(model)
+    except (ModelFileError, ValueError, IndexError, TypeError, OverflowError, struct.error):
+        return True
+    return any(
+        kernel is None or (kernel.shape[1] > 1 and largest_pair(kernel) > LARGEST_PAIR)
+        for kernel in kernels
+    )
