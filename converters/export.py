@@ -24,6 +24,7 @@ from converters.references import HeldOut, held_out
 from converters.rounding import Rounding
 from converters.search import Budget, Found, Search
 from converters.tflite import dynamic_float_layers, to_tflite
+from unet_edge.board import read_processor
 from unet_edge.bundle import (
     FLOORS,
     Bundle,
@@ -35,7 +36,7 @@ from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.files import require_place, sha256
 from unet_edge.folders import temporary_files_beside
-from unet_edge.manifest import DataCounts, Reference, schema_for
+from unet_edge.manifest import SCHEMA, DataCounts, Reference
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.metrics import Confusion
 from unet_edge.placement import Pixels
@@ -201,7 +202,7 @@ def _export(
     golden_files, golden = golden_pictures(keras_segmenter, references, agreements, settings.golden)
     bundle = Bundle(
         path=output,
-        schema=schema_for(spec),
+        schema=SCHEMA,
         spec=spec,
         files=tuple(files),
         golden=golden,
@@ -220,6 +221,7 @@ def _export(
         data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
         license=settings.license,
         search=None if found is None else found.to_dict(),
+        processor=read_processor(),
     )
     bundle, card = with_card(bundle, models, golden_files, settings.latency)
     write_bundle(bundle, models, golden_files, card)
@@ -314,6 +316,7 @@ def _entry(
             None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
         ),
         float_layers=float_layers,
+        measured_by=proof.backend,
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from converters.freeze import PIXELS, normalise
 from converters.rounding import round_bounded
 from unet_edge.errors import ConversionError
-from unet_edge.graph.saturation import can_saturate
+from unet_edge.graph.onnx_file import read_onnx
 from unet_edge.spec import Normalisation
 
 
@@ -65,7 +65,7 @@ def quantise(
         node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
     nodes.remove(first)
     nodes.remove(second)
-    if can_saturate(quantised.SerializeToString()):
+    if read_onnx(quantised.SerializeToString()).can_saturate:
         raise ConversionError("the quantiser rounded the bounded kernels otherwise")
     return quantised
 

@@ -1,13 +1,14 @@
 """The models that 'unet-edge doctor' tries an interpreter with; python -m converters.tiny.
 
 Four files in unet_edge/runtime/tiny, each of one real convolution: class 1 is where a pixel is
-more red than blue. Committed, because a device cannot make them; this is how they were made.
+more red than blue. And the one that shows whether int8 sums saturate. Committed, because a device
+cannot make them; this is how they were made.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,7 +19,9 @@ from unet_edge.files import write_atomically
 from unet_edge.metadata import Contract, Format, seal
 from unet_edge.spec import ModelSpec
 
-FOLDER = Path(__file__).parents[1] / "unet_edge" / "runtime" / "tiny"
+RUNTIME = Path(__file__).parents[1] / "unet_edge" / "runtime"
+FOLDER = RUNTIME / "tiny"
+LARGEST_WEIGHTS = RUNTIME / "backends" / "largest_weights.onnx"
 SPEC = ModelSpec(16, 16, ("blue", "red"), name="tiny")
 
 
@@ -51,6 +54,44 @@ def tiny_files() -> dict[str, bytes]:
     return files
 
 
+def largest_weights() -> bytes:
+    """An .onnx file whose int8 sums saturate where sums can, see backends/int8_sums.py.
+
+    Input: uint8 (1, 16, 8, 8), pixels. Output: their mean over the channels as a share of 255,
+    float32 (1, 16, 8, 8), by weights of 127.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    shape = (1, 16, 8, 8)
+    constants: dict[str, Any] = {
+        "kernel": np.full((16, 16, 1, 1), 127, np.int8),
+        "kernel_scale": np.float32(1 / 127 / 16),
+        "kernel_zero": np.int8(0),
+        "scale": np.float32(1 / 255),
+        "zero": np.uint8(0),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["pixels", "scale", "zero"], ["real"]),
+        helper.make_node(
+            "DequantizeLinear", ["kernel", "kernel_scale", "kernel_zero"], ["real_kernel"]
+        ),
+        helper.make_node("Conv", ["real", "real_kernel"], ["mean"]),
+        # The output is quantised, too: only then onnxruntime computes in integers.
+        helper.make_node("QuantizeLinear", ["mean", "scale", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["sums"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "largest_weights",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("sums", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, ir_version=7, opset_imports=[helper.make_opsetid("", 14)])
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 if __name__ == "__main__":
     for name, data in tiny_files().items():
         write_atomically(FOLDER / name, data)
+    write_atomically(LARGEST_WEIGHTS, largest_weights())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import struct
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,13 @@ _FEATURES = {
     "avx512f": "AVX-512",
     "avx512_vnni": "AVX-512 VNNI",
     "avx_vnni": "AVX VNNI",
+    "amx_int8": "AMX",
 }
+
+# The first that a processor has says how it multiplies int8, for x86 and ARM.
+_INT8_X86 = (("AMX", "AVX-512 VNNI", "AVX VNNI"), "x86 with VNNI", "x86 without VNNI")
+_INT8_ARM = (("dotprod", "i8mm"), "ARM with dotprod", "ARM without dotprod")
+_X86 = ("x86_64", "amd64", "i686", "i586", "i386", "x86")
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _THROTTLED = {
@@ -45,6 +50,23 @@ _THROTTLED = {
     18: "throttled since boot",
     19: "soft temperature limit since boot",
 }
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What may decide the masks of an int8 file: written beside every agreement.
+
+    `model` and `architecture` are the system's own words. `int8` is the kind of instructions that
+    int8 products are added with: "x86 with VNNI", "x86 without VNNI", "ARM with dotprod", "ARM
+    without dotprod", or the architecture where nothing is known of it.
+    """
+
+    model: str
+    architecture: str
+    int8: str
+
+    def __str__(self) -> str:
+        return f"{self.model or 'this processor'} ({self.int8})"
 
 
 @dataclass(frozen=True)
@@ -102,6 +124,20 @@ def read_board(root: Path = Path("/")) -> Board:
     )
 
 
+def read_processor(root: Path = Path("/")) -> Processor:
+    """This machine's processor. It reads one file: opening a tuned bundle waits for it."""
+    cpu = _first_processor(root)
+    machine = platform.machine()
+    return Processor(_processor(cpu), machine, _int8(machine, _features(cpu)))
+
+
+def _int8(machine: str, features: tuple[str, ...]) -> str:
+    if not features:
+        return machine or "unknown"
+    wanted, has_it, has_not = _INT8_X86 if machine.lower() in _X86 else _INT8_ARM
+    return has_it if any(name in features for name in wanted) else has_not
+
+
 def available_memory(root: Path = Path("/")) -> int | None:
     """What programs may still take without swapping, bytes; None where the system is silent."""
     available = _mib(_memory(root).get("MemAvailable"))
@@ -116,6 +152,15 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
     except OSError:  # not Linux, not a Pi, or not ours to read
+        return ""
+
+
+def _first_processor(root: Path) -> str:
+    """What /proc/cpuinfo says of the first processor: with many it holds a megabyte."""
+    try:
+        with (root / "proc/cpuinfo").open("rb") as file:
+            return file.read(16384).decode(errors="replace")
+    except OSError:
         return ""
 
 
@@ -155,6 +200,8 @@ def _throttling(root: Path) -> tuple[str, ...] | None:
         (_text(path) for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled")), ""
     )
     if not text and root == Path("/") and Path("/usr/bin/vcgencmd").is_file():
+        import subprocess  # here: opening a bundle, which asks for the processor, would pay for it
+
         try:
             told = subprocess.run(
                 ["/usr/bin/vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_edge.board import Processor, read_processor
 from unet_edge.decoding import read_labels
 from unet_edge.errors import BundleError, SpecError
 from unet_edge.files import sha256
@@ -77,7 +78,8 @@ class BundleFile:
     `label_miou` against the true labels where there were any. `floor` is the least agreement.
     `label_iou` has the IoU of each class, None for one that occurs nowhere; `golden_agreement`
     is the agreement on the golden pictures. Both are None in bundles of schema 1. `float_layers`
-    are the Keras layers of an int8 file that compute in float32.
+    are the Keras layers of an int8 file that compute in float32. `measured_by` is the interpreter
+    that all of this was measured with, None before schema 4.
     """
 
     name: str
@@ -94,6 +96,7 @@ class BundleFile:
     label_iou: tuple[float | None, ...] | None = None
     golden_agreement: float | None = None
     float_layers: tuple[str, ...] = ()
+    measured_by: str | None = None
 
     @property
     def kept_floor(self) -> bool:
@@ -117,8 +120,9 @@ class Bundle:
     """An opened bundle.
 
     `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
-    is what a search for a file within a budget tried, as plain JSON values, or None. `schema` is
-    that of the manifest it was read from; a new one takes `schema_for`, the oldest that says all.
+    is what a search for a file within a budget tried, as plain JSON values, or None. `processor` is
+    the one that the agreements were measured on, None before schema 4. `schema` is that of the
+    manifest it was read from.
     """
 
     path: Path
@@ -132,6 +136,7 @@ class Bundle:
     license: str | None = None
     card: tuple[CardFile, ...] = ()
     search: dict[str, Any] | None = None
+    processor: Processor | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -182,16 +187,42 @@ class Bundle:
         """
         kept = [entry for entry in self.files if entry.kept_floor]
         if not kept:
+            where = f" on {self.processor}" if self.processor else ""
             raise BundleError(
-                f"no file of {self.path} kept its agreement floor; name one to run it all the same"
+                f"no file of {self.path} kept its agreement floor{where} when it was exported; "
+                "name one to run it all the same"
             )
+        return self._by_preference(kept)
+
+    def promising(self) -> list[BundleFile]:
+        """`preferred`, and behind them files that missed their floor on another kind of processor.
+
+        Those may keep it here: 'unet-edge verify' and 'tune' measure it. It may be empty.
+        """
+        kept = [entry for entry in self.files if entry.kept_floor]
+        return self._by_preference(kept) + self._by_preference(self.missed_elsewhere())
+
+    def missed_elsewhere(self) -> list[BundleFile]:
+        """Files that missed their floor on a processor that adds int8 otherwise than this one."""
+        if self.processor is None or self.processor.int8 == read_processor().int8:
+            return []
+        return [entry for entry in self.files if not entry.kept_floor]
+
+    def measured_elsewhere(self) -> str | None:
+        """That the agreements were measured on another kind of processor; None where it is this."""
+        here = read_processor()
+        if self.processor is None or self.processor.int8 == here.int8:
+            return None
+        return f"agreements were measured on {self.processor} at export; this is {here}"
+
+    def _by_preference(self, files: Sequence[BundleFile]) -> list[BundleFile]:
         searched = {c["precision"] for c in (self.search or {}).get("candidates", ()) if c["kept"]}
 
         def order(entry: BundleFile) -> tuple[bool, int]:
             chosen = entry.format == "tflite" and entry.precision in searched
             return not chosen, _PREFERENCE.index((entry.format, entry.precision))
 
-        return sorted(kept, key=order)
+        return sorted(files, key=order)
 
     def read(self, entry: BundleFile) -> bytes:
         """A model file's bytes, checked against its digest. Raises BundleError."""
@@ -232,6 +263,7 @@ class Bundle:
             "license": self.license,
             "card": [dataclasses.asdict(entry) for entry in self.card],
             "search": self.search,
+            "processor": dataclasses.asdict(self.processor) if self.processor else None,
             "tools": self.tools,
         }
 
@@ -294,6 +326,7 @@ def _parse(path: Path, data: Any) -> Bundle:
             license=data.get("license"),
             card=tuple(CardFile(**entry) for entry in data.get("card", ())),
             search=data.get("search"),
+            processor=Processor(**data["processor"]) if data.get("processor") else None,
         )
     except SpecError as error:
         raise BundleError(f"{where}: {error}") from error

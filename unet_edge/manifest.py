@@ -10,12 +10,11 @@ from typing import Any, Literal
 
 from unet_edge.errors import BundleError
 from unet_edge.json_schema import first_error
-from unet_edge.spec import ModelSpec
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the manifest. A reader refuses a newer one and opens every older one.
 
-3 is 2 with a contract of schema 3, for which an older reader should say "upgrade", not "malformed".
+4 says where each agreement was measured. 3 is 2 with a contract of schema 3.
 """
 
 KIND = "unet-edge bundle"
@@ -85,11 +84,6 @@ class CardFile:
 
     name: str
     sha256: str
-
-
-def schema_for(spec: ModelSpec) -> int:
-    """The oldest schema that says all of a bundle of this contract."""
-    return 3 if spec.to_dict()["schema"] == 3 else 2
 
 
 @functools.cache

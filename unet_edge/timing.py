@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from unet_edge.board import read_processor
+
 
 @dataclass
 class StageClock:
@@ -63,6 +65,7 @@ def machine() -> dict[str, Any]:
     return {
         "model": hardware() or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
+        "int8": read_processor().int8,
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.release()}",

@@ -63,6 +63,7 @@ def _print(found: Diagnosis) -> None:
             ("Python", f"{found.python}, {_architecture(board)}"),
             ("libraries", ", ".join(versions)),
             ("processor", _processor(board)),
+            ("int8", found.processor.int8),
             ("memory", _memory(board)),
             ("heat", _heat(board)),
             ("Keras", f"{found.keras}, the reference" if found.keras else "none, nor needed here"),
@@ -81,6 +82,8 @@ def _print(found: Diagnosis) -> None:
         _print_rows(files, ["file", "run here by"])
         for reason in dict.fromkeys(file.reason for file in found.files if file.reason):
             click.echo(f"{', '.join(f.name for f in found.files if f.reason == reason)}: {reason}")
+        for remark in found.remarks:
+            click.echo(remark)
         if found.tuning:
             click.echo(found.tuning)
     click.echo()

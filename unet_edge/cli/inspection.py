@@ -14,7 +14,7 @@ from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
 from unet_edge.errors import ModelFileError
 from unet_edge.files import sha256
-from unet_edge.graph import OnnxGraph, Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.graph import SATURATES, OnnxGraph, Port, Runtimes, TFLiteGraph, read_graph, runtimes
 from unet_edge.manifest import manifest_schema
 from unet_edge.metadata import Format, format_of, load_model_bytes, parse_contract
 
@@ -103,6 +103,8 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     for name, graph in graphs.items():
         for runtime, refusal in runtimes(graph).refused_by.items():
             click.echo(f"{name} does not run on {runtime}: {refusal}")
+        if isinstance(graph, OnnxGraph) and graph.can_saturate:
+            click.echo(f"{name}: {SATURATES}")
     click.echo(describe(bundle))
 
 
@@ -152,6 +154,8 @@ def _graph_rows(graph: AnyGraph) -> list[tuple[str, str]]:
     rows += [(f"not on {runtime}", reason) for runtime, reason in found.refused_by.items()]
     if isinstance(graph, TFLiteGraph) and graph.min_runtime_version:
         rows.append(("its converter says", f"TensorFlow {graph.min_runtime_version} or later"))
+    if isinstance(graph, OnnxGraph) and graph.can_saturate:
+        rows.append(("int8", SATURATES))
     rows += [("input", _spell_out(port)) for port in graph.inputs]
     rows += [("output", _spell_out(port)) for port in graph.outputs]
     return [*rows, ("kernels", _kernels(graph))]

@@ -90,6 +90,8 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
     print_texts(rows, headers)
     if bundle.search:
         _print_search(bundle.search)
+    if bundle.processor:
+        click.echo(f"measured on {bundle.processor}")
     reference = bundle.reference
     keras_miou = "-" if reference.label_miou is None else f"{reference.label_miou:.4f}"
     click.echo(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
@@ -101,7 +102,14 @@ def verify(
         raise BackendError("; ".join(dict.fromkeys(skipped.values())))
     if as_json:
         found = [r.to_dict() for r in results]
-        print_json({"files": found, "not_run": skipped, "reference": reference})
+        print_json(
+            {
+                "files": found,
+                "not_run": skipped,
+                "reference": reference,
+                "processor": asdict(read_processor()),
+            }
+        )
     else:
         print_table(
             [
@@ -116,15 +124,16 @@ def verify(
         if reference is not None:
             click.echo("reference: {file} run by {backend}".format(**reference))
         pixels = results[0].against_reference.pixels
-        click.echo(f"{results[0].pictures} pictures, {pixels} pixels")
+        click.echo(f"{results[0].pictures} pictures, {pixels} pixels, on {read_processor()}")
         if any(result.floor < opened.file(result.name).floor for result in results):
             click.echo(
                 "the golden pictures are hard ones: a floor is lower here by as much as the file "
                 "agreed less on them at its export than on all pictures"
             )
-    failures = [r.name for r in results if not r.passed]
+    failures = [r for r in results if not r.passed]
     if failures:
-        raise Failure(f"under the floor: {', '.join(failures)}")
+        _explain(opened, failures)
+        raise Failure(f"under the floor: {', '.join(r.name for r in failures)}")
 
 
 @click.command()
@@ -205,6 +214,25 @@ def benchmark(
         click.echo(tables(campaign))
         click.echo(f"figures in {output}" + (f", page in {html}" if html else ""))
         click.echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
+
+
+def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
+    """Say what each file that failed had agreed on where it was exported."""
+    here = read_processor()
+    for failed in failures:
+        entry = bundle.file(failed.name)
+        with_it = f" with {entry.measured_by}" if entry.measured_by else ""
+        where = f" on {bundle.processor}" if bundle.processor else ""
+        golden = entry.golden_agreement or entry.agreement
+        say(
+            f"{failed.name}: {failed.agreement:.3%} of pixels as Keras with {failed.backend} on "
+            f"{here}; {golden:.3%} at export{with_it}{where}"
+        )
+    if bundle.measured_elsewhere():
+        say(
+            "a file that fails on one kind of processor is wrong there, however it did elsewhere: "
+            "use another file, or export again with this version"
+        )
 
 
 def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -> Segmenter:

@@ -6,13 +6,14 @@ import struct
 from typing import assert_never
 
 from unet_edge.errors import ModelFileError
-from unet_edge.graph.facts import Graph, OnnxGraph, Operator, Port, TFLiteGraph
+from unet_edge.graph.facts import SATURATES, Graph, OnnxGraph, Operator, Port, TFLiteGraph
 from unet_edge.graph.onnx_file import read_onnx
 from unet_edge.graph.runtimes import Runtimes, runtimes
 from unet_edge.graph.tflite_file import read_tflite
 from unet_edge.metadata import Format
 
 __all__ = [
+    "SATURATES",
     "Graph",
     "OnnxGraph",
     "Operator",

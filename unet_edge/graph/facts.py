@@ -45,12 +45,21 @@ class TFLiteGraph(Graph):
     min_runtime_version: str | None
 
 
+SATURATES = (
+    "its int8 sums saturate on x86 without VNNI. unet-edge prevents that, other programs may not; "
+    "export it again with this version"
+)
+"""What `OnnxGraph.can_saturate` means, for people."""
+
+
 @dataclass(frozen=True)
 class OnnxGraph(Graph):
     """An .onnx file's graph; `opset` is that of ONNX's own operators, None without one.
 
-    An operator of another domain has the domain in its name.
+    An operator of another domain has the domain in its name. `can_saturate`: sums of an int8
+    convolution may leave 16 bits, in which ONNX Runtime adds on x86 without VNNI by default.
     """
 
     opset: int | None
     ir_version: int
+    can_saturate: bool

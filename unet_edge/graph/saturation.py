@@ -1,4 +1,4 @@
-"""Whether the sums of an int8 .onnx file fit into 16 bits, in which some processors add them.
+"""Whether the sums of an int8 kernel fit into 16 bits, in which some processors add them.
 
 On x86 without VNNI, ONNX Runtime multiplies uint8 activations with int8 weights by VPMADDUBSW. That
 instruction adds two neighbouring products in 16 bits and saturates: 255 * 127 + 255 * 127 = 64770
@@ -7,13 +7,8 @@ becomes 32767, and the mask changes (microsoft/onnxruntime#5849). Other processo
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 from numpy.typing import NDArray
-
-from unet_edge.errors import ModelFileError
-from unet_edge.graph.onnx_file import read_onnx_kernels
 
 LARGEST_PAIR = 128
 """What two neighbouring weights of one sign may add up to: 255 * 128 <= 32767 < 255 * 129."""
@@ -42,17 +37,9 @@ def largest_pair(kernel: NDArray[np.int8]) -> int:
     return int(max(positive, -negative))
 
 
-def can_saturate(model: bytes) -> bool:
-    """Whether an .onnx file holds int8 convolutions whose sums may leave 16 bits.
+def can_saturate(kernel: NDArray[np.int8]) -> bool:
+    """Whether sums of an int8 kernel (out, in, height, width) may leave 16 bits.
 
-    Depthwise convolutions cannot: ONNX Runtime adds their products in 32 bits everywhere. What
-    cannot be read counts as if it could.
+    Depthwise convolutions cannot: ONNX Runtime adds their products in 32 bits everywhere.
     """
-    try:
-        kernels = read_onnx_kernels(model)
-    except (ModelFileError, ValueError, IndexError, TypeError, OverflowError, struct.error):
-        return True
-    return any(
-        kernel is None or (kernel.shape[1] > 1 and largest_pair(kernel) > LARGEST_PAIR)
-        for kernel in kernels
-    )
+    return kernel.shape[1] > 1 and largest_pair(kernel) > LARGEST_PAIR

@@ -99,6 +99,11 @@ class Campaign:
         return (self.keras, *self.files)
 
     @property
+    def processor(self) -> str:
+        """The processor and how it adds int8, for people."""
+        return f"{self.machine['model']} ({self.machine['int8']})"
+
+    @property
     def steady(self) -> bool:
         """Whether the machine was about as fast after the campaign as before."""
         return is_steady(self.gemm_before_ms, self.gemm_after_ms)

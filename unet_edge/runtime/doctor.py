@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unet_edge.board import Board, read_board
+from unet_edge.board import Board, Processor, read_board, read_processor
 from unet_edge.errors import UnetEdgeError
 from unet_edge.metadata import Format, load_model_bytes, parse_contract
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, version_of
@@ -38,7 +38,8 @@ class Diagnosis:
 
     `troubles` says of each interpreter what is wrong with it (nothing of one that works), and
     `mends` the command that mends it, where there is one. `tuning` is a line on what was chosen
-    for a bundle here, None for anything else.
+    for a bundle here, None for anything else. `processor` is how this one adds int8; `remarks` are
+    what its kind means for the files.
     """
 
     board: Board
@@ -50,7 +51,9 @@ class Diagnosis:
     mends: dict[str, str]
     files: tuple[FileVerdict, ...]
     summary: str
+    processor: Processor
     tuning: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -96,6 +99,7 @@ def diagnose(
         *(FileVerdict(file.name, None, reason) for file, reason in damaged.items()),
     )
     troubles = [attempt for attempt in attempts if attempt.state != "works"]
+    works = any(attempt.state == "works" for attempt in attempts)
     return Diagnosis(
         board=read_board(),
         python=platform.python_version(),
@@ -106,7 +110,9 @@ def diagnose(
         mends=mends("tflite", attempts, system) | mends("onnx", attempts, system),
         files=verdicts,
         summary=_summary(attempts, verdicts, system),
+        processor=read_processor(),
         tuning=_tuning(path) if path and any(verdict.runs_by for verdict in verdicts) else None,
+        remarks=_remarks(path, formats) if path and works else (),
     )
 
 
@@ -134,6 +140,27 @@ def _bundle(path: Path) -> Bundle | None:
     from unet_edge.bundle import MANIFEST, Bundle  # here: it needs NumPy, the rest does not
 
     return Bundle.open(path if (path / MANIFEST).is_file() else path / "bundle")
+
+
+def _remarks(path: Path, formats: dict[Path, Format]) -> tuple[str, ...]:
+    """What the kind of processor means for the files, a sentence each."""
+    from unet_edge.graph import SATURATES, OnnxGraph, read_graph  # here: NumPy may be missing
+
+    remarks = []
+    bundle = _bundle(path)
+    if bundle is not None:
+        if elsewhere := bundle.measured_elsewhere():
+            remarks.append(f"{elsewhere}: 'unet-edge verify {path}' proves the files here")
+        remarks += [
+            f"{entry.name} missed its floor there; 'unet-edge tune {path}' uses it if it keeps it "
+            "here"
+            for entry in bundle.missed_elsewhere()
+        ]
+    for file, file_format in formats.items():
+        graph = read_graph(load_model_bytes(file), file_format, str(file))
+        if isinstance(graph, OnnxGraph) and graph.can_saturate:
+            remarks.append(f"{file.name}: {SATURATES}")
+    return tuple(remarks)
 
 
 def _tuning(path: Path) -> str | None:

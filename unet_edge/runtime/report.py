@@ -60,7 +60,7 @@ def _facts(campaign: Campaign, bundle: Bundle) -> str:
     machine = campaign.machine
     backends = dict.fromkeys(row.cost.backend for row in campaign.rows if row.cost)
     facts = {
-        "Machine": f"{machine['model']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        "Machine": f"{campaign.processor}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         "System": f"{machine['system']}, {machine['architecture']}, Python {machine['python']}, "
         f"NumPy {machine['numpy']}",
         "Interpreters": ", ".join(backends) or "none ran",

@@ -50,8 +50,8 @@ def warnings(campaign: Campaign) -> list[str]:
     """What went wrong, a sentence each: files that did not run or broke their floor, noise."""
     found = [f"{row.name} did not run: {row.error}" for row in campaign.rows if row.error]
     found += [
-        f"{row.name} is UNDER ITS FLOOR here: {percent(row.cost.agreement)} % of pixels as Keras, "
-        f"{percent(row.floor)} % asked for"
+        f"{row.name} is UNDER ITS FLOOR on {campaign.processor}: {percent(row.cost.agreement)} % "
+        f"of pixels as Keras, {percent(row.floor)} % asked for"
         for row in campaign.files
         if row.cost and row.floor and not row.kept_floor
     ]
@@ -67,6 +67,7 @@ def warnings(campaign: Campaign) -> list[str]:
 def conditions(campaign: Campaign) -> list[str]:
     """How the figures were taken, a sentence each."""
     return [
+        f"measured on {campaign.processor}",
         f"{campaign.runs} runs in a process for each, over {campaign.pictures} pictures "
         f"({', '.join(campaign.sizes)} px), {campaign.threads} threads; Keras as many as it likes",
         f"p50, p90 and p99 are of the whole picture: {', '.join(STAGES)}",

@@ -117,9 +117,17 @@ def place_for(bundle: Bundle) -> Path:
 
 def this_machine() -> dict[str, Any]:
     """What a choice depends on beside the interpreter: the board, and how much of it we may use."""
-    from unet_edge.timing import hardware  # here: without a choice nobody asks
+    # Here: without a choice nobody asks.
+    from unet_edge.board import read_processor
+    from unet_edge.timing import hardware
 
-    return {"model": hardware(), "architecture": os.uname().machine, "processors": processors()}
+    here = read_processor()
+    return {
+        "model": hardware(),
+        "architecture": here.architecture,
+        "int8": here.int8,
+        "processors": processors(),
+    }
 
 
 def bundle_key(bundle: Bundle) -> str:
@@ -175,7 +183,7 @@ def _judged(bundle: Bundle, place: Path, text: bytes) -> Remembered:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Remembered(place, None, "it is damaged, or of a newer unet-edge")
     stale = None
-    kept = {entry.name: entry.format for entry in bundle.files if entry.kept_floor}
+    kept = {entry.name: entry.format for entry in bundle.promising()}
     if tuned.machine != this_machine():
         stale = f"it was measured on {_spell(tuned.machine)}, this is {_spell(this_machine())}"
     elif tuned.bundle != bundle_key(bundle):
@@ -186,8 +194,9 @@ def _judged(bundle: Bundle, place: Path, text: bytes) -> Remembered:
 
 
 def _spell(machine: dict[str, Any]) -> str:
-    count = machine.get("processors")
-    return f"{machine.get('model') or machine.get('architecture')} with {count} processors"
+    model = machine.get("model") or machine.get("architecture")
+    kind = f" ({machine['int8']})" if "int8" in machine else ""
+    return f"{model}{kind} with {machine.get('processors')} processors"
 
 
 def _parse(data: Any) -> Tuned:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
 from unet_edge.runtime.backends import default_threads
@@ -68,13 +69,15 @@ def tune(
     # In the order of preference, which decides between equals.
     start = [
         Trial(Candidate(entry.name, package, count), entry.golden_floor)
-        for entry in bundle.preferred()
+        for entry in bundle.promising()
         for package in PACKAGES[entry.format]
         if package in working
     ]
     if not start:
         raise BackendError(f"nothing here runs {bundle.path}: {'; '.join(missing.values())}")
     before = gemm_ms()
+    if elsewhere := bundle.measured_elsewhere():
+        say(elsewhere)
     say(f"measuring {len(start)} pairs of file and interpreter on {count} threads")
     trials = _measured(start, request, rounds, "files")
     best = ranked_by_speed(trials)[:2]
@@ -169,7 +172,10 @@ def _once(trial: Trial, request: Request) -> Trial:
         return dataclasses.replace(trial, out=f"does not run: {cost}")
     trial = dataclasses.replace(trial, costs=(*trial.costs, cost))
     if cost.agreement < trial.floor:
-        why = f"under its floor here: {percent(cost.agreement)} % of {percent(trial.floor)} %"
+        why = (
+            f"under its floor on {read_processor().int8}: {percent(cost.agreement)} % of "
+            f"{percent(trial.floor)} %"
+        )
         return dataclasses.replace(trial, out=why)
     return trial
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from unet_edge.errors import BackendError
 from unet_edge.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
+from unet_edge.runtime.backends.int8_sums import SUFFIX, careful_options
 
 
 class OnnxRuntimeBackend(FileBackend):
@@ -28,6 +29,9 @@ class OnnxRuntimeBackend(FileBackend):
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only: warnings are for the exporter's eyes
+        careful = careful_options(model)
+        for key, value in careful.items():
+            options.add_session_config_entry(key, value)
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]
@@ -37,7 +41,7 @@ class OnnxRuntimeBackend(FileBackend):
 
             attempt = attempt_of("onnxruntime", "onnxruntime", error)
             raise BackendError(refusal(model, "onnx", attempt)) from error
-        self.name = f"onnxruntime {onnxruntime.__version__}"
+        self.name = f"onnxruntime {onnxruntime.__version__}" + (SUFFIX if careful else "")
         self._input = self._session.get_inputs()[0].name
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:

@@ -1,0 +1,78 @@
+"""How ONNX Runtime adds int8 products here: whether sums saturate, and the option against it.
+
+On x86 without VNNI it adds pairs of products in 16 bits, which saturate (`graph.saturation`). The
+session option `session.x64quantprecision` makes it use other kernels. Whether sums saturate is not
+derived from a list of processors: a convolution of the largest weights is run.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_edge.errors import BackendError
+from unet_edge.graph.onnx_file import read_onnx
+
+CAREFUL = ("session.x64quantprecision", "1")
+"""https://github.com/microsoft/onnxruntime, onnxruntime_session_options_config_keys.h: of use on
+x86 alone, since ONNX Runtime 1.11."""
+
+SUFFIX = ", 32-bit sums"
+"""What the name of a session with CAREFUL ends with."""
+
+_PROBE = Path(__file__).with_name("largest_weights.onnx")
+"""A 1x1 convolution, uint8 (1, 16, 8, 8) to float32, see converters/tiny.py: pixels of 255 give 1
+where sums are right, about 0.5 where they saturate."""
+
+_SHAPE = (1, 16, 8, 8)
+
+
+def careful_options(model: bytes) -> dict[str, str]:
+    """The session options that an .onnx file's masks need on this processor; mostly none.
+
+    Raises BackendError where sums saturate and no option prevents it.
+    """
+    # "QuantizeLinear" is an operator's name in every int8 file.
+    if b"QuantizeLinear" not in model or not sums_saturate() or not _can_saturate(model):
+        return {}
+    key, value = CAREFUL
+    if sums_saturate(careful=True):
+        from unet_edge.board import read_processor
+
+        raise BackendError(
+            f"the installed onnxruntime computes this int8 file wrongly on {read_processor()}: "
+            "sums saturate in 16 bits; mend with: pip install --upgrade onnxruntime, or export "
+            "the bundle again"
+        )
+    return {key: value}
+
+
+@functools.cache
+def sums_saturate(*, careful: bool = False) -> bool:
+    """Whether ONNX Runtime's int8 sums saturate on this processor, with CAREFUL or without."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i686", "i386", "x86"):
+        return False
+    import onnxruntime
+
+    options: Any = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if careful:
+        options.add_session_config_entry(*CAREFUL)
+    session = onnxruntime.InferenceSession(
+        _PROBE.read_bytes(), options, providers=["CPUExecutionProvider"]
+    )
+    (sums,) = session.run(None, {session.get_inputs()[0].name: np.full(_SHAPE, 255, np.uint8)})
+    return bool(sums.min() < 0.99)  # its output has steps of 1/255
+
+
+def _can_saturate(model: bytes) -> bool:
+    try:
+        return read_onnx(model).can_saturate
+    except (ValueError, IndexError, TypeError, OverflowError, struct.error):
+        return True  # it costs time, not a mask
