@@ -49,6 +49,7 @@ HOMES = {
     ),
     "onnxruntime": (
         "unet_edge.runtime.backends.ort",
+        "unet_edge.runtime.backends.int8_sums",
         "unet_edge.runtime.layer_errors",
         "converters",
         "benchmarks",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unet_edge.board import Processor, read_processor
 from unet_edge.bundle import (
     FLOORS,
     MANIFEST,
@@ -23,7 +24,6 @@ from unet_edge.manifest import (
     DataCounts,
     GoldenPicture,
     Reference,
-    schema_for,
 )
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
@@ -61,6 +61,7 @@ def entry(name, file_format="tflite", precision="int8", *, agreement=1.0, data=b
         pictures=2,
         label_iou=(0.9, None),
         golden_agreement=agreement,
+        measured_by="onnxruntime 1.32.0",
     )
 
 
@@ -68,7 +69,7 @@ def bundle_at(path, **changes):
     names = [("golden/01.png", "golden/01.mask.png"), ("golden/02.png", "golden/02.mask.png")]
     fields = {
         "path": path,
-        "schema": schema_for(changes.get("spec", SPEC)),
+        "schema": SCHEMA,
         "spec": SPEC,
         "files": (
             entry("model-int8.tflite", data=MODELS["model-int8.tflite"]),
@@ -83,6 +84,7 @@ def bundle_at(path, **changes):
         "data": DataCounts(8, 2, 4),
         "license": "CC BY 4.0",
         "card": (CardFile("README.md", sha256(CARD)),),
+        "processor": read_processor(),
     }
     return Bundle(**fields | changes)
 
@@ -227,7 +229,7 @@ def test_a_file_exactly_on_its_floor_kept_it():
 
 
 def test_without_a_file_that_kept_its_floor_one_must_be_named(tmp_path):
-    with pytest.raises(BundleError, match="kept its agreement floor; name one"):
+    with pytest.raises(BundleError, match=r"kept its agreement floor on .*; name one"):
         bundle_at(tmp_path, files=(entry("m.tflite", agreement=0.1),)).preferred()
 
 
@@ -272,15 +274,32 @@ def test_a_changed_golden_mask_is_noticed(written):
 
 def test_a_newer_schema_says_what_to_upgrade(written):
     edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
-    with pytest.raises(BundleError, match=r"bundle schema 4, .* pip install --upgrade unet-edge"):
+    with pytest.raises(BundleError, match=r"bundle schema 5, .* pip install --upgrade unet-edge"):
         Bundle.open(written.path)
 
 
-def test_a_manifest_is_written_in_the_oldest_schema_that_says_it(written):
-    # A unet-edge of before opens what decodes in full, and says "upgrade" of the rest.
-    assert written.schema == json.loads((written.path / MANIFEST).read_bytes())["schema"] == 2
-    scaled = dataclasses.replace(SPEC, decoding="scaled")
-    assert schema_for(scaled) == 3
+def test_a_manifest_says_where_the_files_were_measured(written):
+    data = json.loads((written.path / MANIFEST).read_bytes())
+    assert data["schema"] == SCHEMA
+    assert data["processor"] == dataclasses.asdict(read_processor())
+    assert [file["measured_by"] for file in data["files"]] == ["onnxruntime 1.32.0"] * 2
+    assert Bundle.open(written.path) == written
+    assert written.measured_elsewhere() is None
+
+
+def test_a_file_that_failed_on_another_kind_of_processor_is_promising_but_not_preferred(tmp_path):
+    failed = entry("model-int8.onnx", "onnx", agreement=0.964)
+    kept = entry("model.onnx", "onnx", "float32", data=MODELS["model.onnx"])
+    other = Processor("Some CPU", "x86_64", "x86 as of another planet")
+    bundle = bundle_at(tmp_path, files=(failed, kept), processor=other)
+    assert bundle.preferred() == [kept]
+    assert bundle.promising() == [kept, failed]
+    assert "Some CPU (x86 as of another planet) at export; this is" in bundle.measured_elsewhere()
+    # Where the kind is this one's, or was not written down, what failed has failed.
+    for same in (read_processor(), None):
+        assert bundle_at(tmp_path, files=(failed, kept), processor=same).promising() == [kept]
+    with pytest.raises(BundleError, match=r"no file of .* floor on Some CPU \(x86 as of another"):
+        bundle_at(tmp_path, files=(failed,), processor=other).preferred()
 
 
 def set_in(*path):

@@ -128,10 +128,23 @@ def test_its_choices_are_those_of_the_code() -> None:
 THIRD = SECOND | {"schema": 3, "spec": FIRST["spec"] | {"schema": 3, "decoding": "scaled"}}
 
 
+FOURTH = THIRD | {
+    "schema": 4,
+    "files": [file | {"measured_by": "onnxruntime 1.32.0"} for file in SECOND["files"]],
+    "processor": {"model": "AMD EPYC", "architecture": "x86_64", "int8": "x86 with VNNI"},
+}
+
+
 def test_manifests_of_all_schemas_are_valid(validator: Any) -> None:
-    for manifest in (FIRST, SECOND, THIRD):
+    for manifest in (FIRST, SECOND, THIRD, FOURTH):
         validator.validate(manifest)
         assert first_error(manifest, manifest_schema()) is None
+
+
+@pytest.mark.parametrize("manifest", [FOURTH | {"files": SECOND["files"]}, THIRD | {"schema": 4}])
+def test_schema_4_says_where_agreements_were_measured(manifest: Any, validator: Any) -> None:
+    assert not validator.is_valid(manifest)
+    assert first_error(manifest, manifest_schema())
 
 
 def test_a_really_exported_manifest_is_valid(bundle_path: Path, validator: Any) -> None:

@@ -128,12 +128,13 @@ def read_processor(root: Path = Path("/")) -> Processor:
     """This machine's processor. It reads one file: opening a tuned bundle waits for it."""
     cpu = _first_processor(root)
     machine = platform.machine()
-    return Processor(_processor(cpu), machine, _int8(machine, _features(cpu)))
+    return Processor(_processor(cpu), machine, _int8(machine, cpu))
 
 
-def _int8(machine: str, features: tuple[str, ...]) -> str:
-    if not features:
+def _int8(machine: str, cpu: str) -> str:
+    if not _flags(cpu):
         return machine or "unknown"
+    features = _features(cpu)
     wanted, has_it, has_not = _INT8_X86 if machine.lower() in _X86 else _INT8_ARM
     return has_it if any(name in features for name in wanted) else has_not
 
@@ -177,9 +178,13 @@ def _processor(cpu: str) -> str:
 
 
 def _features(cpu: str) -> tuple[str, ...]:
-    found = re.search(r"^(?:Features|flags)\s*:\s*(.+)", cpu, re.M)
-    flags = found[1].split() if found else []
+    flags = _flags(cpu)
     return tuple(dict.fromkeys(name for flag, name in _FEATURES.items() if flag in flags))
+
+
+def _flags(cpu: str) -> list[str]:
+    found = re.search(r"^(?:Features|flags)\s*:\s*(.+)", cpu, re.M)
+    return found[1].split() if found else []
 
 
 def _mib(kib: str | None) -> float | None:

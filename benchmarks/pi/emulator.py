@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Suite = Literal["bookworm", "trixie"]
 Architecture = Literal["arm64", "armhf"]
+QemuProgram = Literal["qemu-aarch64", "qemu-arm", "qemu-x86_64"]
 # What the boards have; the model decides which instructions there are. Never "max": it has SVE,
 # which no Raspberry Pi has, and runs what would die there.
 Cpu = Literal["cortex-a7", "cortex-a53", "cortex-a72", "cortex-a76"]
@@ -134,6 +135,28 @@ def cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or base / "unet-edge" / "pi").absolute()
 
 
+def qemu(program: QemuProgram) -> Path:
+    """One of QEMU's programs, out of Debian 13, unpacked into the cache unless it is there.
+
+    Not the machine's own: QEMU 7.2 of Debian 12 computes some of NumPy's AVX2 code wrongly. Raises
+    EmulationError.
+    """
+    found = cache() / "qemu" / program
+    if not found.is_file():
+        if os.geteuid() != 0:
+            raise EmulationError("unpacking QEMU needs root")
+        unpacked = cache() / "qemu.unpacked"
+        _unpack("trixie", _own_architecture(), "qemu-user", unpacked)
+        made = cache() / "qemu.new"
+        made.mkdir(exist_ok=True)
+        for name in get_args(QemuProgram):
+            shutil.copy2(unpacked / "usr" / "bin" / name, made / name)
+        shutil.rmtree(found.parent, ignore_errors=True)
+        made.rename(found.parent)
+        shutil.rmtree(unpacked)
+    return found
+
+
 def prepare(suite: Suite, architecture: Architecture, packages: tuple[str, ...] = ()) -> Path:
     """Unpack Debian with Python and `packages` into the cache, unless it is there; its root.
 
@@ -141,14 +164,7 @@ def prepare(suite: Suite, architecture: Architecture, packages: tuple[str, ...] 
     """
     if os.geteuid() != 0:
         raise EmulationError("unpacking a root file system needs root")
-    if not (qemu := cache() / "qemu").is_dir():
-        _unpack("trixie", _own_architecture(), "qemu-user", cache() / "qemu.unpacked")
-        unpacked = cache() / "qemu.unpacked" / "usr" / "bin"
-        (cache() / "qemu.new").mkdir(exist_ok=True)
-        for name in ("qemu-aarch64", "qemu-arm"):
-            shutil.copy2(unpacked / name, cache() / "qemu.new" / name)
-        (cache() / "qemu.new").rename(qemu)
-        shutil.rmtree(cache() / "qemu.unpacked")
+    qemu("qemu-aarch64")
     name = "-".join((suite, architecture, *packages))
     root = cache() / "roots" / name
     if root.is_dir():

@@ -84,6 +84,7 @@ def test_an_onnx_graph(onnx_file: Make) -> None:
         kernels={},
         opset=14,
         ir_version=7,
+        can_saturate=False,
     )
 
 

@@ -1,0 +1,1 @@
+"""What is the same on every kind of processor, and what is not."""
