@@ -30,6 +30,7 @@ from converters.fusion import fuse
 from converters.labels import ONNX_OPERATORS, end_in_labels_onnx
 from converters.onnx_float16 import halve_kernels
 from converters.onnx_int8 import quantise
+from converters.rounding import Rounding
 from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet
@@ -68,13 +69,15 @@ def to_onnx(
     spec: ModelSpec,
     precision: Precision,
     calibration: Sequence[NDArray[np.uint8]] = (),
+    rounding: Rounding = "bounded",
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or
     `labels`: uint8 (1, H, W), where the contract says so.
-    `calibration`: grids, uint8 (H, W, 3), for int8 only. The same model and calibration give
-    the same bytes.
+    `calibration`: grids, uint8 (H, W, 3), and `rounding` of the kernels are for int8 only. "plain"
+    kernels give a wrong mask on x86 without VNNI in programs that do not prevent it. The same model
+    and calibration give the same bytes.
 
     Raises ConversionError when the settings do not fit, when a converter fails, or when the
     result breaks a promise: operators, shapes, half-pixel bilinear upsampling.
@@ -94,7 +97,7 @@ def to_onnx(
             if precision == "float16":
                 halve_kernels(proto)
             elif precision == "int8":
-                proto = quantise(proto, calibration, spec.normalisation)
+                proto = quantise(proto, calibration, spec.normalisation, rounding)
             _start_from_pixels(proto, spec)
             if spec.output == "labels":
                 end_in_labels_onnx(proto, spec)

@@ -11,25 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import PIXELS, normalise
-from converters.rounding import round_bounded
+from converters.rounding import Rounding, round_bounded
 from unet_edge.errors import ConversionError
 from unet_edge.graph.onnx_file import read_onnx
 from unet_edge.spec import Normalisation
 
 
 def quantise(
-    proto: Any, calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
+    proto: Any,
+    calibration: Sequence[NDArray[np.uint8]],
+    normalisation: Normalisation,
+    rounding: Rounding = "bounded",
 ) -> Any:
     """Quantise statically: weights int8 per channel, activations uint8.
 
-    `proto`: float32, NCHW `pixels` in. `calibration`: grids, uint8 (H, W, 3). In what comes back,
-    `pixels` is uint8. Raises ConversionError when the quantiser wrapped the input otherwise, and
-    what onnx and onnxruntime raise.
+    `proto`: float32, NCHW `pixels` in. `calibration`: grids, uint8 (H, W, 3). `rounding`: of the
+    kernels but depthwise ones. In what comes back, `pixels` is uint8. Raises ConversionError when
+    the quantiser wrapped the input otherwise or did not keep the bound, and what onnx and
+    onnxruntime raise.
 
     Signed activations run slower than float on x86, and one scale for a whole depthwise layer
     ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
     What follows the last convolution stays float: the resize of the scores is then exact, and
-    no slower, because onnxruntime resizes in float anyway. Kernels are bounded so that their sums
+    no slower, because onnxruntime resizes in float anyway. Sums of bounded kernels
     fit into 16 bits (`unet_edge.graph.saturation`): the masks are then the same on every processor.
     """
     import onnx
@@ -40,7 +44,9 @@ def quantise(
         "scale": np.array(1 / normalisation.std, np.float32),
         "zero_point": np.array(normalisation.mean, np.uint8),
     }
-    overrides = {PIXELS: [exact], **_bound_kernels(proto)}
+    overrides: dict[str, list[dict[str, Any]]] = {PIXELS: [exact]}
+    if rounding == "bounded":
+        overrides |= _bound_kernels(proto)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "quantised.onnx"))
         quantize_static(
@@ -65,7 +71,7 @@ def quantise(
         node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
     nodes.remove(first)
     nodes.remove(second)
-    if read_onnx(quantised.SerializeToString()).can_saturate:
+    if rounding == "bounded" and read_onnx(quantised.SerializeToString()).can_saturate:
         raise ConversionError("the quantiser rounded the bounded kernels otherwise")
     return quantised
 

@@ -1,0 +1,140 @@
+"""What right int8 sums cost in ONNX Runtime: bounded kernels beside the session option.
+
+    python -m benchmarks.int8_sums RUN [RUN ...]
+
+Each training run is exported as int8 .onnx with plain and with bounded kernels, and each file is
+opened with ONNX Runtime's default and with the session option against 16-bit sums. All four are
+timed in turns by one thread, and held against Keras on all validation pictures on the model's grid.
+Writes `benchmarks/reference/<machine>-int8-sums-<kind of processor>.{md,json}`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import numpy as np
+
+from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from converters.calibration import calibration_grids
+from converters.correction import correct_channels
+from converters.onnx import to_onnx
+from converters.rounding import Rounding
+from unet_edge.decoding import grid_of
+from unet_edge.placement import Labels, Pixels
+from unet_edge.progress import progress
+from unet_edge.runtime.backends import to_labels
+from unet_edge.runtime.backends.int8_sums import CAREFUL, sums_saturate
+from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
+from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
+from unet_edge.timing import machine
+from unet_edge.training.config import read_config
+
+_ROUNDS = 3
+_CALIBRATION = 100
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
+def main(runs: tuple[Path, ...], output: Path) -> None:
+    """Measure each run's four sessions and write the reference table of this machine."""
+    facts = machine()
+    found = {run.name: _measured(run) for run in runs}
+    report = {"machine": facts, "saturates": sums_saturate(), "runs": found}
+    target = named(output, facts, f"int8-sums-{facts['int8'].replace(' ', '-')}")
+    write_report(target, report, _markdown(report))
+    print(f"written: {target}.md and .json")
+
+
+def _measured(run: Path) -> list[dict[str, Any]]:
+    """A row for each kernel and option: agreement, its worst picture, ms, times the first row."""
+    model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
+    dataset = read_config(run).dataset()
+    held_out = [grid_of(sample.image, spec) for sample in dataset.validation]
+    reference = KerasBackend(model)
+    wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
+    grids = calibration_grids(dataset, spec, count=_CALIBRATION, seed=0)
+    sessions: dict[tuple[str, str], Any] = {}
+    for rounding in get_args(Rounding):
+        corrected = correct_channels(model, grids, rounding=rounding)
+        data = to_onnx(corrected, spec, "int8", grids, rounding)
+        sessions |= {(rounding, name): _session(data, name) for name in ("default", "option")}
+    return _timed(sessions, held_out, wanted)
+
+
+def _session(data: bytes, option: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if option == "option":
+        options.add_session_config_entry(*CAREFUL)
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _timed(
+    sessions: dict[tuple[str, str], Any], grids: list[Pixels], wanted: list[Labels]
+) -> list[dict[str, Any]]:
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
+    same: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
+    for session, grid in itertools.product(sessions.values(), grids[:2]):
+        session.run(None, {"pixels": grid[None]})
+    turns = list(sessions.items())
+    for turn in progress(range(_ROUNDS), "timing"):
+        for place, (grid, labels) in enumerate(zip(grids, wanted, strict=True)):
+            # There and back: none is always the one behind another.
+            for key, session in turns if place % 2 else reversed(turns):
+                started = time.perf_counter()
+                (scores,) = session.run(None, {"pixels": grid[None]})
+                times[key].append(1e3 * (time.perf_counter() - started))
+                if turn == 0:
+                    same[key].append(float((to_labels(scores[0]) == labels).mean()))
+    first = times["plain", "default"]
+    return [
+        {
+            "kernels": kernels,
+            "session": option,
+            "agreement": statistics.mean(same[kernels, option]),
+            "worst": min(same[kernels, option]),
+            "ms": statistics.median(times[kernels, option]),
+            "ratio": float(np.median(np.divide(times[kernels, option], first))),
+        }
+        for kernels, option in sessions
+    ]
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    saturates = "saturate" if report["saturates"] else "do not saturate"
+    parts = [
+        "# int8 sums in ONNX Runtime: bounded kernels and the session option",
+        f"Made by `python -m benchmarks.int8_sums`. Machine: {spelled(report['machine'])}. "
+        f"By default, sums {saturates} here.",
+        f'"option" is `{CAREFUL[0]}={CAREFUL[1]}`. Agreement is the share of pixels with Keras\' '
+        "label on the model's grid over all validation pictures. Times are medians of one thread; "
+        "the ratio is the median of those taken on the same picture.",
+    ]
+    for name, rows in report["runs"].items():
+        cells = [
+            (
+                row["kernels"],
+                row["session"],
+                f"{row['agreement']:.3%}",
+                f"{row['worst']:.3%}",
+                f"{row['ms']:.2f}",
+                f"{row['ratio']:.2f}",
+            )
+            for row in rows
+        ]
+        headers = ["kernels", "session", "as Keras", "worst picture", "ms", "× plain, default"]
+        parts += [f"## {name}", table(cells, headers)]
+    return page(*parts)
+
+
+if __name__ == "__main__":
+    main()
