@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_edge.board import read_board, wheel_machine
+from unet_edge.board import read_board, read_processor, wheel_machine
 
 PI_4 = """processor\t: 0
 BogoMIPS\t: 108.00
@@ -97,3 +97,30 @@ def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
 )
 def test_pip_looks_for_wheels_of_the_userland(machine: str, bits: int, wheels: str) -> None:
     assert wheel_machine(machine, bits) == wheels
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "expected"),
+    [
+        ("x86_64", "flags : sse2 avx2 avx512f avx512_vnni", "x86 with VNNI"),
+        ("x86_64", "flags : sse2 avx2 avx_vnni", "x86 with VNNI"),
+        ("x86_64", "flags : sse2 avx2 avx512f", "x86 without VNNI"),
+        ("x86_64", "flags : sse2", "x86 without VNNI"),
+        ("aarch64", "Features : fp asimd asimddp", "ARM with dotprod"),
+        ("aarch64", "Features : fp asimd", "ARM without dotprod"),
+        ("riscv64", "", "riscv64"),
+    ],
+)
+def test_a_processor_is_of_a_kind(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    cpuinfo: str,
+    expected: str,
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"model name : Some CPU\n{cpuinfo}\n")
+    found = read_processor(tmp_path)
+    assert (found.architecture, found.int8) == (machine, expected)
+    assert str(found) == f"Some CPU ({expected})"

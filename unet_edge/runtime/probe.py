@@ -120,7 +120,8 @@ def _answer(package: Package, path: Path) -> dict[str, Any]:
         contract = parse_contract(model, str(path))
         spec = contract.spec
         backend = open_backend(model, contract.format, backend=package)
-        version = backend.name.removeprefix(package).strip()
+        # Behind a comma the name says how it was opened.
+        version = backend.name.removeprefix(package).partition(",")[0].strip()
         # Red rises and blue falls, always an odd number of steps apart.
         ramp = np.resize(np.arange(256, dtype=np.uint8), (spec.height, spec.width))
         pixels = np.stack([ramp, ramp, 255 - ramp], axis=-1)

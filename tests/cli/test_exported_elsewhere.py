@@ -1,0 +1,79 @@
+"""A bundle that was exported on one kind of processor and is opened on another."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import refused, run, run_json
+
+from unet_edge import Segmenter
+from unet_edge.board import read_processor
+from unet_edge.bundle import MANIFEST
+from unet_edge.errors import BundleError
+
+OTHER = {"model": "Some CPU", "architecture": "x86_64", "int8": "x86 of another kind"}
+WRONG = {"agreement": 0.964, "golden_agreement": 0.95}
+FILE = "model-int8.onnx"
+
+Edited = Callable[..., Path]
+
+
+@pytest.fixture
+def exported_elsewhere(bundle_path: Path, tmp_path: Path) -> Edited:
+    """A copy of the bundle, of one file, measured on another kind of processor."""
+
+    def make(processor: dict[str, str] = OTHER, **measured: Any) -> Path:
+        folder = tmp_path / "bundle"
+        shutil.copytree(bundle_path, folder)
+        (folder / "tuning.json").unlink(missing_ok=True)
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        (entry,) = (file for file in manifest["files"] if file["name"] == FILE)
+        manifest |= {"files": [entry | measured], "processor": processor}
+        (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        return folder
+
+    return make
+
+
+def test_a_file_that_failed_there_is_proven_here_and_tuned(exported_elsewhere: Edited) -> None:
+    bundle = exported_elsewhere(**WRONG)
+    proof = run_json("verify", bundle)
+    assert [file["passed"] for file in proof["files"]] == [True]
+    assert proof["processor"] == dataclasses.asdict(read_processor())
+    with pytest.raises(BundleError, match="kept its agreement floor on Some CPU"):
+        Segmenter.open(bundle)  # until it is tuned, the export's word counts
+    tuned = run_json("tune", bundle, "--runs", 1, "--rounds", 1, "--threads", 1)
+    assert tuned["chosen"]["file"] == FILE
+    assert tuned["machine"]["int8"] == read_processor().int8
+    assert Segmenter.open(bundle).name == FILE
+
+
+def test_a_file_that_fails_here_is_said_to_have_been_right_there(
+    exported_elsewhere: Edited,
+) -> None:
+    said = refused("verify", exported_elsewhere(floor=1.0, agreement=1.0, golden_agreement=1.0))
+    here = read_processor()
+    assert f"on {here}; 100.000% at export with onnxruntime" in said
+    assert "on Some CPU (x86 of another kind)" in said
+    assert "a file that fails on one kind of processor is wrong there" in said
+
+
+def test_doctor_and_inspect_say_where_it_was_measured(exported_elsewhere: Edited) -> None:
+    bundle = exported_elsewhere(**WRONG)
+    said = run("doctor", bundle)
+    there = "agreements were measured on Some CPU (x86 of another kind) at export; this is"
+    assert f"{there} {read_processor()}: 'unet-edge verify" in said
+    assert f"{FILE} missed its floor there; 'unet-edge tune" in said
+    assert "measured on Some CPU (x86 of another kind)" in run("inspect", bundle)
+
+
+def test_on_the_same_kind_nothing_is_said(exported_elsewhere: Edited) -> None:
+    bundle = exported_elsewhere(dataclasses.asdict(read_processor()))
+    assert "agreements were measured" not in run("doctor", bundle)
+    assert Segmenter.open(bundle).name == FILE
