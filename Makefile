@@ -3,6 +3,7 @@
 #   make demo    the whole road on generated pictures; results in demo/
 #   make test    all tests
 #   make test-torch  the same model and steps on PyTorch, which it installs
+#   make test-processors  a bundle's masks on kinds of processors, emulated (root, Debian); BUNDLE=dir
 #   make test-pi the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
 #   make lint    ruff and mypy
 #   make wheel   dist/unet_edge-*.whl, to copy to the device
@@ -13,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUNDLE ?= demo/bundle
 
-.PHONY: demo test test-torch test-pi lint wheel bench clean
+.PHONY: demo test test-torch test-processors test-pi lint wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
@@ -27,6 +28,9 @@ test-torch: $(VENV)/.installed
 
 test-pi: $(VENV)/.installed $(BUNDLE)/bundle.json
 	$(BIN)/python -m benchmarks.pi.check $(BUNDLE)
+
+test-processors: $(VENV)/.installed $(BUNDLE)/bundle.json
+	$(BIN)/python -m benchmarks.processors.check $(BUNDLE) --arm
 
 demo/bundle/bundle.json: | $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite

@@ -3,7 +3,8 @@
     python -m benchmarks.processors.check BUNDLE [--only NAME] [-o OUTPUT]
 
 x86 kinds are emulated by QEMU's user mode, which has no AVX-512: "haswell" has AVX2 without VNNI,
-where int8 sums saturate in ONNX Runtime; "nehalem" has SSE4.2. ARM kinds are those of
+where int8 sums saturate in ONNX Runtime; "nehalem" has SSE4.2. "oldest versions" is this processor
+with the oldest interpreters, NumPy and Pillow that pyproject.toml allows. ARM kinds are those of
 `make test-pi`; --arm adds them, with their Debian. Exits with 1 where a file is under its floor.
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 from benchmarks.pi.check import build_wheel
 from benchmarks.pi.emulator import Cpu, EmulationError, qemu
 from benchmarks.pi.environments import ENVIRONMENTS, fresh_venv, install, machine
-from benchmarks.processors.measure import labels_of
+from benchmarks.processors.measure import UNREADABLE, labels_of
 from benchmarks.reporting import page, table, write_report
 from unet_edge.bundle import Bundle
 from unet_edge.runtime.tables import percent
@@ -42,6 +43,9 @@ _WITHOUT: dict[X86, tuple[str, ...]] = {
     "nehalem": ("avx", "amx", "fma", "f16c", "bmi"),
 }
 _MODELS: dict[X86, str] = {"haswell": "Haswell", "nehalem": "Nehalem"}
+
+OLDEST = ("numpy==1.24.*", "pillow==9.4.*", "ai-edge-litert==1.2.*", "onnxruntime==1.18.*")
+"""The oldest versions that our extras allow."""
 
 _ARM: tuple[tuple[str, Cpu], ...] = (
     ("bookworm-litert", "cortex-a72"),
@@ -101,6 +105,11 @@ def _measured(bundle: Path, pictures: int, arm: bool, folder: Path) -> Any:
     words[1] = str(without_simd)
     _call([sys.executable, "-m", MEASURE, *words], {"JSIMD_FORCENONE": "1"})
     yield Measured.read("native, JPEG without SIMD", without_simd)
+    oldest = folder / "oldest.npz"
+    words[1] = str(oldest)
+    click.echo(f"measuring with {', '.join(OLDEST)}", err=True)
+    _call([str(_oldest_python(folder)), "-m", MEASURE, *words], {})
+    yield Measured.read("native, oldest versions", oldest)
     for name in _MODELS:
         target = folder / f"{name}.npz"
         words[1] = str(target)
@@ -111,13 +120,21 @@ def _measured(bundle: Path, pictures: int, arm: bool, folder: Path) -> Any:
         yield from _on_arm(bundle, arguments)
 
 
+def _oldest_python(folder: Path) -> Path:
+    """A Python with OLDEST alone, which finds this checkout in its working directory."""
+    python = folder / "oldest" / "bin" / "python"
+    _call([sys.executable, "-m", "venv", str(folder / "oldest")], {})
+    _call([str(python), "-m", "pip", "install", "--quiet", *OLDEST], {})
+    return python
+
+
 def run_emulated(name: X86, arguments: Sequence[str], folder: Path) -> str:
     """Run this Python with `arguments` on an emulated x86 processor; gives what it prints.
 
     `folder` is for files of its own. Raises EmulationError.
     """
     cpuinfo = folder / f"{name}-cpuinfo"
-    cpuinfo.write_text(_cpuinfo(name))
+    cpuinfo.write_text(cpuinfo_of(name, f"as {_MODELS[name]}"))
     # In a mount namespace of its own: what is bound over /proc/cpuinfo is seen there alone.
     inside = f'mount --bind "{cpuinfo}" /proc/cpuinfo && exec "$@"'
     command = [str(qemu("qemu-x86_64")), "-cpu", _MODELS[name], sys.executable, *arguments]
@@ -126,8 +143,8 @@ def run_emulated(name: X86, arguments: Sequence[str], folder: Path) -> str:
     )
 
 
-def _cpuinfo(name: X86) -> str:
-    """This machine's /proc/cpuinfo without the flags that the emulated processor does not have."""
+def cpuinfo_of(name: X86, said: str) -> str:
+    """This machine's /proc/cpuinfo without the flags that `name` lacks; `said` follows its model."""
     lines = []
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
@@ -135,7 +152,7 @@ def _cpuinfo(name: X86) -> str:
             kept = [flag for flag in value.split() if not flag.startswith(_WITHOUT[name])]
             line = f"{key}: {' '.join(kept)}"
         elif key.strip() == "model name":
-            line = f"{key}: {_MODELS[name]}, emulated"
+            line = f"{line}, {said}"
         lines.append(line)
     return "\n".join(lines) + "\n"
 
@@ -245,7 +262,9 @@ def _threads(one: Measured, key: str) -> str:
 
 def _same_digest(native: Measured, one: Measured, name: str) -> str:
     ours, theirs = native.report["digests"][name], one.report["digests"].get(name)
-    return "" if theirs is None else "same bytes" if ours == theirs else "OTHER BYTES"
+    if theirs is None or theirs == UNREADABLE:
+        return theirs or ""
+    return "same bytes" if ours == theirs else "OTHER BYTES"
 
 
 _TITLE = "# What is the same on every kind of processor"

@@ -22,7 +22,7 @@ import numpy as np
 from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import read_photo
-from unet_edge.errors import BackendError
+from unet_edge.errors import BackendError, ImageError
 from unet_edge.placement import Placement
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.packages import PACKAGES
@@ -31,6 +31,7 @@ from unet_edge.runtime.verification import golden_references, verify
 from unet_edge.spec import ModelSpec
 
 THREADS = (1, 2, 4)
+UNREADABLE = "not readable"
 
 
 def main() -> None:
@@ -111,9 +112,16 @@ def _decoded(folder: Path) -> dict[str, str]:
     )
     found = {}
     for path in sorted(folder.glob("*.jp*g")):
-        found[f"decode {path.name}"] = _digest(read_photo(path, full).picture)
-        found[f"decode {path.name}, reduced"] = _digest(read_photo(path, scaled).picture)
+        found[f"decode {path.name}"] = _photo(path, full)
+        found[f"decode {path.name}, reduced"] = _photo(path, scaled)
     return found
+
+
+def _photo(path: Path, spec: ModelSpec) -> str:
+    try:
+        return _digest(read_photo(path, spec).picture)
+    except ImageError:
+        return UNREADABLE
 
 
 def _placed() -> dict[str, str]:
