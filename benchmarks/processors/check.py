@@ -144,7 +144,7 @@ def run_emulated(name: X86, arguments: Sequence[str], folder: Path) -> str:
 
 
 def cpuinfo_of(name: X86, said: str) -> str:
-    """This machine's /proc/cpuinfo without the flags that `name` lacks; `said` follows its model."""
+    """This machine's /proc/cpuinfo without what `name` lacks; `said` follows the model."""
     lines = []
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
