@@ -46,7 +46,7 @@ def main(runs: tuple[Path, ...], output: Path) -> None:
     facts = machine()
     found = {run.name: _measured(run) for run in runs}
     report = {"machine": facts, "saturates": sums_saturate(), "runs": found}
-    target = named(output, facts, f"int8-sums-{facts['int8'].replace(' ', '-')}")
+    target = named(output, facts, f"int8-sums-{facts['int8'].lower().replace(' ', '-')}")
     write_report(target, report, _markdown(report))
     print(f"written: {target}.md and .json")
 
