@@ -3,7 +3,8 @@ from PIL import Image
 
 from unet_edge.comparison import compare
 from unet_edge.mask import Mask
-from unet_edge.spec import IGNORE, default_palette
+from unet_edge.palette import default_palette
+from unet_edge.spec import IGNORE
 
 SIZE, PANEL, GAP, TITLE = 96, 480, 8, 22
 CELL = PANEL // 3
@@ -15,9 +16,9 @@ def sheet(truth, prediction, classes=3):
     blocks = [
         np.kron(np.array(m, np.uint8), np.ones((32, 32), np.uint8)) for m in (truth, prediction)
     ]
-    names = tuple(f"class {index}" for index in range(classes))
+    names = ("background", *(f"class {index}" for index in range(1, classes)))
     photo = Image.new("RGB", (SIZE, SIZE), (200, 200, 200))
-    mask = Mask(blocks[1], names, default_palette(classes))
+    mask = Mask(blocks[1], names, default_palette(names))
     picture = np.asarray(compare(photo, blocks[0], mask, "a picture"))
     assert picture.shape == (TITLE + PANEL + GAP, 4 * PANEL + 5 * GAP, 3)
     return [
@@ -51,7 +52,7 @@ def test_kinds_of_error_have_their_colours():
 
 def test_masks_lie_over_the_photo_and_the_ignored_is_grey_in_both():
     photo, true, predicted, _ = sheet(TRUTH, PREDICTED)
-    palette = default_palette(3)
+    palette = default_palette(("background", "b", "c"))
     for index, row, column in ((1, 1, 0), (2, 2, 0)):
         blend = (200 + np.array(palette[index])) / 2
         np.testing.assert_allclose(at(true, row, column), blend, atol=2)
@@ -65,5 +66,5 @@ def test_masks_lie_over_the_photo_and_the_ignored_is_grey_in_both():
 def test_the_longer_edge_has_the_panels_size():
     truth = np.zeros((30, 1000), np.uint8)
     photo = Image.new("RGB", (1000, 30))
-    picture = compare(photo, truth, Mask(truth, ("a", "b"), default_palette(2)), "wide")
+    picture = compare(photo, truth, Mask(truth, ("a", "b"), default_palette(("a", "b"))), "wide")
     assert picture.size == (4 * PANEL + 5 * GAP, TITLE + 14 + GAP)

@@ -4,8 +4,10 @@ from PIL import Image, ImageFont
 
 from unet_edge.decoding import read_labels
 from unet_edge.errors import ConfigError
+from unet_edge.hatching import hatch
 from unet_edge.legend import default_font, drawable
 from unet_edge.mask import Mask, save_png
+from unet_edge.palette import COLORS, default_palette
 from unet_edge.spec import IGNORE, ModelSpec
 
 SPEC = ModelSpec(
@@ -71,23 +73,26 @@ def test_the_same_mask_gives_the_same_file(tmp_path):
         (1.0, (255, 0, 0), (0, 200, 100)),
     ],
 )
-def test_an_overlay_tints_all_but_the_first_class_and_ignored_pixels(opacity, cat, dog):
-    found = np.asarray(MASK.overlay(GREY, opacity=opacity, legend=False)).astype(int)
-    clear = (LABELS == 0) | (LABELS == IGNORE)
-    assert (found[clear] == 100).all()
+def test_an_overlay_tints_all_but_the_background(opacity, cat, dog):
+    found = np.asarray(MASK.overlay(GREY, opacity=opacity, legend="none")).astype(int)
+    assert (found[LABELS == 0] == 100).all()
+    # Stripes of two greys, whatever the opacity: what has no label looks like no class.
+    assert {tuple(pixel) for pixel in found[LABELS == IGNORE]} <= {(225,) * 3, (140,) * 3}
     # One rounding of opacity * 255 and one of the blend.
     assert np.abs(found[LABELS == 1] - cat).max() <= 1
     assert np.abs(found[LABELS == 2] - dog).max() <= 1
 
 
 def test_the_legend_is_drawn_into_the_upper_left_corner_only():
-    mask = Mask.of(np.zeros((400, 600), np.uint8), SPEC)
+    labels = np.zeros((400, 600), np.uint8)
+    labels[-1] = np.arange(600) % 3
+    mask = Mask.of(labels, SPEC)
     photo = np.full((400, 600, 3), 200, np.uint8)
-    assert (np.asarray(mask.overlay(photo, legend=False)) == 200).all()
+    assert (np.asarray(mask.overlay(photo, legend="none"))[:-1] == 200).all()
     changed = (np.asarray(mask.overlay(photo)) != 200).any(axis=-1)
     assert changed[:40, :60].any()
-    assert not changed[200:].any()
-    assert not changed[:, 300:].any()
+    assert not changed[200:-1].any()
+    assert not changed[:-1, 300:].any()
     # The swatch of each class but the first
     colors = {tuple(p) for p in np.asarray(mask.overlay(photo)).reshape(-1, 3)}
     assert set(SPEC.palette[1:]) <= colors
@@ -96,7 +101,7 @@ def test_the_legend_is_drawn_into_the_upper_left_corner_only():
 
 def test_a_thumbnail_has_no_room_for_a_legend():
     assert np.array_equal(
-        np.asarray(MASK.overlay(GREY)), np.asarray(MASK.overlay(GREY, legend=False))
+        np.asarray(MASK.overlay(GREY)), np.asarray(MASK.overlay(GREY, legend="none"))
     )
 
 
@@ -177,15 +182,16 @@ def test_a_photo_is_drawn_on_in_strips_as_in_one_piece():
     mask, photo = large()
     alpha = np.where(np.isin(mask.labels, (1, 2)), 128, 0).astype(np.uint8)
     expected = Image.composite(mask.colored(), photo, Image.fromarray(alpha))
+    hatch(expected, mask.labels == IGNORE)
     before = photo.tobytes()
-    assert np.array_equal(np.asarray(mask.overlay(photo, legend=False)), np.asarray(expected))
+    assert np.array_equal(np.asarray(mask.overlay(photo, legend="none")), np.asarray(expected))
     cut = mask.cutout(photo)
     assert photo.tobytes() == before  # the caller's stays as it is
     mask.cut_out(photo)
     assert np.array_equal(np.asarray(photo), np.asarray(cut))
     assert np.array_equal(np.asarray(cut)[..., 3] == 255, np.isin(mask.labels, (1, 2)))
     _, photo = large()
-    mask.lay_over(photo, legend=False)
+    mask.lay_over(photo, legend="none")
     assert np.array_equal(np.asarray(photo), np.asarray(expected))
 
 
@@ -193,3 +199,31 @@ def test_shares_are_counted_in_strips_as_in_one_piece():
     mask, _ = large()
     expected = [float((mask.labels == index).mean()) for index in range(3)]
     assert list(mask.coverage().values()) == expected
+
+
+def test_a_first_class_that_is_no_background_is_coloured_and_named():
+    names = ("sky", "tree", "road")
+    mask = Mask(np.zeros((300, 400), np.uint8), names, default_palette(names))
+    photo = np.full((300, 400, 3), 100, np.uint8)
+    middle = np.asarray(mask.overlay(photo, legend="none"))[200, 200].astype(int)
+    assert np.abs(middle - (100 + np.array(COLORS[0])) / 2).max() <= 1
+    assert not np.array_equal(mask.overlay(photo), mask.overlay(photo, legend="none"))
+
+
+def test_a_legend_beside_leaves_the_photo_alone_and_names_every_class():
+    names = ("background", *(f"class {index}" for index in range(10)))
+    mask = Mask(np.zeros((360, 480), np.uint8), names, default_palette(names))
+    photo = np.full((360, 480, 3), 100, np.uint8)
+    picture = mask.overlay(photo, legend="beside")
+    assert picture.height == 360
+    assert 480 < picture.width < 2 * 480
+    assert (np.asarray(picture)[:, :480] == 100).all()
+    strip = {tuple(pixel) for pixel in np.asarray(picture)[:, 480:].reshape(-1, 3)}
+    assert set(COLORS[:10]) <= strip
+
+
+def test_a_legend_beside_a_low_photo_leaves_rows_out_that_do_not_fit():
+    names = ("background", *(f"class {index}" for index in range(10)))
+    mask = Mask(np.zeros((40, 480), np.uint8), names, default_palette(names))
+    picture = mask.overlay(np.zeros((40, 480, 3), np.uint8), legend="beside")
+    assert picture.height == 40

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from unet_edge.errors import SpecError
-from unet_edge.spec import SCHEMA, ModelSpec, Normalisation, default_palette
+from unet_edge.spec import SCHEMA, ModelSpec, Normalisation
 
 FULL = ModelSpec(
     height=224,
@@ -176,16 +176,3 @@ def test_what_a_contract_may_not_hold(changes, message):
 def test_text_that_is_no_contract(text, message):
     with pytest.raises(SpecError, match=message):
         ModelSpec.from_json(text)
-
-
-@pytest.mark.parametrize("classes", [2, 3, 21])
-def test_default_palette_is_black_then_colours_that_differ(classes):
-    palette = default_palette(classes)
-    assert palette[0] == (0, 0, 0)
-    assert len(palette) == len(set(palette)) == classes
-    assert ModelSpec(4, 4, tuple(map(str, range(classes)))).palette == palette
-
-
-def test_default_palette_never_changes():
-    # Masks of two versions of the software are compared by eye.
-    assert default_palette(4) == ((0, 0, 0), (255, 64, 133), (115, 206, 255), (244, 255, 64))

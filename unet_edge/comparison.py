@@ -9,9 +9,10 @@ from PIL import Image
 from unet_edge.legend import draw_legend
 from unet_edge.mask import Mask
 from unet_edge.metrics import Confusion
+from unet_edge.palette import Color
 from unet_edge.panels import panels
 from unet_edge.placement import Labels, resize_labels
-from unet_edge.spec import IGNORE, Color
+from unet_edge.spec import IGNORE
 
 _PANEL = 480  # longer edge of a panel, px
 
@@ -43,7 +44,7 @@ def compare(photo: Image.Image, truth: Labels, prediction: Mask, name: str) -> I
     overlays = []
     for labels, pixels in ((true, confusion.counts.sum(1)), (predicted, confusion.counts.sum(0))):
         mask = Mask(labels, prediction.classes, prediction.palette)
-        overlay = _painted(mask.overlay(small, legend=False), {_IGNORED: ignored})
+        overlay = _painted(mask.overlay(small, legend="none"), {_IGNORED: ignored})
         rows = [
             row
             for color, label, count in zip(mask.palette, mask.classes, pixels, strict=True)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from unet_edge.legend import Font, default_font, drawable
 from unet_edge.metrics import Confusion
-from unet_edge.spec import Color
+from unet_edge.palette import Color
 
 _WIDTH = 1200  # px that the cells of many classes share
 _SMALLEST, _LARGEST = 14, 120  # edge of a cell, px

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from unet_edge.spec import Color
+from unet_edge.palette import Color
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -24,6 +24,28 @@ def drawable(text: str, font: Font) -> str:
     if isinstance(font, ImageFont.ImageFont):
         return text.encode("latin-1", "replace").decode("latin-1")
     return text
+
+
+def legend_beside(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> Image.Image:
+    """The picture, RGB, with a white strip to the right that holds rows of swatch and text.
+
+    Text shrinks until all rows fit; where even the smallest does not, the last rows are left out.
+    """
+    lowest = 9  # px: smaller letters of Pillow's font cannot be read
+    size = max(lowest, min(max(10, min(picture.size) // 28), int(picture.height / len(rows) / 1.5)))
+    font = default_font(size)
+    line = round(size * 1.5)
+    rows = [(color, drawable(text, font)) for color, text in rows[: picture.height // line]]
+    width = round(max((font.getlength(text) for _, text in rows), default=0) + 3 * size)
+    canvas = Image.new("RGB", (picture.width + width, picture.height), "white")
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    left = picture.width + size * 0.6
+    for index, (color, text) in enumerate(rows):
+        top = round(size * 0.25) + index * line
+        draw.rectangle((left, top, left + size, top + size), fill=color, outline="black")
+        draw.text((left + size * 1.5, top - size * 0.1), text, fill="black", font=font)
+    return canvas
 
 
 def draw_legend(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> None:

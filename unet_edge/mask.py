@@ -14,13 +14,15 @@ from PIL import Image
 from unet_edge.decoding import ChannelOrder, ImageSource, decode
 from unet_edge.errors import ConfigError
 from unet_edge.files import write_atomically
+from unet_edge.palette import CLEAR, Color, has_background
 from unet_edge.placement import Labels
-from unet_edge.spec import IGNORE, Color, ModelSpec
+from unet_edge.spec import IGNORE, ModelSpec
 
 if TYPE_CHECKING:
     from unet_edge.annotations import CocoStyle
 
 MaskStyle = Literal["index", "palette"]
+LegendPlace = Literal["none", "on", "beside"]
 
 # Strips of 1 MiB for a colour picture of Pillow's, which has 4 bytes a pixel.
 _STRIP_PIXELS = 2**18
@@ -89,35 +91,58 @@ class Mask:
         image: ImageSource,
         *,
         opacity: float = 0.5,
-        legend: bool = True,
+        legend: LegendPlace = "on",
         color_order: ChannelOrder = "rgb",
     ) -> Image.Image:
-        """The photo with the classes laid over it, RGB; class 0 stays clear.
+        """The photo with the classes laid over it, RGB; a background stays clear.
 
-        The legend names each class with its share of the picture. `color_order` is that of an
-        array. Raises ConfigError when the photo's size is not the mask's.
+        A background is the first of two classes, or one that is called so or is black. Pixels
+        without a label are hatched. The legend names each class that occurs, with its share of the
+        picture: "on" draws it into the upper left corner. "beside" draws it onto a strip to the
+        right of the photo, with the classes that do not occur. `color_order` is that of an array.
+        Raises ConfigError when the photo's size is not the mask's.
         """
-        photo = self._own_photo(image, color_order)
-        self.lay_over(photo, opacity=opacity, legend=legend)
-        return photo
+        return self.lay_over(self._own_photo(image, color_order), opacity=opacity, legend=legend)
 
-    def lay_over(self, photo: Image.Image, *, opacity: float = 0.5, legend: bool = True) -> None:
+    def lay_over(
+        self, photo: Image.Image, *, opacity: float = 0.5, legend: LegendPlace = "on"
+    ) -> Image.Image:
         """Turn an RGB photo itself into what `overlay` gives, in strips: no second one in memory.
 
-        Raises ConfigError as `overlay` does.
+        Gives the photo, or with a legend "beside" a larger picture. Raises ConfigError as `overlay`
+        does.
         """
         self._require_size(photo)
         strength = np.full(256, round(255 * opacity), np.uint8)
-        strength[0] = strength[IGNORE] = 0
+        strength[IGNORE] = 0
+        if self.has_background:
+            strength[0] = 0
         for top, strip in self._strips():
             photo.paste(strip.colored(), (0, top), Image.fromarray(strength[strip.labels]))
-        if legend:
-            rows = zip(self.palette, self.coverage().items(), strict=True)
-            texts = [(color, f"{name} {share:.1%}") for color, (name, share) in rows]
-            # Here, not at the top: `import unet_edge` would pay for fonts and drawing.
-            from unet_edge.legend import draw_legend
+            ignored = strip.labels == IGNORE
+            if ignored.any():
+                from unet_edge.hatching import hatch  # here: masks of a model have none
 
-            draw_legend(photo, texts[1:])
+                hatch(photo, ignored, top, top)
+        if legend == "none":
+            return photo
+        # Here, not at the top: `import unet_edge` would pay for fonts and drawing.
+        from unet_edge.legend import draw_legend, legend_beside
+
+        rows = list(zip(self.palette, self.coverage().items(), strict=True))[self.has_background :]
+        match legend:
+            case "on":
+                draw_legend(photo, [(c, f"{name} {s:.1%}") for c, (name, s) in rows if s > 0])
+                return photo
+            case "beside":
+                return legend_beside(photo, [(c, f"{name} {s:.1%}") for c, (name, s) in rows])
+            case _:
+                assert_never(legend)
+
+    @property
+    def has_background(self) -> bool:
+        """Whether class 0 is a background, by its name or its colour; overlays leave it clear."""
+        return has_background(self.classes) or self.palette[0] == CLEAR
 
     def cutout(self, image: ImageSource, *, color_order: ChannelOrder = "rgb") -> Image.Image:
         """The photo with a transparent background, RGBA: class 0 and ignored pixels are cut away.

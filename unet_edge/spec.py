@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
 import json
 import math
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from unet_edge.errors import SpecError
+from unet_edge.palette import Color, default_palette
 
 SCHEMA = 3
 """Version of the contract's JSON. A reader refuses a newer one and opens every older one.
@@ -27,7 +27,6 @@ Orientation = Literal["exif"]
 ColorOrder = Literal["rgb"]
 Output = Literal["logits", "labels"]
 Decoding = Literal["full", "scaled"]
-Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class ModelSpec:
             if not name or any(end in name for end in "\r\n\0"):
                 raise SpecError(f"class name {name!r} is not one line of text; train with another")
         if not self.palette:
-            object.__setattr__(self, "palette", default_palette(len(self.classes)))
+            object.__setattr__(self, "palette", default_palette(self.classes))
         if len(self.palette) != len(self.classes):
             raise SpecError(f"{len(self.palette)} palette colours for {len(self.classes)} classes")
         for color in (*self.palette, self.pad_color):
@@ -171,20 +170,6 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "output": get_args(Output),
     "decoding": get_args(Decoding),
 }
-
-
-def default_palette(classes: int) -> tuple[Color, ...]:
-    """Black for class 0, then saturated colours as far apart in hue as the golden ratio gives.
-
-    Returns one (R, G, B) of 0..255 for each class.
-    """
-    golden = 0.618033988749895  # fractional part of the golden ratio: low-discrepancy hues
-    colors: list[Color] = [(0, 0, 0)]
-    for index in range(classes - 1):
-        hue = (0.94 + index * golden) % 1.0
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.75 if index % 2 == 0 else 0.55, 1.0)
-        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
-    return tuple(colors)
 
 
 def _color(value: Any) -> Color:

@@ -25,7 +25,7 @@ def thumbnail(picture: Image.Image) -> Image.Image:
 
 def overlay(photo: Image.Image, labels: Labels, spec: ModelSpec) -> Image.Image:
     """A thumbnail of the photo with its mask, uint8 (H, W), over it."""
-    return thumbnail(Mask.of(labels, spec).overlay(photo, legend=False))
+    return thumbnail(Mask.of(labels, spec).overlay(photo, legend="none"))
 
 
 def difference(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError, DataError
+from unet_edge.palette import Color
 from unet_edge.placement import Labels, Pixels
-from unet_edge.spec import IGNORE, Color
+from unet_edge.spec import IGNORE
 
 LABELMAP = "labelmap.txt"
 

@@ -53,8 +53,8 @@ def save_overview(folder: Path) -> None:
         picture, truth = dataset.read(sample)
         mask = segmenter.segment(sample.image)
         overlays = [
-            Mask.of(truth, segmenter.spec).overlay(picture, legend=False),
-            mask.overlay(picture, legend=False),
+            Mask.of(truth, segmenter.spec).overlay(picture, legend="none"),
+            mask.overlay(picture, legend="none"),
         ]
         rows.append([picture, *overlays, mask.colored()])
     titles = ["picture", "true membranes", "int8 TFLite, laid over", "int8 TFLite, mask"]

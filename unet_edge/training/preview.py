@@ -6,14 +6,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unet_edge.dataset import Dataset
+from unet_edge.hatching import hatch
 from unet_edge.legend import default_font
 from unet_edge.mask import Mask
+from unet_edge.palette import has_background
 from unet_edge.panels import panels
 from unet_edge.placement import Labels, Placement
-from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.spec import ModelSpec
 from unet_edge.training.augmentation import Augmentation, augment
 
-_STRIPE = 4  # px; width of the hatch's stripes
 _LEGEND = 26  # px; height of the legend's line
 
 
@@ -48,27 +49,18 @@ def preview_sheet(
 
 def _overlay(pixels: np.ndarray, labels: Labels, spec: ModelSpec) -> Image.Image:
     """Pixels (H, W, 3) under their labels (H, W); what is ignored is hatched."""
-    mask = Mask.of(labels, spec)
-    return _hatched(mask.overlay(pixels, legend=False), labels == IGNORE)
-
-
-def _hatched(picture: Image.Image, where: np.ndarray) -> Image.Image:
-    """Grey diagonal stripes, which no photograph and no class colour shows."""
-    rows, columns = np.indices(where.shape)
-    light = (rows + columns) // _STRIPE % 2 == 0
-    stripes = np.where(light, 225, 140).astype(np.uint8)
-    pixels = np.array(picture)
-    pixels[where] = stripes[where][:, None]
-    return Image.fromarray(pixels)
+    return Mask.of(labels, spec).overlay(pixels, legend="none")
 
 
 def _with_legend(sheet: Image.Image, spec: ModelSpec) -> Image.Image:
     """The sheet with a line below it: a swatch and name for each class, and for what is ignored."""
     font = default_font(13)
-    colors = ((255, 255, 255), *spec.palette[1:])
-    swatches = [Image.new("RGB", (16, 16), color) for color in colors]
-    swatches.append(_hatched(Image.new("RGB", (16, 16)), np.ones((16, 16), bool)))
-    names = [f"{spec.classes[0]} (left clear)", *spec.classes[1:], "ignored"]
+    clear = has_background(spec.classes)
+    first = (255, 255, 255) if clear else spec.palette[0]
+    swatches = [Image.new("RGB", (16, 16), color) for color in (first, *spec.palette[1:])]
+    swatches.append(Image.new("RGB", (16, 16)))
+    hatch(swatches[-1], np.ones((16, 16), bool))
+    names = [spec.classes[0] + (" (left clear)" if clear else ""), *spec.classes[1:], "ignored"]
     places, left, top = [], 8, sheet.height
     for name in names:
         width = 16 + 6 + round(font.getlength(name)) + 18

@@ -32,7 +32,7 @@ def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: 
         miou = Confusion.of(labels, mask.labels, dataset.classes).miou
         truth = Mask.of(labels, spec)
         sheet = panels(
-            [[picture, truth.overlay(picture, legend=False), mask.overlay(picture)]],
+            [[picture, truth.overlay(picture, legend="none"), mask.overlay(picture)]],
             [sample.name, "true mask", f"prediction, mIoU {miou:.3f}"],
         )
         save_png(sheet, folder / f"{sample.name.replace('/', '-')}.png")
