@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from converters.calibration import calibration_grids
 from converters.correction import correct_channels
+from converters.kernels import Rounding
 from converters.onnx import to_onnx
-from converters.rounding import Rounding
 from unet_edge.decoding import grid_of
 from unet_edge.placement import Labels, Pixels
 from unet_edge.progress import progress

@@ -21,7 +21,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, as_list
-from converters.rounding import Rounding, round_bounded, round_plain
+from converters.kernels import Rounding, round_bounded, round_plain
 
 CHUNK = 4
 """How many pictures pass through a layer at once."""

@@ -18,10 +18,10 @@ from converters.correction import correct_channels
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
 from converters.int8 import stem
+from converters.kernels import Rounding
 from converters.latency import Latency
 from converters.onnx import to_onnx
 from converters.references import HeldOut, held_out
-from converters.rounding import Rounding
 from converters.search import Budget, Found, Search
 from converters.tflite import dynamic_float_layers, to_tflite
 from unet_edge.board import read_processor

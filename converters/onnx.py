@@ -27,10 +27,10 @@ from converters.freeze import (
     reason,
 )
 from converters.fusion import fuse
+from converters.kernels import Rounding
 from converters.labels import ONNX_OPERATORS, end_in_labels_onnx
 from converters.onnx_float16 import halve_kernels
 from converters.onnx_int8 import quantise
-from converters.rounding import Rounding
 from unet_edge.errors import ConversionError
 from unet_edge.metadata import Precision
 from unet_edge.quiet import quiet

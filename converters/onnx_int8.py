@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.freeze import PIXELS, normalise
-from converters.rounding import Rounding, round_bounded
+from converters.kernels import Rounding, round_bounded
 from unet_edge.errors import ConversionError
 from unet_edge.graph.onnx_file import read_onnx
 from unet_edge.spec import Normalisation

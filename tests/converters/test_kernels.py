@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.rounding import round_bounded, round_plain
+from converters.kernels import round_bounded, round_plain
 from unet_edge.graph.saturation import LARGEST_PAIR, in_pairs, largest_pair
 
 SHAPES = ((16, 64, 1, 1), (8, 3, 3, 3), (4, 6, 3, 3), (4, 5, 1, 1))
