@@ -12,7 +12,7 @@ too: Banner et al. 2019, arXiv:1810.05723, section 4.2, there for the weights al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -62,25 +62,39 @@ def correct_channels(
             and layer.name not in float_layers
         ):
             layer.kernel.assign(_rounded(layer))
-    height, width = calibration[0].shape[:2]
-    count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))
-    spread = np.unique(np.linspace(0, len(calibration) - 1, count).round().astype(int))
-    pixels = np.stack([calibration[index] for index in spread]).astype(np.float32)
-    pairs = zip(_outputs(reference, pixels), _outputs(corrected, pixels), strict=True)
+    pixels = measured(calibration)
+    pairs = zip(outputs(reference, pixels), outputs(corrected, pixels), strict=True)
     for (_, wanted), (layer, found) in pairs:
-        if (offset := _offset(layer)) is not None:
-            if isinstance(layer, layers.BatchNormalization):
-                gain = _gain(wanted, found)
-                layer.gamma.assign(layer.gamma * gain)
-                offset.assign(offset * gain)
-                found *= gain  # in place: the layers that follow see the corrected output
-            shift = (_mean(wanted) - _mean(found)).astype(np.float32)
-            offset.assign_add(shift)
-            found += shift
+        correct(layer, wanted, found)
     for layer, twin in zip(reference.layers, corrected.layers, strict=True):
         if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             twin.kernel.assign(layer.kernel)
     return corrected
+
+
+def measured(calibration: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The calibration pictures that layers are compared on, (N, H, W, 3)."""
+    height, width = calibration[0].shape[:2]
+    count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))
+    spread = np.unique(np.linspace(0, len(calibration) - 1, count).round().astype(int))
+    return np.stack([calibration[index] for index in spread]).astype(np.float32)
+
+
+def correct(layer: keras.Layer, wanted: NDArray[np.float32], found: NDArray[np.float32]) -> None:
+    """Fit gain and offset of `layer`, and change `found`, its output, accordingly, in place.
+
+    Layers without either stay as they are.
+    """
+    if (offset := _offset(layer)) is None:
+        return
+    if isinstance(layer, layers.BatchNormalization):
+        gain = _gain(wanted, found)
+        layer.gamma.assign(layer.gamma * gain)
+        offset.assign(offset * gain)
+        found *= gain  # in place: the layers that follow see the corrected output
+    shift = (_mean(wanted) - _mean(found)).astype(np.float32)
+    offset.assign_add(shift)
+    found += shift
 
 
 def _gain(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -126,10 +140,15 @@ def _offset(layer: keras.Layer) -> Any:
     return None
 
 
-def _outputs(
-    model: keras.Model, pixels: NDArray[np.float32]
+def outputs(
+    model: keras.Model,
+    pixels: NDArray[np.float32],
+    before: Callable[[keras.Layer, list[NDArray[np.float32]]], None] = lambda *_: None,
 ) -> Iterator[tuple[keras.Layer, NDArray[np.float32]]]:
-    """Each layer with its output on `pixels`, in order; an output lives while it is needed."""
+    """Each layer with its output on `pixels`, in order; an output lives while it is needed.
+
+    `before` is called with each layer and its inputs before the layer runs.
+    """
     inputs = {layer: as_list(layer.input) for layer in model.layers}
     waiting = Counter(id(tensor) for tensors in inputs.values() for tensor in tensors)
     alive: dict[int, NDArray[np.float32]] = {id(model.inputs[0]): pixels}
@@ -137,6 +156,7 @@ def _outputs(
         if isinstance(layer, layers.InputLayer):
             continue
         found = [alive[id(tensor)] for tensor in inputs[layer]]
+        before(layer, found)
         output = _run(layer, found)
         alive[id(layer.output)] = output
         yield layer, output

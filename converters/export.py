@@ -15,9 +15,10 @@ import keras
 from converters.calibration import calibration_grids
 from converters.card import with_card
 from converters.correction import correct_channels
+from converters.fitting import fit_to_int8
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
-from converters.int8 import stem
+from converters.int8 import float_layers_of
 from converters.latency import Latency
 from converters.onnx import to_onnx
 from converters.references import HeldOut, held_out
@@ -162,13 +163,15 @@ def _export(
         return correct_channels(model, grids, layers)
 
     open_artifacts = [a for a in artifacts if file_name(*a) not in models]
-    float_layers = () if settings.full_integer else stem(model)
+    float_layers = () if settings.full_integer else float_layers_of(model)
     bar = progress_bar(len(open_artifacts), "converting")
     for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
         stays = float_layers if (file_format, precision) == ("tflite", "int8") else ()
         whole = dynamic_float_layers(model) if precision == "dynamic" else stays
         source = corrected(whole) if precision in INTEGERS else model
+        if (file_format, precision) == ("tflite", "int8"):
+            source = fit_to_int8(model, grids, stays)
         converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))

@@ -1,0 +1,117 @@
+"""Kernels fitted to what they really see in int8, and rounded with an eye on each other.
+
+Behind thirty rounded layers a kernel sees other inputs than in float. The kernel that makes of
+them what was wanted, by least squares, is a little different (Hubara et al. 2021,
+arXiv:2006.10518). And where each weight goes to its nearest step, the errors of a channel's
+weights add up by chance. But inputs are correlated: neighbouring pixels are alike, and so are
+channels. So weights are rounded one after another, and each error is spread over the weights that
+are left, so that for inputs as measured the sum stays what it was (Frantar et al. 2022,
+arXiv:2210.17323). Both cost nothing on the device: the file has the same form and size. What they
+gained stands in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+Weights = NDArray[np.float64]
+
+MOST_INPUTS = 1152
+"""Most weights of an output channel that are fitted.
+
+The covariance of n inputs takes n² numbers and its inverse n³ operations. 1,152 are a 3x3 kernel of
+128 channels; the separable networks' widest has 1,024.
+"""
+
+_POSITIONS = 1 << 16
+"""How many values of each channel are looked at, spread evenly over pictures and pixels."""
+
+_DAMPING = 0.01
+"""Share of the mean variance that is added to each, so that few pictures do not decide alone."""
+
+
+def fit_kernel(
+    conv: keras.Layer,
+    inputs: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    *,
+    rounded: bool,
+) -> NDArray[np.float32]:
+    """The kernel of `conv` that makes of `inputs` what its own makes of `wanted`, (N, H, W, C).
+
+    `rounded`: in int8 steps. Symmetric, one scale for each output channel: its largest weight is
+    127 steps, and stays that, so that a converter finds the same scale again. Offsets of the
+    output do not count, correction makes up for them. Kernels of more than MOST_INPUTS weights a
+    channel are not fitted, and rounded to the nearest step.
+    """
+    kernel: Weights = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float64)
+    height, width, channels, last = kernel.shape
+    depthwise = isinstance(conv, layers.DepthwiseConv2D)
+    if not depthwise and height * width * channels > MOST_INPUTS:
+        largest = abs(kernel).max((0, 1, 2))
+        step = np.where(largest > 0, largest, 1) / 127
+        return np.asarray(np.round(kernel / step) * step if rounded else kernel, np.float32)
+    weights: Weights = kernel.reshape(height * width, channels, last)
+    seen = [_taps(each, height, width) for each in (inputs, wanted)]
+    if depthwise:  # a problem of its own for each channel: (channels, taps, positions)
+        weights = weights.swapaxes(0, 1)
+        found, ideal = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in seen)
+    else:
+        weights = weights.reshape(1, -1, last)
+        found, ideal = (each.reshape(1, -1, each.shape[-1]) for each in seen)
+    power = _product(found, found)
+    count = power.shape[-1]
+    variance = power.trace(axis1=1, axis2=2) / count
+    # A constant input has no variance, and any weight will do.
+    damping = np.where(variance > 0, _DAMPING * variance, 1)
+    inverse = np.linalg.inv(power + damping[:, None, None] * np.eye(count))
+    weights = weights + inverse @ (_product(found, ideal - found) @ weights)
+    if rounded:
+        weights = _rounded(np.asarray(weights, np.float64), inverse)
+    if depthwise:
+        weights = weights.swapaxes(0, 1)
+    return np.asarray(weights.reshape(kernel.shape), np.float32)
+
+
+def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """What each weight of a kernel sees inside the pictures, less its mean: (taps, C, positions).
+
+    At every position: a stride changes which are taken, not how they go together.
+    """
+    rows, columns = inputs.shape[1] - height + 1, inputs.shape[2] - width + 1
+    total = len(inputs) * rows * columns
+    chosen = np.arange(0, total, max(1, total * height * width // _POSITIONS))
+    picture, row, column = np.unravel_index(chosen, (len(inputs), rows, columns))
+    taps = np.stack(
+        [inputs[picture, row + y, column + x].T for y in range(height) for x in range(width)]
+    )
+    taps -= taps.mean(-1, keepdims=True)
+    return taps
+
+
+def _product(one: NDArray[np.float32], other: NDArray[np.float32]) -> Weights:
+    """Mean products over the positions, (groups, inputs, inputs)."""
+    return np.asarray(one @ other.swapaxes(1, 2), np.float64) / one.shape[-1]
+
+
+def _rounded(weights: Weights, inverse: Weights) -> Weights:
+    """Round `weights`, (groups, inputs, outputs), one input after another.
+
+    `inverse`: of the inputs' covariances, (groups, inputs, inputs).
+    """
+    largest = abs(weights).max(1, keepdims=True)
+    step = np.where(largest > 0, largest, 1) / 127
+    fixed = np.where(abs(weights) == largest, np.sign(weights) * 127, 0)
+    # Row i of the upper Cholesky factor: what moving input i asks of those behind it.
+    spread = np.linalg.cholesky(inverse).swapaxes(1, 2)
+    left, rounded = weights.copy(), np.empty_like(weights)
+    for index in range(weights.shape[1]):
+        now, kept = left[:, index], fixed[:, index]
+        whole = np.where(kept, kept, np.round(now / step[:, 0]).clip(-127, 127))
+        rounded[:, index] = whole * step[:, 0]
+        error = (now - rounded[:, index]) / spread[:, index, index, None]
+        left[:, index + 1 :] -= spread[:, index, index + 1 :, None] * error[:, None]
+    return rounded
