@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from converters.calibration import calibration_grids
-from converters.correction import correct_channels
-from converters.int8 import stem
+from converters.fitting import fit_to_int8
+from converters.int8 import float_layers_of
 from converters.tflite import to_tflite
 from unet_edge.dataset import Dataset
 from unet_edge.decoding import grid_of
@@ -81,8 +81,8 @@ def _agreement(
     wanted: list[NDArray[np.uint8]],
 ) -> float:
     grids = calibration_grids(dataset, spec, count=count, seed=seed)
-    corrected = correct_channels(model, grids, stem(model))
-    backend = open_backend(to_tflite(corrected, spec, "int8", grids), "tflite")
+    fitted = fit_to_int8(model, grids, float_layers_of(model))
+    backend = open_backend(to_tflite(fitted, spec, "int8", grids), "tflite")
     same = [
         (to_labels(backend.scores(grid)) == labels).mean()
         for grid, labels in zip(held_out, wanted, strict=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from converters.calibration import calibration_grids
-from converters.correction import correct_channels
+from converters.fitting import fit_to_int8
 from converters.kernels import Rounding
 from converters.onnx import to_onnx
 from unet_edge.decoding import grid_of
@@ -61,7 +61,7 @@ def _measured(run: Path) -> list[dict[str, Any]]:
     grids = calibration_grids(dataset, spec, count=_CALIBRATION, seed=0)
     sessions: dict[tuple[str, str], Any] = {}
     for rounding in get_args(Rounding):
-        corrected = correct_channels(model, grids, rounding=rounding)
+        corrected = fit_to_int8(model, grids, rounding=rounding)
         data = to_onnx(corrected, spec, "int8", grids, rounding)
         sessions |= {(rounding, name): _session(data, name) for name in ("default", "option")}
     return _timed(sessions, held_out, wanted)

@@ -12,7 +12,7 @@ too: Banner et al. 2019, arXiv:1810.05723, section 4.2, there for the weights al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -21,7 +21,6 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, as_list
-from converters.kernels import Rounding, round_bounded, round_plain
 
 CHUNK = 4
 """How many pictures pass through a layer at once."""
@@ -45,15 +44,12 @@ def correct_channels(
     model: keras.Model,
     calibration: Sequence[NDArray[np.uint8]],
     float_layers: Collection[str] = (),
-    *,
-    rounding: Rounding = "plain",
 ) -> keras.Model:
     """A copy of `model` whose int8 files come closer to it; convert the copy, not `model`.
 
     `calibration`: grids, uint8 (H, W, 3); without any, `model` itself comes back. `float_layers`:
-    convolutions that the file will not round; `rounding`: how it rounds the others. Only biases
-    and BatchNorm's gains and offsets differ. The copy is for this choice of int8 alone: in float it
-    is slightly worse than `model`.
+    convolutions that the file will not round. Only biases and BatchNorm's gains and offsets
+    differ. The copy is for this choice of int8 alone: in float it is slightly worse than `model`.
     """
     if not len(calibration):
         return model
@@ -65,26 +61,40 @@ def correct_channels(
             isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D)
             and layer.name not in float_layers
         ):
-            layer.kernel.assign(_rounded(layer, rounding))
-    height, width = calibration[0].shape[:2]
-    count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))
-    spread = np.unique(np.linspace(0, len(calibration) - 1, count).round().astype(int))
-    pixels = np.stack([calibration[index] for index in spread]).astype(np.float32)
-    pairs = zip(_outputs(reference, pixels), _outputs(corrected, pixels), strict=True)
+            layer.kernel.assign(_rounded(layer))
+    pixels = measured(calibration)
+    pairs = zip(outputs(reference, pixels), outputs(corrected, pixels), strict=True)
     for (_, wanted), (layer, found) in pairs:
-        if (offset := _offset(layer)) is not None:
-            if isinstance(layer, layers.BatchNormalization):
-                gain = _gain(wanted, found)
-                layer.gamma.assign(layer.gamma * gain)
-                offset.assign(offset * gain)
-                found *= gain  # in place: the layers that follow see the corrected output
-            shift = (_mean(wanted) - _mean(found)).astype(np.float32)
-            offset.assign_add(shift)
-            found += shift
+        correct(layer, wanted, found)
     for layer, twin in zip(reference.layers, corrected.layers, strict=True):
         if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             twin.kernel.assign(layer.kernel)
     return corrected
+
+
+def measured(calibration: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The calibration pictures that layers are compared on, (N, H, W, 3)."""
+    height, width = calibration[0].shape[:2]
+    count = min(_MOST, max(_LEAST, _PIXELS // (height * width)))
+    spread = np.unique(np.linspace(0, len(calibration) - 1, count).round().astype(int))
+    return np.stack([calibration[index] for index in spread]).astype(np.float32)
+
+
+def correct(layer: keras.Layer, wanted: NDArray[np.float32], found: NDArray[np.float32]) -> None:
+    """Fit gain and offset of `layer`, and change `found`, its output, accordingly, in place.
+
+    Layers without either stay as they are.
+    """
+    if (offset := _offset(layer)) is None:
+        return
+    if isinstance(layer, layers.BatchNormalization):
+        gain = _gain(wanted, found)
+        layer.gamma.assign(layer.gamma * gain)
+        offset.assign(offset * gain)
+        found *= gain  # in place: the layers that follow see the corrected output
+    shift = (_mean(wanted) - _mean(found)).astype(np.float32)
+    offset.assign_add(shift)
+    found += shift
 
 
 def _gain(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -103,23 +113,17 @@ def _mean(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(values.mean((0, 1, 2), dtype=np.float64))
 
 
-def _rounded(conv: Any, rounding: Rounding) -> NDArray[np.float32]:
+def _rounded(conv: Any) -> NDArray[np.float32]:
     """The kernel after a trip through int8: symmetric, one scale for each output channel.
 
     As both converters do it, the scale is that of the kernel with BatchNorm folded in; folding
     multiplies a channel by one factor, so that rounding commutes with it.
     """
-    kernel = keras.ops.convert_to_numpy(conv.kernel)  # (height, width, in, out)
-    if isinstance(conv, layers.DepthwiseConv2D):
-        scales, whole = round_plain(kernel.transpose(2, 3, 0, 1))
-        return np.asarray(_restored(scales, whole).transpose(2, 3, 0, 1), np.float32)
-    rounded = round_bounded if rounding == "bounded" else round_plain
-    scales, whole = rounded(kernel.transpose(3, 2, 0, 1))
-    return np.asarray(_restored(scales, whole).transpose(2, 3, 1, 0), np.float32)
-
-
-def _restored(scales: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return whole * scales[:, None, None, None]
+    kernel = keras.ops.convert_to_numpy(conv.kernel)
+    axes = (0, 1, 3) if isinstance(conv, layers.DepthwiseConv2D) else (0, 1, 2)
+    largest = np.abs(kernel).max(axes, keepdims=True)
+    step = np.where(largest > 0, largest, 1) / 127
+    return np.asarray(np.round(kernel / step) * step, np.float32)
 
 
 def _offset(layer: keras.Layer) -> Any:
@@ -136,10 +140,15 @@ def _offset(layer: keras.Layer) -> Any:
     return None
 
 
-def _outputs(
-    model: keras.Model, pixels: NDArray[np.float32]
+def outputs(
+    model: keras.Model,
+    pixels: NDArray[np.float32],
+    before: Callable[[keras.Layer, list[NDArray[np.float32]]], None] = lambda *_: None,
 ) -> Iterator[tuple[keras.Layer, NDArray[np.float32]]]:
-    """Each layer with its output on `pixels`, in order; an output lives while it is needed."""
+    """Each layer with its output on `pixels`, in order; an output lives while it is needed.
+
+    `before` is called with each layer and its inputs before the layer runs.
+    """
     inputs = {layer: as_list(layer.input) for layer in model.layers}
     waiting = Counter(id(tensor) for tensors in inputs.values() for tensor in tensors)
     alive: dict[int, NDArray[np.float32]] = {id(model.inputs[0]): pixels}
@@ -147,6 +156,7 @@ def _outputs(
         if isinstance(layer, layers.InputLayer):
             continue
         found = [alive[id(tensor)] for tensor in inputs[layer]]
+        before(layer, found)
         output = _run(layer, found)
         alive[id(layer.output)] = output
         yield layer, output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
@@ -15,9 +14,10 @@ import keras
 from converters.calibration import calibration_grids
 from converters.card import with_card
 from converters.correction import correct_channels
+from converters.fitting import fit_to_int8
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
-from converters.int8 import stem
+from converters.int8 import float_layers_of
 from converters.kernels import Rounding
 from converters.latency import Latency
 from converters.onnx import to_onnx
@@ -159,19 +159,13 @@ def _export(
         contract = Contract(spec, "tflite", kept.precision)
         models[file_name("tflite", kept.precision)] = seal(found.data, contract)
 
-    @functools.cache
-    def corrected(layers: tuple[str, ...], rounding: Rounding) -> keras.Model:
-        return correct_channels(model, grids, layers, rounding=rounding)
-
     open_artifacts = [a for a in artifacts if file_name(*a) not in models]
-    float_layers = () if settings.full_integer else stem(model)
+    float_layers = () if settings.full_integer else float_layers_of(model)
     bar = progress_bar(len(open_artifacts), "converting")
     for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
-        stays = float_layers if (file_format, precision) == ("tflite", "int8") else ()
-        whole = dynamic_float_layers(model) if precision == "dynamic" else stays
-        rounding: Rounding = "bounded" if file_format == "onnx" else "plain"
-        source = corrected(whole, rounding) if precision in INTEGERS else model
+        stays = float_layers if precision == "int8" else ()
+        source = _prepared(model, file_format, precision, grids, stays)
         converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))
@@ -192,7 +186,7 @@ def _export(
             del models[name]
             continue
         in_float: tuple[str, ...] = ()
-        if (file_format, precision) == ("tflite", "int8"):
+        if precision == "int8":
             in_float = found.kept.float_layers if found and found.kept else float_layers
         files.append(_entry(models[name], file_format, precision, proof, in_float))
         agreements[name] = proof.shares
@@ -275,6 +269,28 @@ def parse_artifact(name: str) -> tuple[Format, Precision]:
     raise ConfigError(f"unknown format {name!r}; known are {known}")
 
 
+def _prepared(
+    model: keras.Model,
+    file_format: Format,
+    precision: Precision,
+    grids: Sequence[Pixels],
+    float_layers: tuple[str, ...],
+) -> keras.Model:
+    """The model that a file of this precision is converted from, so that it comes close."""
+    match precision:
+        case "int8":
+            rounding: Rounding = "bounded" if file_format == "onnx" else "plain"
+            return fit_to_int8(model, grids, float_layers, rounding=rounding)
+        case "dynamic":
+            return correct_channels(model, grids, dynamic_float_layers(model))
+        case "int16x8":
+            return correct_channels(model, grids)
+        case "float32" | "float16":
+            return model
+        case _:
+            assert_never(precision)
+
+
 def _convert(
     model: keras.Model,
     spec: ModelSpec,
@@ -288,7 +304,7 @@ def _convert(
             layers = float_layers if precision == "int8" else None
             return to_tflite(model, spec, precision, grids, float_layers=layers)
         case "onnx":
-            return to_onnx(model, spec, precision, grids)
+            return to_onnx(model, spec, precision, grids, float_layers=float_layers)
         case _:
             assert_never(file_format)
 

@@ -7,7 +7,7 @@ fold BatchNorm into convolutions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -103,6 +103,16 @@ def as_float32(model: keras.Model) -> keras.Model:
 def as_list(tensors: Any) -> list[Any]:
     """A layer's `input` or `output`, which Keras gives bare where there is one."""
     return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+
+
+def readers(model: keras.Model) -> Callable[[keras.Layer], list[keras.Layer]]:
+    """A function that gives the layers of `model` that read a layer's output."""
+    found: dict[int, list[keras.Layer]] = {}
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            for tensor in as_list(layer.input):
+                found.setdefault(id(tensor), []).append(layer)
+    return lambda layer: found.get(id(layer.output), [])
 
 
 class _HardSwishInParts(keras.layers.Layer):

@@ -8,6 +8,7 @@ release of LiteRT and a builder of language models.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -33,6 +34,10 @@ from unet_edge.spec import ModelSpec
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 """The operators that can be left in float: those with weights."""
+
+
+_MANY_PAIRS = 4
+"""Convolutions of each kind at the beginning that stay in float with many classes."""
 
 
 class Int8Converter:
@@ -74,7 +79,7 @@ class Int8Converter:
     def layers(self) -> tuple[str, ...]:
         """Names of the Keras layers that `convert` can leave in float32, first to last.
 
-        All convolutions but the last: its scores leave the file as integers.
+        All convolutions. With the last in float, the scores leave the file in float32.
         """
         return tuple(self._nodes)
 
@@ -82,7 +87,8 @@ class Int8Converter:
         """The bytes of a .tflite file without its contract, `float_layers` left in float32.
 
         Input `pixels`: uint8 (1, H, W, 3). Output `logits`: uint8 (1, H, W, classes) with a scale
-        and a zero point, or `labels`: uint8 (1, H, W), where the contract says so. Raises
+        and a zero point, float32 where the last convolution is in float, or `labels`: uint8
+        (1, H, W), where the contract says so. Raises
         ConversionError for a layer that is not one of `layers`.
         """
         if strange := sorted(set(float_layers) - set(self.layers)):
@@ -104,21 +110,38 @@ class Int8Converter:
         return data
 
 
+def float_layers_of(model: keras.Model) -> tuple[str, ...]:
+    """The convolutions that int8 files leave in float32, by the number of classes.
+
+    Two: the `stem`. More: all before the fourth pointwise convolution, and the last, whose scores
+    then have no steps to tie on. What that gains and costs stands in CONTRIBUTING.md.
+    """
+    if model.output.shape[-1] == 2:
+        return stem(model)
+    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+    *_, last = (layer.name for layer in model.layers if isinstance(layer, kinds))
+    return tuple(dict.fromkeys((*_first_pairs(model, _MANY_PAIRS), last)))
+
+
 def stem(model: keras.Model) -> tuple[str, ...]:
     """The first convolution and the depthwise one behind it; nothing where none follows.
 
     They see the pixels at half resolution with few channels. Their rounding passes through all
-    that follows and, by the widest skip, to the end, while their arithmetic is small: int8 files
-    leave them in float32. What that gains and costs stands in CONTRIBUTING.md.
+    that follows and, by the widest skip, to the end, while their arithmetic is small.
     """
-    convolutions = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
-    ]
-    if len(convolutions) < 2 or not isinstance(convolutions[1], keras.layers.DepthwiseConv2D):
-        return ()
-    return (convolutions[0].name, convolutions[1].name)
+    return _first_pairs(model, 1)
+
+
+def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
+    """The first convolutions, as far as full and depthwise ones alternate, `most` of each."""
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    convolutions = [layer for layer in model.layers if isinstance(layer, kinds)][: 2 * most]
+    alternating = itertools.takewhile(
+        lambda pair: isinstance(pair[0], pair[1]),
+        zip(convolutions, itertools.cycle(kinds), strict=False),
+    )
+    names = [layer.name for layer, _ in alternating]
+    return tuple(names[: len(names) // 2 * 2])
 
 
 def representative(
@@ -136,7 +159,7 @@ def representative(
 
 
 def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
-    """The output tensor of each convolution but the last, by the name of its Keras layer.
+    """The output tensor of each convolution, by the name of its Keras layer.
 
     The converter calls a tensor after all that was fused into it, "unet_1/dec1_pw_relu_1/Relu6;
     …;unet_1/dec1_pw_1/convolution", with Keras' numbers behind the layers' names.
@@ -152,8 +175,8 @@ def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
         for operator in graph.operators
         if builtin_code(parsed, operator) in wanted
     ]
-    nodes = {_layer_of(tensor, known): tensor for tensor in made[:-1]}
-    if len(nodes) < len(made) - 1:
+    nodes = {_layer_of(tensor, known): tensor for tensor in made}
+    if len(nodes) < len(made):
         raise ConversionError(f"two convolutions of {model.name} go by the name of one layer")
     return nodes
 

@@ -14,8 +14,8 @@ Rounding = Literal["plain", "bounded"]
 no sum leaves 16 bits on x86 without VNNI."""
 
 _LARGEST = 127
-_STEPS = np.linspace(1, 2, 17)
-"""Scales that are tried, in units of the smallest. At 2 no weight is above 64: nothing is cut."""
+_TRIED = range(127, 63, -1)
+"""How many steps the largest weight of a channel may have. At 64 no pair is too large."""
 
 
 def round_plain(kernel: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -27,18 +27,18 @@ def round_plain(kernel: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDAr
 def round_bounded(kernel: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """As `round_plain`, but no two neighbours of one sign add up to more than 128.
 
-    Each channel gets the scale and the whole numbers that are closest to it by least squares. Pairs
-    that are too large are cut by equal parts. That is far less than the usual remedy costs, seven
-    bits for every weight (`reduce_range` of ONNX Runtime, `overflow_fix` of NNCF): large weights
-    of one sign are seldom neighbours.
+    Each channel gets the scale and the whole numbers that are closest to it by least squares: one
+    that was rounded so before keeps them. Pairs that are too large are cut by equal parts. That
+    costs less than the usual remedy, seven bits for every weight (`reduce_range` of ONNX Runtime,
+    `overflow_fix` of NNCF): large weights of one sign are seldom neighbours.
     """
     out, channels, height, width = kernel.shape
     pairs = np.asarray(in_pairs(kernel), np.float64)
-    smallest = _smallest_scales(kernel)
+    largest = _smallest_scales(kernel) * _LARGEST
     best_error = np.full(out, np.inf)
-    best_scales, best = smallest.copy(), np.zeros_like(pairs)
-    for factor in _STEPS:
-        scales = smallest * factor
+    best_scales, best = largest / _LARGEST, np.zeros_like(pairs)
+    for steps in _TRIED:
+        scales = largest / steps
         cut = _cut(np.round(pairs / scales[:, None, None]))
         error = ((pairs - cut * scales[:, None, None]) ** 2).sum((1, 2))
         better = error < best_error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -70,14 +70,16 @@ def to_onnx(
     precision: Precision,
     calibration: Sequence[NDArray[np.uint8]] = (),
     rounding: Rounding = "bounded",
+    float_layers: Collection[str] = (),
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or
     `labels`: uint8 (1, H, W), where the contract says so.
-    `calibration`: grids, uint8 (H, W, 3), and `rounding` of the kernels are for int8 only. "plain"
-    kernels give a wrong mask on x86 without VNNI in programs that do not prevent it. The same model
-    and calibration give the same bytes.
+    For int8 only: `calibration`, grids, uint8 (H, W, 3); `rounding` of the kernels, of which
+    "plain" gives a wrong mask on x86 without VNNI in programs that do not prevent it;
+    `float_layers`, Keras' names of convolutions that stay in float32. The same model and
+    calibration give the same bytes.
 
     Raises ConversionError when the settings do not fit, when a converter fails, or when the
     result breaks a promise: operators, shapes, half-pixel bilinear upsampling.
@@ -97,7 +99,8 @@ def to_onnx(
             if precision == "float16":
                 halve_kernels(proto)
             elif precision == "int8":
-                proto = quantise(proto, calibration, spec.normalisation, rounding)
+                kept = _convolutions(proto, model, float_layers)
+                proto = quantise(proto, calibration, spec.normalisation, rounding, kept)
             _start_from_pixels(proto, spec)
             if spec.output == "labels":
                 end_in_labels_onnx(proto, spec)
@@ -147,6 +150,25 @@ def _simplify(proto: Any) -> Any:
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         return onnx.load(path)
+
+
+def _convolutions(proto: Any, model: keras.Model, layers: Collection[str]) -> list[int]:
+    """The numbers of Keras' convolutions `layers` among those of the graph.
+
+    Raises ConversionError where kernels of the two do not go together.
+    """
+    if not layers:
+        return []
+    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+    ours = [layer for layer in model.layers if isinstance(layer, kinds)]
+    shapes = {tensor.name: sorted(tensor.dims) for tensor in proto.graph.initializer}
+    theirs = [shapes.get(n.input[1]) for n in proto.graph.node if n.op_type == "Conv"]
+    if [sorted(layer.kernel.shape) for layer in ours] != theirs:
+        raise ConversionError(f"the convolutions of {model.name} are in another order in the graph")
+    found = [number for number, layer in enumerate(ours) if layer.name in layers]
+    if len(found) < len(set(layers)):
+        raise ConversionError(f"{model.name} does not have all of {', '.join(sorted(layers))}")
+    return found
 
 
 def _start_from_pixels(proto: Any, spec: ModelSpec) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ def quantise(
     calibration: Sequence[NDArray[np.uint8]],
     normalisation: Normalisation,
     rounding: Rounding = "bounded",
+    float_convolutions: Collection[int] = (),
 ) -> Any:
     """Quantise statically: weights int8 per channel, activations uint8.
 
     `proto`: float32, NCHW `pixels` in. `calibration`: grids, uint8 (H, W, 3). `rounding`: of the
-    kernels but depthwise ones. In what comes back, `pixels` is uint8. Raises ConversionError when
-    the quantiser wrapped the input otherwise or did not keep the bound, and what onnx and
-    onnxruntime raise.
+    kernels but depthwise ones. `float_convolutions`: numbers of those that stay in float32, in the
+    graph's order. In what comes back, `pixels` is uint8. Raises ConversionError when the quantiser
+    wrapped the input otherwise or did not keep the bound, and what onnx and onnxruntime raise.
 
     Signed activations run slower than float on x86, and one scale for a whole depthwise layer
     ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
@@ -40,13 +41,15 @@ def quantise(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     last = max(i for i, node in enumerate(proto.graph.node) if node.op_type == "Conv")
+    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
+    kept = {convolutions[index] for index in float_convolutions}
     exact = {
         "scale": np.array(1 / normalisation.std, np.float32),
         "zero_point": np.array(normalisation.mean, np.uint8),
     }
     overrides: dict[str, list[dict[str, Any]]] = {PIXELS: [exact]}
     if rounding == "bounded":
-        overrides |= _bound_kernels(proto)
+        overrides |= _bound_kernels(proto, kept)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "quantised.onnx"))
         quantize_static(
@@ -57,30 +60,35 @@ def quantise(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in proto.graph.node[last + 1 :]],
+            nodes_to_exclude=[*kept, *(node.name for node in proto.graph.node[last + 1 :])],
             extra_options={"TensorQuantOverrides": overrides},
         )
         quantised = onnx.load(path)
     nodes = quantised.graph.node
     (first,) = (node for node in nodes if PIXELS in node.input)
-    if first.op_type != "QuantizeLinear":
-        raise ConversionError(f"the quantiser put {first.op_type} first, not QuantizeLinear")
-    # The pixels are the quantised input: drop the pair in front, `_start_from_pixels` adds one.
-    (second,) = (node for node in nodes if first.output[0] in node.input)
-    for node in nodes:
-        node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
-    nodes.remove(first)
-    nodes.remove(second)
+    if convolutions[0] not in kept:
+        if first.op_type != "QuantizeLinear":
+            raise ConversionError(f"the quantiser put {first.op_type} first, not QuantizeLinear")
+        # The pixels are the quantised input: drop the pair in front, `_start_from_pixels` adds one.
+        (second,) = (node for node in nodes if first.output[0] in node.input)
+        for node in nodes:
+            node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
+        nodes.remove(first)
+        nodes.remove(second)
     if rounding == "bounded" and read_onnx(quantised.SerializeToString()).can_saturate:
         raise ConversionError("the quantiser rounded the bounded kernels otherwise")
     return quantised
 
 
-def _bound_kernels(proto: Any) -> dict[str, list[dict[str, Any]]]:
-    """Round the kernels of `proto` in place, but depthwise ones; the scales as overrides."""
+def _bound_kernels(proto: Any, kept: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Round the kernels of `proto` in place, but depthwise ones and `kept`; scales as overrides."""
     from onnx import numpy_helper
 
-    kernels = {node.input[1] for node in proto.graph.node if node.op_type == "Conv"}
+    kernels = {
+        node.input[1]
+        for node in proto.graph.node
+        if node.op_type == "Conv" and node.name not in kept
+    }
     overrides: dict[str, list[dict[str, Any]]] = {}
     for tensor in proto.graph.initializer:
         if tensor.name not in kernels or tensor.dims[1] == 1:

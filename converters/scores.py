@@ -37,6 +37,39 @@ def centred(model: keras.Model) -> keras.Model:
     return copy
 
 
+def widen(model: Any) -> bool:
+    """Let the scores leave in float32 where the last convolution is in float; say whether it is.
+
+    The converter quantises its scores to int8 and resizes those; here both are undone, in
+    place, on a `ModelT` of the TFLite schema.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    operators = schema.BuiltinOperator
+    (graph,) = model.subgraphs
+    makers = {op.outputs[0]: op for op in graph.operators}
+    (target,) = graph.outputs
+    behind = []
+    while builtin_code(model, makers[target]) == operators.RESIZE_BILINEAR:
+        behind.append(makers[target])
+        target = makers[target].inputs[0]
+    quantise = makers[target]
+    source = quantise.inputs[0]
+    if (
+        builtin_code(model, quantise) != operators.QUANTIZE
+        or graph.tensors[source].type != schema.TensorType.FLOAT32
+    ):
+        return False
+    graph.operators.remove(quantise)
+    for resize in reversed(behind):
+        resize.inputs = np.array([source, resize.inputs[1]], np.int32)
+        source = resize.outputs[0]
+        graph.tensors[source].type = schema.TensorType.FLOAT32
+        graph.tensors[source].quantization = None
+    graph.outputs = np.array([source], np.int32)
+    return True
+
+
 def narrow(model: Any) -> None:
     """Set range and rounding of the scores in an int8 file, a `ModelT` of the TFLite schema.
 

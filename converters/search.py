@@ -1,6 +1,6 @@
 """Search: the fastest .tflite file whose masks are close enough to Keras'.
 
-Recipes in the order tried: full integer; int8, whose stem is in float; int8 with the
+Recipes in the order tried: full integer; int8 as `export` writes it; int8 with the
 layers that cost most in float too; int8 after fine-tuning; int8 weights with int16 activations; and
 the float files, which hold nearly any budget. Each is proven on the user's held-out pictures and
 timed beside the others.
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from converters.correction import correct_channels
 from converters.fine_tuning import fine_tune
-from converters.int8 import Int8Converter, stem
+from converters.fitting import fit_to_int8
+from converters.int8 import Int8Converter, float_layers_of
 from converters.tflite import dynamic_float_layers, to_tflite
 from unet_edge.errors import ConfigError
 from unet_edge.metadata import Precision
@@ -161,7 +162,7 @@ class Search:
         Raises ConversionError when a recipe cannot be converted.
         """
         errors: dict[tuple[str, str], float] = {}
-        kept = stem(self._model)
+        kept = float_layers_of(self._model)
         held = kept != () and self._try_int8("full integer", ())
         if not held and not self._try_int8("int8", kept):
             errors = self._pair_errors()
@@ -187,9 +188,9 @@ class Search:
         return self._chosen(errors)
 
     def _try_int8(self, recipe: str, float_layers: tuple[str, ...]) -> bool:
-        # Corrected for each choice: gains made for the rounding of a layer do harm without it.
-        corrected = correct_channels(self._model, self._calibration, float_layers)
-        converter = Int8Converter(corrected, self._spec, self._calibration)
+        # Fitted for each choice: gains made for the rounding of a layer do harm without it.
+        fitted = fit_to_int8(self._model, self._calibration, float_layers)
+        converter = Int8Converter(fitted, self._spec, self._calibration)
         return self._try(recipe, "int8", converter.convert(float_layers), float_layers)
 
     def _leave_in_float(self, kept: tuple[str, ...], worst: Sequence[tuple[str, str]]) -> bool:
@@ -210,7 +211,7 @@ class Search:
         up for another.
         """
         converter = Int8Converter(self._model, self._spec, self._calibration)
-        kept = stem(self._model)
+        kept = float_layers_of(self._model)
         grids = self._calibration[:_ERROR_PICTURES]
         wanted = [_log_softmax(np.asarray(self._model(grid[None]))[0]) for grid in grids]
 

@@ -22,7 +22,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
-from converters.int8 import Int8Converter, representative, stem
+from converters.int8 import Int8Converter, float_layers_of, representative
 from converters.tflite_check import check
 from converters.tflite_ends import finish
 from unet_edge.errors import ConversionError
@@ -45,10 +45,11 @@ def to_tflite(
     """Convert `model` to the bytes of a .tflite file without its contract.
 
     Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
-    with a scale and a zero point in int8; `labels`: uint8 (1, H, W), where the contract
-    says so. `calibration`: grids, uint8 (H, W, 3), for
-    int8 and int16x8. `float_layers`: Keras layers to leave in float32 in int8, by default the
-    `stem`; see `Int8Converter.layers`. The same model and calibration give the same bytes.
+    with a scale and a zero point where the last convolution is in int8; `labels`: uint8
+    (1, H, W), where the contract says so. `calibration`: grids, uint8 (H, W, 3), for int8 and
+    int16x8. `float_layers`: Keras layers to leave in float32 in int8, by default those of
+    `float_layers_of`; see `Int8Converter.layers`. The same model and calibration give the same
+    bytes.
     MediaPipe reads them once `metadata.seal` has appended the labels.
 
     What the precisions are: float32; float16 weights, computed in float32; dynamic, int8 weights
@@ -63,7 +64,7 @@ def to_tflite(
             f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}"
         )
     if precision == "int8":
-        kept = stem(model) if float_layers is None else float_layers
+        kept = float_layers_of(model) if float_layers is None else float_layers
         return Int8Converter(model, spec, calibration).convert(kept)
     if float_layers is not None:
         raise ConversionError(f"float_layers are for int8, not for {precision}")

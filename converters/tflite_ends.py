@@ -13,7 +13,7 @@ import numpy as np
 
 from converters.freeze import LABELS, LOGITS, PIXELS
 from converters.labels import end_in_labels_tflite
-from converters.scores import narrow
+from converters.scores import narrow, widen
 from converters.tflite_edit import new_operator
 from converters.tflite_metadata import add_metadata
 from unet_edge.spec import ModelSpec, Normalisation
@@ -37,7 +37,9 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
         source = _put_in_front(model, spec.normalisation, schema.BuiltinOperator.QUANTIZE)
     elif exact:
         source = _put_in_front(model, spec.normalisation, schema.BuiltinOperator.DEQUANTIZE)
-    if graph.tensors[target].type == schema.TensorType.INT8:
+    if graph.tensors[target].type == schema.TensorType.INT8 and widen(model):
+        (target,) = graph.outputs
+    elif graph.tensors[target].type == schema.TensorType.INT8:
         target = _leave_as_uint8(model)
         narrow(model)
     end = LOGITS

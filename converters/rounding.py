@@ -1,0 +1,149 @@
+"""Kernels fitted to what they really see in int8, and rounded with an eye on each other.
+
+Behind thirty rounded layers a kernel sees other inputs than in float. The kernel that makes of
+them what was wanted, by least squares, is a little different (Hubara et al. 2021,
+arXiv:2006.10518). And where each weight goes to its nearest step, the errors of a channel's
+weights add up by chance. But inputs are correlated: neighbouring pixels are alike, and so are
+channels. So weights are rounded one after another, and each error is spread over the weights that
+are left, so that for inputs as measured the sum stays what it was (Frantar et al. 2022,
+arXiv:2210.17323). Both cost nothing on the device: the file has the same form and size. What they
+gained stands in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from converters.kernels import Rounding, round_bounded, round_plain
+from unet_edge.graph.saturation import LARGEST_PAIR
+
+Weights = NDArray[np.float64]
+
+MOST_INPUTS = 1152
+"""Most weights of an output channel that are fitted.
+
+The covariance of n inputs takes n² numbers and its inverse n³ operations. 1,152 are a 3x3 kernel of
+128 channels; the separable networks' widest has 1,024.
+"""
+
+_POSITIONS = 1 << 16
+"""How many values of each channel are looked at, spread evenly over pictures and pixels."""
+
+_DAMPING = 0.01
+"""Share of the mean variance that is added to each, so that few pictures do not decide alone."""
+
+
+def fit_kernel(
+    conv: keras.Layer,
+    inputs: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    *,
+    rounded: Rounding | None,
+) -> NDArray[np.float32]:
+    """The kernel of `conv` that makes of `inputs` what its own makes of `wanted`, (N, H, W, C).
+
+    `rounded`: in int8 steps, None for not at all. Symmetric, one scale for each output channel: its
+    largest weight stays a whole number of steps ("plain": 127), so that a converter finds the same
+    scale again. Depthwise kernels are never bounded. Offsets of the output do not count, correction
+    makes up for them. Kernels of more than MOST_INPUTS weights a channel are not fitted, and
+    rounded on their own.
+    """
+    kernel: Weights = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float64)
+    height, width, channels, last = kernel.shape
+    depthwise = isinstance(conv, layers.DepthwiseConv2D)
+    if not depthwise and height * width * channels > MOST_INPUTS:
+        return np.asarray(kernel if rounded is None else _alone(kernel, rounded), np.float32)
+    weights: Weights = kernel.reshape(height * width, channels, last)
+    seen = [_taps(each, height, width) for each in (inputs, wanted)]
+    if depthwise:  # a problem of its own for each channel: (channels, taps, positions)
+        weights = weights.swapaxes(0, 1)
+        found, ideal = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in seen)
+    else:
+        weights = weights.reshape(1, -1, last)
+        found, ideal = (each.reshape(1, -1, each.shape[-1]) for each in seen)
+    power = _product(found, found)
+    count = power.shape[-1]
+    variance = power.trace(axis1=1, axis2=2) / count
+    # A constant input has no variance, and any weight will do.
+    damping = np.where(variance > 0, _DAMPING * variance, 1)
+    inverse: Weights = np.asarray(
+        np.linalg.inv(power + damping[:, None, None] * np.eye(count)), np.float64
+    )
+    weights = weights + inverse @ (_product(found, ideal - found) @ weights)
+    if rounded is not None:
+        steps: Weights = np.full((len(weights), last), 127, np.float64)
+        bounded = rounded == "bounded" and not depthwise
+        if bounded:
+            steps[0] = _steps(weights.reshape(kernel.shape))
+        weights = _rounded(weights, inverse, steps, bounded=bounded)
+    if depthwise:
+        weights = weights.swapaxes(0, 1)
+    return np.asarray(weights.reshape(kernel.shape), np.float32)
+
+
+def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """What each weight of a kernel sees inside the pictures, less its mean: (taps, C, positions).
+
+    At every position: a stride changes which are taken, not how they go together.
+    """
+    rows, columns = inputs.shape[1] - height + 1, inputs.shape[2] - width + 1
+    total = len(inputs) * rows * columns
+    chosen = np.arange(0, total, max(1, total * height * width // _POSITIONS))
+    picture, row, column = np.unravel_index(chosen, (len(inputs), rows, columns))
+    taps = np.stack(
+        [inputs[picture, row + y, column + x].T for y in range(height) for x in range(width)]
+    )
+    taps -= taps.mean(-1, keepdims=True)
+    return taps
+
+
+def _product(one: NDArray[np.float32], other: NDArray[np.float32]) -> Weights:
+    """Mean products over the positions, (groups, inputs, inputs)."""
+    return np.asarray(one @ other.swapaxes(1, 2), np.float64) / one.shape[-1]
+
+
+def _alone(kernel: Weights, rounding: Rounding) -> Weights:
+    """A kernel (height, width, in, out), each channel rounded without regard to its inputs."""
+    rounded = round_bounded if rounding == "bounded" else round_plain
+    scales, whole = rounded(kernel.transpose(3, 2, 0, 1))
+    return (whole * scales[:, None, None, None]).transpose(2, 3, 1, 0)
+
+
+def _steps(kernel: Weights) -> Weights:
+    """How many steps the largest weight of each channel has in a bounded kernel, (out,)."""
+    scales, _ = round_bounded(kernel.transpose(3, 2, 0, 1))
+    return np.asarray(np.round(abs(kernel).max((0, 1, 2)) / scales), np.float64)
+
+
+def _rounded(weights: Weights, inverse: Weights, steps: Weights, *, bounded: bool) -> Weights:
+    """Round `weights`, (groups, inputs, outputs), one input after another.
+
+    `inverse`: of the inputs' covariances, (groups, inputs, inputs). `steps`: of the largest weight,
+    (groups, outputs). `bounded`: pairs of inputs keep to LARGEST_PAIR.
+    """
+    largest = abs(weights).max(1, keepdims=True)
+    step = np.where(largest > 0, largest, 1) / steps[:, None]
+    # One weight of each channel stays the largest.
+    fixed = np.zeros_like(weights)
+    place = abs(weights).argmax(1)[:, None]
+    np.put_along_axis(
+        fixed, place, np.sign(np.take_along_axis(weights, place, 1)) * steps[:, None], axis=1
+    )
+    # Row i of the upper Cholesky factor: what moving input i asks of those behind it.
+    spread = np.linalg.cholesky(inverse).swapaxes(1, 2)
+    left, whole = weights.copy(), fixed.copy()
+    for index in range(weights.shape[1]):
+        now, kept = left[:, index], fixed[:, index]
+        nearest = np.round(now / step[:, 0]).clip(-steps, steps)
+        if bounded and (partner := index ^ 1) < weights.shape[1]:
+            # Behind this input only the fixed weight is known, and 0 stands for the others.
+            other = whole[:, partner]
+            room = np.where(nearest * other > 0, LARGEST_PAIR - abs(other), LARGEST_PAIR)
+            nearest = nearest.clip(-room, room)
+        whole[:, index] = np.where(kept, kept, nearest)
+        error = (now - whole[:, index] * step[:, 0]) / spread[:, index, index, None]
+        left[:, index + 1 :] -= spread[:, index, index + 1 :, None] * error[:, None]
+    return whole * step
