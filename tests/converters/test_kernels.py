@@ -48,8 +48,14 @@ def test_bounded_is_closer_than_seven_bits(kernel: NDArray[np.float32]) -> None:
     # Seven bits is what onnxruntime's reduce_range and NNCF's overflow_fix do.
     seven = np.abs(kernel).max((1, 2, 3)) / 64
     seven_bits = error(kernel, seven, np.round(kernel / seven[:, None, None, None]))
-    plain, bounded = (error(kernel, *rounds(kernel)) for rounds in (round_plain, round_bounded))
-    assert plain <= bounded < seven_bits
+    assert error(kernel, *round_bounded(kernel)) < seven_bits
+
+
+def test_what_was_bounded_once_stays(kernel: NDArray[np.float32]) -> None:
+    scales, whole = round_bounded(kernel)
+    again = round_bounded((whole * scales[:, None, None, None]).astype(np.float32))
+    np.testing.assert_array_equal(again[1], whole)
+    np.testing.assert_allclose(again[0], scales, rtol=1e-6)  # float32 between the two
 
 
 def test_without_a_large_pair_bounded_is_plain_or_closer() -> None:
