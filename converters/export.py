@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
@@ -158,20 +157,21 @@ def _export(
         contract = Contract(spec, "tflite", kept.precision)
         models[file_name("tflite", kept.precision)] = seal(found.data, contract)
 
-    @functools.cache
-    def corrected(layers: tuple[str, ...]) -> keras.Model:
-        return correct_channels(model, grids, layers)
-
     open_artifacts = [a for a in artifacts if file_name(*a) not in models]
     float_layers = () if settings.full_integer else float_layers_of(model)
     bar = progress_bar(len(open_artifacts), "converting")
     for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
         stays = float_layers if (file_format, precision) == ("tflite", "int8") else ()
-        whole = dynamic_float_layers(model) if precision == "dynamic" else stays
-        source = corrected(whole) if precision in INTEGERS else model
-        if (file_format, precision) == ("tflite", "int8"):
-            source = fit_to_int8(model, grids, stays)
+        match precision:
+            case "int8":
+                source = fit_to_int8(model, grids, stays)
+            case "dynamic":
+                source = correct_channels(model, grids, dynamic_float_layers(model))
+            case "int16x8":
+                source = correct_channels(model, grids)
+            case _:
+                source = model
         converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
         models[name] = seal(converted, Contract(spec, file_format, precision))

@@ -68,12 +68,13 @@ def fit_kernel(
     # A constant input has no variance, and any weight will do.
     damping = np.where(variance > 0, _DAMPING * variance, 1)
     inverse = np.linalg.inv(power + damping[:, None, None] * np.eye(count))
-    weights = weights + inverse @ (_product(found, ideal - found) @ weights)
+    missing = inverse @ _product(found, ideal - found)
+    fitted = np.asarray(weights + missing @ weights, np.float64)
     if rounded:
-        weights = _rounded(np.asarray(weights, np.float64), inverse)
+        fitted = _rounded(fitted, inverse)
     if depthwise:
-        weights = weights.swapaxes(0, 1)
-    return np.asarray(weights.reshape(kernel.shape), np.float32)
+        fitted = fitted.swapaxes(0, 1)
+    return np.asarray(fitted.reshape(kernel.shape), np.float32)
 
 
 def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
