@@ -8,7 +8,6 @@ CONTRIBUTING.md.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,19 @@ from unet_edge.errors import ConversionError
 
 
 def halve_kernels(proto: Any) -> None:
-    """Store the kernels of `proto`, float32, as float16, in place, with a Cast to float32 behind.
+    """Store the wide kernels of `proto`, float32, as float16, in place, a Cast to float32 behind.
 
-    Biases stay float32: they are 0.5 % of the default network. Raises ConversionError for a
-    weight that float16 does not reach (65504).
+    The first, the last and depthwise kernels and biases stay float32: they are 2 % of the default
+    network. Raises ConversionError for a weight that float16 does not reach (65504).
     """
     from onnx import TensorProto, helper, numpy_helper
 
     graph = proto.graph
-    users = defaultdict(list)
-    for node in graph.node:
-        if node.op_type == "Conv":
-            users[node.input[1]].append(node)
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    wide = {node.input[1] for node in convolutions[1:-1] if not _is_depthwise(node)}
     casts = {}
     for tensor in graph.initializer:
-        if tensor.name not in users:
+        if tensor.name not in wide:
             continue
         kernel = numpy_helper.to_array(tensor)
         if abs(kernel).max() > np.finfo(np.float16).max:
@@ -49,3 +46,7 @@ def halve_kernels(proto: Any) -> None:
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _is_depthwise(convolution: Any) -> bool:
+    return any(each.name == "group" and each.i > 1 for each in convolution.attribute)

@@ -72,16 +72,17 @@ def fit_kernel(
     inverse: Weights = np.asarray(
         np.linalg.inv(power + damping[:, None, None] * np.eye(count)), np.float64
     )
-    weights = weights + inverse @ (_product(found, ideal - found) @ weights)
+    missing = inverse @ _product(found, ideal - found)
+    fitted: Weights = np.asarray(weights + missing @ weights, np.float64)
     if rounded is not None:
-        steps: Weights = np.full((len(weights), last), 127, np.float64)
+        steps: Weights = np.full((len(fitted), last), 127, np.float64)
         bounded = rounded == "bounded" and not depthwise
         if bounded:
-            steps[0] = _steps(weights.reshape(kernel.shape))
-        weights = _rounded(weights, inverse, steps, bounded=bounded)
+            steps[0] = _steps(fitted.reshape(kernel.shape))
+        fitted = _rounded(fitted, inverse, steps, bounded=bounded)
     if depthwise:
-        weights = weights.swapaxes(0, 1)
-    return np.asarray(weights.reshape(kernel.shape), np.float32)
+        fitted = fitted.swapaxes(0, 1)
+    return np.asarray(fitted.reshape(kernel.shape), np.float32)
 
 
 def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -52,9 +52,10 @@ def to_tflite(
     bytes.
     MediaPipe reads them once `metadata.seal` has appended the labels.
 
-    What the precisions are: float32; float16 weights, computed in float32; dynamic, int8 weights
-    with activations scaled as they come; int8 but for `float_layers`; int16x8, int8 weights and
-    int16 activations (TensorFlow's 16x8, for which XNNPACK has no kernels).
+    What the precisions are: float32; float16, wide kernels stored in 16 bits, computed in float32;
+    dynamic, int8 weights with activations scaled as they come; int8 but for `float_layers`;
+    int16x8, int8 weights and int16 activations (TensorFlow's 16x8, for which XNNPACK has no
+    kernels).
 
     Raises ConversionError when the settings do not fit, when TensorFlow's converter fails, or
     when the result breaks a promise: operators, input quantisation, shapes.
@@ -71,7 +72,8 @@ def to_tflite(
     if precision == "int16x8":
         check_calibration(calibration, spec)
     converted = _converted(model, spec, precision, calibration)
-    data = finish(converted, spec, exact_mean(spec.normalisation))
+    halves = precision == "float16"
+    data = finish(converted, spec, exact_mean(spec.normalisation), halves=halves)
     check(data, spec)
     return data
 
@@ -98,10 +100,8 @@ def _converted(
             model = spell_out_hard_swish(model)  # the converter has no 16x8 for it
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-        if precision != "float32":
+        if precision not in ("float32", "float16"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if precision == "float16":
-            converter.target_spec.supported_types = [tf.float16]
         if precision == "int16x8":
             converter.target_spec.supported_ops = [
                 tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8

@@ -15,16 +15,17 @@ from converters.freeze import LABELS, LOGITS, PIXELS
 from converters.labels import end_in_labels_tflite
 from converters.scores import narrow, widen
 from converters.tflite_edit import new_operator
+from converters.tflite_float16 import halve_kernels
 from converters.tflite_metadata import add_metadata
 from unet_edge.spec import ModelSpec, Normalisation
 
 
-def finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
+def finish(converted: bytes, spec: ModelSpec, exact: bool, *, halves: bool = False) -> bytes:
     """Put the normalisation into the input tensor, name the ends, add a signature and metadata.
 
     `converted` takes the normalised picture, in float32 or int8; without `exact`, it takes uint8
-    pixels already (see `exact_mean`). int8 scores leave as uint8, or as labels where the contract
-    says so.
+    pixels already (see `exact_mean`). `halves`: store wide kernels in float16. int8 scores leave
+    as uint8, float32 ones as they are, or as labels where the contract says so.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -32,6 +33,8 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(converted, 0)
     (graph,) = model.subgraphs
     (source,), (target,) = graph.inputs, graph.outputs
+    if halves:
+        halve_kernels(model)
     if exact and graph.tensors[source].type == schema.TensorType.INT8:
         _round_input_scale(graph.tensors[source], spec.normalisation)
         source = _put_in_front(model, spec.normalisation, schema.BuiltinOperator.QUANTIZE)
