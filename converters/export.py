@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import assert_never, get_args
 
 import keras
 
@@ -160,11 +160,14 @@ def _export(
         models[file_name("tflite", kept.precision)] = seal(found.data, contract)
 
     open_artifacts = [a for a in artifacts if file_name(*a) not in models]
-    float_layers = () if settings.full_integer else float_layers_of(model)
+    in_float = {
+        file_format: () if settings.full_integer else float_layers_of(model, file_format)
+        for file_format in get_args(Format)
+    }
     bar = progress_bar(len(open_artifacts), "converting")
     for file_format, precision in open_artifacts:
         bar.set_postfix_str(f"{precision} {file_format}")
-        stays = float_layers if precision == "int8" else ()
+        stays = in_float[file_format] if precision == "int8" else ()
         source = _prepared(model, file_format, precision, grids, stays)
         converted = _convert(source, spec, file_format, precision, grids, stays)
         name = file_name(file_format, precision)
@@ -185,10 +188,10 @@ def _export(
             say(f"{name}: {proof.agreement:.4%} of pixels as Keras, misses the budget, left out")
             del models[name]
             continue
-        in_float: tuple[str, ...] = ()
-        if precision == "int8":
-            in_float = found.kept.float_layers if found and found.kept else float_layers
-        files.append(_entry(models[name], file_format, precision, proof, in_float))
+        stays = in_float[file_format] if precision == "int8" else ()
+        if found and found.kept and (file_format, precision) == ("tflite", "int8"):
+            stays = found.kept.float_layers
+        files.append(_entry(models[name], file_format, precision, proof, stays))
         agreements[name] = proof.shares
         mark = "" if proof.passed else f"  UNDER ITS FLOOR of {proof.floor:.3%}"
         say(f"{name}: {proof.agreement:.4%} of pixels as Keras{mark}")

@@ -29,6 +29,7 @@ from converters.tflite_check import check
 from converters.tflite_edit import builtin_code
 from converters.tflite_ends import finish
 from unet_edge.errors import ConversionError
+from unet_edge.metadata import Format
 from unet_edge.quiet import quiet
 from unet_edge.spec import ModelSpec
 
@@ -110,17 +111,20 @@ class Int8Converter:
         return data
 
 
-def float_layers_of(model: keras.Model) -> tuple[str, ...]:
-    """The convolutions that int8 files leave in float32, by the number of classes.
+def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple[str, ...]:
+    """The convolutions that int8 files leave in float32, by format and number of classes.
 
-    Two: the `stem`. More: all before the fourth pointwise convolution, and the last, whose scores
-    then have no steps to tie on. What that gains and costs stands in CONTRIBUTING.md.
+    .onnx: the `stem` and the last, whose scores then have no steps to tie on; neither takes longer
+    there. .tflite of two classes: the stem. Of more: all before the fourth pointwise convolution,
+    and the last. What that gains and costs stands in CONTRIBUTING.md.
     """
-    if model.output.shape[-1] == 2:
+    two = model.output.shape[-1] == 2
+    if file_format == "tflite" and two:
         return stem(model)
     kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
     *_, last = (layer.name for layer in model.layers if isinstance(layer, kinds))
-    return tuple(dict.fromkeys((*_first_pairs(model, _MANY_PAIRS), last)))
+    first = stem(model) if file_format == "onnx" else _first_pairs(model, _MANY_PAIRS)
+    return tuple(dict.fromkeys((*first, last)))
 
 
 def stem(model: keras.Model) -> tuple[str, ...]:
