@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,8 +12,12 @@ import numpy as np
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from cells_data import export_run
 from numpy.typing import NDArray
 
+from converters.onnx import to_onnx
+from converters.tflite import to_tflite
+from unet_edge.metadata import Format, Precision
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import Network, build
 
@@ -38,15 +44,33 @@ def _discs_and_squares(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArra
 
 
 @pytest.fixture(scope="session")
+def fresh_bundle_path(run_path: Path, sample_data: Path, once: Callable[..., Path]) -> Path:
+    """The bundle of `bundle_path`, exported in this session on this machine."""
+    return once("fresh-bundle", lambda path: export_run(sample_data, run_path, path))
+
+
+@pytest.fixture(scope="session")
 def spec() -> ModelSpec:
     return ModelSpec(SIZE, SIZE, ("background", "disc", "square"))
 
 
 @pytest.fixture(scope="session")
-def trained() -> Any:
+def trained(once: Callable[..., Path]) -> Any:
     """The default network at its smallest width after 60 steps: 95 % of the pixels are right."""
-    keras.utils.set_random_seed(0)
     model = build(Network(alpha=0.25), 3, Normalisation())
+
+    def train(path: Path) -> None:
+        keras.utils.set_random_seed(0)
+        _train(model := build(Network(alpha=0.25), 3, Normalisation()))
+        with path.open("wb") as file:
+            np.savez(file, *model.get_weights())
+
+    with np.load(once("trained.npz", train)) as weights:
+        model.set_weights([weights[name] for name in weights.files])
+    return model
+
+
+def _train(model: Any) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.8  # 60 steps are too few for the default of 0.99
@@ -57,7 +81,6 @@ def trained() -> Any:
     for step in range(60):
         batch = slice(step % 8 * 8, step % 8 * 8 + 8)
         model.train_on_batch(pictures[batch], labels[batch])
-    return model
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +155,27 @@ def untrained() -> Callable[..., Any]:
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def converted(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    calibration: list[NDArray[np.uint8]],
+    once: Callable[..., Path],
+) -> Callable[[Network, Format, Precision], bytes]:
+    """The file of an `untrained` network, converted once for all tests that look at it."""
+
+    def convert(network: Network, file_format: Format, precision: Precision) -> bytes:
+        grids = calibration[:4] if precision == "int8" else ()
+        to: Any = {"tflite": to_tflite, "onnx": to_onnx}[file_format]
+        name = re.sub(r"\W+", "-", f"{network}, {precision}") + f".{file_format}"
+        file = once(
+            name, lambda path: path.write_bytes(to(untrained(network), spec, precision, grids))
+        )
+        return file.read_bytes()
+
+    return convert
 
 
 @pytest.fixture(scope="session")

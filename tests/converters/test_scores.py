@@ -101,6 +101,7 @@ def test_more_classes_stay_as_they_are(
     assert raw.min() < 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [
