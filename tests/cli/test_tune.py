@@ -30,7 +30,7 @@ def copy(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tuned(copy: Path) -> str:
     """What the command printed."""
-    return run("tune", copy, "--runs", 2, "--rounds", 1)
+    return run("tune", copy, "--runs", 2, "--rounds", 1, "--threads", 1)
 
 
 @pytest.fixture(scope="module")

@@ -172,6 +172,7 @@ def test_a_budget_that_nothing_holds_is_an_error_and_leaves_no_bundle(
         exported(run_path, tmp_path / "b", budget=Budget(0.9), labels=True)
 
 
+@pytest.mark.slow
 def test_full_integer_rounds_the_stem_too(run_path: Path, tmp_path: Path) -> None:
     artifacts = (("tflite", "int8"),)
     for full, layers in ((False, ("conv1", "conv_dw_1")), (True, ())):

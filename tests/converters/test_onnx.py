@@ -288,6 +288,7 @@ def test_int8_scores_are_float_behind_the_last_convolution(int8: bytes) -> None:
     assert nodes[last + 1 :] == ["QuantizeLinear", "DequantizeLinear", "Resize", "Transpose"]
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(
     trained: Any,
     spec: ModelSpec,

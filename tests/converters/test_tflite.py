@@ -227,6 +227,7 @@ def test_hard_swish_in_steps_is_hard_swish(
     assert spell_out_hard_swish(trained) is trained
 
 
+@pytest.mark.slow
 def test_float16_of_hard_swish_is_one_partition(
     untrained: Callable[..., Any], spec: ModelSpec, pictures: Pictures, run_tflite: Run
 ) -> None:
@@ -294,6 +295,7 @@ def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
         assert len(kernel.quantization.scale) == kernel.shape[-1]
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(
     trained: Any, spec: ModelSpec, calibration: list[Pictures], float32: bytes, int8: bytes
 ) -> None:
