@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cells_data import BUNDLE, RUN, write_pictures
+from trained_data import BUNDLE, RUN, write_pictures
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A shell's background jobs, as CI may be one, hand down an ignored SIGINT: heed it again, here and

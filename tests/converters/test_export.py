@@ -45,7 +45,7 @@ def test_the_committed_bundle_is_what_an_export_writes(
 ) -> None:
     """It was made on another processor, so its weights and figures may differ in the last digits.
 
-    Where this fails, the format has changed: make the data again with tests/cells_data.py.
+    Where this fails, the format has changed: make the data again with tests/trained_data.py.
     """
     committed, fresh = Bundle.open(bundle_path), Bundle.open(fresh_bundle_path)
     assert committed.spec == fresh.spec

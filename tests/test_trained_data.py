@@ -1,8 +1,8 @@
-"""The committed run and bundle: every file is as it was made."""
+"""The committed run, bundle and network: every file is as it was made."""
 
 from __future__ import annotations
 
-from cells_data import BUNDLE, DIGESTS, RUN, RUN_FILES, digests
+from trained_data import BUNDLE, DIGESTS, RUN, RUN_FILES, digests
 
 from unet_edge import Bundle
 from unet_edge.files import sha256
@@ -10,7 +10,7 @@ from unet_edge.files import sha256
 
 def test_the_files_are_those_of_the_digests() -> None:
     assert digests() == DIGESTS.read_text(encoding="utf-8"), (
-        "make the data again: python tests/cells_data.py"
+        "make the data again: python tests/trained_data.py"
     )
 
 

@@ -1,7 +1,7 @@
-"""Make the committed test data `data/cells`: a small trained run, its bundle, their digests.
+"""Make the committed test data `data/trained`: a small run, its bundle, a network, their digests.
 
-    python tests/cells_data.py           export the committed run again
-    python tests/cells_data.py --train   train the run anew, then export it
+    python tests/trained_data.py           export the committed run again
+    python tests/trained_data.py --train   train run and network anew, then export the run
 
 Tests of the device start from this bundle, so they need no TensorFlow and no training. Run this
 after a change of what an export writes, on any machine: no test asserts a figure that another
@@ -21,8 +21,9 @@ from unittest import mock
 from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.files import sha256
 
-CELLS = Path(__file__).parent / "data" / "cells"
-RUN, BUNDLE, DIGESTS = CELLS / "run", CELLS / "bundle", CELLS / "SHA256SUMS"
+DATA = Path(__file__).parent / "data" / "trained"
+RUN, BUNDLE, DISCS = DATA / "run", DATA / "bundle", DATA / "discs.npz"
+DIGESTS = DATA / "SHA256SUMS"
 
 RUN_FILES = ("config.toml", "model.keras", "result.json", "spec.json")
 GOLDEN = 4
@@ -100,23 +101,33 @@ def export_run(pictures: Path, run: Path, output: Path) -> None:
     )
 
 
+def train_discs(path: Path) -> None:
+    """Train the network of `discs.py` and save its weights, rounded to float16."""
+    import numpy as np
+    from discs import train_network
+
+    weights = train_network().get_weights()
+    np.savez_compressed(path, *(weight.astype(np.float16) for weight in weights))
+
+
 def digests() -> str:
-    """Digests of every file of the run and the bundle, as `sha256sum` writes them."""
-    files = sorted(path for folder in (RUN, BUNDLE) for path in folder.rglob("*") if path.is_file())
+    """Digests of every other file of the folder, as `sha256sum` writes them."""
+    files = sorted(path for path in DATA.rglob("*") if path.is_file() and path != DIGESTS)
     return "".join(
-        f"{sha256(path.read_bytes())}  {path.relative_to(CELLS).as_posix()}\n" for path in files
+        f"{sha256(path.read_bytes())}  {path.relative_to(DATA).as_posix()}\n" for path in files
     )
 
 
 def main() -> None:
     """Make the data, as the module's docstring says."""
     parser = argparse.ArgumentParser(description="Make the committed test data.")
-    parser.add_argument("--train", action="store_true", help="train the run anew")
+    parser.add_argument("--train", action="store_true", help="train run and network anew")
     anew = parser.parse_args().train
     with tempfile.TemporaryDirectory() as scratch:
         pictures = write_pictures(Path(scratch) / "cells")
         if anew:
             train_run(pictures, RUN)
+            train_discs(DISCS)
         export_run(pictures, RUN, BUNDLE)
     DIGESTS.write_text(digests(), encoding="utf-8")
 
