@@ -1,7 +1,8 @@
 # Everything on a fresh machine with Python >= 3.11: each target makes its own virtual environment.
 #
 #   make demo    the whole road on generated pictures; results in demo/
-#   make test    all tests
+#   make test    all tests, in a process for each processor
+#   make test-fast  all but the slow ones
 #   make test-torch  the same model and steps on PyTorch, which it installs
 #   make test-processors  a bundle's masks on kinds of processors, emulated (root, Debian); BUNDLE=dir
 #   make test-pi the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
@@ -14,13 +15,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUNDLE ?= demo/bundle
 
-.PHONY: demo test test-torch test-processors test-pi lint wheel bench clean
+# A file's tests share what they set up, so they run in one process; in the order of conftest.py.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-fast test-torch test-processors test-pi lint wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
 
 test: $(VENV)/.installed
-	$(BIN)/pytest
+	$(PYTEST)
+
+test-fast: $(VENV)/.installed
+	$(PYTEST) -m 'not slow'
 
 test-torch: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0

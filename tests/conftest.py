@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-from unet_edge.demo.cells import CLASSES, write_dataset
+from trained_data import BUNDLE, RUN, write_pictures
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A shell's background jobs, as CI may be one, hand down an ignored SIGINT: heed it again, here and
@@ -19,61 +21,80 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Processes share the processors: each takes one thread for arithmetic, as do its children. Set in
+# the process that starts the workers, since libraries read these when they are imported.
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the processors out among pytest-xdist's workers."""
+    if config.getoption("numprocesses", None):
+        for name in ONE_THREAD:
+            os.environ.setdefault(name, "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files that have slow tests first, so that no worker begins one when others are done."""
+    for item in items:
+        if "fresh_bundle_path" in getattr(item, "fixturenames", ()):  # exports a bundle
+            item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Let the first of pytest-xdist's workers make a file or folder that all of them use."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / name).exists():
+                make(folder / f"{name}.unfinished")
+                (folder / f"{name}.unfinished").rename(folder / name)
+        return folder / name
+
+    return once
+
+
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with images/, masks/, train.txt and val.txt: 16 and 5 generated pictures."""
-    root = tmp_path_factory.mktemp("cells")
-    write_dataset(root, train=16, validation=5, seed=7)
-    return root
+    return write_pictures(tmp_path_factory.mktemp("cells"))
 
 
 @pytest.fixture(scope="session")
 def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training run: model.keras, spec.json and the rest, of the smallest separable model."""
-    pytest.importorskip("keras", reason="no Keras to train with, as on a Raspberry Pi")
-    from unet_edge.training.augmentation import Augmentation
-    from unet_edge.training.config import TrainConfig
-    from unet_edge.training.models import Network
-    from unet_edge.training.optimisation import Optimisation
-    from unet_edge.training.run import train
+    """A copy of the committed run: a trained model, its settings and result."""
+    pytest.importorskip("keras", reason="no Keras to read a model with, as on a Raspberry Pi")
+    from unet_edge.training.config import read_config
 
     run = tmp_path_factory.mktemp("runs") / "cells"
-    config = TrainConfig(
-        data=sample_data,
-        classes=CLASSES,
-        size=(192, 192),
-        crop=(96, 96),
-        network=Network(alpha=0.25),
-        encoder_weights="none",
-        steps=120,
-        rounds=3,
-        optimisation=Optimisation(learning_rate=0.005),
-        augmentation=Augmentation(scale=(0.8, 1.25), hue=0, any_orientation=True),
-        name="cells",
-    )
-    train(config, run)
+    shutil.copytree(RUN, run)
+    config = replace(read_config(run), data=sample_data)
+    (run / "config.toml").write_text(config.to_toml(), encoding="utf-8")
     return run
 
 
 @pytest.fixture(scope="session")
-def bundle_path(run_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete bundle of the run: six files, four golden pictures."""
-    from converters.export import ExportSettings, export
-    from unet_edge.files import sha256
-    from unet_edge.runtime.backends.keras_model import load_keras
-    from unet_edge.runtime.segmenter import read_spec
-    from unet_edge.training.config import read_config
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the committed bundle, exported from the run: six files, four golden pictures.
 
-    model = run_path / "model.keras"
-    bundle = export(
-        load_keras(model),
-        read_spec(run_path / "spec.json"),
-        read_config(run_path).dataset(),
-        tmp_path_factory.mktemp("bundles") / "cells",
-        keras_sha256=sha256(model.read_bytes()),
-        settings=ExportSettings(golden=4),
-    )
-    return bundle.path
+    Its figures were measured where it was made. Tests of the export itself, and tests that
+    measure such a figure again, take `fresh_bundle_path`.
+    """
+    if not BUNDLE.is_dir():
+        pytest.skip("no committed bundle, as on an emulated Raspberry Pi")
+    return Path(shutil.copytree(BUNDLE, tmp_path_factory.mktemp("bundles") / "cells"))
 
 
 def _tensor(name: str, kind: int, scales: list[float], buffer: int) -> Any:

@@ -225,7 +225,7 @@ def _guide(environment: Environment, wheel: Path, bundle: Path) -> None:
 
 def _tests(here: Machine, outcome: Outcome) -> None:
     stage = here.home / "checkout"  # without unet_edge/, so that the installed one is tested
-    for name in ("conftest.py", "patterns.py", *TESTS):
+    for name in ("conftest.py", "trained_data.py", "patterns.py", *TESTS):
         (stage / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, stage / "tests" / name)
     shutil.copytree(ROOT / "tests" / "data" / "jpeg", stage / "tests" / "data" / "jpeg")

@@ -165,6 +165,7 @@ class TestInspect:
 
 
 class TestLabels:
+    @pytest.mark.slow
     def test_from_export_to_benchmark(
         self, run_path: Path, bundle_path: Path, photo: Path, tmp_path: Path
     ) -> None:
@@ -222,7 +223,7 @@ class TestTrain:
     def test_whole_command(self, sample_data: Path, tmp_path: Path) -> None:
         report = run_json(
             "train", sample_data, "-o", tmp_path / "run", "--classes", "cell,membrane",
-            "--size", "96", "--architecture", "unet_mini", "--steps", "4", "--batch-size", "2",
+            "--size", "32", "--architecture", "unet_mini", "--steps", "4", "--batch-size", "2",
         )  # fmt: skip
         assert report["best_step"] in (1, 2, 3, 4)
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
@@ -251,8 +252,8 @@ class TestTrain:
             Image.fromarray(labels).save(tmp_path / "data" / "masks" / name)
         report = run_json(
             "train", tmp_path / "data", "-o", tmp_path / "run", "--classes", "red,green,blue",
-            "--size", "48x96", "--encoder-weights", "none", "--alpha", "0.25", "--steps", "60",
-            "--learning-rate", "0.01", "--no-augment",
+            "--size", "48x96", "--architecture", "unet_mini", "--steps", "20", "--rounds", "2",
+            "--batch-size", "4", "--learning-rate", "0.01", "--no-augment",
         )  # fmt: skip
         # A third is chance; the colours are far apart.
         assert report["validation_miou"] > 0.6
@@ -267,9 +268,18 @@ class TestTrain:
 
 
 class TestInterrupt:
+    # The demo with a small network, many short rounds and no end.
+    ENDLESS = """
+from unet_edge.cli import main
+from unet_edge.demo import road
+settings = road.train_settings()
+road.train_settings = lambda: f"{settings} --alpha 0.25 --size 64 --steps 24000 --rounds 2000"
+main(["demo", "-o", "demo"])
+"""
+
     @pytest.mark.slow
     def test_ctrl_c_ends_the_demo_and_leaves_whole_files(self, tmp_path: Path) -> None:
-        command = [sys.executable, "-m", "unet_edge", "demo", "-o", "demo"]
+        command = [sys.executable, "-c", self.ENDLESS]
         with subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as demo:

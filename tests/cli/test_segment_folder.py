@@ -137,6 +137,7 @@ def test_photos_at_once_give_the_files_that_each_gives_alone(
         assert path.read_bytes() == (tmp_path / "together" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 class TestKilled:
     @pytest.fixture
     def whole(self, bundle_path: Path, photos: Path, tmp_path: Path) -> dict[str, bytes]:

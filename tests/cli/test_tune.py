@@ -30,7 +30,7 @@ def copy(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tuned(copy: Path) -> str:
     """What the command printed."""
-    return run("tune", copy, "--runs", 2, "--rounds", 1)
+    return run("tune", copy, "--runs", 2, "--rounds", 1, "--threads", 1)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,7 @@ def test_the_backend_can_be_named_everywhere(
     assert "onnxruntime reads .onnx files, and this is a .tflite file" in wrong.output
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_old_choice(bundle_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundle_path, folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,31 +12,21 @@ import numpy as np
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from discs import SIZE, discs_and_squares, network
 from numpy.typing import NDArray
+from trained_data import DISCS, export_run
 
+from converters.onnx import to_onnx
+from converters.tflite import to_tflite
+from unet_edge.metadata import Format, Precision
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import Network, build
 
-SIZE = 64
 
-
-def _discs_and_squares(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Noisy pictures, uint8 (N, H, W, 3), of a red disc and a blue square; labels 0, 1, 2."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    pictures = np.empty((count, SIZE, SIZE, 3), np.float32)
-    labels = np.zeros((count, SIZE, SIZE), np.int32)
-    for picture, label in zip(pictures, labels, strict=True):
-        picture[:] = rng.integers(40, 200, 3)
-        for target, color in ((1, (230, 30, 30)), (2, (30, 30, 230))):
-            y, x = rng.integers(10, SIZE - 10, 2)
-            radius = rng.integers(7, 18)
-            disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
-            square = (abs(rows - y) < radius) & (abs(columns - x) < radius)
-            shape = disc if target == 1 else square
-            picture[shape], label[shape] = color, target
-        picture += rng.normal(0, 20, picture.shape)
-    return pictures.clip(0, 255).astype(np.uint8), labels
+@pytest.fixture(scope="session")
+def fresh_bundle_path(run_path: Path, sample_data: Path, once: Callable[..., Path]) -> Path:
+    """The bundle of `bundle_path`, exported in this session on this machine."""
+    return once("fresh-bundle", lambda path: export_run(sample_data, run_path, path))
 
 
 @pytest.fixture(scope="session")
@@ -44,19 +36,10 @@ def spec() -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def trained() -> Any:
-    """The default network at its smallest width after 60 steps: 95 % of the pixels are right."""
-    keras.utils.set_random_seed(0)
-    model = build(Network(alpha=0.25), 3, Normalisation())
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.8  # 60 steps are too few for the default of 0.99
-    model.compile(
-        keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
-    pictures, labels = _discs_and_squares(64, seed=0)
-    for step in range(60):
-        batch = slice(step % 8 * 8, step % 8 * 8 + 8)
-        model.train_on_batch(pictures[batch], labels[batch])
+    """The committed network of discs and squares: 95 % of the pixels are right."""
+    model = network()
+    with np.load(DISCS) as weights:
+        model.set_weights([weights[name] for name in weights.files])
     return model
 
 
@@ -88,13 +71,13 @@ def hard(trained: Any, hard_layers: tuple[str, str]) -> Any:
 
 @pytest.fixture(scope="session")
 def calibration() -> list[NDArray[np.uint8]]:
-    return list(_discs_and_squares(16, seed=0)[0])
+    return list(discs_and_squares(16, seed=0)[0])
 
 
 @pytest.fixture(scope="session")
 def pictures() -> NDArray[np.uint8]:
     """32 pictures that neither training nor calibration saw, uint8 (32, 64, 64, 3)."""
-    return _discs_and_squares(32, seed=1)[0]
+    return discs_and_squares(32, seed=1)[0]
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +115,27 @@ def untrained() -> Callable[..., Any]:
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def converted(
+    untrained: Callable[..., Any],
+    spec: ModelSpec,
+    calibration: list[NDArray[np.uint8]],
+    once: Callable[..., Path],
+) -> Callable[[Network, Format, Precision], bytes]:
+    """The file of an `untrained` network, converted once for all tests that look at it."""
+
+    def convert(network: Network, file_format: Format, precision: Precision) -> bytes:
+        grids = calibration[:4] if precision == "int8" else ()
+        to: Any = {"tflite": to_tflite, "onnx": to_onnx}[file_format]
+        name = re.sub(r"\W+", "-", f"{network}, {precision}") + f".{file_format}"
+        file = once(
+            name, lambda path: path.write_bytes(to(untrained(network), spec, precision, grids))
+        )
+        return file.read_bytes()
+
+    return convert
 
 
 @pytest.fixture(scope="session")

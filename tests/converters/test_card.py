@@ -29,8 +29,8 @@ from tiny_run import FORMATS, make_run
 
 
 @pytest.fixture(scope="module")
-def card(bundle_path: Path) -> str:
-    return (bundle_path / "README.md").read_text(encoding="utf-8")
+def card(fresh_bundle_path: Path) -> str:
+    return (fresh_bundle_path / "README.md").read_text(encoding="utf-8")
 
 
 def cells(line: str) -> list[str]:
@@ -42,8 +42,8 @@ def row(card: str, first: str) -> list[list[str]]:
     return [cells(line) for line in card.splitlines() if cells(line)[0] == first]
 
 
-def test_its_tables_hold_the_manifests_figures(card: str, bundle_path: Path) -> None:
-    bundle = Bundle.open(bundle_path)
+def test_its_tables_hold_the_manifests_figures(card: str, fresh_bundle_path: Path) -> None:
+    bundle = Bundle.open(fresh_bundle_path)
     for entry in bundle.files:
         ((_, precision, _, agreement, worst, floor, kept, miou, digest),) = row(card, entry.name)
         assert (precision, digest) == (entry.precision, f"`{entry.sha256[:12]}`")
@@ -62,17 +62,17 @@ def test_its_tables_hold_the_manifests_figures(card: str, bundle_path: Path) -> 
 
 
 def test_it_names_no_path_and_no_picture(
-    bundle_path: Path, run_path: Path, sample_data: Path
+    fresh_bundle_path: Path, run_path: Path, sample_data: Path
 ) -> None:
-    text = "".join((bundle_path / name).read_text() for name in ("README.md", "bundle.json"))
+    text = "".join((fresh_bundle_path / name).read_text() for name in ("README.md", "bundle.json"))
     for private in (str(run_path), str(sample_data), "cells-0", str(Path.home()), "/tmp"):
         assert private not in text
 
 
 def test_its_pictures_are_there_and_red_where_the_worst_file_differs(
-    card: str, bundle_path: Path
+    card: str, fresh_bundle_path: Path
 ) -> None:
-    bundle = Bundle.open(bundle_path)
+    bundle = Bundle.open(fresh_bundle_path)
     links = re.findall(r"!\[[^]]*\]\(([^)]*)\)", card)
     assert [*links, "README.md"] == sorted(
         (file.name for file in bundle.card), key=[*links, "README.md"].index
@@ -81,7 +81,7 @@ def test_its_pictures_are_there_and_red_where_the_worst_file_differs(
     for index, golden in enumerate(bundle.golden, 1):
         photo, reference = bundle.read_golden(golden)
         worst = min(
-            (Segmenter.open(bundle_path, file=entry.name) for entry in bundle.files),
+            (Segmenter.open(fresh_bundle_path, file=entry.name) for entry in bundle.files),
             key=lambda segmenter: float((segmenter.segment(photo).labels == reference).mean()),
         )
         wrong = worst.segment(photo).labels != reference
@@ -99,8 +99,8 @@ def test_its_pictures_are_there_and_red_where_the_worst_file_differs(
 
 
 @pytest.mark.slow
-def test_its_commands_work(card: str, bundle_path: Path, tmp_path: Path, monkeypatch) -> None:
-    shutil.copytree(bundle_path, tmp_path / "bundle")
+def test_its_commands_work(card: str, fresh_bundle_path: Path, tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(fresh_bundle_path, tmp_path / "bundle")
     monkeypatch.chdir(tmp_path / "bundle")
     (shell,) = re.findall(r"```sh\n(.*?)```", card, re.DOTALL)
     for line in shell.splitlines():
@@ -115,10 +115,10 @@ def test_its_commands_work(card: str, bundle_path: Path, tmp_path: Path, monkeyp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["benchmark.json", "bundle", "masks"]
 
     measured = read_latency(tmp_path / "benchmark.json")
-    bundle = Bundle.open(bundle_path)
+    bundle = Bundle.open(fresh_bundle_path)
     models = {entry.name: bundle.read(entry) for entry in bundle.files}
     golden = [
-        tuple((bundle_path / name).read_bytes() for name in (g.picture, g.mask))
+        tuple((fresh_bundle_path / name).read_bytes() for name in (g.picture, g.mask))
         for g in bundle.golden
     ]
     rows, _ = golden_rows(bundle, models, golden)
@@ -142,8 +142,8 @@ def test_a_report_of_something_else_is_refused(tmp_path: Path) -> None:
             read_latency(path)
 
 
-def test_an_edited_card_is_noticed(bundle_path: Path, tmp_path: Path) -> None:
-    shutil.copytree(bundle_path, tmp_path / "bundle")
+def test_an_edited_card_is_noticed(fresh_bundle_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(fresh_bundle_path, tmp_path / "bundle")
     card = tmp_path / "bundle" / "README.md"
     card.write_text(card.read_text() + "and 100 % on everything\n")
     result = CliRunner().invoke(main, ["inspect", str(tmp_path / "bundle")])

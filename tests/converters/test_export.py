@@ -27,20 +27,51 @@ from unet_edge.runtime.segmenter import read_spec
 from unet_edge.training.config import read_config
 
 
-def test_manifest_is_true(bundle_path: Path, run_path: Path) -> None:
-    manifest = json.loads((bundle_path / "bundle.json").read_text())
+def test_manifest_is_true(fresh_bundle_path: Path, run_path: Path) -> None:
+    manifest = json.loads((fresh_bundle_path / "bundle.json").read_text())
     for entry in manifest["files"]:
-        data = (bundle_path / entry["name"]).read_bytes()
+        data = (fresh_bundle_path / entry["name"]).read_bytes()
         assert entry["bytes"] == len(data)
         assert entry["sha256"] == hashlib.sha256(data).hexdigest()
-        assert read_contract(bundle_path / entry["name"]).spec == read_spec(run_path / "spec.json")
+        assert read_contract(fresh_bundle_path / entry["name"]).spec == read_spec(
+            run_path / "spec.json"
+        )
     keras = (run_path / "model.keras").read_bytes()
     assert manifest["reference"]["keras_sha256"] == hashlib.sha256(keras).hexdigest()
 
 
-def test_golden_masks_are_keras(bundle_path: Path, run_path: Path) -> None:
+def test_the_committed_bundle_is_what_an_export_writes(
+    bundle_path: Path, fresh_bundle_path: Path
+) -> None:
+    """It was made on another processor, so its weights and figures may differ in the last digits.
+
+    Where this fails, the format has changed: make the data again with tests/trained_data.py.
+    """
+    committed, fresh = Bundle.open(bundle_path), Bundle.open(fresh_bundle_path)
+    assert committed.spec == fresh.spec
+    assert committed.reference.keras_sha256 == fresh.reference.keras_sha256
+    assert names_in(committed.to_dict()) == names_in(fresh.to_dict())
+    assert [entry.name for entry in committed.files] == [entry.name for entry in fresh.files]
+    for old, new in zip(committed.files, fresh.files, strict=True):
+        graphs = [
+            read_graph(bundle.read(entry), entry.format, entry.name)
+            for bundle, entry in ((committed, old), (fresh, new))
+        ]
+        assert graphs[0].operators == graphs[1].operators
+        assert abs(old.agreement - new.agreement) < 0.001
+        assert new.kept_floor
+
+
+def names_in(value: Any) -> Any:
+    """The names of a manifest's fields, without their values."""
+    if isinstance(value, dict):
+        return {name: names_in(each) for name, each in value.items()}
+    return [names_in(each) for each in value] if isinstance(value, list) else type(value)
+
+
+def test_golden_masks_are_keras(fresh_bundle_path: Path, run_path: Path) -> None:
     keras = Segmenter.open(run_path)
-    bundle = Bundle.open(bundle_path)
+    bundle = Bundle.open(fresh_bundle_path)
     assert len(bundle.golden) == 4
     for golden in bundle.golden:
         picture, labels = bundle.read_golden(golden)
@@ -48,11 +79,11 @@ def test_golden_masks_are_keras(bundle_path: Path, run_path: Path) -> None:
 
 
 def test_agreement_is_what_the_files_give(
-    bundle_path: Path, run_path: Path, sample_data: Path
+    fresh_bundle_path: Path, run_path: Path, sample_data: Path
 ) -> None:
     keras = Segmenter.open(run_path)
-    for entry in Bundle.open(bundle_path).files:
-        file = Segmenter.open(bundle_path, file=entry.name)
+    for entry in Bundle.open(fresh_bundle_path).files:
+        file = Segmenter.open(fresh_bundle_path, file=entry.name)
         against_keras, against_truth = Confusion.empty(2), Confusion.empty(2)
         for name in (sample_data / "val.txt").read_text().split():
             photo = sample_data / "images" / f"{name}.png"
@@ -66,33 +97,30 @@ def test_agreement_is_what_the_files_give(
         assert entry.label_miou == against_truth.miou
 
 
-def test_precisions_differ_as_they_should(bundle_path: Path) -> None:
-    files = {entry.name: entry for entry in Bundle.open(bundle_path).files}
+def test_precisions_differ_as_they_should(fresh_bundle_path: Path) -> None:
+    files = {entry.name: entry for entry in Bundle.open(fresh_bundle_path).files}
     assert files["model-float32.tflite"].agreement >= 0.99999
     assert files["model-float32.onnx"].agreement >= 0.99999
     assert files["model-float16.tflite"].agreement >= 0.999
     assert files["model-float16.onnx"].agreement >= 0.999
-    # A hardly trained model's masks hang on small differences; trained ones keep 0.995.
-    assert 0.98 < files["model-int8.tflite"].agreement < 1
-    assert 0.98 < files["model-int8.onnx"].agreement < 1
-    for file_format in ("tflite", "onnx"):
-        sizes = [files[f"model-{p}.{file_format}"].bytes for p in ("float32", "float16", "int8")]
-        assert sizes[0] > 1.5 * sizes[1]
-        assert sizes[1] > sizes[2]
+    assert 0.99 < files["model-int8.tflite"].agreement < 1
+    assert 0.99 < files["model-int8.onnx"].agreement < 1
 
 
 @pytest.mark.slow
-def test_twice_the_same_bytes(bundle_path: Path, run_path: Path, tmp_path: Path) -> None:
+def test_twice_the_same_bytes(fresh_bundle_path: Path, run_path: Path, tmp_path: Path) -> None:
     again = export(
         load_keras(run_path / "model.keras"),
         read_spec(run_path / "spec.json"),
         read_config(run_path).dataset(),
         tmp_path / "again",
-        keras_sha256=Bundle.open(bundle_path).reference.keras_sha256,
+        keras_sha256=Bundle.open(fresh_bundle_path).reference.keras_sha256,
         settings=ExportSettings(golden=4),
     )
     for name in ["bundle.json", *again.members()]:
-        assert (tmp_path / "again" / name).read_bytes() == (bundle_path / name).read_bytes(), name
+        assert (tmp_path / "again" / name).read_bytes() == (
+            fresh_bundle_path / name
+        ).read_bytes(), name
 
 
 def exported(run_path: Path, output: Path, **settings: Any) -> Bundle:
@@ -144,6 +172,7 @@ def test_a_budget_that_nothing_holds_is_an_error_and_leaves_no_bundle(
         exported(run_path, tmp_path / "b", budget=Budget(0.9), labels=True)
 
 
+@pytest.mark.slow
 def test_full_integer_rounds_the_stem_too(run_path: Path, tmp_path: Path) -> None:
     artifacts = (("tflite", "int8"),)
     for full, layers in ((False, ("conv1", "conv_dw_1")), (True, ())):

@@ -93,9 +93,11 @@ def test_near_ties_are_counted_without_the_padding() -> None:
     assert near_ties(logits, placement) == 1 / 8
 
 
-def test_the_bundles_reasons_are_true(bundle_path: Path, run_path: Path, sample_data: Path) -> None:
+def test_the_bundles_reasons_are_true(
+    fresh_bundle_path: Path, run_path: Path, sample_data: Path
+) -> None:
     """Each figure measured again on the pictures themselves, which are small enough to be whole."""
-    bundle = Bundle.open(bundle_path)
+    bundle = Bundle.open(fresh_bundle_path)
     names = (sample_data / "val.txt").read_text().split()
     photos = [sample_data / "images" / f"{name}.png" for name in names]
     truths = [np.asarray(decode(sample_data / "masks" / f"{n}.png"))[..., 0] for n in names]
@@ -105,7 +107,9 @@ def test_the_bundles_reasons_are_true(bundle_path: Path, run_path: Path, sample_
     shares = {
         entry.name: [
             float(
-                (Segmenter.open(bundle_path, file=entry.name).segment(photo).labels == mask).mean()
+                (
+                    Segmenter.open(fresh_bundle_path, file=entry.name).segment(photo).labels == mask
+                ).mean()
             )
             for photo, mask in zip(photos, masks, strict=True)
         ]

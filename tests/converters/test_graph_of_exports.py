@@ -24,6 +24,7 @@ from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.models import Network
 
 Pictures = NDArray[np.uint8]
+Converted = Callable[[Network, Format, Precision], bytes]
 
 NETWORKS = [
     Network(alpha=0.25),
@@ -33,6 +34,11 @@ NETWORKS = [
 ]
 # Convolutions of each, counted in test_tflite.py and test_onnx.py.
 CONVOLUTIONS = (32, 29, 11, 46)
+# The narrow separable network stands for all while one works.
+CASES = [
+    pytest.param(network, count, marks=[pytest.mark.slow] if index else [])
+    for index, (network, count) in enumerate(zip(NETWORKS, CONVOLUTIONS, strict=True))
+]
 PIXELS = Port("pixels", "uint8", (1, 64, 64, 3), 1 / 128, 128)
 
 
@@ -45,20 +51,14 @@ def versions(data: bytes) -> Counter[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-@pytest.mark.parametrize(
-    ("network", "convolutions"), list(zip(NETWORKS, CONVOLUTIONS, strict=True))
-)
+@pytest.mark.parametrize(("network", "convolutions"), CASES)
 def test_tflite(
-    untrained: Callable[..., Any],
-    spec: ModelSpec,
-    calibration: list[Pictures],
+    converted: Converted,
     network: Network,
     convolutions: int,
     precision: Precision,
 ) -> None:
-    data = to_tflite(
-        untrained(network), spec, precision, calibration if precision == "int8" else ()
-    )
+    data = converted(network, "tflite", precision)
     graph = read_graph(data, "tflite", "m")
     assert isinstance(graph, TFLiteGraph)
     counts: Counter[str] = Counter()
@@ -87,18 +87,14 @@ def test_tflite(
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
-@pytest.mark.parametrize(
-    ("network", "convolutions"), list(zip(NETWORKS, CONVOLUTIONS, strict=True))
-)
+@pytest.mark.parametrize(("network", "convolutions"), CASES)
 def test_onnx(
-    untrained: Callable[..., Any],
-    spec: ModelSpec,
-    calibration: list[Pictures],
+    converted: Converted,
     network: Network,
     convolutions: int,
     precision: OnnxPrecision,
 ) -> None:
-    data = to_onnx(untrained(network), spec, precision, calibration if precision == "int8" else ())
+    data = converted(network, "onnx", precision)
     graph = read_graph(data, "onnx", "m")
     proto = onnx.load_from_string(data)
     expected = Counter(node.op_type for node in proto.graph.node)
@@ -136,6 +132,7 @@ LABELS: dict[Format, dict[str, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["logits", "labels"])
 @pytest.mark.parametrize("kind", list(ADDED), ids="-".join)
 def test_the_default_network_is_as_small_as_one_written_by_hand(
@@ -180,28 +177,23 @@ def test_a_mean_between_two_pixel_values(untrained: Callable[..., Any], spec: Mo
         assert (graph.inputs[0].dtype, graph.inputs[0].scale) == ("uint8", None)
 
 
+@pytest.mark.parametrize("file_format", ["tflite", "onnx"])
 def test_damaged_exports_are_refused_or_read_and_nothing_else(
-    untrained: Callable[..., Any], spec: ModelSpec
+    converted: Converted, file_format: Format
 ) -> None:
-    model = untrained(Network(alpha=0.25))
-    rng = random.Random(0)
-    files: dict[Format, bytes] = {
-        "tflite": to_tflite(model, spec, "float32"),
-        "onnx": to_onnx(model, spec, "float32"),
-    }
-    for file_format, whole in files.items():
-        refused = 0
-        for step in range(300):
-            data = bytearray(whole)
-            if step % 3 == 0:
-                del data[rng.randrange(len(data)) :]
-            for _ in range(rng.choice((1, 2, 8))):
-                # The graph is at both ends, most of what lies between are weights.
-                end = rng.choice((rng.randrange(4000), -1 - rng.randrange(12_000)))
-                start, size = max(0, min(end % len(whole), len(data) - 4)), rng.choice((1, 2, 4))
-                data[start : start + size] = rng.choice((bytes(size), rng.randbytes(size)))
-            try:
-                str(runtimes(read_graph(bytes(data), file_format, "m")))
-            except ModelFileError:
-                refused += 1
-        assert refused > 100, "the cuts at least"
+    whole, rng = converted(NETWORKS[0], file_format, "float32"), random.Random(0)
+    refused = 0
+    for step in range(300):
+        data = bytearray(whole)
+        if step % 3 == 0:
+            del data[rng.randrange(len(data)) :]
+        for _ in range(rng.choice((1, 2, 8))):
+            # The graph is at both ends, most of what lies between are weights.
+            end = rng.choice((rng.randrange(4000), -1 - rng.randrange(12_000)))
+            start, size = max(0, min(end % len(whole), len(data) - 4)), rng.choice((1, 2, 4))
+            data[start : start + size] = rng.choice((bytes(size), rng.randbytes(size)))
+        try:
+            str(runtimes(read_graph(bytes(data), file_format, "m")))
+        except ModelFileError:
+            refused += 1
+    assert refused > 100, "the cuts at least"

@@ -33,6 +33,7 @@ def test_the_layers_are_those_of_keras_but_the_last(converter: Int8Converter, tr
     assert convolutions[-1] == "logits_half"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["mobilenet_v2", "mobilenet_v3_small"])
 def test_layers_of_other_encoders_are_found_by_name(encoder: Any, calibration: Any) -> None:
     model = build(Network(encoder=encoder), 3, ModelSpec(64, 64, ("a", "b", "c")).normalisation)

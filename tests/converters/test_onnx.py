@@ -16,12 +16,14 @@ from onnx import TensorProto, numpy_helper
 from converters.onnx import OnnxPrecision, to_onnx
 from converters.onnx_float16 import halve_kernels
 from unet_edge.errors import ConversionError
+from unet_edge.metadata import Format, Precision
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import Network
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 Run = Callable[[bytes, Pictures], Logits]
+Converted = Callable[[Network, Format, Precision], bytes]
 
 LOGIT_TOLERANCE = 1e-3  # derived in test_tflite.py
 
@@ -158,6 +160,7 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
 # What the device gets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "expected"),
     [
@@ -186,20 +189,20 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
 )
 def test_every_network_has_the_fewest_operators(
     untrained: Callable[..., Any],
-    spec: ModelSpec,
+    converted: Converted,
     pictures: Pictures,
     run_onnx: Run,
     network: Network,
     expected: dict[str, int],
 ) -> None:
-    model = untrained(network)
-    data = to_onnx(model, spec, "float32")
+    data = converted(network, "onnx", "float32")
     # BatchNorm and padding are inside the convolutions.
     assert operators(data) == expected | {"Transpose": 2, "DequantizeLinear": 1}
-    logits = np.asarray(model.predict(pictures[:2], verbose=0))
+    logits = np.asarray(untrained(network).predict(pictures[:2], verbose=0))
     assert abs(run_onnx(data, pictures[:2]) - logits).max() <= LOGIT_TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [
@@ -213,15 +216,15 @@ def test_every_network_has_the_fewest_operators(
 )
 def test_every_network_converts_to_int8(
     untrained: Callable[..., Any],
-    spec: ModelSpec,
-    pictures: Pictures,
+    converted: Converted,
+    calibration: list[Pictures],
     run_onnx: Run,
     network: Network,
 ) -> None:
-    model = untrained(network)
-    data = to_onnx(model, spec, "int8", list(pictures[:4]))
-    expected = np.asarray(model.predict(pictures[:4], verbose=0))
-    error = np.sqrt(((run_onnx(data, pictures[:4]) - expected) ** 2).mean())
+    pictures = np.stack(calibration[:4])
+    expected = np.asarray(untrained(network).predict(pictures, verbose=0))
+    found = run_onnx(converted(network, "onnx", "int8"), pictures)
+    error = np.sqrt(((found - expected) ** 2).mean())
     assert error <= 0.1 * np.sqrt((expected**2).mean())  # see assert_int8_close
 
 
@@ -242,6 +245,11 @@ def test_both_ends_have_names_types_and_fixed_shapes(
             ("pixels", TensorProto.UINT8, [1, 64, 64, 3]),
             ("logits", TensorProto.FLOAT, [1, 64, 64, 3]),
         ]
+
+
+def test_fewer_bits_make_smaller_files(float32: bytes, float16: bytes, int8: bytes) -> None:
+    assert len(float32) > 1.5 * len(float16)
+    assert len(float16) > len(int8)
 
 
 def test_older_runtimes_can_read_it(float32: bytes, float16: bytes, int8: bytes) -> None:
@@ -280,6 +288,7 @@ def test_int8_scores_are_float_behind_the_last_convolution(int8: bytes) -> None:
     assert nodes[last + 1 :] == ["QuantizeLinear", "DequantizeLinear", "Resize", "Transpose"]
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(
     trained: Any,
     spec: ModelSpec,

@@ -18,12 +18,14 @@ from converters.freeze import as_float32, require_tensorflow, spell_out_hard_swi
 from converters.tflite import Precision, to_tflite
 from converters.tflite_check import operators, partitions
 from unet_edge.errors import ConversionError
+from unet_edge.metadata import Format
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import Network, build
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 Run = Callable[[bytes, Pictures], Logits]
+Converted = Callable[[Network, Format, Precision], bytes]
 
 # The promise for float32. Rounding: 6e-8 a sum, some 1,000 terms a sum and 30 layers, logits of
 # about 10: 6e-8 * sqrt(1000) * sqrt(30) * 10 = 1e-4 at most.
@@ -33,6 +35,11 @@ LOGIT_TOLERANCE = 1e-3
 @pytest.fixture(scope="module")
 def float32(trained: Any, spec: ModelSpec) -> bytes:
     return to_tflite(trained, spec, "float32")
+
+
+@pytest.fixture(scope="module")
+def float16(trained: Any, spec: ModelSpec) -> bytes:
+    return to_tflite(trained, spec, "float16")
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +65,20 @@ def test_float32_is_the_keras_model(
 
 
 def test_float16_keeps_999_of_1000_labels(
-    trained: Any, spec: ModelSpec, pictures: Pictures, reference: Logits, run_tflite: Run
+    float16: bytes, pictures: Pictures, reference: Logits, run_tflite: Run
 ) -> None:
-    data = to_tflite(trained, spec, "float16")
-    logits = run_tflite(data, pictures)
+    logits = run_tflite(float16, pictures)
     # Weights of 11 bits: 2**-12 each, independent over 30 layers: sqrt(30) / 4096 = 0.13 % of
     # the rms, and the largest of 393,216 logits at six deviations.
     rms = np.sqrt((reference**2).mean())
     assert np.sqrt(((logits - reference) ** 2).mean()) <= 3 * 0.0013 * rms
     assert (logits.argmax(-1) == reference.argmax(-1)).mean() >= 0.999
-    assert partitions(data) == 1
+    assert partitions(float16) == 1
+
+
+def test_fewer_bits_make_smaller_files(float32: bytes, float16: bytes, int8: bytes) -> None:
+    assert len(float32) > 1.5 * len(float16)
+    assert len(float16) > len(int8)
 
 
 def test_int8_stays_within_the_noise_of_8_bits(
@@ -168,17 +179,17 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
     ],
     ids=["separable-1.0", "separable-0.25", "dense-0.25", "mini", "v2", "v3-small", "v3-large"],
 )
+@pytest.mark.slow
 def test_every_network_is_one_partition_of_the_fewest_operators(
     untrained: Callable[..., Any],
-    spec: ModelSpec,
-    pictures: Pictures,
+    converted: Converted,
+    calibration: list[Pictures],
     run_tflite: Run,
     network: Network,
     expected: dict[str, int],
     precision: Precision,
 ) -> None:
-    model = untrained(network)
-    data = to_tflite(model, spec, precision, list(pictures[:2]))
+    data = converted(network, "tflite", precision)
     ends = {"DEQUANTIZE": 1} if precision == "float32" else {"QUANTIZE": 2}
     if precision == "int8" and network.architecture != "unet_mini":
         # Around the stem, which stays in float; V3's hard-swish between its two layers does not.
@@ -194,8 +205,9 @@ def test_every_network_is_one_partition_of_the_fewest_operators(
         expected = expected | {"SUB": swishes, "MUL": found["MUL"], "HARD_SWISH": 0}
     assert found == Counter(expected | ends | {"RESIZE_BILINEAR": resizes})
     assert partitions(data) == 1
-    logits = np.asarray(model.predict(pictures[:2], verbose=0))
-    error = run_tflite(data, pictures[:2]) - logits
+    pictures = np.stack(calibration[:2])
+    logits = np.asarray(untrained(network).predict(pictures, verbose=0))
+    error = run_tflite(data, pictures) - logits
     if precision == "float32":
         assert abs(error).max() <= LOGIT_TOLERANCE
     else:  # see assert_int8_close
@@ -215,6 +227,7 @@ def test_hard_swish_in_steps_is_hard_swish(
     assert spell_out_hard_swish(trained) is trained
 
 
+@pytest.mark.slow
 def test_float16_of_hard_swish_is_one_partition(
     untrained: Callable[..., Any], spec: ModelSpec, pictures: Pictures, run_tflite: Run
 ) -> None:
@@ -282,6 +295,7 @@ def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
         assert len(kernel.quantization.scale) == kernel.shape[-1]
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(
     trained: Any, spec: ModelSpec, calibration: list[Pictures], float32: bytes, int8: bytes
 ) -> None:

@@ -32,6 +32,7 @@ def bundle(bundle_path: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def campaign(bundle: Bundle, run_path: Path) -> Campaign:
+    """Slow, since Keras is measured too."""
     return measure_bundle(bundle, runs=6, threads=1, keras=run_path)
 
 
@@ -47,6 +48,7 @@ def test_totals_are_of_whole_runs_not_of_stages() -> None:
     assert stages["total"] == pytest.approx({"p50": 29, "p90": 41.8, "p99": 44.68, "min": 11})
 
 
+@pytest.mark.slow
 def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, campaign: Campaign) -> None:
     assert [row.name for row in campaign.files] == [entry.name for entry in bundle.files]
     for row, entry in zip(campaign.files, bundle.files, strict=True):
@@ -58,6 +60,7 @@ def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, campaign: Campaign
         assert row.error is None
 
 
+@pytest.mark.slow
 def test_costs_hang_together(campaign: Campaign) -> None:
     for row in campaign.rows:
         cost = row.cost
@@ -71,6 +74,7 @@ def test_costs_hang_together(campaign: Campaign) -> None:
         assert cost.worst <= cost.agreement <= 1
 
 
+@pytest.mark.slow
 def test_backends_and_threads_are_named(campaign: Campaign) -> None:
     backends = {"keras": "keras ", "tflite": "ai-edge-litert ", "onnx": "onnxruntime "}
     for row in campaign.rows:
@@ -80,6 +84,7 @@ def test_backends_and_threads_are_named(campaign: Campaign) -> None:
     assert (campaign.threads, campaign.runs) == (1, 6)
 
 
+@pytest.mark.slow
 def test_agreement_is_what_verify_finds_here(bundle: Bundle, campaign: Campaign) -> None:
     for row in campaign.files:
         segmenter = Segmenter.open(bundle.path, file=row.name, threads=1)
@@ -90,6 +95,7 @@ def test_agreement_is_what_verify_finds_here(bundle: Bundle, campaign: Campaign)
         assert row.cost.mask_miou == proof.mask_miou
 
 
+@pytest.mark.slow
 def test_keras_is_measured_the_same_way(campaign: Campaign, run_path: Path) -> None:
     cost = campaign.keras.cost
     assert cost is not None
@@ -103,6 +109,7 @@ def test_keras_is_measured_the_same_way(campaign: Campaign, run_path: Path) -> N
     assert campaign.speedup(fastest, "infer") == infer
 
 
+@pytest.mark.slow
 def test_memory_belongs_to_the_file_alone(campaign: Campaign) -> None:
     # This process and the Keras child hold TensorFlow, some hundred MiB.
     assert campaign.keras.cost is not None
@@ -121,6 +128,7 @@ def test_without_keras_its_row_holds_what_the_bundle_knows(bundle: Bundle) -> No
     assert campaign.speedup(campaign.files[0]) is None
 
 
+@pytest.mark.slow
 def test_json_holds_everything(campaign: Campaign) -> None:
     data = json.loads(json.dumps(campaign.to_dict(), allow_nan=False))
     assert data["machine"]["cores"] == os.cpu_count()
@@ -221,6 +229,7 @@ def test_a_bundle_without_golden_pictures_is_refused(bundle: Bundle) -> None:
         measure_bundle(dataclasses.replace(bundle, golden=()))
 
 
+@pytest.mark.slow
 def test_a_change_of_speed_is_noticed(campaign: Campaign) -> None:
     def steady(before: float, after: float) -> bool:
         return dataclasses.replace(campaign, gemm_before_ms=before, gemm_after_ms=after).steady
@@ -231,6 +240,7 @@ def test_a_change_of_speed_is_noticed(campaign: Campaign) -> None:
     assert not steady(13, 10)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_child_too(bundle: Bundle) -> None:
     code = (
         "import sys\n"

@@ -199,7 +199,10 @@ def test_a_file_of_labels_cannot_be_blended(photo):
 def test_a_real_model_in_tiles(bundle_path):
     """A picture of 3x3 grids through LiteRT."""
     segmenter = Segmenter.open(bundle_path, file="model-int8.tflite")
-    photo, truth = draw_cells(576, np.random.default_rng(0))
+    # Mirrored, which takes an eighth of the time to draw.
+    photo, truth = draw_cells(288, np.random.default_rng(0))
+    photo = np.pad(photo, ((0, 288), (0, 288), (0, 0)), mode="symmetric")
+    truth = np.pad(truth, ((0, 288), (0, 288)), mode="symmetric")
     # Tiles without overlap are pictures of their own.
     alone = segmenter.segment(photo, tiles=Tiles(0)).labels
     for top in (0, 192, 384):

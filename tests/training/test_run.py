@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.errors import ConfigError, DataError, TrainingError, UnetEdgeError
 from unet_edge.metrics import Confusion
 from unet_edge.spec import IGNORE, ModelSpec, Normalisation
+from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.batches import grid_batches, training_batches
 from unet_edge.training.config import Distillation, TrainConfig, read_config
 from unet_edge.training.distillation import Student
@@ -30,12 +33,37 @@ from unet_edge.training.run import TrainResult, resume, train
 from unet_edge.training.validation import compare_modes, validate
 
 
+def short_unet(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """One layer of each kind that `unet_mini` has."""
+    layers = keras.layers
+    x = layers.Conv2D(8, 3, strides=4, padding="same", use_bias=False, name="conv")(x)
+    x = layers.BatchNormalization(name="conv_bn")(x)
+    x = layers.Dropout(0.2, name="drop")(layers.ReLU(6.0, name="relu")(x))
+    x = layers.UpSampling2D(4, interpolation="bilinear", name="up")(x)
+    return layers.Conv2D(classes, 1, name="logits", dtype="float32")(x)
+
+
+@contextmanager
+def short_network() -> Iterator[None]:
+    """Let `unet_mini` be `short_unet`: a tenth of the time, most of which is to trace layers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unet_edge.training.models._unet_mini", short_unet)
+        yield
+
+
+@pytest.fixture
+def short() -> Iterator[None]:
+    """For tests of what a run does with any network."""
+    with short_network():
+        yield
+
+
 def tiny(data: Path, **changes: object) -> TrainConfig:
     settings: dict[str, object] = {
         "data": data,
         "classes": CLASSES,
         "size": (64, 64),
-        "network": Network(alpha=0.25),
+        "network": Network("unet_mini"),
         "encoder_weights": "none",
         "steps": 4,
         "rounds": 2,
@@ -48,22 +76,44 @@ def read_history(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "history.csv").read_text().splitlines()))
 
 
+@pytest.fixture(scope="module")
+def trained_run(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the smallest separable network, trained here: everything that a run holds."""
+    run = tmp_path_factory.mktemp("trained") / "cells"
+    config = TrainConfig(
+        data=sample_data,
+        classes=CLASSES,
+        size=(192, 192),
+        crop=(96, 96),
+        network=Network(alpha=0.25),
+        encoder_weights="none",
+        steps=120,
+        rounds=3,
+        optimisation=Optimisation(learning_rate=0.005),
+        augmentation=Augmentation(scale=(0.8, 1.25), hue=0, any_orientation=True),
+        name="cells",
+    )
+    train(config, run)
+    return run
+
+
+@pytest.mark.slow
 class TestTrainedRun:
-    def test_history_has_a_line_for_each_round(self, run_path: Path) -> None:
-        rows = read_history(run_path)
+    def test_history_has_a_line_for_each_round(self, trained_run: Path) -> None:
+        rows = read_history(trained_run)
         assert [row["step"] for row in rows] == ["40", "80", "120"]
         losses = [float(row["loss"]) for row in rows]
         assert losses[0] > losses[1] > losses[2] > 0
 
-    def test_best_model_is_the_one_that_was_saved(self, run_path: Path) -> None:
-        config = read_config(run_path)
+    def test_best_model_is_the_one_that_was_saved(self, trained_run: Path) -> None:
+        config = read_config(trained_run)
         dataset = config.dataset()
-        segmenter = Segmenter.open(run_path)
+        segmenter = Segmenter.open(trained_run)
         total = Confusion.empty(2)
         for sample in dataset.validation:
             picture, truth = dataset.read(sample)
             total += Confusion.of(truth, segmenter.segment(picture).labels, 2)
-        rows = read_history(run_path)
+        rows = read_history(trained_run)
         best = max(float(row["validation_miou"]) for row in rows)
         # The pictures have the grid's size, so no resampling lies between. Another batch size may
         # add in another order and flip a near-tie: 1 pixel in 100,000 moves the mIoU by < 1e-5.
@@ -71,26 +121,30 @@ class TestTrainedRun:
         # Well above what brightness alone gives (0.69, tests/demo/test_cells.py).
         assert total.miou > 0.72
 
-    def test_inference_agrees_with_training(self, run_path: Path) -> None:
-        result = json.loads((run_path / "result.json").read_text())
+    def test_inference_agrees_with_training(self, trained_run: Path) -> None:
+        result = json.loads((trained_run / "result.json").read_text())
         assert result["agrees"] is True
         assert result["inference_loss"] == pytest.approx(result["training_loss"], rel=0.2)
 
-    def test_pictures_to_look_at(self, run_path: Path) -> None:
-        with Image.open(run_path / "curves.png") as curves:
+    def test_pictures_to_look_at(self, trained_run: Path) -> None:
+        with Image.open(trained_run / "curves.png") as curves:
             assert curves.width > 600
-        samples = sorted((run_path / "samples").iterdir())
+        samples = sorted((trained_run / "samples").iterdir())
         assert len(samples) == 5
         with Image.open(samples[0]) as sheet:
             assert sheet.width > 3 * 192
 
-    def test_config_can_be_read_back(self, run_path: Path, sample_data: Path) -> None:
-        config = read_config(run_path)
+    def test_config_can_be_read_back(self, trained_run: Path, sample_data: Path) -> None:
+        config = read_config(trained_run)
         assert config.data == sample_data
         assert config.network == Network(alpha=0.25)
         assert TrainConfig.from_toml(config.to_toml(), "config.toml") == config
 
+    def test_no_tensorboard_events_unless_asked_for(self, trained_run: Path) -> None:
+        assert not (trained_run / "tensorboard").exists()
 
+
+@pytest.mark.usefixtures("short")
 class TestRefusals:
     def test_a_run_is_not_overwritten(self, sample_data: Path, run_path: Path) -> None:
         with pytest.raises(ConfigError, match="--overwrite"):
@@ -103,7 +157,7 @@ class TestRefusals:
 
     def test_a_validation_loss_that_is_no_number(self, sample_data: Path, tmp_path: Path) -> None:
         # One step: the training loss is of the weights before it.
-        fast = Optimisation(learning_rate=1e30, warmup=0)
+        fast = Optimisation(learning_rate=1e38, warmup=0)
         diverging = tiny(sample_data, optimisation=fast, steps=1, rounds=1)
         with pytest.raises(TrainingError, match=r"validation loss is .* lower --learning-rate"):
             train(diverging, tmp_path / "run")
@@ -150,8 +204,8 @@ def brief(data: Path, seed: int) -> TrainConfig:
     return tiny(data, seed=seed, network=Network("unet_mini"), size=(32, 32), rounds=1)
 
 
+@pytest.mark.usefixtures("short")
 class TestDeterminism:
-    @pytest.mark.slow
     def test_the_same_seed_gives_the_same_run(self, sample_data: Path, tmp_path: Path) -> None:
         for name in ("a", "b"):
             train(brief(sample_data, seed=3), tmp_path / name)
@@ -163,6 +217,7 @@ class TestDeterminism:
         assert float(first[0]["loss"]) != pytest.approx(float(other[0]["loss"]), rel=1e-3)
 
 
+@pytest.mark.usefixtures("short")
 class TestValidation:
     def test_padding_counts_for_nothing(self, tmp_path: Path) -> None:
         """A wide picture in a square grid: loss and confusion over its own pixels alone."""
@@ -249,7 +304,8 @@ def stopped(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         tensorboard=True,
         optimisation=Optimisation("sgd", learning_rate=1e-12, weight_decay=0),
     )
-    train(config, run, overwrite=True)
+    with short_network():
+        train(config, run, overwrite=True)
     return run
 
 
@@ -280,9 +336,6 @@ class TestTensorBoard:
             told = {int(row["step"]): float(row[name]) for row in rows}
             assert found[name] == pytest.approx(told, rel=2**-23)  # events are float32
 
-    def test_none_unless_asked_for(self, run_path: Path) -> None:
-        assert not (run_path / "tensorboard").exists()
-
 
 def read_events(path: Path) -> list[event_pb2.Event]:
     """TFRecords: length (8 bytes), its checksum (4), the event, its checksum (4)."""
@@ -309,6 +362,7 @@ class TestFreeze:
         model.save_weights(path)
         return path
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("rounds", [1, 2])
     def test_the_encoder_stays_while_the_decoder_moves_then_moves_too(
         self, sample_data: Path, tmp_path: Path, encoder: Path, rounds: int
@@ -317,6 +371,7 @@ class TestFreeze:
         config = tiny(
             sample_data,
             size=(32, 32),
+            network=Network(alpha=0.25),
             steps=2 * rounds,
             rounds=rounds,
             encoder_weights=str(encoder),
@@ -336,6 +391,7 @@ class TestFreeze:
         assert moved == expected
 
 
+@pytest.mark.usefixtures("short")
 class TestAveraging:
     def test_the_average_of_the_weights_is_saved_not_the_last(
         self, sample_data: Path, tmp_path: Path
@@ -368,6 +424,7 @@ class TestAveraging:
         assert apart > 1e-3
 
 
+@pytest.mark.usefixtures("short")
 class TestPrecision:
     def test_a_run_in_mixed_precision_saves_a_float32_model(
         self, sample_data: Path, tmp_path: Path
@@ -397,7 +454,7 @@ class TestPrecision:
 
 class TestDistillation:
     def test_a_small_network_learns_from_a_run(
-        self, sample_data: Path, run_path: Path, tmp_path: Path
+        self, short: None, sample_data: Path, run_path: Path, tmp_path: Path
     ) -> None:
         network = Network("unet_mini")
         lesson = Distillation(run_path, weight=1.0)
@@ -432,6 +489,7 @@ class TestDistillation:
         assert not (tmp_path / "run").exists(), "refused before anything is written"
 
 
+@pytest.mark.usefixtures("short")
 class TestBalanced:
     def test_the_weights_are_said_and_used(self, sample_data: Path, tmp_path: Path) -> None:
         said: list[str] = []
@@ -445,6 +503,7 @@ class TestBalanced:
         assert float(first["loss"]) != pytest.approx(float(second["loss"]), rel=1e-3)
 
 
+@pytest.mark.usefixtures("short")
 class TestOverwriting:
     def test_an_unfinished_runs_checkpoint_does_not_become_the_new_ones(
         self, sample_data: Path, tmp_path: Path
