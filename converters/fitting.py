@@ -1,9 +1,9 @@
 """A copy of a model that is fitted, layer by layer, to what int8 makes of it.
 
 What an int8 file computes is imitated on calibration pictures, with every tensor and kernel
-rounded, beside the float model: channels get equal ranges (`equalisation`), kernels are fitted to
-the inputs they will see and rounded (`rounding`), and gains and offsets make up for what is
-left (`correction`). What that gained stands in CONTRIBUTING.md.
+rounded, beside the float model: kernels are fitted to the inputs they will see and rounded
+(`rounding`), and gains and offsets make up for what is left (`correction`). What that gained
+stands in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.correction import correct, measured, outputs
-from converters.equalisation import equalise
 from converters.freeze import as_float32, readers
 from converters.kernels import Rounding
 from converters.rounding import fit_kernel
@@ -39,9 +38,9 @@ def fit_to_int8(
     if not len(calibration):
         return model
     pixels = measured(calibration)
-    reference = _copy(as_float32(model))
-    equalise(reference, outputs(_copy(reference), pixels), float_layers)
-    fitted = _copy(reference)
+    reference = as_float32(model)
+    fitted = keras.models.clone_model(reference)
+    fitted.set_weights(reference.get_weights())
     wanted_inputs: list[NDArray[np.float32]] = []
 
     def remember(_: keras.Layer, inputs: list[NDArray[np.float32]]) -> None:
@@ -61,12 +60,6 @@ def fit_to_int8(
         if layer.name in quantised:
             _round_to_uint8(found, min(0.0, float(wanted.min())), float(wanted.max()))
     return fitted
-
-
-def _copy(model: keras.Model) -> keras.Model:
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _round_to_uint8(values: NDArray[np.float32], low: float, high: float) -> None:

@@ -33,7 +33,10 @@ _POSITIONS = 1 << 16
 """How many values of each channel are looked at, spread evenly over pictures and pixels."""
 
 _DAMPING = 0.01
-"""Share of the mean variance that is added to each, so that few pictures do not decide alone."""
+"""Share of the mean variance that is added to each before weights are rounded."""
+
+_DAMPINGS = (0.01, 0.1, 1.0)
+"""Shares to choose from before a kernel is fitted: the fewer pictures, the more is needed."""
 
 
 def fit_kernel(
@@ -48,14 +51,16 @@ def fit_kernel(
     `rounded`: in int8 steps, None for not at all. Symmetric, one scale for each output channel: its
     largest weight stays a whole number of steps ("plain": 127), so that a converter finds the same
     scale again. Depthwise kernels are never bounded. Offsets of the output do not count, correction
-    makes up for them. Kernels of more than MOST_INPUTS weights a channel are not fitted, and
-    rounded on their own.
+    makes up for them. Kernels of more than MOST_INPUTS weights a channel, or larger than their
+    input, are not fitted, and rounded on their own.
     """
     kernel: Weights = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float64)
     height, width, channels, last = kernel.shape
     depthwise = isinstance(conv, layers.DepthwiseConv2D)
-    if not depthwise and height * width * channels > MOST_INPUTS:
-        return np.asarray(kernel if rounded is None else _alone(kernel, rounded), np.float32)
+    wide = not depthwise and height * width * channels > MOST_INPUTS
+    if wide or inputs.shape[1] < height or inputs.shape[2] < width:
+        alone = kernel if rounded is None else _alone(kernel, rounded, depthwise=depthwise)
+        return np.asarray(alone, np.float32)
     weights: Weights = kernel.reshape(height * width, channels, last)
     seen = [_taps(each, height, width) for each in (inputs, wanted)]
     if depthwise:  # a problem of its own for each channel: (channels, taps, positions)
@@ -64,17 +69,16 @@ def fit_kernel(
     else:
         weights = weights.reshape(1, -1, last)
         found, ideal = (each.reshape(1, -1, each.shape[-1]) for each in seen)
-    power = _product(found, found)
-    count = power.shape[-1]
-    variance = power.trace(axis1=1, axis2=2) / count
-    # A constant input has no variance, and any weight will do.
-    damping = np.where(variance > 0, _DAMPING * variance, 1)
-    inverse: Weights = np.asarray(
-        np.linalg.inv(power + damping[:, None, None] * np.eye(count)), np.float64
-    )
-    missing = inverse @ _product(found, ideal - found)
-    fitted: Weights = np.asarray(weights + missing @ weights, np.float64)
+    middle = found.shape[-1] // 2  # positions come picture by picture: two halves of the pictures
+    halves = (slice(None, middle), slice(middle, None))
+    powers = [_product(found[..., half], found[..., half]) for half in halves]
+    lacks = [_product(found[..., half], (ideal - found)[..., half]) for half in halves]
+    power, lack = (powers[0] + powers[1]) / 2, (lacks[0] + lacks[1]) / 2
+    fitted = weights
+    if (damping := _least_error(powers, lacks, weights)) is not None:
+        fitted = weights + np.linalg.solve(_damped(power, damping), lack @ weights)
     if rounded is not None:
+        inverse: Weights = np.asarray(np.linalg.inv(_damped(power, _DAMPING)), np.float64)
         steps: Weights = np.full((len(fitted), last), 127, np.float64)
         bounded = rounded == "bounded" and not depthwise
         if bounded:
@@ -83,6 +87,31 @@ def fit_kernel(
     if depthwise:
         fitted = fitted.swapaxes(0, 1)
     return np.asarray(fitted.reshape(kernel.shape), np.float32)
+
+
+def _least_error(powers: list[Weights], lacks: list[Weights], weights: Weights) -> float | None:
+    """The damping with which a fit to either half errs least on the other; None for no fit.
+
+    A fit to few pictures follows their noise, and does harm on others.
+    """
+    best, least = None, 0.0
+    for damping in _DAMPINGS:
+        error = 0.0
+        for one, other in ((0, 1), (1, 0)):
+            change = np.linalg.solve(_damped(powers[one], damping), lacks[one] @ weights)
+            # What the change adds to the squared error on the other half.
+            error += (change * (powers[other] @ change - 2 * lacks[other] @ weights)).sum()
+        if error < least:
+            best, least = damping, error
+    return best
+
+
+def _damped(power: Weights, damping: float) -> Weights:
+    """Add a share of the mean variance to each; a constant input gets 1, as any weight will do."""
+    count = power.shape[-1]
+    variance = power.trace(axis1=1, axis2=2) / count
+    added = np.where(variance > 0, damping * variance, 1)
+    return np.asarray(power + added[:, None, None] * np.eye(count), np.float64)
 
 
 def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -103,14 +132,15 @@ def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
 
 def _product(one: NDArray[np.float32], other: NDArray[np.float32]) -> Weights:
     """Mean products over the positions, (groups, inputs, inputs)."""
-    return np.asarray(one @ other.swapaxes(1, 2), np.float64) / one.shape[-1]
+    return np.asarray(one @ other.swapaxes(1, 2), np.float64) / max(1, one.shape[-1])
 
 
-def _alone(kernel: Weights, rounding: Rounding) -> Weights:
+def _alone(kernel: Weights, rounding: Rounding, *, depthwise: bool) -> Weights:
     """A kernel (height, width, in, out), each channel rounded without regard to its inputs."""
-    rounded = round_bounded if rounding == "bounded" else round_plain
-    scales, whole = rounded(kernel.transpose(3, 2, 0, 1))
-    return (whole * scales[:, None, None, None]).transpose(2, 3, 1, 0)
+    order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
+    rounded = round_bounded if rounding == "bounded" and not depthwise else round_plain
+    scales, whole = rounded(kernel.transpose(order))
+    return (whole * scales[:, None, None, None]).transpose(np.argsort(order))
 
 
 def _steps(kernel: Weights) -> Weights:

@@ -68,18 +68,20 @@ def test_tflite(
     assert {(op.name, op.version): op.count for op in graph.operators} == versions(data)
     expected = {precision: convolutions}
     if precision == "int8":
-        # The stem's two kernels stay in float; unet_mini has no stem.
-        whole = 0 if network.architecture == "unet_mini" else 2
-        expected = {"int8 per channel": convolutions - whole} | (
-            {"float32": whole} if whole else {}
-        )
+        # Three classes: the head's kernel stays in float, and the first eight where full and
+        # depthwise convolutions alternate that far, else the stem's two; unet_mini has no stem.
+        whole = 1
+        if network.architecture != "unet_mini":
+            whole += 8 if network.encoder == "mobilenet_v1" else 2
+        expected = {"int8 per channel": convolutions - whole, "float32": whole}
+    elif precision == "float16":
+        whole = counts["DEPTHWISE_CONV_2D"] + 2  # the first and the last, too
+        expected = {"float16": convolutions - whole, "float32": whole}
     assert graph.kernels == expected
     assert graph.inputs == (PIXELS,)
     (logits,) = graph.outputs
     assert (logits.name, logits.shape) == ("logits", (1, 64, 64, 3))
-    assert (logits.dtype, logits.scale is None) == (
-        ("uint8", False) if precision == "int8" else ("float32", True)
-    )
+    assert (logits.dtype, logits.scale) == ("float32", None)
     assert graph.min_runtime_version is not None
     assert runtimes(graph) == Runtimes(
         ("tflite-runtime 2.14", "ai-edge-litert 1.2 or later"), {}, ()
@@ -99,8 +101,13 @@ def test_onnx(
     proto = onnx.load_from_string(data)
     expected = Counter(node.op_type for node in proto.graph.node)
     assert {op.name: op.count for op in graph.operators} == expected
-    kind = {"int8": "int8 per channel"}.get(precision, precision)
-    assert graph.kernels == {kind: convolutions}
+    kernels = {{"int8": "int8 per channel"}.get(precision, precision): convolutions}
+    if precision == "float16":
+        convs = [node for node in proto.graph.node if node.op_type == "Conv"]
+        groups = [onnx.helper.get_node_attr_value(node, "group") for node in convs]
+        whole = 2 + sum(count > 1 for count in groups)
+        kernels = {"float16": convolutions - whole, "float32": whole}
+    assert graph.kernels == kernels
     assert graph.inputs == (PIXELS,)
     assert graph.outputs == (Port("logits", "float32", (1, 64, 64, 3)),)
     assert runtimes(graph) == Runtimes(("onnxruntime 1.8 or later",), {}, ())
@@ -114,14 +121,15 @@ HAND_WRITTEN = {
     "onnx": {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3},
 }
 # What input, output and storage add to it. In float the pixels are normalised by one operator; in
-# int8 they are re-labelled, as are the scores, and the stem has a DEQUANTIZE in front and a
-# QUANTIZE behind it. Each float16 kernel, and TFLite's biases too, is unpacked on loading.
+# int8 they are re-labelled; of three classes, the first layers and the head are in float: each has
+# a DEQUANTIZE in front; behind the former and its two skips there is a QUANTIZE. Float16 kernels
+# are unpacked on loading: the 15 of pointwise convolutions but the first and the last.
 ADDED: dict[tuple[Format, Precision], dict[str, int]] = {
     ("tflite", "float32"): {"DEQUANTIZE": 1},
-    ("tflite", "float16"): {"DEQUANTIZE": 1 + 32 + 32},
-    ("tflite", "int8"): {"QUANTIZE": 3, "DEQUANTIZE": 1},
+    ("tflite", "float16"): {"DEQUANTIZE": 1 + 15},
+    ("tflite", "int8"): {"QUANTIZE": 4, "DEQUANTIZE": 2},
     ("onnx", "float32"): {"DequantizeLinear": 1, "Transpose": 2},
-    ("onnx", "float16"): {"DequantizeLinear": 1, "Transpose": 2, "Cast": 32},
+    ("onnx", "float16"): {"DequantizeLinear": 1, "Transpose": 2, "Cast": 15},
     # QDQ: a pair behind each tensor between two operators; kernels, biases and pixels come
     # quantised. onnxruntime fuses the pairs when it loads the file.
     ("onnx", "int8"): {"Transpose": 2},

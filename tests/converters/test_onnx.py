@@ -71,10 +71,14 @@ def test_float16_is_float32_with_kernels_of_11_bits(
     before, after = constants(float32), constants(float16)
     kernels = [name for name, value in before.items() if value.ndim == 4]
     assert len(kernels) == 32
+    # Depthwise kernels have one input channel; they, the first and the last stay as they are.
+    wide = [name for name in kernels[1:-1] if before[name].shape[1] > 1]
+    for name in set(kernels) - set(wide):
+        np.testing.assert_array_equal(after[name], before[name])
     stored = [value for value in after.values() if value.dtype == np.float16]
-    for name, half in zip(kernels, stored, strict=True):
+    for name, half in zip(wide, stored, strict=True):
         np.testing.assert_array_equal(half, before[name].astype(np.float16))
-    assert operators(float16) == operators(float32) | {"Cast": 32}
+    assert operators(float16) == operators(float32) | {"Cast": 15}
     logits = run_onnx(float16, pictures)
     assert logits.dtype == np.float32
     # Weights of 11 bits: the bound that test_float16_keeps_999_of_1000_labels derives.

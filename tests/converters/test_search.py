@@ -58,8 +58,8 @@ def test_the_layers_at_fault_are_named(found: Found, hard_layers: tuple[str, str
     (worst, error), (_, second) = list(found.errors.items())[:2]
     assert worst == hard_layers
     assert error > 3 * second
-    first = by_recipe(found)["int8, 4 layers in float"]
-    assert first.float_layers == ("conv1", "conv_dw_1", *hard_layers)
+    first = by_recipe(found)["int8, 11 layers in float"]
+    assert first.float_layers[-2:] == hard_layers
 
 
 def test_the_fastest_file_that_holds_is_kept(found: Found) -> None:
