@@ -131,6 +131,11 @@ def test_a_picture_of_a_kept_split_that_is_gone(tmp_path):
     split = SplitNames(("a", "gone"), ("b",), ())
     with pytest.raises(DataError, match="gone: the run was begun with gone, which is not there"):
         find(tmp_path, split=split)
+    # What is finished can be exported and evaluated without it.
+    finished = SplitNames(("a", "gone"), ("b",), (), gone="warning")
+    dataset = find(tmp_path, split=finished)
+    assert splits(dataset) == (["a"], ["b"], [])
+    assert any("gone, which is not there" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(

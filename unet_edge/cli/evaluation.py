@@ -183,7 +183,7 @@ def _run_split(model: Path, data: Path) -> SplitNames | None:
     run = _run_of(model)
     if run is None or not (run / SPLIT_FILE).is_file() or not _is_own(_read_config(run), data):
         return None
-    return SplitNames.read(run / SPLIT_FILE)
+    return SplitNames.read(run / SPLIT_FILE, gone="warning")
 
 
 def _run_of(model: Path) -> Path | None:

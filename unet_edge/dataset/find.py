@@ -15,9 +15,10 @@ from unet_edge.dataset.settings import DataSettings
 from unet_edge.dataset.split import split_pairs
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, DataError, ImageError
+from unet_edge.spec import ModelSpec
 
 # What a person should know before hours of training, though the data can be used.
-_TOLD = ("class-zero", "crowds", "listed-in-both")
+_TOLD = ("class-zero", "crowds", "listed-in-both", "split-missing")
 _MANY = 8  # of these, in the notes
 
 
@@ -62,11 +63,13 @@ def survey(
     """`find_dataset` that goes on where it can, and what it met on its way.
 
     `strict` raises what it finds before it looks into masks, wants one rule for all of them, and
-    says warnings in the notes. Raises DataError where nothing can be made of the folder.
+    says warnings in the notes. Raises DataError where nothing can be made of the folder, and
+    SpecError for classes that no model can have.
     """
     if not root.is_dir():
         raise DataError(f"no such data folder: {root}")
     names, ignore = tuple(classes), settings.ignore
+    ModelSpec(height=1, width=1, classes=names)  # refuses names that no model can have
     rule = MaskRule.parse(settings.masks, ignore) if settings.masks != "auto" else None
     if rule and rule.kind == "colors" and len(rule.colors) != len(names):
         raise ConfigError(

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from unet_edge.dataset.findings import Finding
+from unet_edge.dataset.findings import Finding, Severity
 from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.dataset.split import Split
 from unet_edge.errors import DataError
 from unet_edge.files import json_text
 
+_SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class SplitNames:
-    """The names of the samples of each split."""
+    """The names of the samples of each split.
+
+    `gone` says what a picture is that is not there any more: an error for a run that goes on.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    gone: Severity = "error"
 
     @classmethod
     def of(cls, dataset: Dataset) -> SplitNames:
         """The split of a data set."""
         parts = (dataset.train, dataset.validation, dataset.test)
-        return cls(*(tuple(sample.name for sample in part) for part in parts))
+        train, validation, test = (tuple(sample.name for sample in part) for part in parts)
+        return cls(train, validation, test)
 
     @classmethod
-    def read(cls, path: Path) -> SplitNames:
+    def read(cls, path: Path, gone: Severity = "error") -> SplitNames:
         """Read what `to_json` wrote. Raises DataError."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            parts = [data[name] for name in cls.__dataclass_fields__]
+            parts = [data[name] for name in _SPLITS]
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -41,11 +48,12 @@ class SplitNames:
         whole = all(isinstance(part, list) for part in parts)
         if not whole or not all(isinstance(name, str) for part in parts for name in part):
             raise DataError(f"{path} is no split of a run: expected lists of names")
-        return cls(*(tuple(part) for part in parts))
+        train, validation, test = (tuple(part) for part in parts)
+        return cls(train, validation, test, gone)
 
     def to_json(self) -> str:
         """JSON text: a list of names for each split."""
-        return json_text(asdict(self))
+        return json_text({name: getattr(self, name) for name in _SPLITS})
 
     def select(self, pairs: Pairs) -> Split:
         """The samples of these names; those that are gone are errors in `pairs.findings`."""
@@ -57,7 +65,7 @@ class SplitNames:
                     found = f"the run was begun with {name}, which is not there or has no mask"
                     mend = "put it back, or train anew with --overwrite"
                     place = pairs.bare.get(name, Path(name))
-                    pairs.findings.append(Finding("error", "split-missing", place, found, mend))
+                    pairs.findings.append(Finding(self.gone, "split-missing", place, found, mend))
         train, validation, test = parts
         note = f"split: {len(train)} train, {len(validation)} validation (as the run began)"
         if test:

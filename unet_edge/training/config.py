@@ -203,7 +203,9 @@ def run_dataset(run: Path) -> Dataset:
     Runs older than the split file split their data again.
     """
     path = run / SPLIT_FILE
-    return read_config(run).dataset(SplitNames.read(path) if path.is_file() else None)
+    return read_config(run).dataset(
+        SplitNames.read(path, gone="warning") if path.is_file() else None
+    )
 
 
 def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
