@@ -188,6 +188,8 @@ def _trained(data: Path, work: Path, name: str, case: Case, seed: int, steps: in
     more = ["--encoder-weights", weights]
     if name == "membranes":
         more += ["--val-list", str(work / "membranes-val.txt")]
+    else:
+        more += ["--val-list", str(data / "data" / folder / "test.txt")]
     if case.teacher:
         more += ["--teacher", str(_trained(data, work, name, case.teacher, 0, steps))]
     settings += (

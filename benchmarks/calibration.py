@@ -32,7 +32,7 @@ from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 from unet_edge.spec import ModelSpec
 from unet_edge.timing import machine
-from unet_edge.training.config import read_config
+from unet_edge.training.config import run_dataset
 
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 100, 200)
 _DRAWS = 3
@@ -54,7 +54,7 @@ def main(runs: tuple[Path, ...], output: Path) -> None:
 def _curve(run: Path) -> dict[int, list[float]]:
     """Agreement (0..1) of each draw, by the number of pictures."""
     model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
-    dataset = read_config(run).dataset()
+    dataset = run_dataset(run)
     held_out = [grid_of(sample.image, spec) for sample in dataset.validation]
     reference = KerasBackend(model)
     wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]

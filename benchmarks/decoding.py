@@ -106,9 +106,9 @@ def _times(data: bytes, size: int) -> dict[str, Any]:
 
 def _masks(run: Path) -> list[dict[str, Any]]:
     from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
-    from unet_edge.training.config import read_config
+    from unet_edge.training.config import run_dataset
 
-    dataset, spec = read_config(run).dataset(), read_spec(run / SPEC_FILE)
+    dataset, spec = run_dataset(run), read_spec(run / SPEC_FILE)
     edge = min(min(dataset.read(sample)[0].size) for sample in dataset.validation)
     # Multiples of 16, as networks ask for; the ratio is what it then comes to.
     grids = dict.fromkeys(round(edge / 2 / ratio / 16) * 16 for ratio in _RATIOS)

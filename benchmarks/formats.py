@@ -70,7 +70,7 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
             "Feral cats, alpha 1.0, 256x256, official split",
             data / "data" / "feral_cat",
             f"--name cats --classes background,cat --size 256 --encoder-weights {encoder} "
-            "--steps 495",
+            f"--val-list {shlex.quote(str(data / 'data' / 'feral_cat' / 'test.txt'))} --steps 495",
         ),
     ]
 

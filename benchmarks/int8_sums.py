@@ -32,7 +32,7 @@ from unet_edge.runtime.backends.int8_sums import CAREFUL, sums_saturate
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 from unet_edge.timing import machine
-from unet_edge.training.config import read_config
+from unet_edge.training.config import run_dataset
 
 _ROUNDS = 3
 _CALIBRATION = 100
@@ -54,7 +54,7 @@ def main(runs: tuple[Path, ...], output: Path) -> None:
 def _measured(run: Path) -> list[dict[str, Any]]:
     """A row for each kernel and option: agreement, its worst picture, ms, times the first row."""
     model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
-    dataset = read_config(run).dataset()
+    dataset = run_dataset(run)
     held_out = [grid_of(sample.image, spec) for sample in dataset.validation]
     reference = KerasBackend(model)
     wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]

@@ -30,8 +30,12 @@ def test_membranes(tmp_path: Path) -> None:
 
 
 def test_cats() -> None:
-    dataset = find_dataset(Path(DATA or "", "data", "feral_cat"), classes=("background", "cat"))
-    assert (len(dataset.train), len(dataset.validation)) == (195, 101)
+    root = Path(DATA or "", "data", "feral_cat")
+    dataset = find_dataset(root, classes=("background", "cat"))
+    assert len(dataset.train) + len(dataset.validation) == 195
+    assert len(dataset.test) == 101
+    official = find_dataset(root, classes=("background", "cat"), validation_list=root / "test.txt")
+    assert [len(split) for split in official.splits.values()] == [195, 101]
     assert str(dataset.rule) == "index"
     check_dataset(dataset)
 

@@ -32,6 +32,7 @@ class Header:
     """What a picture file says of itself, before it is decoded.
 
     `size` is (width, height) px as stored; `orientation` is EXIF's, 1 where there is none.
+    `lossy` says that its compression changes values.
     """
 
     format: str
@@ -39,6 +40,7 @@ class Header:
     size: tuple[int, int]
     frames: int
     orientation: int
+    lossy: bool = False
 
 
 def read_header(source: Path | bytes) -> Header:
@@ -51,7 +53,36 @@ def read_header(source: Path | bytes) -> Header:
                 frames = getattr(picture, "n_frames", 1)
         except Exception:  # Pillow raises SyntaxError, struct.error, EOFError and others
             pass  # a block that cannot be read says nothing
-        return Header(picture.format or "", picture.mode, picture.size, frames, orientation)
+        name, lossy = picture.format or "", _is_lossy(picture, source)
+        return Header(name, picture.mode, picture.size, frames, orientation, lossy)
+
+
+def _is_lossy(picture: Image.Image, source: Path | bytes) -> bool:
+    match picture.format:
+        case "JPEG" | "MPO":
+            # Lossless JPEG has no quantisation tables.
+            return bool(getattr(picture, "quantization", None))
+        case "WEBP":
+            return _is_lossy_webp(source)
+        case "TIFF":
+            return picture.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+        case _:
+            return False
+
+
+def _is_lossy_webp(source: Path | bytes) -> bool:
+    """Whether a WebP file's first picture is a VP8 chunk; VP8L is lossless (RFC 9649)."""
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    place = 12  # behind "RIFF", the size and "WEBP"
+    while place + 8 <= len(data):
+        kind, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        if kind == b"ANMF":  # a frame: 16 bytes about it, then its chunks
+            place += 8 + 16
+            continue
+        place += 8 + size + size % 2
+    return False
 
 
 @contextmanager

@@ -43,9 +43,9 @@ class TestCheck:
         (copy / "masks" / "cells-003.png").unlink()
         done = run("check", copy, *CLASSES)
         assert done.exit_code == 1
-        row = next(line for line in done.stdout.splitlines() if line.startswith("error"))
+        count, row = (line for line in done.stdout.splitlines() if line.startswith("error"))
+        assert count.split()[:5] == ["error", "missing-mask", "1", "draw", "one,"]
         assert row.split() == ["error", "missing-mask", "images/cells-003.png", "has", "no", "mask"]
-        assert "missing-mask: draw one, or leave the picture out" in done.stdout
         assert done.stderr.splitlines()[-1] == f"1 errors, 0 warnings in {copy}"
 
     def test_warnings_fail_only_when_strict(self, copy: Path) -> None:
@@ -64,7 +64,9 @@ class TestCheck:
         assert report["errors"] == len(report["findings"]) == 12
         assert report["splits"]["train"]["pictures"] == 4
         table = run("check", copy, *CLASSES).stdout
-        assert "… and 4 more of missing-mask; --json lists all" in table
+        assert table.count("has no mask") == 3
+        assert "… and 9 more; --all shows them" in table
+        assert run("check", copy, *CLASSES, "--all").stdout.count("has no mask") == 12
 
     @pytest.mark.parametrize(
         ("options", "says"),
@@ -83,6 +85,11 @@ class TestCheck:
         assert done.stderr.startswith("error: ")
         assert says in done.stderr
 
+    def test_classes_that_train_refuses(self, sample_data: Path) -> None:
+        done = run("check", sample_data, "--classes", "cell")
+        assert done.exit_code == 1
+        assert "1 classes given; a model has 2 to 255" in done.stderr
+
     def test_no_data(self, tmp_path: Path) -> None:
         done = run("check", tmp_path / "none")
         assert done.exit_code == 1
@@ -90,7 +97,60 @@ class TestCheck:
         assert "1 errors" in done.stderr
 
 
+class TestSplit:
+    def test_lists_are_written_where_train_finds_them(self, copy: Path) -> None:
+        for name in ("train", "val"):
+            (copy / f"{name}.txt").unlink()
+        done = run("split", copy, *CLASSES)
+        assert done.exit_code == 0, done.output
+        rows = [line.split() for line in done.stdout.splitlines()[2:5]]
+        assert [(name, int(count)) for name, count, _ in rows] == [
+            ("train", 15), ("validation", 4), ("test", 2),
+        ]  # fmt: skip
+        checked = run("check", copy, *CLASSES, "--json")
+        splits = json.loads(checked.stdout)["splits"]
+        assert [split["pictures"] for split in splits.values()] == [15, 4, 2]
+
+    def test_json(self, copy: Path, tmp_path: Path) -> None:
+        done = run("split", copy, *CLASSES, "-o", tmp_path / "lists", "--test", 0, "--json")
+        found = json.loads(done.stdout)
+        assert list(found) == ["train", "validation", "lists"]
+        assert found["lists"] == [str(tmp_path / "lists" / f"{n}.txt") for n in ("train", "val")]
+
+    def test_lists_that_are_there_stay(self, copy: Path) -> None:
+        done = run("split", copy, *CLASSES)
+        assert done.exit_code == 1
+        assert "train.txt is there already; pass --overwrite" in done.stderr
+
+
+class TestNames:
+    def test_a_name_with_an_escape_is_printed_and_not_obeyed(self, copy: Path) -> None:
+        for folder in ("images", "masks"):
+            (copy / folder / "cells-003.png").rename(copy / folder / "cells\x1b[31m\n003.png")
+        (copy / "masks" / "cells\x1b[31m\n003.png").unlink()
+        (copy / "train.txt").unlink()
+        done = run("check", copy, *CLASSES)
+        assert "images/cells\\x1b[31m\\n003.png" in done.stdout
+        assert "\x1b" not in done.output
+
+
 class TestPreview:
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (("--size", 250), "size 250x250 must be multiples of 16 px for mobilenet_unet, e.g."),
+            (("--crop", "32x50"), "crop 32x50 must be multiples of 16 px"),
+            (("--size", 30, "--architecture", "unet_mini"), "must be multiples of 4 px"),
+        ],
+    )
+    def test_a_size_that_train_refuses(
+        self, sample_data: Path, tmp_path: Path, options: tuple[object, ...], says: str
+    ) -> None:
+        done = run("preview", sample_data, *CLASSES, *options, "-o", tmp_path / "p.png")
+        assert done.exit_code == 1
+        assert says in done.stderr
+        assert not (tmp_path / "p.png").exists()
+
     def test_a_sheet_is_written(self, sample_data: Path, tmp_path: Path) -> None:
         path = tmp_path / "sheets" / "preview.png"
         options = ("--count", 2, "--views", 1, "--size", 64, "--crop", "32x48")

@@ -2,14 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from unet_edge.cli import main
+from unet_edge.cli.options import CROWDS, SPLIT_BY
 from unet_edge.cli.settings import nested
 from unet_edge.cli.training import train
+from unet_edge.dataset.settings import Crowds, SplitBy
 from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.config import Distillation, TrainConfig
 from unet_edge.training.losses import Loss
@@ -205,3 +208,9 @@ def test_options_lie_over_a_config(sample_data, tmp_path):
     # Read as black and white, class 0 is missing as well as class 2.
     assert lines[()] == "2 problems in the data:"
     assert "no pixel of any mask is of class 2 (nucleus); read as index" in lines["--masks", "auto"]
+
+
+def test_choices_of_options_are_those_of_the_settings():
+    # Written twice: `segment` must not import what reads data sets.
+    assert set(CROWDS) == set(get_args(Crowds))
+    assert set(SPLIT_BY) == set(get_args(SplitBy))

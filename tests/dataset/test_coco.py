@@ -110,7 +110,7 @@ def test_several_rings_are_one_region(data):
 
 @pytest.mark.parametrize("mark", ["iscrowd", "ignore"])
 def test_crowds_and_ignored_regions(data, mark):
-    found = labels(data, [region(0, **{mark: 1}, category_id=1)])
+    found = labels(data, [region(0, **{mark: 1}, category_id=1)], crowds="ignore")
     assert (found == IGNORE).sum() == 4
 
 
@@ -159,7 +159,8 @@ def change(key, **values):
         (lambda d: d.pop("images"), "is no COCO file: images is not a list"),
         (lambda d: d.update(annotations={}), "annotations is not a list"),
         (lambda d: d.update(categories=[3]), "categories is not a list of objects"),
-        (change("images", id="0"), "id is '0', not a whole number"),
+        (change("images", id=[0]), r"id is \[0\], not a whole number or a text"),
+        (change("images", id=1), "two images have the id 1"),
         (change("images", file_name=None), "file_name None names no picture"),
         (change("images", file_name="../secret.png"), "leads out of the data folder"),
         (change("images", file_name="/etc/passwd"), "leads out of the data folder"),

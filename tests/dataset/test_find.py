@@ -39,7 +39,7 @@ def test_lists_name_the_split(tmp_path, folder):
     assert "2 train, 1 validation (validation from val.txt)" in dataset.notes[1]
 
 
-@pytest.mark.parametrize("listed", ["val", "validation", "valid", "test"])
+@pytest.mark.parametrize("listed", ["val", "validation", "valid"])
 def test_a_validation_list_alone_leaves_the_rest_to_training(tmp_path, listed):
     make(tmp_path, ["a", "b", "c"])
     (tmp_path / f"{listed}.txt").write_text("b\n")
@@ -62,7 +62,7 @@ def test_val_is_preferred_to_test(tmp_path):
     assert names(find(tmp_path).validation) == ["b"]
 
 
-@pytest.mark.parametrize("folder", ["val", "valid", "test"])
+@pytest.mark.parametrize("folder", ["val", "valid"])
 def test_sub_folders_name_the_split(tmp_path, folder):
     make(tmp_path, ["train/a", "train/b", f"{folder}/a"])
     dataset = find(tmp_path)

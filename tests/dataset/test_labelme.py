@@ -62,7 +62,8 @@ def test_later_shapes_cover_earlier_ones_and_background_cuts_holes(tmp_path):
     [
         ([shape("line", [[0, 0], [1, 1]])], r"shape 1 is a line, .* draw a polygon"),
         ([shape("point", [[0, 0]])], "shape 1 is a point"),
-        ([shape("mask", [[0, 0], [1, 1]])], "shape 1 is a mask"),
+        ([shape("mask", [[0, 0], [1, 1]])], "its mask is not a PNG in base64"),
+        ([shape("cuboid", [[0, 0], [1, 1]])], "is a cuboid, a shape this version does not read"),
         ([shape("polygon", [[0, 0], [1, 1]])], "at least 3 points"),
         ([shape("rectangle", [[0, 0], [1, 1], [2, 2]])], "expected two points, got 3"),
         ([shape("circle", [[0, 0]])], "at least 2 points"),

@@ -1,31 +1,47 @@
-"""Commands for the data before training: data check, data preview. No Keras."""
+"""Commands for the data before training: data check, split and preview. No Keras."""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unet_edge.cli.group import Failure
-from unet_edge.cli.options import Size, classes_option, data_options, json_option, path_type
+from unet_edge.cli.options import (
+    Size,
+    classes_option,
+    data_options,
+    json_option,
+    path_type,
+    reading_options,
+)
 from unet_edge.cli.output import print_json, print_table, say
 from unet_edge.cli.settings import augmentation_settings, nested
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import DataReport
 from unet_edge.dataset.check import check as check_data
-from unet_edge.dataset.findings import Kind
+from unet_edge.dataset.drawing import draw_split, list_folder
+from unet_edge.dataset.findings import Finding, Kind, Severity
+from unet_edge.dataset.settings import DataSettings
 from unet_edge.files import require_place
 from unet_edge.mask import save_png
+from unet_edge.printable import printable
 from unet_edge.progress import progress
 
-_SHOWN = 8  # findings of one kind in the table; --json has all
+if TYPE_CHECKING:
+    from unet_edge.training.grid import Architecture
+
+_READING = tuple(
+    name for name in DataSettings.__dataclass_fields__ if name not in ("split_by", "seed")
+)
+_SHOWN = 3  # examples of a kind, unless --all is given
 
 
 @click.group()
 def data() -> None:
-    """Check and look at a data set before you train on it."""
+    """Check, split and look at a data set before you train on it."""
 
 
 @data.command()
@@ -33,34 +49,119 @@ def data() -> None:
 @classes_option
 @data_options
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
+@click.option("--all", "show_all", is_flag=True, help="Show every finding, not three of a kind.")
 @json_option
 def check(
-    folder: Path, classes: tuple[str, ...], strict: bool, as_json: bool, **rules: Any
+    folder: Path,
+    classes: tuple[str, ...],
+    strict: bool,
+    show_all: bool,
+    as_json: bool,
+    **rules: Any,
 ) -> None:
     """Look for everything that is wrong with the pictures and masks in DIR.
 
-    Says how the data was understood, each class's share of the pixels, and what was found, with
-    what mends it: missing and unreadable files, sizes that differ, masks of another encoding,
-    smoothed or empty masks, unknown values, duplicates across splits and more. The exit status
-    is 1 when there are errors.
+    Says how the data was understood, each class's share of the pixels, how many findings there
+    are of each kind and how to fix them, and shows three of each: missing and unreadable files,
+    sizes that differ, masks of another encoding, smoothed or empty masks, unknown values,
+    duplicates across splits and more. The exit status is 1 when there are errors.
 
     \b
     Examples:
       unet-edge data check cats --classes background,cat
       unet-edge data check cells --classes cell,membrane --masks 'binary<=127' --json
+      unet-edge data check trees --classes background,tree --mask-names NAME_mask --all
     """
     report = check_data(folder, classes=classes, progress=progress, **rules)
     if as_json:
         print_json(report.to_dict())
     else:
         for note in report.notes:
-            say(note)
+            say(printable(note))
         _print_splits(report)
-        _print_findings(report)
-    counted = f"{report.errors} errors, {report.warnings} warnings"
+        _print_findings(report, math.inf if show_all else _SHOWN)
+    counted = f"{report.errors} errors, {report.warnings} warnings in {printable(folder)}"
     if report.errors or (strict and report.warnings):
-        raise Failure(f"{counted} in {folder}")
-    say(f"{counted} in {folder}")
+        raise Failure(counted)
+    say(counted)
+
+
+@data.command()
+@click.argument("folder", metavar="DIR", type=path_type())
+@classes_option
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the pictures to validate on.",
+)
+@click.option(
+    "--test",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of the pictures to test on at the very end; 0: none.",
+)
+@click.option(
+    "--group-by",
+    metavar="REGEX",
+    help="Keep together pictures whose names agree in what this finds, e.g. '^[^_]+'.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--output",
+    "-o",
+    type=path_type(),
+    help="Folder of the lists.  [default: DIR, where train finds them]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace lists that are there.")
+@reading_options
+@json_option
+def split(
+    folder: Path,
+    classes: tuple[str, ...],
+    validation: float,
+    test: float,
+    group_by: str | None,
+    seed: int,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Draw training, validation and test pictures, and write train.txt, val.txt and test.txt.
+
+    Pictures that look alike (bursts, video frames, other exposures) stay in one split, as do
+    those that --group-by finds: what is validated on a picture whose twin was trained on tells
+    nothing. Lists and sub-folders that are there do not count.
+
+    \b
+    Examples:
+      unet-edge data split cats --classes background,cat
+      unet-edge data split tiles --classes background,defect --validation 0.15 --test 0.15
+      unet-edge data split frames --classes background,tree --group-by '^video[0-9]+'
+    """
+    drawn = draw_split(
+        folder,
+        classes=classes,
+        shares=(validation, test),
+        group_by=group_by,
+        seed=seed,
+        settings=DataSettings.of(reading),
+        progress=progress,
+    )
+    paths = drawn.write(output or list_folder(folder), overwrite=overwrite)
+    if as_json:
+        print_json(drawn.to_dict() | {"lists": [str(path) for path in paths]})
+        return
+    print_table(
+        [(name, len(samples), drawn.groups[name]) for name, samples in drawn.parts.items()],
+        ["split", "pictures", "groups of pictures that belong together"],
+    )
+    for path in paths:
+        click.echo(f"written: {printable(path)}")
+    click.echo(f"next: unet-edge data check {printable(folder)}")
 
 
 @data.command()
@@ -73,6 +174,13 @@ def check(
 )
 @click.option("--size", type=Size(), default="256", show_default=True, help="As for train.")
 @click.option("--crop", type=Size(), help="As for train.  [default: --size]")
+@click.option(
+    "--architecture",
+    type=click.Choice(["mobilenet_unet", "unet_mini"]),
+    default="mobilenet_unet",
+    show_default=True,
+    help="As for train: it says which sizes are possible.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @data_options
 @augmentation_settings
@@ -84,11 +192,8 @@ def preview(
     views: int,
     size: tuple[int, int],
     crop: tuple[int, int] | None,
+    architecture: Architecture,
     seed: int,
-    masks: str,
-    ignore: int | None,
-    train_list: Path | None,
-    validation_list: Path | None,
     **settings: Any,
 ) -> None:
     """Draw training pictures with their masks, as they are and as training augments them.
@@ -104,21 +209,20 @@ def preview(
     """
     from unet_edge.spec import ModelSpec
     from unet_edge.training.augmentation import Augmentation
+    from unet_edge.training.grid import require_grid
     from unet_edge.training.preview import preview_sheet
 
     require_place(output)
+    require_grid("size", size, architecture)
+    require_grid("crop", crop or size, architecture)
     # As training decodes unless it is told otherwise.
     spec = ModelSpec(height=size[0], width=size[1], classes=classes, decoding="scaled")
-    dataset = find_dataset(
-        folder,
-        classes=classes,
-        masks=masks,
-        ignore=ignore,
-        train_list=train_list,
-        validation_list=validation_list,
-    )
-    for note in dataset.notes:
-        say(note)
+    reading = {name: settings.pop(name) for name in _READING}
+    # Not grouped: that would read every picture to show a few.
+    dataset = find_dataset(folder, classes=classes, split_by="pictures", **reading)
+    layout, _, *others = dataset.notes
+    for note in (layout, *others):
+        say(printable(note))
     sheet = preview_sheet(
         dataset,
         spec,
@@ -145,25 +249,35 @@ def _print_splits(report: DataReport) -> None:
         click.echo(f"pictures of {width}x{height}{span} px (width x height)")
 
 
-def _print_findings(report: DataReport) -> None:
-    """A table of what was found, at most eight of a kind, and what mends each kind."""
+def _print_findings(report: DataReport, examples: float) -> None:
+    """How many findings there are of each kind and what fixes them, then examples of each."""
     if not report.findings:
         return
-    shown: Counter[Kind] = Counter()
-    rows = []
+    kinds: dict[tuple[Severity, Kind], list[Finding]] = {}
     for finding in report.findings:
-        shown[finding.kind] += 1
-        if shown[finding.kind] <= _SHOWN:
-            file = finding.file
-            if file != report.root and file.is_relative_to(report.root):
-                file = file.relative_to(report.root)
-            rows.append((finding.severity, finding.kind, file, finding.found))
+        kinds.setdefault((finding.severity, finding.kind), []).append(finding)
+    click.echo()
+    counts = [
+        (severity, kind, len(findings), printable(findings[0].mend))
+        for (severity, kind), findings in kinds.items()
+    ]
+    print_table(counts, ["severity", "kind", "findings", "what to do"])
+    rows = [
+        (
+            finding.severity,
+            finding.kind,
+            printable(_inside(finding.file, report.root)),
+            printable(finding.found),
+        )
+        for findings in kinds.values()
+        for number, finding in enumerate(findings)
+        if number < examples
+    ]
     click.echo()
     print_table(rows, ["severity", "kind", "file", "found"])
-    for kind, number in shown.items():
-        if number > _SHOWN:
-            click.echo(f"… and {number - _SHOWN} more of {kind}; --json lists all")
-    click.echo()
-    mends = {finding.kind: finding.mend for finding in reversed(report.findings)}
-    for kind in shown:
-        click.echo(f"{kind}: {mends[kind]}")
+    if hidden := len(report.findings) - len(rows):
+        click.echo(f"… and {hidden} more; --all shows them, --json too")
+
+
+def _inside(file: Path, root: Path) -> Path:
+    return file.relative_to(root) if file != root and file.is_relative_to(root) else file

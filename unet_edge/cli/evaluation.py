@@ -19,8 +19,11 @@ from unet_edge.cli.options import (
 )
 from unet_edge.cli.output import print_json, print_table, say
 from unet_edge.dataset import find_dataset
-from unet_edge.errors import ConfigError
+from unet_edge.dataset.rules import MaskRule
+from unet_edge.dataset.split_file import SplitNames
+from unet_edge.errors import ConfigError, DataError
 from unet_edge.progress import progress
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 
 
 @click.command()
@@ -29,9 +32,10 @@ from unet_edge.progress import progress
 @data_options
 @click.option(
     "--split",
-    type=click.Choice(["validation", "train", "all"]),
+    type=click.Choice(["validation", "train", "test", "all"]),
     default="validation",
     show_default=True,
+    help="Which pictures; test ones were never trained on, and chose no round.",
 )
 @click.option(
     "--output",
@@ -76,6 +80,7 @@ def evaluate(
     Examples:
       unet-edge evaluate runs/cats --data cats
       unet-edge evaluate runs/cats --data cats -o runs/cats/evaluation
+      unet-edge evaluate runs/cats --data cats --split test
       unet-edge evaluate runs/cats/bundle --file model-int8.tflite --data cats --json
     """
     from unet_edge.runtime.evaluation import evaluate as score
@@ -87,15 +92,25 @@ def evaluate(
     # As the run read its data, where the command line does not say otherwise.
     given = {name: value for name, value in rules.items() if value not in (None, "auto")}
     settings = rules | _run_settings(model, data) | given
-    dataset = find_dataset(data, classes=segmenter.spec.classes, **settings)
+    named = [name for name in given if name.endswith("_list")]
+    dataset = find_dataset(
+        data,
+        classes=segmenter.spec.classes,
+        split=None if named else _run_split(model, data),
+        progress=progress,
+        **settings,
+    )
     names = ", ".join(f"{index} {name}" for index, name in enumerate(segmenter.spec.classes))
     for note in (*dataset.notes, f"classes, as the model counts them: {names}"):
         say(note)
-    samples = {
-        "validation": dataset.validation,
-        "train": dataset.train,
-        "all": (*dataset.train, *dataset.validation),
-    }[split]
+    samples = dataset.splits.get(split, ())
+    if split == "all":
+        samples = tuple(sample for part in dataset.splits.values() for sample in part)
+    if not samples:
+        raise DataError(
+            f"{data} has no {split} pictures; name them in {split}.txt, put them in {split}/, pass "
+            f"--{split}-list, or draw them with 'unet-edge data split {data}'"
+        )
     result = score(segmenter, dataset, progress(samples, "evaluating"), tolerance=tolerance)
     for doubt in result.doubts:
         say(f"WARNING: {doubt}")
@@ -120,33 +135,69 @@ def evaluate(
     click.echo(f"{result.name} run by {result.backend}")
     lowest = result.worst_first[0]
     click.echo(
-        f"{len(result.pictures)} pictures, pixel accuracy {result.confusion.accuracy:.4f}; "
-        f"worst: {lowest.name} with mIoU {lowest.miou:.4f}"
+        f"{len(result.pictures)} pictures ({split}), pixel accuracy "
+        f"{result.confusion.accuracy:.4f}; worst: {lowest.name} with mIoU {lowest.miou:.4f}"
     )
+    if result.ignored:
+        click.echo(
+            f"ignored: {result.ignored} pixels of the true masks ({result.ignored_share:.2%}), "
+            f"{_ignored_value(dataset.rule)}"
+        )
     if output is not None:
         click.echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
 
 
+def _ignored_value(rule: MaskRule) -> str:
+    match rule.kind:
+        case "colors":
+            return f"of the colour to ignore in {rule}"
+        case "polygons":
+            return "crowds and regions marked as ignored"
+        case _:
+            return f"of the mask value {rule.ignore}"
+
+
 def _run_settings(model: Path, data: Path) -> dict[str, Any]:
     """How the run that `model` is, or lies in, read its data; empty elsewhere."""
-    from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL
+    run = _run_of(model)
+    if run is None:
+        return {}
+    written = _read_config(run)
+    lists: dict[str, Any] = {
+        name: Path(written[name])
+        for name in ("train_list", "validation_list", "test_list")
+        if name in written
+    }
+    # Runs older than these settings ignored crowds and drew pictures one by one.
+    rules: dict[str, Any] = {"crowds": "ignore", "split_by": "pictures"} | {
+        name: written[name]
+        for name in ("masks", "ignore", "mask_names", "crowds", "split_by")
+        if name in written
+    }
+    # The lists name the run's own pictures.
+    return rules | lists if _is_own(written, data) else rules
 
-    for folder in (model, model.absolute().parent):
-        path = folder / CONFIG_FILE
-        if path.is_file() and (folder / KERAS_MODEL).is_file():
-            try:
-                written = tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{path} is not TOML: {error}") from error
-            lists: dict[str, Any] = {
-                name: Path(written[name])
-                for name in ("train_list", "validation_list")
-                if name in written
-            }
-            rules: dict[str, Any] = {
-                name: written[name] for name in ("masks", "ignore") if name in written
-            }
-            # The lists name the run's own pictures.
-            own = Path(written["data"]).resolve() == data.resolve()
-            return rules | lists if own else rules
-    return {}
+
+def _run_split(model: Path, data: Path) -> SplitNames | None:
+    """The split of the run that `model` is, or lies in, if these are its own pictures."""
+    run = _run_of(model)
+    if run is None or not (run / SPLIT_FILE).is_file() or not _is_own(_read_config(run), data):
+        return None
+    return SplitNames.read(run / SPLIT_FILE, gone="warning")
+
+
+def _run_of(model: Path) -> Path | None:
+    folders = (model, model.absolute().parent)
+    found = (f for f in folders if (f / CONFIG_FILE).is_file() and (f / KERAS_MODEL).is_file())
+    return next(found, None)
+
+
+def _read_config(run: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{run / CONFIG_FILE} is not TOML: {error}") from error
+
+
+def _is_own(written: dict[str, Any], data: Path) -> bool:
+    return "data" in written and Path(written["data"]).resolve() == data.resolve()

@@ -67,8 +67,19 @@ classes_option = click.option(
 )
 
 
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how a data set is split and its masks are read."""
+# As unet_edge.dataset.settings has them, which `segment` does not import.
+CROWDS = ("auto", "ignore", "take")
+SPLIT_BY = ("groups", "pictures")
+
+_LISTS = (
+    ("--train-list", "train_list", "File that names the training pictures, one a line."),
+    ("--val-list", "validation_list", "File that names the validation pictures."),
+    ("--test-list", "test_list", "File that names the test pictures, which are never trained on."),
+)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a data set's masks are found and read."""
     options = (
         click.option(
             "--masks",
@@ -83,15 +94,25 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Mask value to leave out.  [default: 255 in index masks]",
         ),
         click.option(
-            "--train-list", type=path_type(), help="File that names the training pictures."
+            "--mask-names",
+            metavar="PATTERN",
+            help="How masks are named after pictures: NAME_mask, or NAME_photo=NAME_mask.  "
+            "[default: NAME]",
         ),
         click.option(
-            "--val-list",
-            "validation_list",
-            type=path_type(),
-            help="File that names the validation pictures.",
+            "--crowds",
+            type=click.Choice(CROWDS),
+            help="COCO regions with iscrowd, which CVAT's brush writes: ignore, or take as "
+            "objects; auto takes them if there are no others.  [default: auto]",
         ),
     )
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a data set is split and its masks are read."""
+    for flag, name, text in reversed(_LISTS):
+        command = click.option(flag, name, type=path_type(), help=text)(command)
+    return reading_options(command)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from unet_edge.cli.options import Names, Size, data_options, path_type
+from unet_edge.cli.options import SPLIT_BY, Names, Size, data_options, path_type
 from unet_edge.errors import ConfigError
 
 
@@ -18,6 +18,7 @@ def _setting(flag: str, place: str, help: str, **options: Any) -> Callable[..., 
 
 
 _CHOICES = {
+    "split_by": [*SPLIT_BY],
     "architecture": ["mobilenet_unet", "unet_mini"],
     "decoder": ["separable", "dense"],
     "encoder": ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"],
@@ -84,6 +85,11 @@ _SETTINGS = (
         "--decoding",
         "decoding",
         "scaled: the JPEG decoder itself reduces large photos, by 2, 4 or 8.  [default: scaled]",
+    ),
+    _choice(
+        "--split-by",
+        "split_by",
+        "What a drawn split keeps together: pictures that look alike, or none.  [default: groups]",
     ),
     # The network.
     _choice("--architecture", "network.architecture", "[default: mobilenet_unet]"),

@@ -13,6 +13,7 @@ from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, say
 from unet_edge.errors import ConfigError
 from unet_edge.files import require_place
+from unet_edge.progress import progress
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
 
@@ -130,7 +131,7 @@ def export(
     from unet_edge.metadata import load_model_bytes
     from unet_edge.runtime.backends.keras_model import load_keras
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
-    from unet_edge.training.config import read_config
+    from unet_edge.training.config import read_config, run_dataset
 
     if max_miou_drop is not None and min_agreement is None:
         raise ConfigError("--max-miou-drop needs --min-agreement, which starts the search")
@@ -150,13 +151,17 @@ def export(
     if labels:
         spec = dataclasses.replace(spec, output="labels")
     config = read_config(run)
-    if data is not None:
-        # The lists named the run's own pictures.
-        config = dataclasses.replace(config, data=data, train_list=None, validation_list=None)
+    if data is None:
+        dataset = run_dataset(run)
+    else:  # the lists named the run's own pictures
+        config = dataclasses.replace(
+            config, data=data, train_list=None, validation_list=None, test_list=None
+        )
+        dataset = config.dataset(progress=progress)
     bundle = export_bundle(
         load_keras(run / KERAS_MODEL),
         spec,
-        config.dataset(),
+        dataset,
         output or run / "bundle",
         keras_sha256=sha256(load_model_bytes(run / KERAS_MODEL)),
         network=str(config.network),

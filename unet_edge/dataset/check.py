@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,15 @@ from unet_edge.dataset.find import survey
 from unet_edge.dataset.findings import Finding, Kind, raise_errors
 from unet_edge.dataset.inspection import Inspected, inspect_sample
 from unet_edge.dataset.sample import Dataset, Progress, Sample
+from unet_edge.dataset.settings import DataSettings
 from unet_edge.errors import DataError, ImageError
 from unet_edge.spec import IGNORE
+
+Splits = dict[str, list[Inspected]]
+"""What was seen of each split, by its name."""
+
+_ADJECTIVE = {"train": "training", "validation": "validation", "test": "test"}
+_DONE = {"train": "learnt", "validation": "validated", "test": "tested"}
 
 
 @dataclass(frozen=True)
@@ -88,12 +96,8 @@ def check(
     root: str | Path,
     *,
     classes: Sequence[str],
-    masks: str = "auto",
-    ignore: int | None = None,
-    train_list: Path | None = None,
-    validation_list: Path | None = None,
-    seed: int = 0,
     progress: Progress = lambda samples, _: samples,
+    **settings: Any,
 ) -> DataReport:
     """Look at every pair that `find_dataset` would find, and go on where it would raise.
 
@@ -101,27 +105,27 @@ def check(
     Raises ConfigError for settings that contradict each other.
     """
     root = Path(root)
-    lists = (train_list, validation_list)
+    chosen = DataSettings.of(settings)
     try:
-        dataset, findings = survey(root, classes, masks, ignore, lists, seed, strict=False)
+        dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
     except (DataError, ImageError) as error:
         found, _, mend = str(error).partition("; ")
         finding = Finding("error", "layout", root, found, mend or "see the README's data formats")
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
-    train, validation = _inspect(dataset, progress)
+    splits = _inspect(dataset, progress)
     findings = [
         *findings,
-        *_judge(dataset, train, validation),
-        *duplicates(_printed(train), _printed(validation)),
+        *_judge(dataset, splits),
+        *duplicates({name: _printed(split) for name, split in splits.items()}),
     ]
-    sizes = {result.size for result in (*train, *validation) if result.size}
+    sizes = {result.size for split in splits.values() for result in split if result.size}
     return DataReport(
         root,
         tuple(classes),
         dataset.notes,
-        {"train": _summary(dataset, train), "validation": _summary(dataset, validation)},
+        {name: _summary(dataset, split) for name, split in splits.items()},
         tuple(sorted(sizes, key=lambda size: (size[0] * size[1], size))),
         tuple(sorted(findings, key=lambda finding: finding.severity)),
     )
@@ -132,28 +136,30 @@ def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samp
 
     Duplicates are not looked for: they can be trained on, and whether to is for people to say.
     """
-    raise_errors(_judge(dataset, *_inspect(dataset, progress)))
+    raise_errors(_judge(dataset, _inspect(dataset, progress)))
 
 
-def _inspect(dataset: Dataset, progress: Progress) -> tuple[list[Inspected], list[Inspected]]:
-    """Every pair, of training and of validation."""
-    samples = [*dataset.train, *dataset.validation]
-    results = [inspect_sample(dataset, sample) for sample in progress(samples, "checking data")]
-    return results[: len(dataset.train)], results[len(dataset.train) :]
+def _inspect(dataset: Dataset, progress: Progress) -> Splits:
+    """Every pair, by its split."""
+    samples = [sample for split in dataset.splits.values() for sample in split]
+    results = iter(
+        [inspect_sample(dataset, sample) for sample in progress(samples, "checking data")]
+    )
+    return {
+        name: list(itertools.islice(results, len(split))) for name, split in dataset.splits.items()
+    }
 
 
-def _judge(
-    dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
-) -> list[Finding]:
+def _judge(dataset: Dataset, splits: Splits) -> list[Finding]:
     """What is wrong with the pairs, one by one and together."""
-    results = [*train, *validation]
+    results = [result for split in splits.values() for result in split]
     single = [finding for result in results for finding in result.findings]
     trapped = _other_encodings(dataset, results)
     lost = {finding.file for finding in trapped}
     whole = [result for result in results if result.sample.mask not in lost]
     findings = [*single, *trapped, *_empty(whole)]
-    if all(_pixels(split).any() for split in (train, validation)):  # else none could be read
-        findings += _classes(dataset, train, validation)
+    if all(_pixels(split).any() for split in splits.values()):  # else none could be read
+        findings += _classes(dataset, splits)
     return findings
 
 
@@ -191,29 +197,31 @@ def _empty(results: Sequence[Inspected]) -> list[Finding]:
     return findings
 
 
-def _classes(
-    dataset: Dataset, train: Sequence[Inspected], validation: Sequence[Inspected]
-) -> list[Finding]:
-    seen = [_pixels(split)[: dataset.classes] > 0 for split in (train, validation)]
-    for labelled, split, done in zip(
-        seen, ("training", "validation"), ("learnt", "validated"), strict=True
-    ):
+def _classes(dataset: Dataset, splits: Splits) -> list[Finding]:
+    seen = {name: _pixels(split)[: dataset.classes] > 0 for name, split in splits.items()}
+    for name, labelled in seen.items():
         if not labelled.any():
-            found = f"every pixel of every {split} mask is ignored: nothing can be {done}"
+            found = f"every pixel of every {_ADJECTIVE[name]} mask is ignored: nothing can be "
+            found += _DONE[name]
             mend = "check --ignore and --masks, or split the pictures otherwise"
             return [Finding("error", "ignored-mask", dataset.root, found, mend)]
     findings = []
     for index, name in enumerate(dataset.class_names):
-        in_train, in_validation = bool(seen[0][index]), bool(seen[1][index])
-        if not in_train and not in_validation:
+        has = [split for split in seen if seen[split][index]]
+        lacks = [split for split in seen if split not in has]
+        if not has:
             found = f"no pixel of any mask is of class {index} ({name}); read as {dataset.rule}"
             mend = "check --classes and --masks"
             findings.append(Finding("error", "class-absent", dataset.root, found, mend))
-        elif in_train != in_validation:
-            where = "training" if in_train else "validation"
-            lacks = "cannot be measured" if in_train else "cannot be learnt"
-            found = f"class {index} ({name}) is in {where} masks only, and so {lacks}"
-            mend = "split the pictures so that both have every class"
+        elif lacks:
+            where = " and ".join(_ADJECTIVE[split] for split in has)
+            cannot = "cannot be learnt" if "train" in lacks else "cannot be measured"
+            if len(seen) == 2:
+                found = f"class {index} ({name}) is in {where} masks only, and so {cannot}"
+            else:
+                missing = " or ".join(_ADJECTIVE[split] for split in lacks)
+                found = f"class {index} ({name}) is in no {missing} mask, and so {cannot} there"
+            mend = "split the pictures so that each split has every class"
             findings.append(Finding("warning", "class-in-one-split", dataset.root, found, mend))
     return findings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,47 +47,86 @@ class CocoPicture:
         return labels
 
 
-def read_coco(path: Path, classes: Sequence[str]) -> list[CocoPicture]:
-    """Every picture of a file, categories mapped to `classes` by name.
+@dataclass(frozen=True)
+class CocoFile:
+    """A COCO file: its lists, checked, with ids as text, which some tools write instead of numbers.
 
-    Regions with iscrowd or ignore are labelled IGNORE. The first class is the background, which
-    nobody needs to draw; a picture without regions is all background.
-    Raises DataError when the file is malformed or a used category is no class.
+    `names` are the categories by id, `pictures` and `annotations` are as they stand in the file.
     """
-    data = read_object(path)
-    names = _names(data, path)
-    pictures = {_id(image, "id", path): image for image in _objects(data, "images", path)}
-    regions: dict[int, list[Region]] = {key: [] for key in pictures}
-    unknown: set[str] = set()
-    for annotation in _objects(data, "annotations", path):
-        place = f"{path}, annotation {annotation.get('id')}"
-        picture, category = (_id(annotation, key, path) for key in ("image_id", "category_id"))
-        if picture not in regions:
-            raise DataError(f"{place} belongs to image {picture}, which the file does not list")
-        if category not in names:
-            raise DataError(f"{place} is of category {category}, which the file does not list")
-        label = IGNORE
-        if not (annotation.get("iscrowd") or annotation.get("ignore")):
-            if names[category] not in classes:
-                unknown.add(names[category])
-                continue
-            label = list(classes).index(names[category])
-        regions[picture].append(Region(label, annotation.get("segmentation"), place))
-    if unknown:
-        raise DataError(
-            f"{path} draws {', '.join(sorted(unknown))}, not among the classes "
-            f"{', '.join(classes)}; name them with --classes, the background first"
-        )
-    found = []
-    for key, image in pictures.items():
-        name = _safe_name(image.get("file_name"), path)
-        size = image.get("height"), image.get("width")
-        found.append(CocoPicture(name, *size, f"{path}, {name}", tuple(regions[key])))
-    return found
+
+    path: Path
+    names: dict[str, str]
+    pictures: dict[str, dict[str, Any]]
+    annotations: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def read(cls, path: Path) -> CocoFile:
+        """Read a file; raises DataError when it is malformed."""
+        data = read_object(path)
+        names = {
+            key: str(category.get("name"))
+            for key, category in _by_id(_objects(data, "categories", path), "categories", path)
+        }
+        pictures = dict(_by_id(_objects(data, "images", path), "images", path))
+        annotations = tuple(_objects(data, "annotations", path))
+        for annotation in annotations:
+            place = f"{path}, annotation {annotation.get('id')}"
+            picture, category = (_id(annotation, key, path) for key in ("image_id", "category_id"))
+            if picture not in pictures:
+                raise DataError(f"{place} belongs to image {picture}, which the file does not list")
+            if category not in names:
+                raise DataError(f"{place} is of category {category}, which the file does not list")
+        return cls(path, names, pictures, annotations)
+
+    @property
+    def crowds(self) -> int:
+        """How many regions have iscrowd 1."""
+        return sum(bool(annotation.get("iscrowd")) for annotation in self.annotations)
+
+    @property
+    def drawn(self) -> set[str]:
+        """The names of the categories that have a region."""
+        return {self.names[_id(a, "category_id", self.path)] for a in self.annotations}
+
+    def draw(self, classes: Sequence[str], *, take_crowds: bool) -> list[CocoPicture]:
+        """Every picture, categories mapped to `classes` by name.
+
+        Regions with ignore are labelled IGNORE, and so are those with iscrowd unless
+        `take_crowds`. The first class is the background, which nobody needs to draw; a picture
+        without regions is all background. Raises DataError when a used category is no class.
+        """
+        regions: dict[str, list[Region]] = {key: [] for key in self.pictures}
+        unknown: set[str] = set()
+        for annotation in self.annotations:
+            category = self.names[_id(annotation, "category_id", self.path)]
+            label = IGNORE
+            crowd = annotation.get("iscrowd") and not take_crowds
+            if not (crowd or annotation.get("ignore")):
+                if category not in classes:
+                    unknown.add(category)
+                    continue
+                label = list(classes).index(category)
+            place = f"{self.path}, annotation {annotation.get('id')}"
+            region = Region(label, annotation.get("segmentation"), place)
+            regions[_id(annotation, "image_id", self.path)].append(region)
+        if unknown:
+            raise DataError(
+                f"{self.path} draws {', '.join(sorted(unknown))}, not among the classes "
+                f"{', '.join(classes)}; name them with --classes, the background first: "
+                f"--classes {','.join(dict.fromkeys([*_backed(classes), *sorted(unknown)]))}"
+            )
+        found = []
+        for key, image in self.pictures.items():
+            name = _safe_name(image.get("file_name"), self.path)
+            size = image.get("height"), image.get("width")
+            place = f"{self.path}, {name}"
+            found.append(CocoPicture(name, *size, place, tuple(regions[key])))
+        return found
 
 
-def _names(data: dict[str, Any], path: Path) -> dict[int, str]:
-    return {_id(c, "id", path): str(c.get("name")) for c in _objects(data, "categories", path)}
+def _backed(classes: Sequence[str]) -> list[str]:
+    """The classes, or the background alone where they are what --classes is by default."""
+    return ["background"] if list(classes) == ["background", "object"] else list(classes)
 
 
 def _objects(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
@@ -96,11 +136,25 @@ def _objects(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]
     return values
 
 
-def _id(value: dict[str, Any], key: str, path: Path) -> int:
-    number = value.get(key)
-    if type(number) is not int:
-        raise DataError(f"{path}: {key} is {number!r}, not a whole number")
-    return number
+def _by_id(
+    values: Sequence[dict[str, Any]], kind: str, path: Path
+) -> list[tuple[str, dict[str, Any]]]:
+    keyed = [(_id(value, "id", path), value) for value in values]
+    twice = [key for key, count in Counter(key for key, _ in keyed).items() if count > 1]
+    if twice:
+        raise DataError(f"{path}: two {kind} have the id {twice[0]}; give each its own")
+    return keyed
+
+
+def _id(value: dict[str, Any], key: str, path: Path) -> str:
+    """An id as text: 7 and "7" are the same."""
+    found = value.get(key)
+    if type(found) not in (int, str):
+        raise DataError(
+            f"{path}: {key} is {found!r}, not a whole number or a text; export the file again, or "
+            "number its images and categories"
+        )
+    return str(found)
 
 
 def _safe_name(name: Any, path: Path) -> str:

@@ -14,10 +14,12 @@ from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.sample import Sample
 from unet_edge.decoding import read_colors, read_labels
 from unet_edge.errors import DataError, ImageError
+from unet_edge.picture_file import read_header
 from unet_edge.placement import Pixels
 from unet_edge.spec import IGNORE
 
 _LOOKED_AT = 50  # masks, spread over the data
+_FEW = 6  # values that are listed one by one
 
 Histogram = NDArray[np.int64]
 """Pixels of each value, int64 (256,)."""
@@ -31,13 +33,18 @@ def detect_rule(
     Raises DataError when none does or two would, ImageError for an unreadable mask.
     """
     histograms = []
-    for sample in _some(samples):
+    looked_at = _some(samples)
+    for sample in looked_at:
         try:
             histograms.append(_histogram(sample))
         except ImageError:
             colors = read_colors(sample.mask)  # raises where the file is damaged
             return _colored(root, sample, colors, classes)
-    return _settle(histograms, len(classes), ignore)
+    try:
+        return _settle(histograms, len(classes), ignore, [sample.mask for sample in looked_at])
+    except DataError:
+        _refuse_lossy(looked_at)
+        raise
 
 
 def likely_rule(
@@ -54,7 +61,7 @@ def likely_rule(
             colored.append(sample)
             continue
         try:
-            rule, _ = _settle([histogram], len(classes), ignore)
+            rule, _ = _settle([histogram], len(classes), ignore, [sample.mask])
         except DataError as error:
             reasons.append(str(error))
             continue
@@ -66,6 +73,7 @@ def likely_rule(
             except ImageError as error:
                 reasons.append(str(error))
     if not votes:
+        _refuse_lossy(_some(samples))
         raise DataError(reasons[0] if reasons else f"no mask in {root} can be read")
     text = votes.most_common(1)[0][0]
     rule = MaskRule.parse(text, ignore)
@@ -81,7 +89,7 @@ def _histogram(sample: Sample) -> Histogram:
 
 
 def _settle(
-    histograms: Sequence[Histogram], classes: int, ignore: int | None
+    histograms: Sequence[Histogram], classes: int, ignore: int | None, files: Sequence[Path]
 ) -> tuple[MaskRule, str]:
     counts: Histogram = np.stack(histograms).sum(axis=0)
     values = _values(counts)
@@ -107,11 +115,47 @@ def _settle(
             f"masks: black and white (values {shown}); white is class 1. "
             "If black is the target, pass --masks 'binary<=127'"
         )
-    raise DataError(
-        f"the masks hold the values {shown}, which are neither indices of {classes} classes "
-        "(--classes names them, --ignore VALUE skips one) nor black and white "
-        "(--masks 'binary>127' or 'binary<=127' forces that)"
+    raise DataError(_odd(histograms, classes, skipped, files, shown))
+
+
+def _odd(
+    histograms: Sequence[Histogram], classes: int, skipped: int, files: Sequence[Path], shown: str
+) -> str:
+    """The values that are no class: how common each is, and a mask that holds it."""
+    counts: Histogram = np.stack(histograms).sum(axis=0)
+    odd = sorted(_values(counts) - {skipped, *range(classes)}, key=lambda v: -counts[v])
+    if not odd or len(odd) > _FEW:
+        return (
+            f"the masks hold the values {shown} ({len(_values(counts))} different ones), which "
+            f"are neither indices of {classes} classes (--classes names them, --ignore VALUE "
+            "skips one) nor black and white (--masks 'binary>127' or 'binary<=127' forces that)"
+        )
+    places = [next(f for f, h in zip(files, histograms, strict=True) if h[v]) for v in odd]
+    listed = ", ".join(
+        f"{value} ({counts[value] / counts.sum():.2%} of the pixels, e.g. in {place.name})"
+        for value, place in zip(odd, places, strict=True)
     )
+    which = "which is no index" if len(odd) == 1 else "which are no indices"
+    return (
+        f"the masks hold {listed}, {which} of the {classes} classes "
+        f"0..{classes - 1}; name every class with --classes, skip a value with --ignore {odd[0]}, "
+        "or force black and white with --masks 'binary>127' or 'binary<=127'"
+    )
+
+
+def _refuse_lossy(samples: Sequence[Sample]) -> None:
+    """Raise where masks are lossy, which explains values that are no class."""
+    for sample in samples:
+        try:
+            header = read_header(sample.mask)
+        except ImageError:
+            continue  # said elsewhere
+        if header.lossy:
+            raise DataError(
+                f"{sample.mask.name} is saved as {header.format} by a lossy codec, which changes "
+                "values, and so the masks hold ones that are no class; save masks as PNG from what "
+                "drew them, or pass --masks 'binary>127' if they are black and white"
+            )
 
 
 def _refuse_a_mixture(light: int) -> None:
@@ -136,6 +180,11 @@ def _colored(
                 f"{name} #{bytes(c).hex()}" for name, c in zip(classes, colors, strict=True)
             )
             return rule, f"masks: colours of {path.relative_to(root)} ({table})"
+    if read_header(sample.mask).lossy:
+        raise DataError(
+            f"{sample.mask.name} is saved as {read_header(sample.mask).format} by a lossy codec, "
+            "which changes colours; save masks as PNG from what drew them"
+        )
     found = common_colors(pixels)
     shown = ", ".join(f"{color} ({count} px)" for color, count in found[:6])
     example = ",".join(color for color, _ in found[: len(classes)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,38 +51,53 @@ def fingerprint(picture: Image.Image) -> Fingerprint:
 
 Printed = Sequence[tuple[Sample, Fingerprint]]
 
+# What a picture of one split does to figures measured on another, by the first's name.
+_USES = {"train": "trained on", "validation": "validated on", "test": "a test picture"}
 
-def duplicates(train: Printed, validation: Printed) -> list[Finding]:
-    """Equal pictures in one split and across both, and near ones across both."""
+
+def duplicates(splits: Mapping[str, Printed]) -> list[Finding]:
+    """Equal pictures in one split and across two, and near ones across two.
+
+    `splits` are named train, validation and test.
+    """
     findings: list[Finding] = []
-    trained: dict[bytes, Sample] = {}
-    for sample, found in train:
-        first = trained.setdefault(found.digest, sample)
-        if first is not sample:
-            findings.append(_in_split(sample, first))
-    held_out: dict[bytes, Sample] = {}
-    for sample, found in validation:
-        if found.digest in trained:
-            findings.append(_across(sample, trained[found.digest]))
-        elif (first := held_out.setdefault(found.digest, sample)) is not sample:
-            findings.append(_in_split(sample, first))
-    return findings + [_near(sample, first) for first, sample in _near_pairs(train, validation)]
+    names = list(splits)
+    seen: dict[bytes, tuple[str, Sample]] = {}
+    for name in names:
+        for sample, found in splits[name]:
+            split, first = seen.setdefault(found.digest, (name, sample))
+            if first is sample:
+                continue
+            findings.append(
+                _in_split(sample, first) if split == name else _across(sample, first, split)
+            )
+    for place, name in enumerate(names):
+        for other in names[place + 1 :]:
+            findings += _near_across(splits[name], splits[other], name)
+    return findings
 
 
-def _near_pairs(train: Printed, validation: Printed) -> list[tuple[Sample, Sample]]:
-    """Pictures of both splits that nearly look the same, without the equal ones."""
-    pairs = []
-    for start in range(0, len(train), _BLOCK):
-        for other in range(0, len(validation), _BLOCK):
-            some, held = train[start : start + _BLOCK], validation[other : other + _BLOCK]
-            signs = [_stack([p.bits for _, p in side]) * 2 - 1 for side in (some, held)]
-            looks = [_stack([p.thumbnail for _, p in side]) for side in (some, held)]
+def _near_across(some: Printed, held: Printed, name: str) -> list[Finding]:
+    prints = [[found for _, found in side] for side in (some, held)]
+    return [
+        _near(held[j][0], some[i][0], name)
+        for i, j in near_pairs(*prints)
+        if prints[0][i].digest != prints[1][j].digest
+    ]
+
+
+def near_pairs(some: Sequence[Fingerprint], held: Sequence[Fingerprint]) -> list[tuple[int, int]]:
+    """Places (i, j) of pictures that nearly look the same; equal ones too, unless they are flat."""
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(some), _BLOCK):
+        for other in range(0, len(held), _BLOCK):
+            blocks = some[start : start + _BLOCK], held[other : other + _BLOCK]
+            signs = [_stack([found.bits for found in block]) * 2 - 1 for block in blocks]
+            looks = [_stack([found.thumbnail for found in block]) for block in blocks]
             # Of vectors of +1 and -1: equal bits minus different ones.
             near = 256 - signs[0] @ signs[1].T <= 2 * _NEAR_BITS
             near &= looks[0] @ looks[1].T >= _NEAR_CORRELATION
-            for i, j in np.argwhere(near):
-                if some[i][1].digest != held[j][1].digest:
-                    pairs.append((some[i][0], held[j][0]))
+            pairs += [(start + int(i), other + int(j)) for i, j in np.argwhere(near)]
     return pairs
 
 
@@ -96,13 +111,16 @@ def _in_split(sample: Sample, first: Sample) -> Finding:
     return Finding("warning", "duplicate-in-split", sample.image, found, mend)
 
 
-def _across(sample: Sample, first: Sample) -> Finding:
-    found = f"is the same picture as {first.name}, which is trained on"
+def _across(sample: Sample, first: Sample, split: str) -> Finding:
+    found = f"is the same picture as {first.name}, which is {_USES[split]}"
     mend = "keep it in one split: what is measured on it tells nothing"
     return Finding("error", "duplicate-across-splits", sample.image, found, mend)
 
 
-def _near(sample: Sample, first: Sample) -> Finding:
-    found = f"looks like {first.name}, which is trained on"
-    mend = "look at both, and keep them in one split if they show the same"
+def _near(sample: Sample, first: Sample, split: str) -> Finding:
+    found = f"looks like {first.name}, which is {_USES[split]}"
+    mend = (
+        "look at both, and keep them in one split if they show the same: 'unet-edge data split' "
+        "does"
+    )
     return Finding("warning", "near-duplicate", sample.image, found, mend)

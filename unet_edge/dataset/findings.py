@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unet_edge.errors import DataError
+from unet_edge.printable import printable
 
 Severity = Literal["error", "warning"]
 
@@ -18,6 +19,8 @@ Kind = Literal[
     "blurred-mask",  # values between the two of a black-and-white mask; lossy compression
     "class-absent",
     "class-in-one-split",
+    "class-zero",  # class 0, the background, is something that was drawn
+    "crowds",  # COCO regions with iscrowd, which CVAT's brush writes for objects
     "duplicate-across-splits",
     "duplicate-in-split",
     "empty-mask",
@@ -36,6 +39,7 @@ Kind = Literal[
     "sixteen-bit",
     "size-mismatch",
     "split",
+    "split-missing",  # a picture of a run's split is not there any more
     "tiny-picture",
     "unknown-color",
     "unknown-value",
@@ -58,7 +62,7 @@ class Finding:
     mend: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.found}; {self.mend}"
+        return printable(f"{self.file}: {self.found}; {self.mend}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

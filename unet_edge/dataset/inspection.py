@@ -70,6 +70,7 @@ def inspect_sample(dataset: Dataset, sample: Sample) -> Inspected:
         result.values = frozenset(int(value) for value in np.flatnonzero(counts))
         if dataset.rule.kind == "binary":
             _blurred(result, counts, dataset.rule.ignore)
+    _lossy(result, dataset.rule.kind)
     return result
 
 
@@ -108,6 +109,9 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
         return None
     except ImageError as error:
         if rule.kind in ("index", "binary") and _is_colored(path):
+            _lossy(result, "colors")
+            if result.findings and result.findings[-1].kind == "blurred-mask":
+                return None
             found = f"is coloured, the masks are read as {rule}"
             result.report("error", "mixed-encoding", path, found, "save all masks in one way")
         else:
@@ -173,8 +177,8 @@ def _fit(
 def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, message: str) -> None:
     path, kind = result.mask, dataset.rule.kind
     found, _, mend = message.partition("; ")
-    jpeg = kind != "polygons" and read_header(path).format == "JPEG"
-    if jpeg or _is_smoothed(stored):
+    lossy = kind != "polygons" and read_header(path).lossy
+    if lossy or _is_smoothed(stored):
         mend = "save masks without smoothing, as PNG: values between two classes are none"
         result.report("error", "blurred-mask", path, found, mend)
     else:
@@ -190,6 +194,23 @@ def _is_smoothed(stored: StoredMask) -> bool:
         counts = np.bincount(stored.ravel())
     rare = counts[(counts > 0) & (counts < 0.01 * counts.sum())]
     return len(rare) > _MANY
+
+
+def _lossy(result: Inspected, kind: str) -> None:
+    """A mask that was saved by a lossy codec: its values are near what was drawn, not equal."""
+    path = result.sample.mask
+    if kind == "polygons" or any(finding.kind == "blurred-mask" for finding in result.findings):
+        return
+    header = read_header(path)
+    if not header.lossy:
+        return
+    found = f"is saved as {header.format} by a lossy codec, which changes values"
+    if kind == "binary":
+        mend = "save masks as PNG; the threshold decides for now"
+        result.report("warning", "blurred-mask", path, found, mend)
+    else:
+        mend = "save masks as PNG from what drew them: a class that changed cannot be told"
+        result.report("error", "blurred-mask", path, f"{found}: some are other classes", mend)
 
 
 def _blurred(result: Inspected, counts: NDArray[np.int64], ignore: int | None) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_edge.dataset.shapes import blank, paint_circle, paint_polygon, read_object, to_points
-from unet_edge.errors import DataError
+from unet_edge.dataset.shapes import (
+    Points,
+    blank,
+    paint_circle,
+    paint_polygon,
+    read_object,
+    to_points,
+)
+from unet_edge.decoding import read_labels
+from unet_edge.errors import DataError, ImageError
 from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE
 
@@ -21,7 +30,8 @@ def read_labelme(path: Path, classes: Sequence[str]) -> Labels:
     """Draw the shapes of one file, later over earlier: uint8 (H, W); raises DataError.
 
     The first class is the background, which also `_background_` names; `__ignore__` is ignored.
-    Reads polygons, rectangles and circles; any other shape is an error.
+    Reads polygons, rectangles (oriented ones too), circles and masks; points and lines, which
+    cover no area, are an error.
     """
     data = read_object(path)
     shapes = data.get("shapes")
@@ -32,6 +42,17 @@ def read_labelme(path: Path, classes: Sequence[str]) -> Labels:
     for number, shape in enumerate(shapes, 1):
         _paint(labels, shape, values, f"{path}, shape {number}")
     return labels
+
+
+def drawn_names(path: Path) -> set[str]:
+    """The labels of a file's shapes; none where it cannot be read."""
+    try:
+        shapes = read_object(path).get("shapes")
+    except DataError:
+        return set()
+    shapes = shapes if isinstance(shapes, list) else []
+    names = (shape.get("label") for shape in shapes if isinstance(shape, dict))
+    return {name for name in names if isinstance(name, str)}
 
 
 def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> None:
@@ -53,11 +74,44 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> No
         case "circle":
             centre, edge = _two(to_points(flat, place, 2), place)
             paint_circle(labels, centre, edge, values[label])
+        case "oriented_rectangle":
+            corners = to_points(flat, place, 4)
+            if len(corners) != 4:
+                raise DataError(f"{place}: expected four points, got {len(corners)}")
+            paint_polygon(labels, corners, values[label])
+        case "mask":
+            corners = _two(to_points(flat, place, 2), place)
+            _paint_bits(labels, corners, shape.get("mask"), values[label], place)
+        case "point" | "points" | "line" | "linestrip":
+            raise DataError(
+                f"{place} is a {kind}, which covers no area; draw a polygon, rectangle, circle or "
+                "mask instead, or delete it"
+            )
         case _:
             raise DataError(
-                f"{place} is a {kind}, which covers no area that we know; "
-                "draw a polygon, rectangle or circle instead"
+                f"{place} is a {kind}, a shape this version does not read; draw a polygon, "
+                "rectangle, circle or mask instead"
             )
+
+
+def _paint_bits(labels: Labels, corners: Points, encoded: Any, value: int, place: str) -> None:
+    """Set what a PNG of bits covers; `corners` are its first and its last pixel, (x, y)."""
+    (left, top), (right, bottom) = corners.astype(int).tolist()
+    try:
+        data = base64.b64decode(encoded, validate=True)
+        bits = np.asarray(read_labels(data)) > 0
+    except (TypeError, ValueError, ImageError) as error:
+        raise DataError(f"{place}: its mask is not a PNG in base64; draw it again") from error
+    if bits.shape != (bottom - top + 1, right - left + 1):
+        raise DataError(
+            f"{place}: its mask has {bits.shape[1]}x{bits.shape[0]} px, its corners span "
+            f"{right - left + 1}x{bottom - top + 1}; draw it again"
+        )
+    height, width = labels.shape
+    inside = bits[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+    rows = slice(max(0, top), max(0, top) + inside.shape[0])
+    columns = slice(max(0, left), max(0, left) + inside.shape[1])
+    labels[rows, columns][inside] = value
 
 
 def _two(points: Any, place: str) -> Any:

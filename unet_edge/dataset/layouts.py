@@ -7,19 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unet_edge.dataset.coco import read_coco
+from unet_edge.dataset.coco import CocoFile
 from unet_edge.dataset.findings import Finding
+from unet_edge.dataset.foreign import foreign_annotations
+from unet_edge.dataset.labelme import drawn_names
+from unet_edge.dataset.mask_names import picture_name, suggest
 from unet_edge.dataset.sample import Sample
+from unet_edge.dataset.settings import Crowds, DataSettings
 from unet_edge.errors import DataError
 from unet_edge.picture_file import SUFFIXES
 from unet_edge.pictures import natural
 
 TRAIN_NAMES = ("train",)
-VALIDATION_NAMES = ("val", "validation", "valid", "test")
+VALIDATION_NAMES = ("val", "validation", "valid")
+TEST_NAMES = ("test",)
+SPLIT_NAMES = (*TRAIN_NAMES, *VALIDATION_NAMES, *TEST_NAMES)
 
 # (pictures, masks) folder names, in the order they are looked for: the tutorial's, the plain
 # pair, and PASCAL VOC's.
 _LAYOUTS = (("Images", "Labels"), ("images", "masks"), ("JPEGImages", "SegmentationClass"))
+# What tools call pixels that nobody drew, as class 0.
+_BACKGROUNDS = ("background", "_background_", "__background__", "bg", "unlabeled", "unlabelled")
+_LOOKED_AT = 50  # labelme files; they may hold their pictures, of some MB each
 _COCO_NAMES = ("_annotations.coco.json", "annotations.json")  # Roboflow's comes first
 
 
@@ -27,35 +36,37 @@ _COCO_NAMES = ("_annotations.coco.json", "annotations.json")  # Roboflow's comes
 class Pairs:
     """What a data folder holds: samples by name, and pictures without a mask by name.
 
+    `unpaired` are the names of masks without a picture.
     Names are paths without suffix; those of a sub-folder start with the folder's.
     """
 
     samples: dict[str, Sample] = field(default_factory=dict)
     bare: dict[str, Path] = field(default_factory=dict)
+    unpaired: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     polygons: bool = False
     note: str = ""
 
 
-def find_pairs(root: Path, classes: Sequence[str], masks: str) -> Pairs:
+def find_pairs(root: Path, classes: Sequence[str], settings: DataSettings) -> Pairs:
     """Find every picture and mask below `root`; raises DataError when there is no layout.
 
-    `masks` "polygons" looks for annotations only, "auto" for mask folders first, and any other
-    rule for mask folders only.
+    `settings.masks` "polygons" looks for annotations only, "auto" for mask folders first, and any
+    other rule for mask folders only.
     """
+    masks = settings.masks
     folders = _mask_folders(root) if masks != "polygons" else []
     if folders:
-        pairs = _from_folders(folders)
+        pairs = _from_folders(folders, settings.mask_names)
         names = f"{folders[0][1].name}/ with {folders[0][2].name}/"
         inside = f"{', '.join(prefix for prefix, _, _ in folders)}: " if folders[0][0] else ""
         pairs.note = f"layout: {inside}{names} in {root}"
     elif masks not in ("auto", "polygons"):
         raise _no_layout(root)
     elif files := _coco_files(root):
-        pairs = _from_coco(root, files, classes)
-        pairs.note = f"layout: COCO, {', '.join(str(p.relative_to(root)) for _, p in files)}"
+        pairs = _from_coco(root, files, classes, settings.crowds)
     else:
-        pairs = _from_labelme(root)
+        pairs = _from_labelme(root, classes)
     if not pairs.samples and not pairs.bare:
         raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {root}")
     return pairs
@@ -65,7 +76,7 @@ def _mask_folders(root: Path) -> list[tuple[str, Path, Path]]:
     """(prefix of names, pictures, masks): of the root, or else of its train and val folders."""
     if found := _mask_folder(root):
         return [("", *found)]
-    splits = [name for name in (*TRAIN_NAMES, *VALIDATION_NAMES) if (root / name).is_dir()]
+    splits = [name for name in SPLIT_NAMES if (root / name).is_dir()]
     pairs = [(name, _mask_folder(root / name)) for name in splits]
     return [(name, *found) for name, found in pairs if found]
 
@@ -79,16 +90,39 @@ def _mask_folder(folder: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def _from_folders(folders: Sequence[tuple[str, Path, Path]]) -> Pairs:
+def _from_folders(folders: Sequence[tuple[str, Path, Path]], mask_names: str | None) -> Pairs:
     pairs = Pairs()
     for prefix, pictures, masks in folders:
         images = _by_name(pictures, SUFFIXES, prefix, pairs.findings)
         targets = _by_name(masks, SUFFIXES, prefix, pairs.findings)
+        if mask_names:
+            targets = {picture_name(mask_names, n) or n: path for n, path in targets.items()}
         _pair(pairs, images, targets)
+        pairs.unpaired += [name for name in targets if name not in images]
+    if pairs.bare and not pairs.samples:
+        raise _no_masks(pairs, folders[0][2])
     return pairs
 
 
-def _from_labelme(root: Path) -> Pairs:
+def _no_masks(pairs: Pairs, masks: Path) -> DataError:
+    """Both sides' names, and how they may fit."""
+    pictures = list(pairs.bare)
+    if not pairs.unpaired:
+        return DataError(
+            f"{masks} holds no masks ({', '.join(SUFFIXES)}) for the {len(pictures)} pictures "
+            f"({_some(pictures)}); save a mask of each picture's name there"
+        )
+    return DataError(
+        f"no mask has its picture's name: pictures are called {_some(pictures)}, masks "
+        f"{_some(pairs.unpaired)}; {suggest(pictures, pairs.unpaired)}"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _from_labelme(root: Path, classes: Sequence[str]) -> Pairs:
     """Pictures with a .json of the same name beside each."""
     named = [root / name for name, _ in _LAYOUTS if (root / name).is_dir()]
     folder = named[0] if named else root
@@ -98,7 +132,18 @@ def _from_labelme(root: Path) -> Pairs:
     if not images.keys() & targets.keys():
         raise _no_layout(root)
     _pair(pairs, images, targets)
+    drawn = [drawn_names(sample.mask) for sample in list(pairs.samples.values())[:_LOOKED_AT]]
+    _background(pairs, folder, set().union(*drawn), classes)
     return pairs
+
+
+def _background(pairs: Pairs, file: Path, drawn: set[str], classes: Sequence[str]) -> None:
+    """Note where class 0, which is all that nobody drew, is something that was drawn."""
+    first = classes[0]
+    if first in drawn and first.lower() not in _BACKGROUNDS:
+        found = f"draws {first}, which is class 0, and so is every pixel that nobody drew"
+        mend = f"name the background first: --classes background,{','.join(classes)}"
+        pairs.findings.append(Finding("warning", "class-zero", file, found, mend))
 
 
 def _pair(pairs: Pairs, images: dict[str, Path], masks: dict[str, Path]) -> None:
@@ -125,7 +170,7 @@ def _coco_files(root: Path) -> list[tuple[str, Path]]:
     if files:
         return [(_split_of(path.stem), path) for path in files]
     found = []
-    for split in (*TRAIN_NAMES, *VALIDATION_NAMES):
+    for split in SPLIT_NAMES:
         paths = [root / split / name for name in _COCO_NAMES]
         found += [(split, path) for path in paths if path.is_file()][:1]
     return found
@@ -134,19 +179,26 @@ def _coco_files(root: Path) -> list[tuple[str, Path]]:
 def _split_of(stem: str) -> str:
     """The split that a file's name speaks of: instances_val2017 is of "val"."""
     words = re.findall(r"[a-z]+", stem.lower())
-    return next((word for word in words if word in (*TRAIN_NAMES, *VALIDATION_NAMES)), "")
+    return next((word for word in words if word in SPLIT_NAMES), "")
 
 
-def _from_coco(root: Path, files: Sequence[tuple[str, Path]], classes: Sequence[str]) -> Pairs:
-    pairs = Pairs(polygons=True)
-    for prefix, path in files:
+def _from_coco(
+    root: Path, files: Sequence[tuple[str, Path]], classes: Sequence[str], crowds: Crowds
+) -> Pairs:
+    listed = ", ".join(str(path.relative_to(root)) for _, path in files)
+    pairs = Pairs(polygons=True, note=f"layout: COCO, {listed}")
+    read = [(prefix, CocoFile.read(path)) for prefix, path in files]
+    take = _take_crowds(pairs, [file for _, file in read], crowds)
+    for prefix, file in read:
+        path = file.path
+        _background(pairs, path, file.drawn, classes)
         own = path.stem.rsplit("_", 1)[-1]  # train2017 of instances_train2017
         places = [
             folder / inside
             for folder in dict.fromkeys((path.parent, root))
             for inside in ("", "images", prefix, f"images/{prefix}", own, f"images/{own}")
         ]
-        for drawing in read_coco(path, classes):
+        for drawing in file.draw(classes, take_crowds=take):
             image = next((p for at in places if (p := at / drawing.file_name).is_file()), None)
             name = _name(Path(prefix, drawing.file_name))
             if image is None:
@@ -158,6 +210,28 @@ def _from_coco(root: Path, files: Sequence[tuple[str, Path]], classes: Sequence[
             else:
                 pairs.samples[name] = Sample(name, image, path, drawing)
     return pairs
+
+
+def _take_crowds(pairs: Pairs, files: Sequence[CocoFile], crowds: Crowds) -> bool:
+    """Whether regions with iscrowd are objects; says how many there are.
+
+    CVAT writes what was drawn with its brush, or found by SAM, as run lengths with iscrowd 1.
+    """
+    count = sum(file.crowds for file in files)
+    regions = sum(len(file.annotations) for file in files)
+    take = crowds == "take" or (crowds == "auto" and count == regions)
+    if count:
+        said = f"{count} of {regions} regions are iscrowd"
+        pairs.note += f"; {said}, {'taken as objects' if take else 'ignored'}"
+        if crowds == "auto" and not take:
+            path = next(file.path for file in files if file.crowds)
+            mend = (
+                "pass --crowds take if they are objects, as brush and SAM masks of CVAT are, "
+                "or --crowds ignore if they are crowds"
+            )
+            finding = Finding("warning", "crowds", path, f"{said}, and so ignored", mend)
+            pairs.findings.append(finding)
+    return take
 
 
 def _by_name(
@@ -187,6 +261,8 @@ def _clash(first: Path, second: Path) -> Finding:
 
 def _no_layout(root: Path) -> DataError:
     expected = ", ".join(f"{pictures}/ with {masks}/" for pictures, masks in _LAYOUTS)
+    if foreign := foreign_annotations(root):
+        return DataError(f"{root}: {foreign[0]}; {foreign[1]}")
     held = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir()))
     return DataError(
         f"{root} holds {held or 'no folders'}; expected {expected}, each also below train/ and "

@@ -37,10 +37,11 @@ Progress = Callable[[Sequence[Sample], str], Iterable[Sample]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples of both splits and the rule that reads their masks.
+    """Samples of every split and the rule that reads their masks.
 
-    `class_names` start with class 0, the background. `notes` says in plain words what was
-    detected: the layout, the split, the mask encoding.
+    `test` is never trained on, and no round is chosen by it. `class_names` start with class 0,
+    the background. `notes` says in plain words what was detected: the layout, the split, the mask
+    encoding.
     """
 
     root: Path
@@ -49,6 +50,13 @@ class Dataset:
     rule: MaskRule
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    test: tuple[Sample, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples of each split by its name: train, validation and, if there is one, test."""
+        named = {"train": self.train, "validation": self.validation}
+        return named | ({"test": self.test} if self.test else {})
 
     @property
     def classes(self) -> int:

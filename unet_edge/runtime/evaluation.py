@@ -12,6 +12,7 @@ from unet_edge.dataset import Dataset, Sample
 from unet_edge.errors import DataError
 from unet_edge.metrics import Confusion, class_mean
 from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.spec import IGNORE
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class PictureScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's figures over all pixels of all pictures, and those of each picture."""
+    """A model's figures over all pixels of all pictures, and those of each picture.
+
+    `ignored` counts the pixels of the true masks that are left out.
+    """
 
     name: str
     backend: str
@@ -39,6 +43,12 @@ class Evaluation:
     confusion: Confusion
     boundary: Boundary
     pictures: tuple[PictureScore, ...]
+    ignored: int = 0
+
+    @property
+    def ignored_share(self) -> float:
+        """The share of ignored pixels, 0..1, among all."""
+        return self.ignored / max(1, self.ignored + self.confusion.pixels)
 
     @property
     def figures(self) -> dict[str, tuple[float, ...]]:
@@ -96,6 +106,7 @@ class Evaluation:
             "miou": self.confusion.miou,
             "accuracy": self.confusion.accuracy,
             "pixels": self.confusion.pixels,
+            "ignored_pixels": self.ignored,
             "mean": self.means,
             **by_class,
             "confusion": self.confusion.counts.tolist(),
@@ -128,12 +139,14 @@ def evaluate(
     classes = len(segmenter.spec.classes)
     confusion, boundary = Confusion.empty(classes), Boundary.empty(classes)
     pictures: list[PictureScore] = []
+    ignored = 0
     for sample in samples:
         photo, truth = dataset.read_for(sample, segmenter.spec)
         labels = segmenter.segment(photo).labels
         pixels = Confusion.of(truth, labels, classes)
         contours = Boundary.of(truth, labels, classes, tolerance)
         confusion += pixels
+        ignored += int((truth == IGNORE).sum())
         boundary += contours
         pictures.append(
             PictureScore(
@@ -156,4 +169,5 @@ def evaluate(
         confusion=confusion,
         boundary=boundary,
         pictures=tuple(pictures),
+        ignored=ignored,
     )

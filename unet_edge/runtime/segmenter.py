@@ -33,6 +33,7 @@ STAGES = ("decode", "place", "infer", "mask", "restore")
 KERAS_MODEL = "model.keras"
 SPEC_FILE = "spec.json"
 CONFIG_FILE = "config.toml"
+SPLIT_FILE = "split.json"
 
 
 @dataclass(frozen=True, eq=False)

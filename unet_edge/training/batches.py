@@ -18,7 +18,9 @@ from unet_edge.spec import ModelSpec
 from unet_edge.training.augmentation import PLAIN, Augmentation, augment_into
 from unet_edge.training.config import TrainConfig
 
-_WORKERS = 2
+WORKERS = 2
+"""Threads that draw batches ahead."""
+
 _KEPT_BYTES = 1 << 30  # decoded pictures and masks kept in memory: 1 GiB
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -63,9 +65,7 @@ class TrainingBatches:
             self._draw(position, pixels[place], labels[place])
         return pixels, labels
 
-    def stream(
-        self, first: int, last: int, workers: int = _WORKERS
-    ) -> Generator[Batch, None, None]:
+    def stream(self, first: int, last: int, workers: int = WORKERS) -> Generator[Batch, None, None]:
         """Batches `first` to `last` - 1 in order, drawn ahead by threads.
 
         Pillow and NumPy let go of the interpreter while they work, so threads are enough.

@@ -76,9 +76,8 @@ def model_state(model: keras.Model) -> Arrays:
 
 
 def restore_model(model: keras.Model, state: Arrays) -> None:
-    """Put back what model_state took."""
-    for variable, value in zip(_variables(model), state, strict=True):
-        variable.assign(value)
+    """Put back what model_state took. Raises TrainingError where it was of another network."""
+    _assign(_variables(model), state, "network")
 
 
 def optimizer_state(optimizer: keras.optimizers.Optimizer) -> Arrays:
@@ -87,8 +86,22 @@ def optimizer_state(optimizer: keras.optimizers.Optimizer) -> Arrays:
 
 
 def restore_optimizer(optimizer: keras.optimizers.Optimizer, state: Arrays) -> None:
-    """Put back what optimizer_state took, into an optimiser built for the same variables."""
-    for variable, value in zip(optimizer.variables, state, strict=True):
+    """Put back what optimizer_state took, into an optimiser built for the same variables.
+
+    Raises TrainingError where it was of another optimiser.
+    """
+    _assign(optimizer.variables, state, "optimiser")
+
+
+def _assign(variables: list[Any], state: Arrays, what: str) -> None:
+    shapes, stored = ([tuple(array.shape) for array in side] for side in (variables, state))
+    if shapes != stored:
+        raise TrainingError(
+            f"the checkpoint is of another {what} ({len(stored)} variables, now {len(shapes)}, or "
+            "of other shapes); restore the settings in progress/config.toml, or train anew with "
+            "--overwrite"
+        )
+    for variable, value in zip(variables, state, strict=True):
         variable.assign(value)
 
 

@@ -6,15 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unet_edge.dataset import Dataset, find_dataset
+from unet_edge.dataset import Dataset, Progress, find_dataset
+from unet_edge.dataset.settings import Crowds, SplitBy
+from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.segmenter import CONFIG_FILE
+from unet_edge.runtime.segmenter import CONFIG_FILE, SPLIT_FILE
 from unet_edge.spec import Decoding, Fit, ModelSpec, Resample
 from unet_edge.training.augmentation import Augmentation
+from unet_edge.training.grid import require_grid
 from unet_edge.training.losses import Loss
 from unet_edge.training.models import Network
 from unet_edge.training.optimisation import Optimisation
 from unet_edge.training.toml import dump_toml, laid_over, load_toml, structure
+
+# What runs did before there were these settings, which their config.toml does not hold.
+_OLDER = {"decoding": "full", "crowds": "ignore", "split_by": "pictures"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,12 @@ class TrainConfig:
     crop: tuple[int, int] | None = None
     masks: str = "auto"
     ignore: int | None = None
+    mask_names: str | None = None
+    crowds: Crowds = "auto"
     train_list: Path | None = None
     validation_list: Path | None = None
+    test_list: Path | None = None
+    split_by: SplitBy = "groups"
     name: str = "model"
     fit: Fit = "letterbox"
     resample: Resample = "bilinear"
@@ -88,13 +98,8 @@ class TrainConfig:
             )
         if self.crop and not self.augment:
             raise ConfigError("a crop is an augmentation: it cannot be given with --no-augment")
-        stride = self.network.stride
         for label, size in (("size", self.size), ("crop", self.crop_size)):
-            if any(edge < 1 or edge % stride for edge in size):
-                raise ConfigError(
-                    f"{label} {size[0]}x{size[1]} must be multiples of {stride} px for "
-                    f"{self.network.architecture}"
-                )
+            require_grid(label, size, self.network.architecture)
 
     @property
     def crop_size(self) -> tuple[int, int]:
@@ -134,15 +139,23 @@ class TrainConfig:
             decoding=self.decoding,
         )
 
-    def dataset(self) -> Dataset:
-        """The run's data. Raises DataError."""
+    def dataset(
+        self, split: SplitNames | None = None, progress: Progress = lambda samples, _: samples
+    ) -> Dataset:
+        """The run's data, split as `split` says or as the settings do. Raises DataError."""
         return find_dataset(
             self.data,
             classes=self.classes,
+            split=split,
+            progress=progress,
             masks=self.masks,
             ignore=self.ignore,
+            mask_names=self.mask_names,
+            crowds=self.crowds,
             train_list=self.train_list,
             validation_list=self.validation_list,
+            test_list=self.test_list,
+            split_by=self.split_by,
         )
 
     def to_toml(self) -> str:
@@ -178,10 +191,21 @@ def read_config(run: Path) -> TrainConfig:
 def load_run_config(path: Path) -> TrainConfig:
     """The settings that a run wrote. Raises ConfigError.
 
-    Runs of before there was `decoding` decoded in full, whatever a new run does.
+    Runs older than a setting keep what they did, whatever a new run does.
     """
     data = load_toml(_read(path), str(path))
-    return TrainConfig.from_dict(laid_over({"decoding": "full"}, data), str(path))
+    return TrainConfig.from_dict(laid_over(_OLDER, data), str(path))
+
+
+def run_dataset(run: Path) -> Dataset:
+    """The data of a run, split as it was when the run began. Raises ConfigError and DataError.
+
+    Runs older than the split file split their data again.
+    """
+    path = run / SPLIT_FILE
+    return read_config(run).dataset(
+        SplitNames.read(path, gone="warning") if path.is_file() else None
+    )
 
 
 def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:

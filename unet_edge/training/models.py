@@ -17,9 +17,9 @@ from unet_edge.errors import ConfigError, WeightsError
 from unet_edge.spec import Normalisation
 from unet_edge.training.encoders import ALPHAS, Encoder, features, multiple_of_8
 from unet_edge.training.fused_batch_norm import fuse_batch_norm
+from unet_edge.training.grid import STRIDES, Architecture
 from unet_edge.training.pretrained import encoder_weights
 
-Architecture = Literal["mobilenet_unet", "unet_mini"]
 DecoderKind = Literal["separable", "dense"]
 
 NORMALISE = "normalise"
@@ -69,7 +69,7 @@ class Network:
     @property
     def stride(self) -> int:
         """The input's height and width must be multiples of this many px."""
-        return 16 if self.architecture == "mobilenet_unet" else 4
+        return STRIDES[self.architecture]
 
 
 def build(network: Network, classes: int, normalisation: Normalisation) -> keras.Model:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ import keras
 import numpy as np
 
 from unet_edge.dataset import Dataset, Sample
+from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import TrainingError
 from unet_edge.files import write_atomically
 from unet_edge.metrics import Confusion
 from unet_edge.progress import progress_bar
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE, SPLIT_FILE
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
@@ -44,6 +46,7 @@ from unet_edge.training.history import (
 from unet_edge.training.losses import Objective
 from unet_edge.training.models import build, freeze_encoder
 from unet_edge.training.optimisation import Schedule
+from unet_edge.training.run_log import RunLog
 from unet_edge.training.validation import validate
 
 RESULT_FILE = "result.json"
@@ -72,6 +75,7 @@ class Rounds:
         run: Path,
         objective: Objective,
         *,
+        say: Callable[[str], None] = lambda _: None,
         writes: bool = True,
     ) -> None:
         self._config = config
@@ -85,6 +89,13 @@ class Rounds:
         self._best: tuple[RoundResult, Confusion] | None = None
         self._best_state: Arrays = []
         self._bar = progress_bar(config.total_steps, "training")
+        self.log = RunLog(
+            config.total_steps,
+            config.steps_per_round,
+            config.batch_size,
+            say,
+            watched=not self._bar.disable,
+        )
         self.views = _views(config, dataset, spec)
         self._judges = _judges(dataset)
         self.twin = build(config.network, len(config.classes), spec.normalisation)
@@ -95,6 +106,21 @@ class Rounds:
         return len(self._history)
 
     @property
+    def judged(self) -> int:
+        """Whole pictures that a round looks at besides the validation ones."""
+        return len(self._judges) * len(self.views)
+
+    def time_statistics(self) -> float:
+        """Seconds that a round spends on re-estimating statistics, from one of its batches."""
+        pixels = next(iter(self.views.values()))[0][0]
+        with undistributed():
+            for _ in range(2):  # the first one loads kernels
+                started = time.perf_counter()
+                self.twin(pixels, training=True)  # every round overwrites what this changes
+                spent = time.perf_counter() - started
+        return spent * sum(map(len, self.views.values()))
+
+    @property
     def exhausted(self) -> bool:
         """Whether `patience` rounds have passed without a better one."""
         patience = self._config.patience
@@ -103,9 +129,20 @@ class Rounds:
         return self.done - 1 - self._history.index(self._best[0]) >= patience
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint's history and best model."""
+        """Go on from a checkpoint's history and best model.
+
+        Raises TrainingError where the rounds were of another length, or there were more.
+        """
         facts = checkpoint.facts
         self._history = [RoundResult(**entry) for entry in facts["history"]]
+        steps, planned = self._history[-1].step, self.done * self._config.steps_per_round
+        if steps != planned or steps > self._config.total_steps:
+            raise TrainingError(
+                f"the checkpoint is of {self.done} rounds and {steps} steps, which progress/"
+                f"config.toml does not lead to ({self._config.steps_per_round} steps a round, "
+                f"{self._config.total_steps} in all); restore its steps and rounds, or train anew "
+                "with --overwrite"
+            )
         best = RoundResult(**facts["best"])
         self._best = (best, Confusion(np.array(facts["confusion"], np.int64)))
         self._best_state = checkpoint.best
@@ -116,6 +153,11 @@ class Rounds:
         self._losses.append(loss)
         if not np.isfinite(loss):
             raise self._diverged(f"the loss is {loss} at")
+        self.log.step(
+            self.done * self._config.steps_per_round + len(self._losses),
+            loss,
+            self._best[0].validation_miou if self._best else None,
+        )
         self._bar.update()
         best = f"{self._best[0].validation_miou:.4f}" if self._best else "-"
         self._bar.set_postfix(loss=f"{loss:.3f}", best_mIoU=best, refresh=False)
@@ -153,6 +195,8 @@ class Rounds:
             self._best_state = model_state(self.twin)
         if self._writes:
             self._write(model, entry, better)
+        assert self._best is not None
+        self.log.close(entry, self._best[0].validation_miou)
 
     def best(self) -> tuple[RoundResult, Confusion]:
         """The best round; the twin holds its model afterwards."""
@@ -190,11 +234,12 @@ class Rounds:
         assert self._best is not None
         self._run.mkdir(parents=True, exist_ok=True)
         if better:
-            # The four belong together: of an earlier run, nothing stays that speaks of this one.
+            # The five belong together: of an earlier run, nothing stays that speaks of this one.
             (self._run / RESULT_FILE).unlink(missing_ok=True)
             save_model(self.twin, self._run / KERAS_MODEL)
             write_atomically(self._run / SPEC_FILE, self._spec.to_json() + "\n")
             write_atomically(self._run / CONFIG_FILE, self._config.to_toml())
+            write_atomically(self._run / SPLIT_FILE, SplitNames.of(self._dataset).to_json())
         save_model(self.twin, self._run / LAST_MODEL)
         write_history(self._run, self._history)
         if self.done == 1:
@@ -205,6 +250,7 @@ class Rounds:
             "history": [asdict(entry) for entry in self._history],
             "best": asdict(self._best[0]),
             "confusion": self._best[1].counts.tolist(),
+            "settings": self._config.to_toml(),
         }
         Checkpoint(
             model=model_state(model),

@@ -14,10 +14,12 @@ from typing import Any
 import keras
 
 from unet_edge.dataset import Dataset, check_dataset
+from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, TrainingError
 from unet_edge.files import json_text, require_place, write_atomically
+from unet_edge.printable import printable
 from unet_edge.progress import progress
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.spec import ModelSpec
 from unet_edge.timing import StageClock
 from unet_edge.training import batch_norm
@@ -30,6 +32,7 @@ from unet_edge.training.distribution import Machines, data_parallel, part_of
 from unet_edge.training.losses import Objective, objective
 from unet_edge.training.models import build, freeze_encoder, load_encoder
 from unet_edge.training.optimisation import build_optimizer
+from unet_edge.training.pace import measure_pace
 from unet_edge.training.precision import choose_precision, dtype_policy
 from unet_edge.training.rounds import (
     CHECKPOINT_FILE,
@@ -37,7 +40,9 @@ from unet_edge.training.rounds import (
     RESULT_FILE,
     Rounds,
 )
+from unet_edge.training.run_lock import RunLock
 from unet_edge.training.samples import save_samples
+from unet_edge.training.toml import flattened, load_toml
 from unet_edge.training.validation import compare_modes
 
 BUNDLE_FOLDER = "bundle"
@@ -112,9 +117,12 @@ def train(
     if foreign and not (run / CONFIG_FILE).is_file() and not progress_folder.is_dir():
         raise ConfigError(f"{run} holds other things than a run; choose another --output")
     require_place(run)
-    if (run / BUNDLE_FOLDER).exists():
-        say(f"{run / BUNDLE_FOLDER} is of the earlier model: export again after this run")
-    return _fit(config, run, None, machines, say)
+    with RunLock(run) as lock:
+        if run.is_dir() and leads:
+            lock.acquire()
+        if (run / BUNDLE_FOLDER).exists():
+            say(f"{run / BUNDLE_FOLDER} is of the earlier model: export again after this run")
+        return _fit(config, run, None, lock, machines, say)
 
 
 def resume(
@@ -124,27 +132,59 @@ def resume(
 
     Raises ConfigError when there is nothing to finish, else as `train`.
     """
-    config_path = run / PROGRESS_FOLDER / CONFIG_FILE
-    if not config_path.is_file():
-        finished = (run / RESULT_FILE).is_file()
-        raise ConfigError(f"{run} is " + ("finished" if finished else "no unfinished run"))
-    config = load_run_config(config_path)
-    checkpoint = None
-    if (path := run / PROGRESS_FOLDER / CHECKPOINT_FILE).is_file():
-        checkpoint = Checkpoint.read(path)
-    return _fit(config, run, checkpoint, machines, say)
+    progress_folder = run / PROGRESS_FOLDER
+    with RunLock(run) as lock:
+        if run.is_dir() and (machines is None or machines.process == 0):
+            lock.acquire()
+        if not (progress_folder / CONFIG_FILE).is_file():
+            finished = (run / RESULT_FILE).is_file()
+            raise ConfigError(f"{run} is " + ("finished" if finished else "no unfinished run"))
+        config = load_run_config(progress_folder / CONFIG_FILE)
+        checkpoint = None
+        if (path := progress_folder / CHECKPOINT_FILE).is_file():
+            checkpoint = Checkpoint.read(path)
+            _require_same_settings(config, checkpoint, progress_folder / CONFIG_FILE)
+        return _fit(config, run, checkpoint, lock, machines, say)
+
+
+# Settings that say where things are, or what is written beside the model.
+_MAY_CHANGE = {
+    *("data", "train_list", "validation_list", "test_list", "encoder_weights", "tensorboard"),
+    "distillation.teacher",
+}
+
+
+def _require_same_settings(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> None:
+    """Raise ConfigError where config.toml was changed since the run began."""
+    if "settings" not in checkpoint.facts:
+        return  # of an older run; what does not fit is refused later
+    began = flattened(load_toml(checkpoint.facts["settings"], "the checkpoint"))
+    now = flattened(load_toml(config.to_toml(), str(path)))
+    changed = [
+        f"{place} was {began.get(place, 'not set')}, now {now.get(place, 'not set')}"
+        for place in sorted(began.keys() | now.keys())
+        if began.get(place) != now.get(place) and place not in _MAY_CHANGE
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path} was changed since the run began: {'; '.join(changed)}; restore it, or train "
+            f"anew with 'unet-edge train --config {path}' and another --output"
+        )
 
 
 def _fit(
     config: TrainConfig,
     run: Path,
     checkpoint: Checkpoint | None,
+    lock: RunLock,
     machines: Machines | None,
     say: Say,
 ) -> TrainResult:
-    spec, dataset = config.spec(), config.dataset()
+    spec, dataset = config.spec(), _dataset(config, run, checkpoint)
     for note in dataset.notes:
-        say(note)
+        say(printable(note))
+    pictures = sum(len(split) for split in dataset.splits.values())
+    say(f"checking {pictures} pictures and masks")
     check_dataset(dataset, progress)
     part = part_of(machines, config.batch_size)
     if machines is not None and (config.optimisation.precision == "auto" or config.patience):
@@ -156,7 +196,7 @@ def _fit(
     precision = choose_precision(config, spec.normalisation, say)
     config = replace(config, optimisation=replace(config.optimisation, precision=precision))
     target = _objective(config, dataset, say)
-    rounds = Rounds(config, dataset, spec, run, target, writes=writes)
+    rounds = Rounds(config, dataset, spec, run, target, say=say, writes=writes)
 
     with data_parallel() as devices:
         if config.batch_size % devices:
@@ -178,8 +218,12 @@ def _fit(
         batch_norm.set_momentum(model, config.steps)
         trained, loss = with_teacher(model, config, spec, target)
         if writes:
+            run.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
             if checkpoint is None:  # what an earlier run left is not this one's
                 (run / PROGRESS_FOLDER / CHECKPOINT_FILE).unlink(missing_ok=True)
+            split = SplitNames.of(dataset).to_json()
+            write_atomically(run / PROGRESS_FOLDER / SPLIT_FILE, split)
             write_atomically(run / PROGRESS_FOLDER / CONFIG_FILE, config.to_toml())
         try:
             clock = _run_phases(trained, loss, config, dataset, spec, part, rounds, checkpoint)
@@ -216,6 +260,14 @@ def _fit(
     return result
 
 
+def _dataset(config: TrainConfig, run: Path, checkpoint: Checkpoint | None) -> Dataset:
+    """The run's data; of a run that goes on, split as it was when the run began."""
+    path = run / PROGRESS_FOLDER / SPLIT_FILE
+    if checkpoint is not None and path.is_file():
+        return config.dataset(SplitNames.read(path), progress)
+    return config.dataset(progress=progress)
+
+
 def _end(run: Path) -> None:
     """Remove what makes a run unfinished; renamed first, so that no half of it is met."""
     gone = run / f".{PROGRESS_FOLDER}-{os.getpid()}"
@@ -235,7 +287,7 @@ def _run_phases(
 ) -> StageClock:
     """Train with the encoder frozen, then whole; each phase has an optimiser of its own."""
     batches = training_batches(config, dataset, spec, seed=config.seed, part=part)
-    clock = StageClock()
+    clock: StageClock | None = None
     bounds = [0, config.frozen_rounds, config.total_rounds]
     for first, last in itertools.pairwise(bounds):
         if not first <= rounds.done < last or rounds.exhausted:
@@ -248,13 +300,25 @@ def _run_phases(
         if checkpoint is not None and rounds.done > first:
             model.optimizer.build(model.trainable_variables)
             restore_optimizer(model.optimizer, checkpoint.optimizer)
+        if clock is None:
+            clock = StageClock()
+            pace = measure_pace(
+                model,
+                config,
+                dataset,
+                spec,
+                batches,
+                judged=rounds.judged,
+                statistics=rounds.time_statistics(),
+            )
+            rounds.log.begin(rounds.done * config.steps_per_round, pace)
         steps = config.steps_per_round
         with closing(batches.stream(rounds.done * steps, last * steps)) as stream:
             while rounds.done < last and not rounds.exhausted:
                 for _ in range(steps):
                     rounds.step(_train_on(model, stream, clock))
                 rounds.close(model)
-    return clock
+    return clock or StageClock()
 
 
 def _train_on(model: keras.Model, stream: Iterator[Batch], clock: StageClock) -> float:

@@ -57,6 +57,15 @@ def laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def flattened(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Each setting by its place, as in network.alpha."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        nested = isinstance(value, dict)
+        found |= flattened(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
 def _without_none(data: dict[str, Any]) -> dict[str, Any]:
     return {
         key: _without_none(value) if isinstance(value, dict) else value

@@ -1,0 +1,193 @@
+"""Annotations of other tools: what is read of each, and what is said of the rest.
+
+The table of shapes is in docs/annotation-tools.md; this holds it.
+"""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from folders import save_picture
+from PIL import Image
+
+from unet_edge.dataset import find_dataset
+from unet_edge.dataset.check import check
+from unet_edge.dataset.labelme import read_labelme
+from unet_edge.errors import DataError
+
+CLASSES = ("background", "cat")
+
+
+def labelme(root, *shapes):
+    path = root / "a.json"
+    path.write_text(json.dumps({"imageHeight": 6, "imageWidth": 8, "shapes": list(shapes)}))
+    return path
+
+
+def bits(rows):
+    buffer = io.BytesIO()
+    Image.fromarray(np.array(rows, bool)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def mask(points, rows, **more):
+    return {"label": "cat", "points": points, "shape_type": "mask", "mask": bits(rows)} | more
+
+
+@pytest.mark.parametrize(
+    ("corners", "expected"),
+    [
+        ([[2, 1], [4, 2]], [(1, 2), (1, 4), (2, 3)]),
+        ([[-1, 1], [1, 2]], [(1, 1), (2, 0)]),  # what lies outside is cut off
+        ([[6, 5], [8, 6]], [(5, 6)]),
+        ([[20, 20], [22, 21]], []),
+        ([[-9, -9], [-7, -8]], []),
+    ],
+)
+def test_labelmes_ai_mask(tmp_path, corners, expected):
+    path = labelme(tmp_path, mask(corners, [[1, 0, 1], [0, 1, 0]]))
+    labels = read_labelme(path, CLASSES)
+    assert [tuple(place) for place in np.argwhere(labels)] == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        (mask([[0, 0], [3, 3]], [[1]]), "its mask has 1x1 px, its corners span 4x4"),
+        (mask([[0, 0], [0, 0]], [[1]], mask="no base64"), "not a PNG in base64"),
+        (mask([[0, 0], [0, 0]], [[1]], mask=None), "not a PNG in base64"),
+        (mask([[0, 0], [0, 0]], [[1]], mask=7), "not a PNG in base64"),
+        (mask([[0, 0]], [[1]]), "at least 2 points"),
+    ],
+)
+def test_a_damaged_ai_mask(tmp_path, shape, says):
+    with pytest.raises(DataError, match=f"shape 1.*{says}"):
+        read_labelme(labelme(tmp_path, shape), CLASSES)
+
+
+def test_an_oriented_rectangle(tmp_path):
+    corners = [[2, 1], [5, 1], [5, 3], [2, 3]]
+    shape = {"label": "cat", "points": corners, "shape_type": "oriented_rectangle"}
+    assert read_labelme(labelme(tmp_path, shape), CLASSES).sum() == 6
+
+
+@pytest.mark.parametrize("kind", ["point", "points", "line", "linestrip"])
+def test_points_and_lines_cover_no_area(tmp_path, kind):
+    shape = {"label": "cat", "points": [[0, 0], [1, 1]], "shape_type": kind}
+    with pytest.raises(DataError, match=f"is a {kind}, which covers no area"):
+        read_labelme(labelme(tmp_path, shape), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("via_region_data.json", "a VGG Image Annotator project.*export its annotations as COCO"),
+        ("train/via_region_data.json", "a VGG Image Annotator project"),
+        ("via_project_7.json", "a VGG Image Annotator project"),
+        ("annotations.xml", "CVAT's own XML.*COCO 1.0"),
+        ("meta.json", "a Supervisely project.*as COCO"),
+        ("ds1/ann/a.png.json", "a Supervisely project"),
+        ("data.yaml", "YOLO labels.*COCO Segmentation"),
+        ("train/labels/a.txt", "YOLO labels"),
+        ("Annotations/a.xml", "XML annotations, which hold boxes"),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_to_export(tmp_path, file, says):
+    save_picture(tmp_path / "train" / "a.png")
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(DataError, match=says):
+        find_dataset(tmp_path, classes=CLASSES)
+    (finding,) = check(tmp_path, classes=CLASSES).findings
+    assert finding.kind == "layout"
+
+
+# --- COCO, as CVAT, Roboflow, Supervisely and VIA export it ------------------------------------
+
+BOX = [1, 1, 3, 1, 3, 3, 1, 3]
+
+
+def coco(root, annotations, *, ids=lambda number: number):
+    for name in ("a", "b"):
+        save_picture(root / f"{name}.png", (6, 4))
+    images = [
+        {"id": ids(k), "file_name": f"{n}.png", "height": 4, "width": 6}
+        for k, n in enumerate(("a", "b"))
+    ]
+    regions = [
+        {"id": k, "image_id": ids(image), "category_id": ids(1), "segmentation": [BOX]} | more
+        for k, (image, more) in enumerate(annotations)
+    ]
+    data = {
+        "images": images,
+        "annotations": regions,
+        "categories": [{"id": ids(1), "name": "cat"}],
+    }
+    (root / "annotations.json").write_text(json.dumps(data))
+    return root
+
+
+def drawn(root, **settings):
+    dataset = find_dataset(root, **{"classes": CLASSES} | settings)
+    samples = {sample.name: sample for sample in (*dataset.train, *dataset.validation)}
+    return dataset, [dataset.read(samples[name])[1] for name in ("a", "b")]
+
+
+CROWD = {"iscrowd": 1}
+
+
+def test_crowds_of_a_file_that_has_only_them_are_objects(tmp_path):
+    dataset, labels = drawn(coco(tmp_path, [(0, CROWD), (1, CROWD)]))
+    assert [int((found == 1).sum()) for found in labels] == [4, 4]
+    assert "2 of 2 regions are iscrowd, taken as objects" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("crowds", "label", "warned"), [("auto", 255, True), ("ignore", 255, False), ("take", 1, False)]
+)
+def test_crowds_among_other_regions_are_said(tmp_path, crowds, label, warned):
+    root = coco(tmp_path, [(0, CROWD), (1, {})])
+    dataset, labels = drawn(root, crowds=crowds)
+    assert [int(found.max()) for found in labels] == [label, 1]
+    assert "1 of 2 regions are iscrowd" in dataset.notes[0]
+    assert any("--crowds take" in note for note in dataset.notes) == warned
+    kinds = [finding.kind for finding in check(root, classes=CLASSES, crowds=crowds).findings]
+    assert ("crowds" in kinds) == warned
+
+
+def test_ids_may_be_text(tmp_path):
+    _, labels = drawn(coco(tmp_path, [(0, {}), (1, {})], ids=str))
+    assert [int(found.sum()) for found in labels] == [4, 4]
+
+
+@pytest.mark.parametrize("read", [coco, "labelme"])
+def test_a_category_that_becomes_class_0_is_warned_about(tmp_path, read):
+    if read == "labelme":
+        for name in ("b", "a"):  # each is written as a.json
+            save_picture(tmp_path / f"{name}.png", (8, 6))
+            shape = {"label": "cat", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}
+            labelme(tmp_path, shape).rename(tmp_path / f"{name}.json")
+    else:
+        coco(tmp_path, [(0, {}), (1, {})])
+    dataset = find_dataset(tmp_path, classes=("cat", "dog"))
+    (warning,) = [note for note in dataset.notes if note.startswith("WARNING")]
+    assert "draws cat, which is class 0" in warning
+    assert warning.endswith("name the background first: --classes background,cat,dog")
+    kinds = {finding.kind for finding in check(tmp_path, classes=("cat", "dog")).findings}
+    assert "class-zero" in kinds
+
+
+def test_a_background_that_was_drawn_is_no_mistake(tmp_path):
+    root = coco(tmp_path, [(0, {}), (1, {})])
+    path = root / "annotations.json"
+    path.write_text(path.read_text().replace('"name": "cat"', '"name": "Background"'))
+    kinds = {f.kind for f in check(root, classes=("Background", "cat")).findings}
+    assert "class-zero" not in kinds
+
+
+def test_an_unknown_category_names_the_whole_option(tmp_path):
+    root = coco(tmp_path, [(0, {}), (1, {})])
+    with pytest.raises(DataError, match=r"--classes background,cat$"):
+        find_dataset(root, classes=("background", "object"))

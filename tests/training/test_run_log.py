@@ -1,0 +1,101 @@
+"""What a run says in a log: an estimate at the start, a line a minute and one for each round."""
+
+import pytest
+
+from unet_edge.training.history import RoundResult
+from unet_edge.training.run_log import Pace, RunLog, duration
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def log(clock, lines, *, watched=False):
+    """Of 100 steps in 4 rounds, 8 pictures each."""
+    return RunLog(100, 25, 8, lines.append, watched=watched, clock=clock)
+
+
+def entry(step, miou=0.5):
+    return RoundResult(step, 0.001, 0.7, 0.6, miou, "augmented")
+
+
+def run(clock, *, watched=False, step=4.0, close=20.0, rounds=4):
+    lines = []
+    told = log(clock, lines, watched=watched)
+    told.begin(0, Pace(step, close, start=10))
+    for number in range(25 * rounds):
+        clock.now += step
+        told.step(number + 1, 0.8, None if number < 25 else 0.5)
+        if (number + 1) % 25 == 0:
+            clock.now += close
+            told.close(entry(number + 1), 0.5)
+    return lines
+
+
+def test_the_estimate_is_what_the_run_then_takes(clock):
+    lines = run(clock)
+    # 10 + 100 * 4 + 4 * 20 = 490 s
+    assert lines[0].startswith("training takes about 8 min here: 100 steps of 4 s and 4 rounds")
+    assert clock.now - 1000 == pytest.approx(480)
+
+
+def test_a_line_a_minute_and_one_for_each_round(clock):
+    lines = run(clock)[1:]
+    assert [line.split(":")[0] for line in lines] == [
+        "step 15 of 100",
+        "round 1 of 4, step 25 of 100",
+        "step 40 of 100",
+        "round 2 of 4, step 50 of 100",
+        "step 65 of 100",
+        "round 3 of 4, step 75 of 100",
+        "step 90 of 100",
+        "round 4 of 4, step 100 of 100",
+    ]
+    assert lines[0] == (
+        "step 15 of 100: loss 0.800, 2 pictures/s, 7 min left, best mIoU -"  # 85 * 4 + 4 * 20 s
+    )
+    assert lines[1] == (
+        "round 1 of 4, step 25 of 100: loss 0.700, validation loss 0.600, mIoU 0.5000, "
+        "2 pictures/s, 6 min left, best mIoU 0.5000"
+    )
+    assert lines[-1].endswith("0 s left, best mIoU 0.5000")
+
+
+def test_the_time_left_follows_what_is_measured_and_not_the_estimate(clock):
+    lines = []
+    told = log(clock, lines)
+    told.begin(0, Pace(0.1, 0.1))
+    for number in range(50):
+        clock.now += 10  # a hundred times as slow
+        told.step(number + 1, 0.8, None)
+        if number in (24, 49):
+            clock.now += 100
+            told.close(entry(number + 1), 0.5)
+    assert "12 min left" in lines[-1]  # 50 * 10 + 2 * 100 s
+
+
+def test_where_a_bar_is_watched_only_the_estimate_is_said(clock):
+    assert len(run(clock, watched=True)) == 1
+
+
+def test_a_resumed_run_is_told_what_is_left(clock):
+    lines = []
+    log(clock, lines).begin(75, Pace(2, 10))
+    assert lines[0].startswith("training takes about 60 s here: 25 steps of 2 s and 1 rounds'")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (89, "89 s"), (91, "2 min"), (3600, "60 min"), (12000, "3 h 20 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,109 @@
+"""A drawn split of a whole data folder, and the lists it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unet_edge.dataset.findings import raise_errors
+from unet_edge.dataset.groups import Groups, alike, by_name, joined
+from unet_edge.dataset.layouts import find_pairs
+from unet_edge.dataset.lists import write_lines
+from unet_edge.dataset.sample import Progress, Sample
+from unet_edge.dataset.settings import DataSettings
+from unet_edge.dataset.split import LIST_FOLDERS, draw
+from unet_edge.errors import ConfigError, DataError
+from unet_edge.files import write_atomically
+
+_LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
+
+
+@dataclass(frozen=True)
+class DrawnSplit:
+    """The samples of each split by its name, and how many groups of pictures it holds."""
+
+    parts: dict[str, tuple[Sample, ...]]
+    groups: dict[str, int]
+
+    def write(self, folder: Path, *, overwrite: bool) -> list[Path]:
+        """Write a list for each split. Raises ConfigError where one is there."""
+        lists = {folder / _LISTS[name]: write_lines(part) for name, part in self.parts.items()}
+        there = [folder / name for name in _LISTS.values() if (folder / name).exists()]
+        if there and not overwrite:
+            raise ConfigError(
+                f"{there[0]} is there already; pass --overwrite, or another folder with --output"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in lists.items():
+            write_atomically(path, text)
+        for path in set(there) - lists.keys():  # an earlier split's test list would still count
+            path.unlink()
+        return list(lists)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            name: {"pictures": [sample.name for sample in part], "groups": self.groups[name]}
+            for name, part in self.parts.items()
+        }
+
+
+def draw_split(
+    root: Path,
+    *,
+    classes: Sequence[str],
+    shares: tuple[float, float],
+    group_by: str | None,
+    seed: int,
+    settings: DataSettings,
+    progress: Progress = lambda samples, _: samples,
+) -> DrawnSplit:
+    """Draw validation and test pictures of a folder, `shares` of all, by whole groups.
+
+    Groups are pictures that look alike and, with `group_by`, those whose names agree in what the
+    regular expression finds. Raises DataError when a split would be empty.
+    """
+    if sum(shares) >= 1:
+        raise ConfigError(
+            f"validation {shares[0]:g} and test {shares[1]:g} leave nothing to train on; "
+            "their sum must be below 1"
+        )
+    if not root.is_dir():
+        raise DataError(f"no such data folder: {root}")
+    pairs = find_pairs(root, tuple(classes), settings)
+    raise_errors(pairs.findings)
+    samples = list(pairs.samples.values())
+    groups = alike(samples, progress)
+    if group_by:
+        groups = joined(groups, by_name(samples, group_by))
+    parts: dict[str, list[int]] = {}
+    left = list(range(len(samples)))
+    for name, share in (("test", shares[1]), ("validation", shares[0])):
+        if share:
+            inside = [group for group in groups if group[0] in set(left)]
+            left, parts[name] = _held_out(inside, share * len(samples) / max(1, len(left)), seed)
+    ordered = {"train": left, "validation": parts["validation"]}
+    ordered |= {"test": parts["test"]} if "test" in parts else {}
+    empty = [name for name, part in ordered.items() if not part]
+    if empty:
+        raise DataError(
+            f"{len(samples)} pictures in {len(groups)} groups leave none for {empty[0]}; add "
+            "pictures, or choose other shares"
+        )
+    return DrawnSplit(
+        {name: tuple(samples[index] for index in part) for name, part in ordered.items()},
+        {name: sum(group[0] in set(part) for group in groups) for name, part in ordered.items()},
+    )
+
+
+def list_folder(root: Path) -> Path:
+    """Where a data folder's lists are looked for first."""
+    return next((root / folder for folder in LIST_FOLDERS if (root / folder).is_dir()), root)
+
+
+def _held_out(groups: Groups, share: float, seed: int) -> tuple[list[int], list[int]]:
+    if len(groups) < 2:  # one group cannot be cut: the caller says so
+        return [index for group in groups for index in group], []
+    return draw(groups, share, seed)
