@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,6 +42,34 @@ def write_atomically(path: Path, data: bytes | str | Writer) -> None:
         # BaseException: Ctrl-C must not leave the aside file behind either.
         aside.unlink(missing_ok=True)
         raise
+
+
+def read_regular(path: str | Path, most: int, size: int | None = None) -> bytes:
+    """Read a file of at most `most` bytes, or of exactly `size`, in bounded time and memory.
+
+    Raises OSError, before it reads, for a file of another size and for what is no regular file:
+    a fifo or a device has no end, and a sparse file may claim terabytes.
+    """
+    # Without O_NONBLOCK, opening a fifo waits for somebody to write into it.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if stat.S_ISDIR(found.st_mode):
+            raise OSError("it is a folder, not a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a regular file")
+        if size is not None and found.st_size != size:
+            raise OSError(f"it has {found.st_size:,} bytes, expected {size:,}")
+        if found.st_size > most:
+            raise OSError(f"it has {found.st_size:,} bytes, expected at most {most:,}")
+        pieces = []
+        left = found.st_size
+        while left and (piece := os.read(handle, left)):  # a read may give less than it is asked
+            pieces.append(piece)
+            left -= len(piece)
+    finally:
+        os.close(handle)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def require_place(path: Path) -> None:

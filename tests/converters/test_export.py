@@ -91,7 +91,7 @@ def test_twice_the_same_bytes(bundle_path: Path, run_path: Path, tmp_path: Path)
         keras_sha256=Bundle.open(bundle_path).reference.keras_sha256,
         settings=ExportSettings(golden=4),
     )
-    for name in ["bundle.json", *again.members()]:
+    for name in ["bundle.json", "bundle.sha256", *again.members()]:
         assert (tmp_path / "again" / name).read_bytes() == (bundle_path / name).read_bytes(), name
 
 

@@ -61,8 +61,8 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
     from unet_edge.runtime.tuned import describe
 
-    if not (path / MANIFEST).is_file() and (path / KERAS_MODEL).is_file():
-        if not (path / "bundle" / MANIFEST).is_file():
+    if not (path / MANIFEST).exists() and (path / KERAS_MODEL).is_file():
+        if not (path / "bundle" / MANIFEST).exists():
             spec = read_spec(path / SPEC_FILE)
             if as_json:
                 print_json({"path": str(path), "spec": spec.to_dict(), "files": []})
@@ -82,7 +82,8 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     for card in bundle.card:
         bundle.read_card(card)
     if as_json:
-        report = {"path": str(bundle.path), "tuning": describe(bundle), **bundle.to_dict()}
+        said = {"path": str(bundle.path), "digest": bundle.digest, "tuning": describe(bundle)}
+        report: dict[str, Any] = said | bundle.to_dict()
         for entry in report["files"]:
             entry |= {"contract_holds": True, **_facts(graphs[entry["name"]])}
         print_json(report)

@@ -118,7 +118,7 @@ class Segmenter:
         from unet_edge.bundle import MANIFEST, Bundle  # here: `import unet_edge` would pay for it
 
         path = Path(path)
-        if (path / MANIFEST).is_file():
+        if (path / MANIFEST).exists():
             from unet_edge.runtime.opening import open_from_bundle
 
             bundle = Bundle.open(path)
