@@ -42,7 +42,7 @@ from unet_edge.spec import ModelSpec
 MANIFEST = "bundle.json"
 DIGEST = "bundle.sha256"
 
-_MOST_MANIFEST = 2 * 2**20
+_MOST_MANIFEST = 2**20
 """Bytes of a manifest that is read. Ours have about 20 kB; JSON takes up to 25 times its size."""
 
 _MOST_DIGEST = 1000

@@ -102,8 +102,11 @@ def _finite(data: Any) -> Any:
     return data
 
 
-def sha256(data: bytes) -> str:
-    """The SHA-256 of some bytes, as hexadecimal."""
+def sha256(*parts: bytes | memoryview) -> str:
+    """The SHA-256 of some bytes, or of several one after another, as hexadecimal."""
     import hashlib
 
-    return hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

@@ -299,9 +299,10 @@ def test_opening_a_tuned_bundle_loads_one_small_module_more(bundle: Bundle, tune
     before = loaded()
     keep(bundle, tuned)
     after = loaded()
-    litert, ort = (f"unet_edge.runtime.backends.{name}" for name in ("litert", "ort"))
-    assert after - before == {ort, "unet_edge.timing"}
-    assert before - after == {litert}
+    graph, backends = "unet_edge.graph", "unet_edge.runtime.backends"
+    onnx = {f"{backends}.ort", f"{graph}.onnx_ends", f"{graph}.onnx_file"}
+    assert after - before == {*onnx, "unet_edge.timing"}
+    assert before - after == {f"{backends}.litert", f"{graph}.tflite_file", f"{graph}.flatbuffer"}
 
 
 PLACE = """

@@ -15,6 +15,7 @@ from unet_edge.cli.output import print_bundle, print_json, print_spec, print_tab
 from unet_edge.errors import ModelFileError
 from unet_edge.files import sha256
 from unet_edge.graph import SATURATES, OnnxGraph, Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.graph.contract import checked_contract
 from unet_edge.manifest import manifest_schema
 from unet_edge.metadata import Format, format_of, load_model_bytes, parse_contract
 
@@ -75,7 +76,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     graphs: dict[str, AnyGraph] = {}
     for entry in bundle.files:
         data = bundle.read(entry)
-        parse_contract(data, str(path / entry.name))
+        checked_contract(data, str(path / entry.name))
         graphs[entry.name] = read_graph(data, entry.format, str(path / entry.name))
     for golden in bundle.golden:
         bundle.read_golden(golden)
@@ -115,6 +116,7 @@ def _inspect_file(path: Path, as_json: bool) -> None:
     contract, broken = None, None
     try:
         contract = parse_contract(data, str(path))
+        checked_contract(data, str(path))
     except ModelFileError as error:
         broken = error
     try:

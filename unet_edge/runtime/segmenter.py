@@ -15,7 +15,7 @@ from unet_edge.decoding import ChannelOrder, ImageSource, Photo, decode, read_ph
 from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
 from unet_edge.files import sha256
 from unet_edge.mask import Mask
-from unet_edge.metadata import load_model_bytes, parse_contract
+from unet_edge.metadata import load_model_bytes
 from unet_edge.placement import Pixels, Placement, resize_labels
 from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
 from unet_edge.runtime.packages import Package
@@ -81,7 +81,8 @@ class TiledPrediction:
 class Segmenter:
     """Turns pictures into masks with one opened model.
 
-    Not for several threads at once: an interpreter holds one set of tensors.
+    Several threads may share one: they decode and draw at once, and the model runs for one of them
+    at a time.
     """
 
     def __init__(self, spec: ModelSpec, backend: Backend, name: str, digest: str = "") -> None:
@@ -134,8 +135,10 @@ class Segmenter:
             raise ModelFileError(
                 f"{path} holds neither {MANIFEST} (a bundle) nor {KERAS_MODEL} (a training run)"
             )
+        from unet_edge.graph.contract import checked_contract  # as above
+
         model = load_model_bytes(path)
-        contract = parse_contract(model, str(path))
+        contract = checked_contract(model, str(path))
         opened = open_backend(model, contract.format, threads, backend)
         return cls(contract.spec, opened, path.name, sha256(model))
 
@@ -188,7 +191,6 @@ class Segmenter:
         photo = read_photo(image, self.spec, color_order)
         placement = Placement.plan(photo.size, self.spec)
         scores = self.backend.scores(placement.place(photo.picture))
-        # A copy of its own: the next call may overwrite the scores.
         logits = to_logits(scores[placement.box], self.backend)
         return Prediction(photo.size, logits, self.spec)
 
@@ -279,6 +281,7 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
     model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
     spec = read_spec(model_path.parent / SPEC_FILE)
     backend = KerasBackend(load_keras(model_path))
+    backend.require(spec, str(model_path))
     return cls(spec, backend, model_path.name, sha256(model_path.read_bytes()))
 
 
