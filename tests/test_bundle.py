@@ -341,6 +341,12 @@ def test_one_figure_alone_does_not_choose_another_file(written, change):
         Bundle.open(written.path)
 
 
+def test_a_name_too_long_for_the_file_system_is_a_missing_file(written):
+    edit(written, set_in("card", 0, "name", "a" * 300))
+    with pytest.raises(BundleError, match=r"is incomplete: a{300} is missing; copy"):
+        Bundle.open(written.path)
+
+
 @pytest.mark.parametrize("name", ["model.onnx", "golden/01.png", "bundle.json", "bundle.sha256"])
 def test_two_members_of_one_name_are_refused(written, name):
     edit(written, set_in("card", 0, "name", name))

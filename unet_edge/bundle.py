@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -179,7 +180,8 @@ class Bundle:
                 "the whole folder again"
             )
         for name in bundle.members():
-            if not (path / name).is_file():
+            # Not Path.is_file, which raises for a name that is too long for the file system.
+            if not os.path.isfile(path / name):  # noqa: PTH113
                 raise BundleError(
                     f"{path} is incomplete: {name} is missing; copy the whole folder again"
                 )

@@ -20,10 +20,11 @@ from unet_edge.placement import Pixels, Placement, reduction
 from unet_edge.spec import ModelSpec
 
 ImageSource = str | Path | bytes | Image.Image | Pixels
-"""A file, its bytes, a Pillow picture, or pixels as uint8 (H, W, 3)."""
+"""A file, its bytes, a Pillow picture, or pixels as uint8 (H, W, 3) or (H, W, 4)."""
 
-ChannelOrder = Literal["rgb", "bgr"]
-"""The order of an array's channels; OpenCV's is "bgr"."""
+ChannelOrder = Literal["rgb", "bgr", "rgba", "bgra", "rgbx", "bgrx"]
+"""The order of an array's channels; OpenCV's is "bgr". `a` is alpha, laid over white; `x` is a
+channel that means nothing, as many cameras and screens have."""
 
 
 def decode(source: ImageSource, color_order: ChannelOrder = "rgb") -> Image.Image:
@@ -35,10 +36,11 @@ def decode(source: ImageSource, color_order: ChannelOrder = "rgb") -> Image.Imag
     transparency is laid over white, as viewers show it. 16-bit greys keep their upper 8 bits.
 
     Raises ImageError when the source is missing, empty, damaged, too large or no picture, and
-    ConfigError for "bgr" of anything but an array.
+    ConfigError for another order than "rgb" of anything but an array.
     """
     if color_order not in get_args(ChannelOrder):
-        raise ConfigError(f"color_order is {color_order!r}; known are rgb, bgr")
+        known = ", ".join(get_args(ChannelOrder))
+        raise ConfigError(f"color_order is {color_order!r}; known are {known}")
     if isinstance(source, np.ndarray):
         return _from_array(source, color_order)
     _require_own_order(color_order)
@@ -169,11 +171,36 @@ def read_colors(source: Path | bytes) -> Pixels:
 
 
 def _from_array(pixels: NDArray[np.uint8], order: ChannelOrder) -> Image.Image:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+    channels = len(order)
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim != 3
+        or pixels.shape[2] != channels
+        or not pixels.size
+    ):
         raise ImageError(
-            f"expected {order.upper()} pixels as uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}"
+            f"expected {order.upper()} pixels as uint8 (H, W, {channels}), got {pixels.dtype} "
+            f"{pixels.shape}{_array_remedy(pixels, order)}"
         )
-    return Image.fromarray(np.ascontiguousarray(pixels[..., ::-1] if order == "bgr" else pixels))
+    colors = pixels[..., 2::-1] if order.startswith("bgr") else pixels[..., :3]
+    if not order.endswith("a"):
+        return Image.fromarray(np.ascontiguousarray(colors))
+    return _over_white(Image.fromarray(np.dstack((colors, pixels[..., 3]))))
+
+
+def _array_remedy(pixels: NDArray[np.generic], order: ChannelOrder) -> str:
+    """What to do with an array of another kind, as the end of a sentence."""
+    if pixels.dtype != np.uint8:
+        return "; convert its range to 0..255 and its type to uint8"
+    match pixels.shape:
+        case (_, _, 4):
+            return "; name the order of four channels: color_order='bgra', 'rgba', 'bgrx' or 'rgbx'"
+        case (_, _, 3):
+            return f"; name the order of three channels: color_order='{order[:3]}'"
+        case (_, _) | (_, _, 1):
+            return "; make grey a picture: Image.fromarray(array.squeeze())"
+        case _:
+            return ""
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -187,7 +214,11 @@ def _rgb(picture: Image.Image) -> Image.Image:
             values = values >> 8
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        canvas = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(canvas, layer).convert("RGB")
+        return _over_white(picture.convert("RGBA"))
     return picture.convert("RGB")
+
+
+def _over_white(layer: Image.Image) -> Image.Image:
+    """An RGBA picture as viewers show it."""
+    canvas = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+    return Image.alpha_composite(canvas, layer).convert("RGB")

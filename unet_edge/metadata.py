@@ -136,7 +136,7 @@ def load_model_bytes(path: str | Path) -> bytes:
 def _worth_reading(path: Path) -> bool:
     """Whether a file is small or ends with a contract. Raises OSError when it is missing."""
     size = path.stat().st_size
-    if not _LARGE < size <= _MOST_BYTES or not path.is_file():
+    if not _LARGE < size <= _MOST_BYTES or not path.is_file() or path.suffix == ".keras":
         return True  # `read_regular` judges what is too large or no regular file
     with path.open("rb") as file:
         file.seek(size - _END)
@@ -182,6 +182,12 @@ def format_of(data: bytes, name: str) -> Format:
     # A serialised ONNX ModelProto starts with field 1, ir_version, a varint.
     if data[:1] == b"\x08" and not name.endswith(".tflite"):
         return "onnx"
+    if data[:4] in (b"\x89HDF", b"PK\3\4"):  # .h5, .keras
+        raise ModelFileError(
+            f"{name} looks like a Keras model, expected a .tflite or .onnx file of 'unet-edge "
+            "export'. Keras models are read from a folder that 'unet-edge train' made, none from "
+            "elsewhere"
+        )
     raise ModelFileError(
         f"{name} is neither a TFLite nor an ONNX model; if it should be, its first bytes are "
         "damaged: copy or export it again"

@@ -291,8 +291,15 @@ def read_spec(path: Path) -> ModelSpec:
         return ModelSpec.from_json(path.read_bytes())
     except FileNotFoundError:
         raise SpecError(
-            f"no {path.name} in {path.parent}: a .keras file needs the contract that "
-            "'unet-edge train' wrote beside it"
+            f"no {path.name} in {path.parent}: {KERAS_MODEL} needs the contract that 'unet-edge "
+            "train' wrote beside it. A Keras model that was not made by 'unet-edge train' cannot "
+            "be read"
+        ) from None
+    except NotADirectoryError:
+        raise SpecError(
+            f"{path.parent} is a file, expected the folder that 'unet-edge train' wrote: "
+            f"{KERAS_MODEL} and {SPEC_FILE} lie in it. A Keras model that was not made by "
+            "'unet-edge train' cannot be read"
         ) from None
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror or error}") from error
