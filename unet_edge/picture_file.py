@@ -91,6 +91,8 @@ def opened(
             raise ImageError(
                 f"{name} is not a picture this tool reads (known: {', '.join(FORMATS)})"
             ) from None
+        except ImageError as error:  # of `before_loading`
+            raise type(error)(f"{name}: {error}") from None
         except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
             # Whatever they raise on damaged data, the picture cannot be read.
             raise ImageError(f"{name} is damaged: {error}") from error
@@ -174,9 +176,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
     Not ImageOps.exif_transpose: it also writes the block anew, and fails where it cannot.
     """
-    if picture.format == "TIFF":
-        return picture  # upright since it was loaded; Pillow 9.4 would turn it once more
-    turn = _turn(picture)
+    turn = turn_of(picture)
     if turn is None:
         return picture
     turned = picture.transpose(turn)
@@ -188,6 +188,13 @@ def upright(picture: Image.Image) -> Image.Image:
 def swaps_sides(picture: Image.Image) -> bool:
     """Whether `upright` makes the stored height of a JPEG the width."""
     return _turn(picture) in _SWAPPING
+
+
+def turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """What `upright` does to a picture; None where it is upright."""
+    if picture.format == "TIFF":
+        return None  # upright since it was loaded; Pillow 9.4 would turn it once more
+    return _turn(picture)
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:

@@ -55,6 +55,7 @@ def print_spec(spec: ModelSpec) -> None:
             ("input", f"{spec.height}x{spec.width} px (height x width), {spec.color_order} uint8"),
             ("fit", f"{spec.fit}, {spec.resample}, padding {spec.pad_color}"),
             ("decoding", _DECODINGS[spec.decoding]),
+            *([("bit depth", spec.bit_depth)] if spec.bit_depth else []),
             ("orientation", spec.orientation),
             ("normalisation", f"(pixel - {spec.normalisation.mean}) / {spec.normalisation.std}"),
             ("output", _OUTPUTS[spec.output]),

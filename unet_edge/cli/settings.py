@@ -85,6 +85,13 @@ _SETTINGS = (
         "decoding",
         "scaled: the JPEG decoder itself reduces large photos, by 2, 4 or 8.  [default: scaled]",
     ),
+    _setting(
+        "--bit-depth",
+        "bit_depth",
+        "Bits that pictures of 16 or 32 bits or of floats use: 12 for a 12-bit camera's, 8 for "
+        "0..255.  [default: all 16; floats are 0..1]",
+        type=int,
+    ),
     # The network.
     _choice("--architecture", "network.architecture", "[default: mobilenet_unet]"),
     _choice("--encoder", "network.encoder", "[default: mobilenet_v1]"),

@@ -168,7 +168,7 @@ class Segmenter:
         _require_edges(edges)
         if tiles is not None:
             self._require_scores()
-            picture = _whole(image, color_order)
+            picture = _whole(image, color_order, self.spec)
             if not tiles.hold(picture.size, self.spec):
                 from unet_edge.tiling import Tiling, tiled_labels
 
@@ -205,7 +205,7 @@ class Segmenter:
     ) -> TiledPrediction:
         """The mask and the probabilities of one picture in tiles, in one go; see `segment`."""
         _require_edges(edges)
-        picture = _whole(image, color_order)
+        picture = _whole(image, color_order, self.spec)
         if tiles.hold(picture.size, self.spec):
             whole = self.predict(image, color_order=color_order)
             return TiledPrediction(whole.mask(edges), whole.probabilities(edges))
@@ -257,13 +257,13 @@ def _require_edges(edges: Edges) -> None:
         raise ConfigError(f"edges is {edges!r}; known are {', '.join(get_args(Edges))}")
 
 
-def _whole(image: ImageSource | Photo, color_order: ChannelOrder) -> Image.Image:
+def _whole(image: ImageSource | Photo, color_order: ChannelOrder, spec: ModelSpec) -> Image.Image:
     """The picture at its own size, which tiles are cut from."""
     if isinstance(image, Photo):
         if not image.whole:
             raise ConfigError("this photo was reduced as it was read; give the file for tiles")
         return image.picture
-    return decode(image, color_order)
+    return decode(image, color_order, bit_depth=spec.bit_depth)
 
 
 def _no_lap(_: str) -> None:

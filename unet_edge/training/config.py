@@ -55,6 +55,7 @@ class TrainConfig:
     fit: Fit = "letterbox"
     resample: Resample = "bilinear"
     decoding: Decoding = "scaled"
+    bit_depth: int | None = None
     encoder_weights: str = "imagenet"
     steps: int = 1500
     rounds: int = 15
@@ -132,6 +133,7 @@ class TrainConfig:
             fit=self.fit,
             resample=self.resample,
             decoding=self.decoding,
+            bit_depth=self.bit_depth,
         )
 
     def dataset(self) -> Dataset:
