@@ -221,8 +221,7 @@ def _export(
         processor=read_processor(),
     )
     bundle, card = with_card(bundle, models, golden_files, settings.latency)
-    write_bundle(bundle, models, golden_files, card)
-    return bundle
+    return write_bundle(bundle, models, golden_files, card)
 
 
 def _searched(

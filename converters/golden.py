@@ -92,7 +92,7 @@ def golden_pictures(
     contents: list[tuple[bytes, bytes]] = []
     entries: list[GoldenPicture] = []
     for number, (index, choice) in enumerate(choose(pictures, agreements, count), 1):
-        picture = decode(pictures[index].image)
+        picture = decode(pictures[index].image, bit_depth=keras_segmenter.spec.bit_depth)
         picture.thumbnail((_EDGE, _EDGE))
         photo = png_bytes(picture)
         mask = png_bytes(keras_segmenter.segment(photo).picture("palette"))

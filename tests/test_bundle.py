@@ -2,17 +2,21 @@ import dataclasses
 import io
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
+from sealing import seal_manifest
 
 from unet_edge.board import Processor, read_processor
 from unet_edge.bundle import (
+    DIGEST,
     FLOORS,
     MANIFEST,
     Bundle,
     BundleFile,
+    digest_line,
     write_bundle,
 )
 from unet_edge.errors import BundleError, UnetEdgeError
@@ -99,10 +103,9 @@ def written(tmp_path):
 
 def edit(bundle, change):
     """Change the manifest on disk."""
-    path = bundle.path / MANIFEST
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads((bundle.path / MANIFEST).read_text(encoding="utf-8"))
     change(data)
-    path.write_text(json.dumps(data), encoding="utf-8")
+    seal_manifest(bundle.path, data)
 
 
 def snapshot(folder):
@@ -122,6 +125,7 @@ def test_a_bundle_is_read_back_as_it_was_written(written):
 def test_a_bundle_holds_what_its_manifest_names_and_nothing_else(written):
     assert {name for name, data in snapshot(written.path).items() if data is not None} == {
         MANIFEST,
+        DIGEST,
         *written.members(),
     }
 
@@ -147,7 +151,7 @@ def test_a_bundle_can_be_moved(written, tmp_path):
 def test_an_old_bundle_is_replaced_as_a_whole(written):
     fewer = dataclasses.replace(written, files=written.files[:1], golden=(), card=())
     write_bundle(fewer, {"model-int8.tflite": MODELS["model-int8.tflite"]}, [])
-    assert sorted(snapshot(written.path)) == [MANIFEST, "model-int8.tflite"]
+    assert sorted(snapshot(written.path)) == [MANIFEST, DIGEST, "model-int8.tflite"]
     assert [p.name for p in written.path.parent.iterdir()] == ["bundle"]
 
 
@@ -272,6 +276,84 @@ def test_a_changed_golden_mask_is_noticed(written):
         written.read_golden(written.golden[0])
 
 
+def test_sha256sum_checks_the_manifest(written):
+    done = subprocess.run(["sha256sum", "-c", DIGEST], cwd=written.path, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert Bundle.open(written.path).digest == sha256((written.path / MANIFEST).read_bytes())
+
+
+def test_one_bit_of_the_manifest_is_noticed(written):
+    path = written.path / MANIFEST
+    data = path.read_bytes()
+    for place in range(0, len(data), 7):
+        changed = bytearray(data)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(BundleError, match=r"bundle\.json is damaged.*copy the bundle again"):
+            Bundle.open(written.path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"is incomplete: bundle\.sha256 is missing.*copy the whole folder again"),
+        (b"", "SHA-256 is not the one in"),
+        (b"0" * 64 + b"  bundle.json\n", "SHA-256 is not the one in"),
+        (b"0" * 2000, r"bundle\.sha256 cannot be read: it has 2,000 bytes, expected at most 1,000"),
+    ],
+    ids=["missing", "empty", "another", "long"],
+)
+def test_without_its_digest_a_manifest_is_refused(written, content, message):
+    path = written.path / DIGEST
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(written.path)
+
+
+def test_an_older_schema_is_no_way_around_the_digest(written):
+    data = json.loads((written.path / MANIFEST).read_bytes())
+    data["schema"] = 3
+    (written.path / MANIFEST).write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(BundleError, match="SHA-256 is not the one in"):
+        Bundle.open(written.path)
+    (written.path / DIGEST).unlink()
+    with pytest.raises(BundleError, match="does not belong there"):
+        Bundle.open(written.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["files"][0].update(agreement=0.5),
+        lambda data: data["files"][0].update(agreement=0.9, floor=0.95),
+        lambda data: data.update(preferred=[]),
+        lambda data: data["preferred"].reverse(),
+    ],
+    ids=["agreement", "floor", "none preferred", "another order"],
+)
+def test_one_figure_alone_does_not_choose_another_file(written, change):
+    data = json.loads((written.path / MANIFEST).read_bytes())
+    change(data)
+    text = json.dumps(data).encode()
+    (written.path / MANIFEST).write_bytes(text)
+    (written.path / DIGEST).write_bytes(digest_line(sha256(text)))
+    with pytest.raises(BundleError, match="contradicts itself: by its agreements and floors"):
+        Bundle.open(written.path)
+
+
+def test_a_name_too_long_for_the_file_system_is_a_missing_file(written):
+    edit(written, set_in("card", 0, "name", "a" * 300))
+    with pytest.raises(BundleError, match=r"is incomplete: a{300} is missing; copy"):
+        Bundle.open(written.path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden/01.png", "bundle.json", "bundle.sha256"])
+def test_two_members_of_one_name_are_refused(written, name):
+    edit(written, set_in("card", 0, "name", name))
+    with pytest.raises(BundleError, match=f"names {name} 2 times"):
+        Bundle.open(written.path)
+
+
 def test_a_newer_schema_says_what_to_upgrade(written):
     edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
     with pytest.raises(BundleError, match=r"bundle schema 5, .* pip install --upgrade unet-edge"):
@@ -368,6 +450,7 @@ def test_kinds_that_we_do_not_export_are_refused(written):
 )
 def test_a_manifest_that_is_none_is_refused(written, content):
     (written.path / MANIFEST).write_bytes(content)
+    (written.path / DIGEST).unlink()
     with pytest.raises(BundleError, match=r"bundle\.json"):
         Bundle.open(written.path)
 
@@ -387,11 +470,11 @@ def test_a_manifest_cannot_reach_outside_its_folder(written, where, name):
 
 @pytest.mark.slow
 def test_a_manifest_that_contradicts_its_files_is_refused(bundle_path, tmp_path):
-    # The contract inside the file has a digest, the manifest has none: somebody edited it.
+    # Somebody edited the manifest and its digest, and not the contract inside the files.
     copy = tmp_path / "bundle"
     shutil.copytree(bundle_path, copy)
     data = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
     data["spec"]["fit"] = "stretch"
-    (copy / MANIFEST).write_text(json.dumps(data), encoding="utf-8")
+    seal_manifest(copy, data)
     with pytest.raises(UnetEdgeError):
         Segmenter.open(copy)

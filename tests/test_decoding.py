@@ -136,11 +136,6 @@ def test_sixteen_bit_grey_keeps_its_upper_eight_bits(file_format, byte_order):
     assert np.array_equal(decoded(data)[0], grey(values >> 8))
 
 
-def test_whole_numbers_of_eight_bits_in_a_wide_file_are_left_alone():
-    values = np.array([[0, 1, 254, 255]], np.int32)
-    assert np.array_equal(decoded(encoded(Image.fromarray(values), "TIFF")), grey(values))
-
-
 def tiff16(values, byte_order):
     """The smallest TIFF 6.0 of one row of 16-bit grey, in either byte order."""
     size = len(values)

@@ -132,6 +132,7 @@ FOURTH = THIRD | {
     "schema": 4,
     "files": [file | {"measured_by": "onnxruntime 1.32.0"} for file in SECOND["files"]],
     "processor": {"model": "AMD EPYC", "architecture": "x86_64", "int8": "x86 with VNNI"},
+    "preferred": [],
 }
 
 

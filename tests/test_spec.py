@@ -41,9 +41,11 @@ def test_a_contract_survives_json():
 
 def test_json_names_every_field_and_the_schema():
     fields = {field.name for field in dataclasses.fields(ModelSpec)}
+    deep = dataclasses.replace(FULL, bit_depth=12)
     scaled = dataclasses.replace(FULL, decoding="scaled")
-    assert set(json.loads(scaled.to_json())) == fields | {"schema"}
-    assert set(json.loads(FULL.to_json())) == (fields | {"schema"}) - {"decoding"}
+    assert set(json.loads(deep.to_json())) == fields | {"schema"}
+    assert set(json.loads(scaled.to_json())) == (fields | {"schema"}) - {"bit_depth"}
+    assert set(json.loads(FULL.to_json())) == (fields | {"schema"}) - {"bit_depth", "decoding"}
 
 
 def test_a_contract_is_written_in_the_oldest_schema_that_says_it():
@@ -67,6 +69,17 @@ def test_a_contract_is_written_in_the_oldest_schema_that_says_it():
 def test_the_same_contract_gives_the_same_text():
     reordered = dict(reversed(FULL.to_dict().items()))
     assert ModelSpec.from_dict(reordered).to_json() == FULL.to_json()
+
+
+def test_a_bit_depth_needs_schema_4():
+    deep = dataclasses.replace(FULL, bit_depth=12)
+    assert deep.to_dict()["schema"] == 4
+    assert ModelSpec.from_json(deep.to_json()) == deep
+    with pytest.raises(SpecError, match="schema 3, which knows no bit depth"):
+        ModelSpec.from_dict(deep.to_dict() | {"schema": 3})
+    for wrong in (7, 17, 12.0, "12", True):
+        with pytest.raises(SpecError, match=r"bit_depth is .*; expected a whole number of 8 to 16"):
+            ModelSpec.from_dict(deep.to_dict() | {"bit_depth": wrong})
 
 
 def test_contracts_of_the_first_schema_stay_readable():
@@ -101,7 +114,7 @@ def test_default_normalisation_makes_every_pixel_an_exact_int8():
 
 
 def test_a_newer_schema_is_refused_with_the_upgrade_command():
-    with pytest.raises(SpecError, match=r"schema 4.*reads up to 3.*pip install --upgrade"):
+    with pytest.raises(SpecError, match=r"schema 5.*reads up to 4.*pip install --upgrade"):
         ModelSpec.from_dict(contract(schema=SCHEMA + 1))
 
 

@@ -1,6 +1,7 @@
 """Bundle: the one folder that is copied to the device.
 
 bundle.json                 contract, files with digests, floors and measured agreement
+bundle.sha256               the SHA-256 of bundle.json, as sha256sum writes and checks it
 model-int8.tflite …         the exported files, each with the contract inside
 golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
 README.md, card/01.png      the model card and its pictures
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ import numpy as np
 from unet_edge.board import Processor, read_processor
 from unet_edge.decoding import read_labels
 from unet_edge.errors import BundleError, SpecError
-from unet_edge.files import sha256
+from unet_edge.files import read_regular, sha256
 from unet_edge.folders import folder_written_atomically
 from unet_edge.manifest import (
     KIND,
@@ -38,6 +41,15 @@ from unet_edge.placement import Labels
 from unet_edge.spec import ModelSpec
 
 MANIFEST = "bundle.json"
+DIGEST = "bundle.sha256"
+
+_MOST_MANIFEST = 2**20
+"""Bytes of a manifest that is read. Ours have about 20 kB; JSON takes up to 25 times its size."""
+
+_MOST_DIGEST = 1000
+
+_MOST_MEMBER = 512 * 2**20
+"""Bytes of a member that is read. A model's size is in the manifest and compared first."""
 
 #: Least share of pixels that must equal the Keras reference's, by format and precision. Float32
 #: may flip exact near-ties (summation order differs); float16 rounds weights to 11 bits; those of
@@ -122,7 +134,7 @@ class Bundle:
     `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
     is what a search for a file within a budget tried, as plain JSON values, or None. `processor` is
     the one that the agreements were measured on, None before schema 4. `schema` is that of the
-    manifest it was read from.
+    manifest it was read from, `digest` the manifest's SHA-256, None before it is written.
     """
 
     path: Path
@@ -137,26 +149,39 @@ class Bundle:
     card: tuple[CardFile, ...] = ()
     search: dict[str, Any] | None = None
     processor: Processor | None = None
+    digest: str | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Read `bundle.json` and see that every file it names is there.
+        """Read `bundle.json` by its digest, and see that every file it names is there.
 
-        Digests are checked when a file is read. Raises BundleError.
+        The files' digests are checked when they are read. Raises BundleError.
         """
         path = Path(path)
         manifest = path / MANIFEST
         try:
-            data = parse_json(manifest.read_bytes())
+            text = read_regular(manifest, _MOST_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
                 f"{path} is no bundle: it has no {MANIFEST}; 'unet-edge export' writes bundles"
             ) from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{manifest} cannot be read: {error}") from error
-        bundle = _parse(path, data)
+        except OSError as error:
+            raise _unreadable(manifest, error) from error
+        digest = sha256(text)
+        sealed = _has_digest(path, digest)
+        try:
+            data = parse_json(text)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(manifest, error) from error
+        bundle = dataclasses.replace(_parse(path, data), digest=digest)
+        if bundle.schema >= 4 and not sealed:
+            raise BundleError(
+                f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked; copy "
+                "the whole folder again"
+            )
         for name in bundle.members():
-            if not (path / name).is_file():
+            # Not Path.is_file, which raises for a name that is too long for the file system.
+            if not os.path.isfile(path / name):  # noqa: PTH113
                 raise BundleError(
                     f"{path} is incomplete: {name} is missing; copy the whole folder again"
                 )
@@ -194,6 +219,9 @@ class Bundle:
             )
         return self._by_preference(kept)
 
+    def _preferred_names(self) -> list[str]:
+        return [entry.name for entry in self._by_preference(e for e in self.files if e.kept_floor)]
+
     def promising(self) -> list[BundleFile]:
         """`preferred`, and behind them files that missed their floor on another kind of processor.
 
@@ -215,7 +243,7 @@ class Bundle:
             return None
         return f"agreements were measured on {self.processor} at export; this is {here}"
 
-    def _by_preference(self, files: Sequence[BundleFile]) -> list[BundleFile]:
+    def _by_preference(self, files: Iterable[BundleFile]) -> list[BundleFile]:
         searched = {c["precision"] for c in (self.search or {}).get("candidates", ()) if c["kept"]}
 
         def order(entry: BundleFile) -> tuple[bool, int]:
@@ -226,7 +254,7 @@ class Bundle:
 
     def read(self, entry: BundleFile) -> bytes:
         """A model file's bytes, checked against its digest. Raises BundleError."""
-        return self._read(entry.name, entry.sha256)
+        return self._read(entry.name, entry.sha256, entry.bytes)
 
     def read_golden(self, golden: GoldenPicture) -> tuple[bytes, Labels]:
         """A golden picture's file bytes and its reference labels, uint8 (H, W)."""
@@ -238,11 +266,13 @@ class Bundle:
         """A file of the model card, checked against its digest. Raises BundleError."""
         return self._read(card.name, card.sha256)
 
-    def _read(self, name: str, digest: str) -> bytes:
+    def _read(self, name: str, digest: str, size: int | None = None) -> bytes:
         try:
-            data = (self.path / name).read_bytes()
+            data = read_regular(self.path / name, _MOST_MEMBER, size)
         except OSError as error:
-            raise BundleError(f"cannot read {self.path / name}: {error}") from error
+            raise BundleError(
+                f"cannot read {self.path / name}: {error.strerror or error}; copy the bundle again"
+            ) from error
         if sha256(data) != digest:
             raise BundleError(
                 f"{self.path / name} is damaged: its SHA-256 is not the one in {MANIFEST}; "
@@ -264,6 +294,7 @@ class Bundle:
             "card": [dataclasses.asdict(entry) for entry in self.card],
             "search": self.search,
             "processor": dataclasses.asdict(self.processor) if self.processor else None,
+            "preferred": self._preferred_names(),
             "tools": self.tools,
         }
 
@@ -273,18 +304,24 @@ def write_bundle(
     models: dict[str, bytes],
     golden: Sequence[tuple[bytes, bytes]],
     card: Sequence[bytes] = (),
-) -> None:
+) -> Bundle:
     """Write `bundle` to its path, atomically: a killed write leaves the old bundle or none.
 
     `models` holds each model file's bytes by name; `golden` the picture and mask files' bytes in
     the order of `bundle.golden`, `card` the files' in that of `bundle.card`. An existing bundle
     is replaced; any other folder with files in it is left alone (BundleError). What a reader
-    would refuse is not written (BundleError).
+    would refuse is not written (BundleError). Returns the bundle with the manifest's digest.
     """
     target = bundle.path
     require_writable(target)
-    text = json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    _parse(target, parse_json(text.encode()))
+    text = (json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
+    if len(text) > _MOST_MANIFEST:
+        raise BundleError(
+            f"{MANIFEST} would have {len(text):,} bytes, expected at most {_MOST_MANIFEST:,}; "
+            "export with fewer golden pictures"
+        )
+    _parse(target, parse_json(text))
+    digest = sha256(text)
     with folder_written_atomically(target) as folder:
         for name, data in models.items():
             (folder / name).write_bytes(data)
@@ -294,7 +331,35 @@ def write_bundle(
         for name, data in pieces:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
+        (folder / MANIFEST).write_bytes(text)
+        (folder / DIGEST).write_bytes(digest_line(digest))
+    return dataclasses.replace(bundle, digest=digest)
+
+
+def digest_line(digest: str) -> bytes:
+    """What bundle.sha256 holds, in the format of sha256sum."""
+    return f"{digest}  {MANIFEST}\n".encode()
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    """Whether there is a digest of the manifest. Raises BundleError where it is another."""
+    try:
+        written = read_regular(path / DIGEST, _MOST_DIGEST)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unreadable(path / DIGEST, error) from error
+    if written != digest_line(digest):
+        raise BundleError(
+            f"{path / MANIFEST} is damaged: its SHA-256 is not the one in {DIGEST}; copy the "
+            "bundle again"
+        )
+    return True
+
+
+def _unreadable(path: Path, error: Exception) -> BundleError:
+    reason = getattr(error, "strerror", None) or error
+    return BundleError(f"{path} cannot be read: {reason}; copy the bundle again")
 
 
 def require_writable(target: Path) -> None:
@@ -302,7 +367,7 @@ def require_writable(target: Path) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     try:
-        manifest = json.loads((target / MANIFEST).read_bytes())
+        manifest = json.loads(read_regular(target / MANIFEST, _MOST_MANIFEST))
     except (OSError, ValueError, RecursionError):
         manifest = None
     # Other software writes a bundle.json too, and replacing the folder would delete it.
@@ -336,7 +401,20 @@ def _parse(path: Path, data: Any) -> Bundle:
                 f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
                 "which this version does not know"
             )
+    _require_distinct(bundle, where)
+    # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
+    if "preferred" in data and data["preferred"] != bundle._preferred_names():
+        raise BundleError(
+            f"{where} contradicts itself: by its agreements and floors the files to prefer are "
+            f"{bundle._preferred_names()}, and it says {data['preferred']}; copy the bundle again"
+        )
     return bundle
+
+
+def _require_distinct(bundle: Bundle, where: Path) -> None:
+    for name, count in Counter((MANIFEST, DIGEST, *bundle.members())).items():
+        if count > 1:
+            raise BundleError(f"{where} names {name} {count} times; copy the bundle again")
 
 
 def _file(entry: dict[str, Any]) -> BundleFile:

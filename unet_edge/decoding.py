@@ -6,6 +6,7 @@ says so; `grid_of` also puts it on the model's grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,36 +15,100 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_edge.bit_depth import (
+    WIDE,
+    grey_of_8_bits,
+    is_deep_color,
+    joined,
+    load_lower_bytes,
+    stored_bits,
+)
 from unet_edge.errors import ConfigError, ImageError
-from unet_edge.picture_file import opened, swaps_sides, upright
+from unet_edge.picture_file import opened, swaps_sides, turn_of, upright
 from unet_edge.placement import Pixels, Placement, reduction
 from unet_edge.spec import ModelSpec
 
 ImageSource = str | Path | bytes | Image.Image | Pixels
-"""A file, its bytes, a Pillow picture, or pixels as uint8 (H, W, 3)."""
+"""A file, its bytes, a Pillow picture, or pixels as uint8 (H, W, 3) or (H, W, 4)."""
 
-ChannelOrder = Literal["rgb", "bgr"]
-"""The order of an array's channels; OpenCV's is "bgr"."""
+ChannelOrder = Literal["rgb", "bgr", "rgba", "bgra", "rgbx", "bgrx"]
+"""The order of an array's channels; OpenCV's is "bgr". `a` is alpha, laid over white; `x` is a
+channel that means nothing, as many cameras and screens have."""
 
 
-def decode(source: ImageSource, color_order: ChannelOrder = "rgb") -> Image.Image:
+def decode(
+    source: ImageSource, color_order: ChannelOrder = "rgb", *, bit_depth: int | None = None
+) -> Image.Image:
     """Read a picture as upright (by its EXIF orientation) 8-bit RGB.
 
     `color_order` is that of an array; pictures know their own.
 
     Grey, grey with alpha, palette, RGBA, CMYK, 1-bit and 16-bit pictures are converted;
-    transparency is laid over white, as viewers show it. 16-bit greys keep their upper 8 bits.
+    transparency is laid over white, as viewers show it. `bit_depth` is the contract's: how many
+    bits values of more than 8 bits use, see `unet_edge.bit_depth`.
 
     Raises ImageError when the source is missing, empty, damaged, too large or no picture, and
-    ConfigError for "bgr" of anything but an array.
+    ConfigError for another order than "rgb" of anything but an array.
     """
     if color_order not in get_args(ChannelOrder):
-        raise ConfigError(f"color_order is {color_order!r}; known are rgb, bgr")
+        known = ", ".join(get_args(ChannelOrder))
+        raise ConfigError(f"color_order is {color_order!r}; known are {known}")
     if isinstance(source, np.ndarray):
         return _from_array(source, color_order)
     _require_own_order(color_order)
-    with opened(source) as picture:
-        return _rgb(upright(picture))
+    return _read(source, bit_depth)
+
+
+def _read(
+    source: str | Path | bytes | Image.Image,
+    bit_depth: int | None,
+    before_loading: Callable[[Image.Image], None] = lambda _: None,
+) -> Image.Image:
+    name = str(source) if isinstance(source, str | Path) else "the picture"
+    deep = False
+
+    def look(stored: Image.Image) -> None:
+        nonlocal deep
+        deep = is_deep_color(stored)
+        before_loading(stored)
+
+    with opened(source, before_loading=look) as picture:
+        if picture.mode in WIDE:
+            return _upright_as(picture, grey_of_8_bits(picture, bit_depth, name)).convert("RGB")
+        turned = upright(picture)
+    if not deep or bit_depth in (None, 16):
+        return _rgb(turned)
+    assert bit_depth is not None
+    with opened(source, before_loading=load_lower_bytes) as lower:
+        return _rgb(joined(turned, upright(lower), bit_depth))
+
+
+def _upright_as(stored: Image.Image, picture: Image.Image) -> Image.Image:
+    """`picture`, made of `stored`, as the EXIF block of the latter says."""
+    turn = turn_of(stored)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def depth_warning(source: Path | bytes, bit_depth: int | None) -> str | None:
+    """That a picture of more than 8 bits uses few of them, with what to do; else None.
+
+    Raises ImageError as `decode` does.
+    """
+    with opened(source, load=False) as stored:
+        bits = stored_bits(stored)
+    if bits == 8 or bit_depth is not None:
+        return None
+    brightest = int(np.asarray(decode(source)).max())
+    if brightest >= _DIM:
+        return None
+    return (
+        f"has {bits} bits a channel, and its brightest value becomes {brightest} of 255; if it is "
+        "of a camera of 10, 12 or 14 bits, train with --bit-depth"
+    )
+
+
+# What a picture of 14 bits in 16 reaches at most is 63 of 255.
+_DIM = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +141,7 @@ def read_photo(
     if isinstance(source, Photo):
         return source
     if spec.decoding == "full" or isinstance(source, np.ndarray | Image.Image):
-        picture = decode(source, color_order)
+        picture = decode(source, color_order, bit_depth=spec.bit_depth)
         return Photo(picture, picture.size)
     _require_own_order(color_order)
     factor = 1
@@ -85,8 +150,7 @@ def read_photo(
         nonlocal factor
         factor = _reduce(stored, spec)
 
-    with opened(source, before_loading=reduce) as stored:
-        picture = _rgb(upright(stored))
+    picture = _read(source, spec.bit_depth, reduce)
     return Photo(picture, (picture.width * factor, picture.height * factor))
 
 
@@ -169,25 +233,47 @@ def read_colors(source: Path | bytes) -> Pixels:
 
 
 def _from_array(pixels: NDArray[np.uint8], order: ChannelOrder) -> Image.Image:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+    channels = len(order)
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim != 3
+        or pixels.shape[2] != channels
+        or not pixels.size
+    ):
         raise ImageError(
-            f"expected {order.upper()} pixels as uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}"
+            f"expected {order.upper()} pixels as uint8 (H, W, {channels}), got {pixels.dtype} "
+            f"{pixels.shape}{_array_remedy(pixels, order)}"
         )
-    return Image.fromarray(np.ascontiguousarray(pixels[..., ::-1] if order == "bgr" else pixels))
+    colors = pixels[..., 2::-1] if order.startswith("bgr") else pixels[..., :3]
+    if not order.endswith("a"):
+        return Image.fromarray(np.ascontiguousarray(colors))
+    return _over_white(Image.fromarray(np.dstack((colors, pixels[..., 3]))))
+
+
+def _array_remedy(pixels: NDArray[np.generic], order: ChannelOrder) -> str:
+    """What to do with an array of another kind, as the end of a sentence."""
+    if pixels.dtype != np.uint8:
+        return "; convert its range to 0..255 and its type to uint8"
+    match pixels.shape:
+        case (_, _, 4):
+            return "; name the order of four channels: color_order='bgra', 'rgba', 'bgrx' or 'rgbx'"
+        case (_, _, 3):
+            return f"; name the order of three channels: color_order='{order[:3]}'"
+        case (_, _) | (_, _, 1):
+            return "; make grey a picture: Image.fromarray(array.squeeze())"
+        case _:
+            return ""
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
-    if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
-        # Pillow's own conversion clips at 255, which turns 16-bit microscopy white. "I" is how
-        # Pillow opens some 16-bit files; values that fit 8 bits are left as they are.
-        values = np.asarray(picture).astype(np.int64)
-        if picture.mode != "I" or values.max() > 255:
-            values = values >> 8
-        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        canvas = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(canvas, layer).convert("RGB")
+        return _over_white(picture.convert("RGBA"))
     return picture.convert("RGB")
+
+
+def _over_white(layer: Image.Image) -> Image.Image:
+    """An RGBA picture as viewers show it."""
+    canvas = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+    return Image.alpha_composite(canvas, layer).convert("RGB")

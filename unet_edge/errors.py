@@ -19,9 +19,39 @@ command line prints it as it is and exits with 1.
 
 from __future__ import annotations
 
+from typing import Self
+
+_LONGEST = 2000
+_SPACES = "\u00a0\u2000\u2001\u2002\u2003\u2009\u202f\u3000"  # which isprintable() calls none
+
+
+def _one_line(text: str) -> str:
+    """Text without line breaks, control characters and what else a terminal would obey."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in _SPACES else ascii(letter)[1:-1]
+        for letter in text
+    )
+
 
 class UnetEdgeError(Exception):
-    """Root of everything this package raises on purpose."""
+    """Root of everything this package raises on purpose.
+
+    The message is one line of printable text: what a file or its name holds may be anything.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_one_line(message))
+
+    @classmethod
+    def of_lines(cls, *lines: str) -> Self:
+        """An error of several lines, each of them printable."""
+        error = cls()
+        error.args = ("\n".join(map(_one_line, lines)),)
+        return error
 
 
 class ImageError(UnetEdgeError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +44,34 @@ def write_atomically(path: Path, data: bytes | str | Writer) -> None:
         raise
 
 
+def read_regular(path: str | Path, most: int, size: int | None = None) -> bytes:
+    """Read a file of at most `most` bytes, or of exactly `size`, in bounded time and memory.
+
+    Raises OSError, before it reads, for a file of another size and for what is no regular file:
+    a fifo or a device has no end, and a sparse file may claim terabytes.
+    """
+    # Without O_NONBLOCK, opening a fifo waits for somebody to write into it.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if stat.S_ISDIR(found.st_mode):
+            raise OSError("it is a folder, not a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a regular file")
+        if size is not None and found.st_size != size:
+            raise OSError(f"it has {found.st_size:,} bytes, expected {size:,}")
+        if found.st_size > most:
+            raise OSError(f"it has {found.st_size:,} bytes, expected at most {most:,}")
+        pieces = []
+        left = found.st_size
+        while left and (piece := os.read(handle, left)):  # a read may give less than it is asked
+            pieces.append(piece)
+            left -= len(piece)
+    finally:
+        os.close(handle)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def require_place(path: Path) -> None:
     """See that something can be written at `path`, before the work; raises OutputError."""
     import tempfile
@@ -73,8 +102,11 @@ def _finite(data: Any) -> Any:
     return data
 
 
-def sha256(data: bytes) -> str:
-    """The SHA-256 of some bytes, as hexadecimal."""
+def sha256(*parts: bytes | memoryview) -> str:
+    """The SHA-256 of some bytes, or of several one after another, as hexadecimal."""
     import hashlib
 
-    return hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

@@ -14,7 +14,8 @@ from unet_edge.json_schema import first_error
 SCHEMA = 4
 """Version of the manifest. A reader refuses a newer one and opens every older one.
 
-4 says where each agreement was measured. 3 is 2 with a contract of schema 3.
+4 has a digest beside it, and says where each agreement was measured and which files to prefer.
+3 is 2 with a contract of schema 3.
 """
 
 KIND = "unet-edge bundle"

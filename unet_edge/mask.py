@@ -32,17 +32,19 @@ _STRIP_PIXELS = 2**18
 class Mask:
     """Class indices of every pixel of a picture, at the picture's own size.
 
-    `labels` is uint8 (H, W); `classes` and `palette` are those of the model's contract.
+    `labels` is uint8 (H, W); `classes`, `palette` and `bit_depth` are those of the model's
+    contract; the last says how a photo that the mask is drawn on becomes 8 bits.
     """
 
     labels: Labels
     classes: tuple[str, ...]
     palette: tuple[Color, ...]
+    bit_depth: int | None = None
 
     @classmethod
     def of(cls, labels: Labels, spec: ModelSpec) -> Mask:
         """Labels with the names and colours of a contract."""
-        return cls(labels, spec.classes, spec.palette)
+        return cls(labels, spec.classes, spec.palette, spec.bit_depth)
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.coverage().items())
@@ -181,7 +183,7 @@ class Mask:
             yield top, Mask(self.labels[top : top + step], self.classes, self.palette)
 
     def _own_photo(self, image: ImageSource, color_order: ChannelOrder) -> Image.Image:
-        photo = decode(image, color_order)
+        photo = decode(image, color_order, bit_depth=self.bit_depth)
         return photo.copy() if photo is image else photo
 
     def _require_size(self, photo: Image.Image) -> None:

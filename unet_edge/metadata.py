@@ -17,12 +17,13 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
 
 from unet_edge.errors import ModelFileError, SpecError
-from unet_edge.files import sha256
+from unet_edge.files import read_regular, sha256
 from unet_edge.onnx_properties import flat_properties
 from unet_edge.protobuf import read_fields, write_field
 from unet_edge.spec import ModelSpec
@@ -39,6 +40,15 @@ LABELS = "labels.txt"
 _KEY = "unet_edge"
 _ENTRY = "unet_edge.json"
 _METADATA_PROPS = 14  # onnx.proto3, message ModelProto
+
+# Bounds of what is read; ours have at most 40 MB of model, 20 kB of contract, 2 entries, 20 fields.
+_MOST_BYTES = 512 * 2**20
+_MOST_CONTRACT = 2**20
+_MOST_ENTRIES = 16
+_MOST_FIELDS = 10_000
+# Of a larger file the end is read first: a contract is there, or the rest is not worth reading.
+_LARGE = 16 * 2**20
+_END = 2 * _MOST_CONTRACT
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,14 @@ def seal(model: bytes, contract: Contract) -> bytes:
     return model + _trailers(model, contract.format, fields)[0]
 
 
-def _trailers(model: bytes, file_format: Format, fields: dict[str, Any]) -> tuple[bytes, ...]:
+def _trailers(
+    model: bytes | memoryview, file_format: Format, fields: dict[str, Any]
+) -> tuple[bytes, ...]:
     """What follows `model`: the fields and a digest of the model and the fields.
 
     The trailer that is written comes first, then those of files that may be around.
     """
-    digest = sha256(model + _text(fields))
-    text = _text({**fields, "sha256": digest})
+    text = _text({**fields, "sha256": sha256(model, _text(fields))})
     match file_format:
         case "tflite":
             labels = "".join(f"{name}\n" for name in fields["spec"]["classes"]).encode()
@@ -103,10 +114,16 @@ def read_contract(path: str | Path) -> Contract:
 
 
 def load_model_bytes(path: str | Path) -> bytes:
-    """Read a model file. Raises ModelFileError when it is missing or empty."""
+    """Read a model file, in bounded time and memory.
+
+    Raises ModelFileError when it is missing, empty, too large or no regular file, and for a file
+    of more than 16 MiB that does not end with a contract.
+    """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        if not _worth_reading(path):
+            raise _foreign(str(path))
+        data = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
         raise ModelFileError(f"no such model file: {path}") from None
     except OSError as error:
@@ -114,6 +131,16 @@ def load_model_bytes(path: str | Path) -> bytes:
     if not data:
         raise ModelFileError(f"{path} is empty (0 bytes); copy or export it again")
     return data
+
+
+def _worth_reading(path: Path) -> bool:
+    """Whether a file is small or ends with a contract. Raises OSError when it is missing."""
+    size = path.stat().st_size
+    if not _LARGE < size <= _MOST_BYTES or not path.is_file() or path.suffix == ".keras":
+        return True  # `read_regular` judges what is too large or no regular file
+    with path.open("rb") as file:
+        file.seek(size - _END)
+        return _KEY.encode() in file.read(_END)
 
 
 def parse_contract(data: bytes, name: str) -> Contract:
@@ -132,8 +159,10 @@ def parse_contract(data: bytes, name: str) -> Contract:
         size = fields["payload_bytes"]
         written_format, precision = fields["format"], fields["precision"]
         spec = fields["spec"]
+        view = memoryview(data)  # slices of it are no copies
         # Written again and compared: the digest, and every byte of the wrapping around it.
-        intact = data[size:] in _trailers(data[:size], file_format, fields)
+        written = _trailers(view[:size], file_format, fields)
+        intact = any(view[size:] == trailer for trailer in written)
     except (ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise _damaged(name, f"its contract is unreadable ({error!r})") from error
     if not intact:
@@ -153,6 +182,12 @@ def format_of(data: bytes, name: str) -> Format:
     # A serialised ONNX ModelProto starts with field 1, ir_version, a varint.
     if data[:1] == b"\x08" and not name.endswith(".tflite"):
         return "onnx"
+    if data[:4] in (b"\x89HDF", b"PK\3\4"):  # .h5, .keras
+        raise ModelFileError(
+            f"{name} looks like a Keras model, expected a .tflite or .onnx file of 'unet-edge "
+            "export'. Keras models are read from a folder that 'unet-edge train' made, none from "
+            "elsewhere"
+        )
     raise ModelFileError(
         f"{name} is neither a TFLite nor an ONNX model; if it should be, its first bytes are "
         "damaged: copy or export it again"
@@ -198,34 +233,76 @@ def _zip_trailer(entries: dict[str, bytes], offset: int) -> bytes:
 
 
 def _read_zip_entry(data: bytes, name: str) -> bytes:
-    import io
-    import zipfile  # here, not at the top: `import unet_edge` would pay for it
+    """The contract's bytes, by the archive's directory at the end of the file.
 
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return archive.read(_ENTRY)
-    except KeyError:
-        raise _foreign(name) from None
-    except zipfile.BadZipFile as error:
+    Stored entries only: a deflated one of 0.6 MB may hold 4 GB. Not by `zipfile`, which unpacks
+    every kind of entry and reads a directory of any length.
+    """
+    end = len(data) - 22
+    count, size, position, comment = 0, 0, -1, 0
+    if end > 0 and data[end : end + 4] == b"PK\5\6":
+        count, size, position, comment = struct.unpack_from("<HIIH", data, end + 10)
+    if position + size != end or comment or count > _MOST_ENTRIES:
         if _ENTRY.encode() in data:
-            raise _damaged(name, f"its contract is unreadable ({error})") from error
-        raise _foreign(name) from None
-    except Exception as error:  # zipfile raises half a dozen types on damaged headers
-        raise _damaged(name, f"its contract is unreadable ({error!r})") from error
+            raise _damaged(name, "its contract is unreadable (the ZIP at its end is malformed)")
+        raise _foreign(name)
+    found = []
+    try:
+        for _ in range(count):
+            entry, content, position = _zip_entry(data, position)
+            if entry == _ENTRY.encode():
+                found.append(content())
+    except (ValueError, struct.error) as error:
+        raise _damaged(name, f"its contract is unreadable ({error})") from error
+    if not found:
+        raise _foreign(name)
+    if len(found) > 1:
+        raise _damaged(name, f"its ZIP has {len(found)} entries called {_ENTRY}")
+    return found[0]
+
+
+def _zip_entry(data: bytes, position: int) -> tuple[bytes, Callable[[], bytes], int]:
+    """An entry of a ZIP's directory: its name, what reads it, and where the next one begins.
+
+    Raises ValueError or struct.error for what `_zip_trailer` does not write.
+    """
+    (signature, flags, method, _, packed, size, *lengths, start) = struct.unpack_from(
+        "<4s4x2H4x3I3H8xI", data, position
+    )
+    if signature != b"PK\1\2":
+        raise ValueError("its ZIP's directory is malformed")
+    name = data[position + 46 : position + 46 + lengths[0]]
+
+    def content() -> bytes:
+        if flags or method or packed != size:
+            raise ValueError("it is compressed, a stored entry was expected")
+        if size > _MOST_CONTRACT:
+            raise ValueError(f"it has {size:,} bytes, expected at most {_MOST_CONTRACT:,}")
+        signature, *local = struct.unpack_from("<4s22x2H", data, start)
+        first = start + 30 + sum(local)
+        if signature != b"PK\3\4" or first + size > len(data):
+            raise ValueError("its ZIP's entry is malformed")
+        return data[first : first + size]
+
+    return name, content, position + 46 + sum(lengths)
 
 
 def _read_metadata_prop(data: bytes, name: str) -> bytes:
     """Walk the top-level fields of a ModelProto, skipping all but metadata_props."""
-    found: bytes | None = None
+    found: list[memoryview] = []
     try:
-        for number, value in read_fields(memoryview(data)):
+        for number, value in read_fields(memoryview(data), _MOST_FIELDS):
             if number == _METADATA_PROPS and isinstance(value, memoryview):
-                entry = dict(read_fields(value))
+                entry = dict(read_fields(value, _MOST_FIELDS))
                 # Compared as views: a key that is a huge number must not become as many bytes.
                 if entry.get(1) == memoryview(_KEY.encode()):
-                    found = bytes(memoryview(entry[2]))
+                    found.append(memoryview(entry[2]))
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise _damaged(name, f"it does not parse as ONNX ({error})") from error
-    if found is None:
+    if not found:
         raise _foreign(name)
-    return found
+    if len(found) > 1:
+        raise _damaged(name, f"it has {len(found)} entries called {_KEY}")
+    if len(found[0]) > _MOST_CONTRACT:
+        raise _damaged(name, f"its contract has {len(found[0]):,} bytes")
+    return bytes(found[0])

@@ -6,6 +6,8 @@ Whatever Pillow raises becomes one ImageError that names the file.
 from __future__ import annotations
 
 import io
+import os
+import stat
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,6 +27,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", "
 
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded: Pillow's own limit, 512 MiB of RGB."""
+
+
+MAX_BYTES = 2**31
+"""Larger files are refused before they are read: 12 bytes for each of so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,8 @@ def opened(
             raise ImageError(
                 f"{name} is not a picture this tool reads (known: {', '.join(FORMATS)})"
             ) from None
+        except ImageError as error:  # of `before_loading`
+            raise type(error)(f"{name}: {error}") from None
         except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
             # Whatever they raise on damaged data, the picture cannot be read.
             raise ImageError(f"{name} is damaged: {error}") from error
@@ -131,7 +139,9 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     try:
-        file = Path(source).open("rb")  # noqa: SIM115 - closed below, where its errors are told apart
+        # Without O_NONBLOCK, opening a fifo waits for somebody to write into it.
+        handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.fdopen(handle, "rb")  # raises IsADirectoryError and closes it
     except FileNotFoundError:
         raise ImageError(f"no such picture: {name}") from None
     except IsADirectoryError:
@@ -141,6 +151,14 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
     except ValueError as error:  # a NUL in the name
         raise ImageError(f"cannot read {name!r}: {error}") from error
     with file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"cannot read {name}: it is not a regular file; give its bytes")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(
+                f"cannot read {name}: it has {status.st_size:,} bytes, expected at most "
+                f"{MAX_BYTES:,}"
+            )
         try:
             # The 3 to 6 MB of a 12-megapixel photo count beside its 48 of pixels.
             jpeg = file.peek(2)[:2] == _JPEG
@@ -189,9 +207,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
     Not ImageOps.exif_transpose: it also writes the block anew, and fails where it cannot.
     """
-    if picture.format == "TIFF":
-        return picture  # upright since it was loaded; Pillow 9.4 would turn it once more
-    turn = _turn(picture)
+    turn = turn_of(picture)
     if turn is None:
         return picture
     turned = picture.transpose(turn)
@@ -203,6 +219,13 @@ def upright(picture: Image.Image) -> Image.Image:
 def swaps_sides(picture: Image.Image) -> bool:
     """Whether `upright` makes the stored height of a JPEG the width."""
     return _turn(picture) in _SWAPPING
+
+
+def turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """What `upright` does to a picture; None where it is upright."""
+    if picture.format == "TIFF":
+        return None  # upright since it was loaded; Pillow 9.4 would turn it once more
+    return _turn(picture)
 
 
 def _turn(picture: Image.Image) -> Image.Transpose | None:

@@ -11,15 +11,20 @@ from typing import Any
 _LENGTH_DELIMITED = 2  # wire type
 
 
-def read_fields(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Yield (field number, value) of one message.
+def read_fields(data: memoryview, most: int | None = None) -> Iterator[tuple[int, Any]]:
+    """Yield (field number, value) of one message, of at most `most` fields.
 
     A value is an int (varint), a view of the bytes (string, message, packed numbers) or None
     (fixed 32 or 64 bits). Raises ValueError or IndexError when the bytes are no message.
     """
-    position = 0
+    position = found = 0
     while position < len(data):
         key, position = read_varint(data, position)
+        if key < 8:
+            raise ValueError("a field has the number 0")
+        found += 1
+        if most is not None and found > most:
+            raise ValueError(f"more than {most} fields")
         match key & 7:
             case 0:
                 value, position = read_varint(data, position)
@@ -41,6 +46,9 @@ def read_fields(data: memoryview) -> Iterator[tuple[int, Any]]:
 
 def read_varint(data: memoryview, position: int) -> tuple[int, int]:
     """The number at `position` and where it ends. Raises ValueError or IndexError."""
+    value = data[position]
+    if value < 0x80:  # nearly all of them are
+        return value, position + 1
     value = shift = 0
     while True:
         byte = data[position]

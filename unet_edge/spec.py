@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 from unet_edge.errors import SpecError
 from unet_edge.palette import Color, default_palette
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the contract's JSON. A reader refuses a newer one and opens every older one.
 
-2 knows labels as output, 3 scaled decoding. A contract is written in the oldest that says all of
-it, so that older readers open every file that means what they would make of it.
+2 knows labels as output, 3 scaled decoding, 4 a bit depth. A contract is written in the oldest
+schema that can express it, so that older readers can open it.
 """
 
 IGNORE = 255
@@ -55,6 +55,8 @@ class ModelSpec:
     Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
     a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
     "scaled": a JPEG file is reduced while it is decoded, as `placement.reduction` says.
+    `bit_depth` is how many bits the values of pictures of 16 or 32 bits use, 8 to 16, None where
+    they use all; see `unet_edge.bit_depth`.
     """
 
     height: int
@@ -70,6 +72,7 @@ class ModelSpec:
     normalisation: Normalisation = Normalisation()
     output: Output = "logits"
     decoding: Decoding = "full"
+    bit_depth: int | None = None
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -92,6 +95,10 @@ class ModelSpec:
         for color in (*self.palette, self.pad_color):
             if len(color) != 3 or not all(0 <= value <= 255 for value in color):
                 raise SpecError(f"colour {color} is not three values of 0..255")
+        if self.bit_depth is not None and (
+            type(self.bit_depth) is not int or not 8 <= self.bit_depth <= 16
+        ):
+            raise SpecError(f"bit_depth is {self.bit_depth!r}; expected a whole number of 8 to 16")
         for field, choices in _CHOICES.items():
             value = getattr(self, field)
             if value not in choices:
@@ -105,6 +112,9 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """The contract as plain JSON values."""
         fields = dataclasses.asdict(self)
+        if self.bit_depth is not None:
+            return {"schema": 4, **fields}
+        del fields["bit_depth"]  # what schemas 1 to 3 do not know
         if self.decoding != "full":
             return {"schema": 3, **fields}
         del fields["decoding"]  # what schemas 1 and 2 do not know, and mean
@@ -131,6 +141,8 @@ class ModelSpec:
             raise SpecError(f"the contract has schema {schema}, which knows no labels as output")
         if schema < 3 and "decoding" in data:
             raise SpecError(f"the contract has schema {schema}, which knows no scaled decoding")
+        if schema < 4 and "bit_depth" in data:
+            raise SpecError(f"the contract has schema {schema}, which knows no bit depth")
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = set(data) - known - {"schema"}
         if unknown:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from command_line import run, run_json
 from PIL import Image
+from sealing import seal_manifest
 
 from unet_edge import Segmenter
 from unet_edge.decoding import decode
@@ -56,7 +57,7 @@ class TestVerify:
         for entry in manifest["files"]:
             (copy / entry["name"]).symlink_to(bundle_path / entry["name"])
             entry["floor"] = 0.99999
-        (copy / "bundle.json").write_text(json.dumps(manifest))
+        seal_manifest(copy, manifest)
         report = run_json("verify", copy, status=1)
         passed = {result["file"]: result["passed"] for result in report["files"]}
         assert report["reference"] is None  # the bundle's own masks

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 from PIL import Image
+from sealing import seal_manifest
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
@@ -83,7 +84,7 @@ def test_without_a_float32_file_the_export_that_mends_is_named(
     copy = Path(shutil.copytree(bundle_path, tmp_path / "bundle"))
     manifest = json.loads((copy / "bundle.json").read_text())
     manifest["files"] = [f for f in manifest["files"] if f["precision"] == "int8"]
-    (copy / "bundle.json").write_text(json.dumps(manifest))
+    seal_manifest(copy, manifest)
     failed = run(copy, status=1)
     assert "--formats tflite-float32,tflite-int8" in failed.stderr
     wrong = run(bundle_path, "--file", "model-float32.tflite", status=1)

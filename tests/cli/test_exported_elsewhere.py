@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from command_line import refused, run, run_json
+from sealing import seal_manifest
 
 from unet_edge import Segmenter
 from unet_edge.board import read_processor
@@ -35,7 +36,7 @@ def exported_elsewhere(bundle_path: Path, tmp_path: Path) -> Edited:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         (entry,) = (file for file in manifest["files"] if file["name"] == FILE)
         manifest |= {"files": [entry | measured], "processor": processor}
-        (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        seal_manifest(folder, manifest)
         return folder
 
     return make

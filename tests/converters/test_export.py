@@ -117,7 +117,7 @@ def test_twice_the_same_bytes(fresh_bundle_path: Path, run_path: Path, tmp_path:
         keras_sha256=Bundle.open(fresh_bundle_path).reference.keras_sha256,
         settings=ExportSettings(golden=4),
     )
-    for name in ["bundle.json", *again.members()]:
+    for name in ["bundle.json", "bundle.sha256", *again.members()]:
         assert (tmp_path / "again" / name).read_bytes() == (
             fresh_bundle_path / name
         ).read_bytes(), name

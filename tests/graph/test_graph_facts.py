@@ -97,8 +97,8 @@ def test_a_field_added_to_an_onnx_file_counts_as_the_library_counts_it(onnx_file
 
 
 def test_an_onnx_file_of_too_many_fields_is_refused() -> None:
-    data = b"\x08\x0a" + b"\x08\x01" * 1_000_000
-    with pytest.raises(ModelFileError, match="more than 1000000 fields"):
+    data = b"\x08\x0a" + b"\x08\x01" * 200_000
+    with pytest.raises(ModelFileError, match="more than 200000 fields"):
         read_graph(data, "onnx", "m.onnx")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sealing import seal_manifest
 
 from unet_edge.bundle import Bundle, write_bundle
 from unet_edge.files import sha256
@@ -182,7 +184,7 @@ def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> 
     shutil.copytree(bundle.path, copy)
     (copy / "model-int8.tflite").rename(copy / "<mark>.tflite")
     manifest = (copy / "bundle.json").read_text().replace('"model-int8.tflite"', '"<mark>.tflite"')
-    (copy / "bundle.json").write_text(manifest)
+    seal_manifest(copy, json.loads(manifest))
     odd = Bundle.open(copy)
     entry = dataclasses.replace(odd.file("<mark>.tflite"), floor=0.0)  # so that it is praised
     odd = dataclasses.replace(odd, files=(entry,))

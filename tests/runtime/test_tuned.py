@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sealing import seal_manifest
 
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
@@ -144,20 +145,18 @@ def test_what_was_chosen_for_something_else_is_passed_over(
 
 def test_another_export_into_the_same_folder(bundle: Bundle, tuned: Tuned, first: str) -> None:
     keep(bundle, tuned)
-    manifest = bundle.path / "bundle.json"
-    data = json.loads(manifest.read_text())
+    data = json.loads((bundle.path / "bundle.json").read_text())
     data["files"][0]["floor"] -= 0.001
-    manifest.write_text(json.dumps(data))
+    seal_manifest(bundle.path, data)
     assert Segmenter.open(bundle.path).name == first
     assert "exported again" in describe(Bundle.open(bundle.path))
 
 
 def test_a_file_under_its_floor_is_no_choice(bundle: Bundle, tuned: Tuned, first: str) -> None:
-    manifest = bundle.path / "bundle.json"
-    data = json.loads(manifest.read_text())
+    data = json.loads((bundle.path / "bundle.json").read_text())
     (entry,) = [entry for entry in data["files"] if entry["name"] == CHOSEN]
     entry["floor"], entry["agreement"] = 0.999, 0.998
-    manifest.write_text(json.dumps(data))
+    seal_manifest(bundle.path, data)
     again = Bundle.open(bundle.path)
     keep(again, replace(tuned, bundle=bundle_key(again)))
     assert Segmenter.open(bundle.path).name == first
@@ -263,10 +262,9 @@ def test_the_settings_are_found_first_and_go_when_the_folder_can_be_written(
 def test_a_bundle_that_has_no_file_for_the_interpreter(
     bundle: Bundle, bundle_path: Path, first: str
 ) -> None:
-    manifest = bundle.path / "bundle.json"
-    data = json.loads(manifest.read_text())
+    data = json.loads((bundle.path / "bundle.json").read_text())
     data["files"] = [entry for entry in data["files"] if entry["format"] == "tflite"]
-    manifest.write_text(json.dumps(data))
+    seal_manifest(bundle.path, data)
     with pytest.raises(BackendError, match=r"reads \.onnx files, .*--formats onnx-float32"):
         Segmenter.open(bundle.path, backend="onnxruntime")
     with pytest.raises(ConfigError, match=r"reads \.onnx files, and this is a \.tflite"):
@@ -301,9 +299,10 @@ def test_opening_a_tuned_bundle_loads_one_small_module_more(bundle: Bundle, tune
     before = loaded()
     keep(bundle, tuned)
     after = loaded()
-    litert, ort = (f"unet_edge.runtime.backends.{name}" for name in ("litert", "ort"))
-    assert after - before == {ort, "unet_edge.timing"}
-    assert before - after == {litert}
+    graph, backends = "unet_edge.graph", "unet_edge.runtime.backends"
+    onnx = {f"{backends}.ort", f"{graph}.onnx_ends", f"{graph}.onnx_file"}
+    assert after - before == {*onnx, "unet_edge.timing"}
+    assert before - after == {f"{backends}.litert", f"{graph}.tflite_file", f"{graph}.flatbuffer"}
 
 
 PLACE = """

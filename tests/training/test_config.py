@@ -35,6 +35,7 @@ CROPPED = TrainConfig(
     fit="stretch",
     resample="box",
     decoding="full",
+    bit_depth=12,
     encoder_weights="/weights/encoder.h5",
     steps=77,
     rounds=6,

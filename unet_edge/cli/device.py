@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_table, say
-from unet_edge.decoding import read_photo
+from unet_edge.decoding import depth_warning, read_photo
 from unet_edge.errors import ConfigError, DataError
 from unet_edge.files import require_place
 from unet_edge.pictures import list_pictures, place_of
@@ -123,6 +124,7 @@ def segment(
     """
     kinds = _kinds(save or (("palette",) if output == _STREAM else ("palette", "overlay")))
     tiles = _tiles(cut, tile_overlap, tile_scale)
+    _few_bits.clear()
     if output == _STREAM or _STREAM in images:
         _stream(model, images, output, kinds, edges, tiles, (file, threads, backend), as_json)
         return
@@ -213,6 +215,7 @@ def _segmented(
     watch: Watch,
 ) -> Segmented:
     if tiles is not None:
+        _warn_of_few_bits(source, name, segmenter)
         # The photo is read once more where it is drawn on: far less than its tiles take.
         if "probabilities" not in kinds:
             mask = segmenter.segment(source, edges=edges, tiles=tiles, watch=watch)
@@ -220,6 +223,7 @@ def _segmented(
         found = segmenter.predict_tiles(source, tiles, edges=edges, watch=watch)
         return Segmented(source, found.mask, found.probabilities, name)
     photo = read_photo(source, segmenter.spec)
+    _warn_of_few_bits(source, name, segmenter)
     # What the model sees does not depend on what is saved, so the photo at its own size is read
     # from the file again, and only where it is drawn on.
     drawn_on = photo.picture if photo.whole else source
@@ -228,6 +232,16 @@ def _segmented(
     prediction = segmenter.predict(photo)
     shares = prediction.probabilities(edges) if "probabilities" in kinds else None
     return Segmented(drawn_on, prediction.mask(edges), shares, name)
+
+
+# Once a run: pictures of one camera are alike, and it reads a picture of 16 bits twice.
+_few_bits = threading.Event()
+
+
+def _warn_of_few_bits(source: Path | bytes, name: str, segmenter: Segmenter) -> None:
+    if not _few_bits.is_set() and (found := depth_warning(source, segmenter.spec.bit_depth)):
+        _few_bits.set()
+        say(f"warning: {name} {found}")
 
 
 @contextlib.contextmanager

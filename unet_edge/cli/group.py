@@ -142,4 +142,4 @@ def is_exported(path: Path) -> bool:
     """Whether it is a bundle or a file of one, and no training run."""
     from unet_edge.bundle import MANIFEST
 
-    return path.suffix in (".tflite", ".onnx") or (path / MANIFEST).is_file()
+    return path.suffix in (".tflite", ".onnx") or (path / MANIFEST).exists()

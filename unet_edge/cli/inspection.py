@@ -15,6 +15,7 @@ from unet_edge.cli.output import print_bundle, print_json, print_spec, print_tab
 from unet_edge.errors import ModelFileError
 from unet_edge.files import sha256
 from unet_edge.graph import SATURATES, OnnxGraph, Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.graph.contract import checked_contract
 from unet_edge.manifest import manifest_schema
 from unet_edge.metadata import Format, format_of, load_model_bytes, parse_contract
 
@@ -61,8 +62,8 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
     from unet_edge.runtime.tuned import describe
 
-    if not (path / MANIFEST).is_file() and (path / KERAS_MODEL).is_file():
-        if not (path / "bundle" / MANIFEST).is_file():
+    if not (path / MANIFEST).exists() and (path / KERAS_MODEL).is_file():
+        if not (path / "bundle" / MANIFEST).exists():
             spec = read_spec(path / SPEC_FILE)
             if as_json:
                 print_json({"path": str(path), "spec": spec.to_dict(), "files": []})
@@ -75,14 +76,15 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     graphs: dict[str, AnyGraph] = {}
     for entry in bundle.files:
         data = bundle.read(entry)
-        parse_contract(data, str(path / entry.name))
+        checked_contract(data, str(path / entry.name))
         graphs[entry.name] = read_graph(data, entry.format, str(path / entry.name))
     for golden in bundle.golden:
         bundle.read_golden(golden)
     for card in bundle.card:
         bundle.read_card(card)
     if as_json:
-        report = {"path": str(bundle.path), "tuning": describe(bundle), **bundle.to_dict()}
+        said = {"path": str(bundle.path), "digest": bundle.digest, "tuning": describe(bundle)}
+        report: dict[str, Any] = said | bundle.to_dict()
         for entry in report["files"]:
             entry |= {"contract_holds": True, **_facts(graphs[entry["name"]])}
         print_json(report)
@@ -114,6 +116,7 @@ def _inspect_file(path: Path, as_json: bool) -> None:
     contract, broken = None, None
     try:
         contract = parse_contract(data, str(path))
+        checked_contract(data, str(path))
     except ModelFileError as error:
         broken = error
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from unet_edge.bundle import Bundle
+from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import json_text
 from unet_edge.spec import Decoding, ModelSpec, Output
 
@@ -55,6 +55,7 @@ def print_spec(spec: ModelSpec) -> None:
             ("input", f"{spec.height}x{spec.width} px (height x width), {spec.color_order} uint8"),
             ("fit", f"{spec.fit}, {spec.resample}, padding {spec.pad_color}"),
             ("decoding", _DECODINGS[spec.decoding]),
+            *([("bit depth", spec.bit_depth)] if spec.bit_depth else []),
             ("orientation", spec.orientation),
             ("normalisation", f"(pixel - {spec.normalisation.mean}) / {spec.normalisation.std}"),
             ("output", _OUTPUTS[spec.output]),
@@ -69,7 +70,7 @@ def print_spec(spec: ModelSpec) -> None:
 def print_bundle(bundle: Bundle, as_json: bool) -> None:
     """Print a bundle's contract and its files with what was measured at export."""
     if as_json:
-        print_json({"path": str(bundle.path), **bundle.to_dict()})
+        print_json({"path": str(bundle.path), "digest": bundle.digest, **bundle.to_dict()})
         return
     print_spec(bundle.spec)
     click.echo()
@@ -98,6 +99,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
         f"Keras itself: label mIoU {keras_miou}; measured on {reference.pictures} pictures; "
         f"{len(bundle.golden)} golden pictures in {bundle.path}"
     )
+    click.echo(f"SHA-256 of {MANIFEST}, and so of the bundle: {bundle.digest}")
 
 
 def _print_search(search: dict[str, Any]) -> None:

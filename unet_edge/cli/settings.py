@@ -91,6 +91,13 @@ _SETTINGS = (
         "split_by",
         "What a drawn split keeps together: pictures that look alike, or none.  [default: groups]",
     ),
+    _setting(
+        "--bit-depth",
+        "bit_depth",
+        "Bits that pictures of 16 or 32 bits or of floats use: 12 for a 12-bit camera's, 8 for "
+        "0..255.  [default: all 16; floats are 0..1]",
+        type=int,
+    ),
     # The network.
     _choice("--architecture", "network.architecture", "[default: mobilenet_unet]"),
     _choice("--encoder", "network.encoder", "[default: mobilenet_v1]"),

@@ -128,7 +128,6 @@ def export(
     from converters.latency import read_latency
     from converters.search import Budget
     from unet_edge.files import sha256
-    from unet_edge.metadata import load_model_bytes
     from unet_edge.runtime.backends.keras_model import load_keras
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
     from unet_edge.training.config import read_config, run_dataset
@@ -163,7 +162,7 @@ def export(
         spec,
         dataset,
         output or run / "bundle",
-        keras_sha256=sha256(load_model_bytes(run / KERAS_MODEL)),
+        keras_sha256=sha256((run / KERAS_MODEL).read_bytes()),
         network=str(config.network),
         settings=settings,
         say=say,

@@ -75,7 +75,7 @@ def raise_errors(findings: Sequence[Finding]) -> None:
     if len(errors) == 1:
         raise DataError(errors[0])
     if errors:
-        more = len(errors) - 8
-        rest = f"\n  … and {more} more; 'unet-edge data check' lists them all" if more > 0 else ""
-        listed = "\n  ".join(errors[:8])
-        raise DataError(f"{len(errors)} problems in the data:\n  {listed}{rest}")
+        listed = [f"  {error}" for error in errors[:8]]
+        if more := len(errors) - len(listed):
+            listed.append(f"  … and {more} more; 'unet-edge data check' lists them all")
+        raise DataError.of_lines(f"{len(errors)} problems in the data:", *listed)

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_edge.bit_depth import UnknownRangeError
 from unet_edge.dataset.colors import common_colors
 from unet_edge.dataset.duplicates import Fingerprint, fingerprint
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.rules import StoredMask
 from unet_edge.dataset.sample import Dataset, Sample
-from unet_edge.decoding import decode, read_colors
+from unet_edge.decoding import decode, depth_warning, read_colors
 from unet_edge.errors import DataError, ImageError
 from unet_edge.picture_file import read_header
 
@@ -76,7 +77,7 @@ def inspect_sample(dataset: Dataset, sample: Sample) -> Inspected:
 
 def _picture(result: Inspected, path: Path) -> Image.Image | None:
     try:
-        picture = decode(path)
+        picture, few = _decoded(path)
         header = read_header(path)
     except ImageError as error:
         found = str(error).removeprefix(f"{path} ")
@@ -91,11 +92,19 @@ def _picture(result: Inspected, path: Path) -> Image.Image | None:
     if picture.getcolors(1):  # None when there are more
         found = "is of one colour throughout"
         result.report("warning", "blank-picture", path, found, "replace or remove it")
-    if header.mode.startswith("I"):
-        found = "has 16 bits a channel, of which the upper 8 are used"
-        mend = "look at it with 'unet-edge data preview'; if it is too dark, save it as 8 bits"
+    if few or header.mode.startswith("I"):
+        found = few or "has 16 bits a channel, of which the upper 8 are used"
+        mend = "look at it with 'unet-edge data preview'; if it is too dark, train with --bit-depth"
         result.report("warning", "sixteen-bit", path, found, mend)
     return picture
+
+
+def _decoded(path: Path) -> tuple[Image.Image, str | None]:
+    """The picture, and what is wrong with the range of its values where it has over 8 bits."""
+    try:
+        return decode(path), depth_warning(path, None)
+    except UnknownRangeError as error:
+        return decode(path, bit_depth=16), str(error).removeprefix(f"{path} ")
 
 
 def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask | None:

@@ -63,12 +63,12 @@ class Dataset:
         """The number of classes, the background included."""
         return len(self.class_names)
 
-    def read(self, sample: Sample) -> tuple[Image.Image, Labels]:
+    def read(self, sample: Sample, bit_depth: int | None = None) -> tuple[Image.Image, Labels]:
         """The upright RGB picture and its labels, uint8 (H, W), of equal size.
 
         Raises ImageError for an unreadable file, DataError for a mask that does not fit.
         """
-        picture = decode(sample.image)
+        picture = decode(sample.image, bit_depth=bit_depth)
         return picture, self._labels(sample, picture.size)
 
     def read_for(self, sample: Sample, spec: ModelSpec) -> tuple[Photo, Labels]:

@@ -7,9 +7,7 @@ from typing import assert_never
 
 from unet_edge.errors import ModelFileError
 from unet_edge.graph.facts import SATURATES, Graph, OnnxGraph, Operator, Port, TFLiteGraph
-from unet_edge.graph.onnx_file import read_onnx
 from unet_edge.graph.runtimes import Runtimes, runtimes
-from unet_edge.graph.tflite_file import read_tflite
 from unet_edge.metadata import Format
 
 __all__ = [
@@ -31,10 +29,15 @@ def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | Onn
     Time and memory are bounded for any bytes. Raises ModelFileError when they cannot be read.
     """
     try:
+        # Here, not at the top: opening a model of one format waits for no reader of the other.
         match file_format:
             case "tflite":
+                from unet_edge.graph.tflite_file import read_tflite
+
                 return read_tflite(data)
             case "onnx":
+                from unet_edge.graph.onnx_file import read_onnx
+
                 return read_onnx(data)
             case _:
                 assert_never(file_format)

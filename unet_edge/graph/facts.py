@@ -25,6 +25,10 @@ class Port:
     zero_point: int | None = None
 
 
+Ends = tuple[tuple[Port, ...], tuple[Port, ...], frozenset[str]]
+"""Inputs, outputs, and the types of what has several dimensions: float32, float16, int8 …"""
+
+
 @dataclass(frozen=True)
 class Graph:
     """What both formats say. `kernels` counts the convolutions' and matrices' weight tensors.

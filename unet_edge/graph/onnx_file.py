@@ -25,8 +25,9 @@ _TYPES = (
 # Each takes its kernel as the second input.
 _WITH_KERNEL = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
-# A field may be two bytes, so a file of 50 MB could hold 25 million; ours hold a few thousand.
-_MOST_FIELDS = 1_000_000
+# A field may be two bytes, so a file of 50 MB could hold 25 million; ours hold a few thousand. So
+# many take half a second and 50 MiB.
+_MOST_FIELDS = 200_000
 _LONGEST_TEXT = 1000
 _MOST_NUMBERS = 64  # a shape's; of other numbers only single ones are read
 
@@ -47,19 +48,19 @@ def read_onnx(data: bytes) -> OnnxGraph:
 
     Raises ValueError, IndexError or TypeError when the bytes are no ONNX model.
     """
-    reader = _Reader()
+    reader = Reader()
     model = reader.message(memoryview(data))
-    graph = _graph(reader, model)
+    graph = graph_of(reader, model)
     nodes = _nodes(reader, graph)
     tensors = [reader.message(tensor) for tensor in graph[5]]
-    constants = dict(map(_constant, tensors))
+    constants = dict(map(constant_of, tensors))
     counts = Counter(node.operator for node in nodes)
-    quantised = _quantised(nodes, constants)
+    scales = quantised(nodes, constants)
     ports = {
         place: tuple(
             port
             for value in graph[place]
-            if (port := _port(reader, reader.message(value), quantised)).name not in constants
+            if (port := port_of(reader, reader.message(value), scales)).name not in constants
         )
         for place in (11, 12)
     }
@@ -87,8 +88,8 @@ class OnnxNode:
 
 def read_onnx_nodes(data: bytes) -> tuple[OnnxNode, ...]:
     """The operations of a graph, each behind those it needs. Raises as `read_onnx` does."""
-    reader = _Reader()
-    return _nodes(reader, _graph(reader, reader.message(memoryview(data))))
+    reader = Reader()
+    return _nodes(reader, graph_of(reader, reader.message(memoryview(data))))
 
 
 def _can_saturate(nodes: Sequence[OnnxNode], tensors: Sequence[Message]) -> bool:
@@ -111,15 +112,18 @@ def _can_saturate(nodes: Sequence[OnnxNode], tensors: Sequence[Message]) -> bool
     return False
 
 
-def _graph(reader: _Reader, model: Message) -> Message:
-    return reader.message(memoryview(b"".join(model[7])))  # as protobuf merges a repeated message
+def graph_of(reader: Reader, model: Message) -> Message:
+    """The graph's message of a model's."""
+    (first, *more) = model[7] or [memoryview(b"")]
+    # As protobuf merges a repeated message.
+    return reader.message(memoryview(b"".join((first, *more))) if more else memoryview(first))
 
 
-def _nodes(reader: _Reader, graph: Message) -> tuple[OnnxNode, ...]:
-    return tuple(_node(reader.message(node)) for node in graph[1])
+def _nodes(reader: Reader, graph: Message) -> tuple[OnnxNode, ...]:
+    return tuple(node_of(reader.message(node)) for node in graph[1])
 
 
-class _Reader:
+class Reader:
     """Reads messages, and stops where no real file would have as many fields."""
 
     def __init__(self) -> None:
@@ -136,7 +140,8 @@ class _Reader:
         return found
 
 
-def _node(node: Message) -> OnnxNode:
+def node_of(node: Message) -> OnnxNode:
+    """The operation of a NodeProto."""
     domain, kind = _text(node, 7), _text(node, 4)
     return OnnxNode(
         kind if domain in ("", "ai.onnx") else f"{domain}.{kind}",
@@ -162,7 +167,7 @@ def _kernels(nodes: Sequence[OnnxNode], constants: dict[str, _Constant]) -> dict
     return dict(sorted(kernels.items()))
 
 
-def _quantised(
+def quantised(
     nodes: Sequence[OnnxNode], constants: dict[str, _Constant]
 ) -> dict[str, tuple[float, int]]:
     """Scale and zero point of tensors that a DequantizeLinear reads, also behind a Transpose."""
@@ -179,7 +184,8 @@ def _quantised(
     return found
 
 
-def _constant(tensor: Message) -> tuple[str, _Constant]:
+def constant_of(tensor: Message) -> tuple[str, _Constant]:
+    """The name of a TensorProto, and what it holds."""
     kind = _number(tensor, 2)
     size = math.prod(_numbers(tensor[1]))
     value: float | None = None
@@ -200,7 +206,13 @@ def _single(tensor: Message, kind: int) -> float | None:
     return None
 
 
-def _port(reader: _Reader, value: Message, quantised: dict[str, tuple[float, int]]) -> Port:
+def type_and_rank(tensor: Message) -> tuple[str, int]:
+    """The type of a TensorProto and its number of dimensions."""
+    return _dtype(_number(tensor, 2)), len(_numbers(tensor[1]))
+
+
+def port_of(reader: Reader, value: Message, scales: dict[str, tuple[float, int]]) -> Port:
+    """The input or output of a ValueInfoProto; `scales` are those that `quantised` found."""
     name = _text(value, 1)
     told = reader.message(value[2][0])[1] if value[2] else []  # TypeProto.tensor_type
     if not told:  # a sequence, a map, or an output left to be inferred
@@ -209,7 +221,7 @@ def _port(reader: _Reader, value: Message, quantised: dict[str, tuple[float, int
     dimensions = reader.message(kind[2][0])[1] if kind[2] else []
     # A free dimension has a name or nothing in place of its size: 0.
     shape = tuple(_number(reader.message(entry), 1) for entry in dimensions)
-    return Port(name, _dtype(_number(kind, 1)), shape, *quantised.get(name, (None, None)))
+    return Port(name, _dtype(_number(kind, 1)), shape, *scales.get(name, (None, None)))
 
 
 def _opset(entry: Message) -> tuple[str, int]:
@@ -246,6 +258,8 @@ def _text(message: Message, place: int) -> str:
 
 def _decode(raw: memoryview) -> str:
     text = bytes(raw[:_LONGEST_TEXT]).decode("utf-8", errors="replace")
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 

@@ -139,7 +139,7 @@ def _bundle(path: Path) -> Bundle | None:
         return None
     from unet_edge.bundle import MANIFEST, Bundle  # here: it needs NumPy, the rest does not
 
-    return Bundle.open(path if (path / MANIFEST).is_file() else path / "bundle")
+    return Bundle.open(path if (path / MANIFEST).exists() else path / "bundle")
 
 
 def _remarks(path: Path, formats: dict[Path, Format]) -> tuple[str, ...]:

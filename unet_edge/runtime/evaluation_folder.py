@@ -94,7 +94,7 @@ def write_evaluation(
         )
         for rank, score in enumerate(evaluation.worst_first[:worst], 1):
             sample = by_name[score.name]
-            photo, truth = dataset.read(sample)
+            photo, truth = dataset.read(sample, segmenter.spec.bit_depth)
             sheet = compare(photo, truth, segmenter.segment(sample.image), score.name)
             # 60 characters are 240 bytes at most, and a file's name may have 255.
             name = score.name.replace("/", "-")[:60]

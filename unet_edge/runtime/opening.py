@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unet_edge.bundle import MANIFEST, Bundle, BundleFile
 from unet_edge.errors import BackendError, BundleError
-from unet_edge.metadata import parse_contract
+from unet_edge.graph.contract import checked_contract
 from unet_edge.runtime.backends import Backend, open_backend, require_package
 from unet_edge.runtime.packages import Package, format_read_by
 from unet_edge.runtime.tuned import remembered
@@ -72,10 +72,15 @@ def _opened(
     bundle: Bundle, entry: BundleFile, threads: int | None, backend: Package | None
 ) -> Opened:
     model = bundle.read(entry)
-    contract = parse_contract(model, str(bundle.path / entry.name))
-    if (contract.spec, contract.format) != (bundle.spec, entry.format):
+    contract = checked_contract(model, str(bundle.path / entry.name))
+    if contract.spec != bundle.spec:
         raise BundleError(
             f"{bundle.path / MANIFEST} contradicts the contract inside {entry.name}; "
             "copy the bundle again"
+        )
+    if (contract.format, contract.precision) != (entry.format, entry.precision):
+        raise BundleError(
+            f"{bundle.path / MANIFEST} lists {entry.name} as {entry.precision} {entry.format}, and "
+            f"it is {contract.precision} {contract.format}; copy the bundle again"
         )
     return entry, open_backend(model, entry.format, threads, backend)

@@ -104,7 +104,7 @@ def _png_of(make: Callable[[], Image.Image], *, effort: int = _EFFORT) -> Writer
 def _drawn(kind: Literal["overlay", "cutout"], result: Segmented, *, last: bool) -> Image.Image:
     photo = result.photo
     if not isinstance(photo, Image.Image):
-        photo = decode(photo)
+        photo = decode(photo, bit_depth=result.mask.bit_depth)
     elif not last:
         photo = photo.copy()
     match kind:

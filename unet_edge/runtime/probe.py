@@ -106,18 +106,19 @@ def _death(ended: Ended) -> str:
 def _answer(package: Package, path: Path) -> dict[str, Any]:
     """Open one model, run it, and say what came of it."""
     from unet_edge.errors import UnetEdgeError
-    from unet_edge.metadata import load_model_bytes, parse_contract
+    from unet_edge.metadata import load_model_bytes
     from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
 
     try:
         import numpy as np
 
+        from unet_edge.graph.contract import checked_contract
         from unet_edge.runtime.backends import open_backend, to_labels
     except ImportError as error:  # NumPy or Pillow itself
         return {"attempt": asdict(attempt_of(package, package, error))}
     try:
         model = load_model_bytes(path)
-        contract = parse_contract(model, str(path))
+        contract = checked_contract(model, str(path))
         spec = contract.spec
         backend = open_backend(model, contract.format, backend=package)
         # Behind a comma the name says how it was opened.

@@ -15,7 +15,7 @@ from unet_edge.decoding import ChannelOrder, ImageSource, Photo, decode, read_ph
 from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
 from unet_edge.files import sha256
 from unet_edge.mask import Mask
-from unet_edge.metadata import load_model_bytes, parse_contract
+from unet_edge.metadata import load_model_bytes
 from unet_edge.placement import Pixels, Placement, resize_labels
 from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
 from unet_edge.runtime.packages import Package
@@ -82,7 +82,8 @@ class TiledPrediction:
 class Segmenter:
     """Turns pictures into masks with one opened model.
 
-    Not for several threads at once: an interpreter holds one set of tensors.
+    Several threads may share one: they decode and draw at once, and the model runs for one of them
+    at a time.
     """
 
     def __init__(self, spec: ModelSpec, backend: Backend, name: str, digest: str = "") -> None:
@@ -119,7 +120,7 @@ class Segmenter:
         from unet_edge.bundle import MANIFEST, Bundle  # here: `import unet_edge` would pay for it
 
         path = Path(path)
-        if (path / MANIFEST).is_file():
+        if (path / MANIFEST).exists():
             from unet_edge.runtime.opening import open_from_bundle
 
             bundle = Bundle.open(path)
@@ -135,8 +136,10 @@ class Segmenter:
             raise ModelFileError(
                 f"{path} holds neither {MANIFEST} (a bundle) nor {KERAS_MODEL} (a training run)"
             )
+        from unet_edge.graph.contract import checked_contract  # as above
+
         model = load_model_bytes(path)
-        contract = parse_contract(model, str(path))
+        contract = checked_contract(model, str(path))
         opened = open_backend(model, contract.format, threads, backend)
         return cls(contract.spec, opened, path.name, sha256(model))
 
@@ -166,7 +169,7 @@ class Segmenter:
         _require_edges(edges)
         if tiles is not None:
             self._require_scores()
-            picture = _whole(image, color_order)
+            picture = _whole(image, color_order, self.spec)
             if not tiles.hold(picture.size, self.spec):
                 from unet_edge.tiling import Tiling, tiled_labels
 
@@ -189,7 +192,6 @@ class Segmenter:
         photo = read_photo(image, self.spec, color_order)
         placement = Placement.plan(photo.size, self.spec)
         scores = self.backend.scores(placement.place(photo.picture))
-        # A copy of its own: the next call may overwrite the scores.
         logits = to_logits(scores[placement.box], self.backend)
         return Prediction(photo.size, logits, self.spec)
 
@@ -204,7 +206,7 @@ class Segmenter:
     ) -> TiledPrediction:
         """The mask and the probabilities of one picture in tiles, in one go; see `segment`."""
         _require_edges(edges)
-        picture = _whole(image, color_order)
+        picture = _whole(image, color_order, self.spec)
         if tiles.hold(picture.size, self.spec):
             whole = self.predict(image, color_order=color_order)
             return TiledPrediction(whole.mask(edges), whole.probabilities(edges))
@@ -256,13 +258,13 @@ def _require_edges(edges: Edges) -> None:
         raise ConfigError(f"edges is {edges!r}; known are {', '.join(get_args(Edges))}")
 
 
-def _whole(image: ImageSource | Photo, color_order: ChannelOrder) -> Image.Image:
+def _whole(image: ImageSource | Photo, color_order: ChannelOrder, spec: ModelSpec) -> Image.Image:
     """The picture at its own size, which tiles are cut from."""
     if isinstance(image, Photo):
         if not image.whole:
             raise ConfigError("this photo was reduced as it was read; give the file for tiles")
         return image.picture
-    return decode(image, color_order)
+    return decode(image, color_order, bit_depth=spec.bit_depth)
 
 
 def _no_lap(_: str) -> None:
@@ -280,6 +282,7 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
     model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
     spec = read_spec(model_path.parent / SPEC_FILE)
     backend = KerasBackend(load_keras(model_path))
+    backend.require(spec, str(model_path))
     return cls(spec, backend, model_path.name, sha256(model_path.read_bytes()))
 
 
@@ -289,8 +292,15 @@ def read_spec(path: Path) -> ModelSpec:
         return ModelSpec.from_json(path.read_bytes())
     except FileNotFoundError:
         raise SpecError(
-            f"no {path.name} in {path.parent}: a .keras file needs the contract that "
-            "'unet-edge train' wrote beside it"
+            f"no {path.name} in {path.parent}: {KERAS_MODEL} needs the contract that 'unet-edge "
+            "train' wrote beside it. A Keras model that was not made by 'unet-edge train' cannot "
+            "be read"
+        ) from None
+    except NotADirectoryError:
+        raise SpecError(
+            f"{path.parent} is a file, expected the folder that 'unet-edge train' wrote: "
+            f"{KERAS_MODEL} and {SPEC_FILE} lie in it. A Keras model that was not made by "
+            "'unet-edge train' cannot be read"
         ) from None
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror or error}") from error

@@ -127,6 +127,15 @@ def refusal(model: bytes, file_format: Format, attempt: Attempt) -> str:
     return f"{attempt.name} cannot run this model: {refused}; {better}"
 
 
+def failed_run(name: str, error: Exception) -> str:
+    """One line on an interpreter that opened a model and fails while it runs it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return (
+        f"{name} failed while it ran the model: {lines[0]}; copy the model again, or run it by "
+        "another interpreter (--backend)"
+    )
+
+
 def _newer(runs_on: Sequence[str], attempt: Attempt, system: System) -> str | None:
     """The command for what the table knows to run it, unless that is what has just refused."""
     for runtime in runs_on:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unet_edge.bundle import MANIFEST, Bundle
-from unet_edge.files import json_text, sha256, write_atomically
+from unet_edge.files import json_text, read_regular, sha256, write_atomically
 from unet_edge.runtime.backends import processors
 from unet_edge.runtime.packages import PACKAGES, Package
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TUNING = "tuning.json"
 KIND = "unet-edge tuning"
 SCHEMA = 1
+
+_MOST_BYTES = 2**20
+"""A larger file is not read. Ours have about 5 kB."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,13 @@ def remembered(bundle: Bundle) -> Remembered | None:
     found: Remembered | None = None
     for place in _places(bundle):
         try:
-            text = place.read_bytes()
-        except OSError:
+            text = read_regular(place, _MOST_BYTES)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            found = found or Remembered(
+                place, None, f"it cannot be read: {error.strerror or error}"
+            )
             continue
         one = _judged(bundle, place, text)
         if one.stale is None:
@@ -132,7 +140,7 @@ def this_machine() -> dict[str, Any]:
 
 def bundle_key(bundle: Bundle) -> str:
     """The manifest's SHA-256, and so of every digest and floor in it."""
-    return sha256((bundle.path / MANIFEST).read_bytes())
+    return bundle.digest or sha256((bundle.path / MANIFEST).read_bytes())
 
 
 def changes(tuned: Tuned) -> dict[str, tuple[str | None, str | None]]:

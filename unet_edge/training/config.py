@@ -65,6 +65,7 @@ class TrainConfig:
     fit: Fit = "letterbox"
     resample: Resample = "bilinear"
     decoding: Decoding = "scaled"
+    bit_depth: int | None = None
     encoder_weights: str = "imagenet"
     steps: int = 1500
     rounds: int = 15
@@ -137,6 +138,7 @@ class TrainConfig:
             fit=self.fit,
             resample=self.resample,
             decoding=self.decoding,
+            bit_depth=self.bit_depth,
         )
 
     def dataset(

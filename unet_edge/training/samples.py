@@ -27,7 +27,7 @@ def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: 
         old.unlink()  # an earlier run's samples would pass for this one's
     step = max(1, len(dataset.validation) // _COUNT)
     for sample in dataset.validation[::step][:_COUNT]:
-        picture, labels = dataset.read(sample)
+        picture, labels = dataset.read(sample, spec.bit_depth)
         mask = segmenter.segment(sample.image)
         miou = Confusion.of(labels, mask.labels, dataset.classes).miou
         truth = Mask.of(labels, spec)

@@ -7,6 +7,7 @@ format, or takes the one that is named.
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol, assert_never, get_args
 
@@ -36,9 +37,10 @@ class Backend(Protocol):
     """Scale and zero point of integer scores: logit = scale * (score - zero point)."""
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Run the model on uint8 (H, W, 3); the result may be overwritten by the next call.
+        """Run the model on uint8 (H, W, 3), from any thread; the result is the caller's own.
 
-        Raises BackendError when the file gives labels: it says how to export one with scores.
+        Raises BackendError when the interpreter fails, and when the file gives labels: it says how
+        to export one with scores.
         """
         ...
 
@@ -53,21 +55,37 @@ class FileBackend(ABC):
     name: str
     quantisation: tuple[float, int] | None = None  # scores are logits
 
+    def __init__(self) -> None:
+        # An interpreter holds one set of tensors.
+        self._lock = threading.Lock()
+
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or the file's integers.
 
         Raises BackendError when the file gives labels.
         """
-        return as_scores(self._run(pixels))
+        return as_scores(self._one_run(pixels))
 
     def labels(self, pixels: Pixels) -> Labels:
         """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
-        output = self._run(pixels)
+        output = self._one_run(pixels)
         return output if output.ndim == 2 else to_labels(output)
+
+    def _one_run(self, pixels: Pixels) -> NDArray[Any]:
+        try:
+            with self._lock:
+                return self._run(pixels)
+        except Exception as error:  # the interpreters' exceptions share no base class but this
+            from unet_edge.runtime.trouble import failed_run
+
+            raise BackendError(failed_run(self.name, error)) from error
 
     @abstractmethod
     def _run(self, pixels: Pixels) -> NDArray[Any]:
-        """What the file gives for uint8 (H, W, 3): scores (H, W, C), or labels (H, W)."""
+        """What the file gives for uint8 (H, W, 3): scores (H, W, C), or labels (H, W).
+
+        One thread at a time is in here. The result belongs to the caller.
+        """
 
 
 def open_backend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.placement import Labels, Pixels
 from unet_edge.quiet import quiet
 from unet_edge.runtime.backends import Scores, to_labels
+from unet_edge.spec import ModelSpec
 
 if TYPE_CHECKING:
     import keras
@@ -23,17 +25,39 @@ class KerasBackend:
         import keras
 
         self._model = model
+        self._lock = threading.Lock()
         self.name = f"keras {keras.__version__} ({keras.backend.backend()})"
         self.quantisation: tuple[float, int] | None = None  # scores are logits
 
+    def require(self, spec: ModelSpec, name: str) -> None:
+        """Raise ModelFileError unless the model's shapes are those of a contract; `name` is its."""
+        shape_in, shape_out = self._model.input_shape, self._model.output_shape
+        expected_in = (None, spec.height, spec.width, 3)
+        expected_out = (None, spec.height, spec.width, len(spec.classes))
+        if not (_fits(shape_in, expected_in) and _fits(shape_out, expected_out)):
+            raise ModelFileError(
+                f"{name} maps {shape_in} to {shape_out}, the contract beside it says {expected_in} "
+                f"to {expected_out}; was it made by 'unet-edge train'?"
+            )
+
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model; uint8 (H, W, 3) in, float32 logits (H, W, C) out."""
-        result: Scores = self._model.predict_on_batch(pixels[None])[0]
+        with self._lock:
+            result: Scores = self._model.predict_on_batch(pixels[None])[0]
         return result
 
     def labels(self, pixels: Pixels) -> Labels:
         """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
         return to_labels(self.scores(pixels))
+
+
+def _fits(shape: object, expected: tuple[int | None, ...]) -> bool:
+    """Whether a model's shape is the expected one; None stands for any size."""
+    return (
+        isinstance(shape, tuple)
+        and len(shape) == len(expected)
+        and all(None in (a, b) or a == b for a, b in zip(shape, expected, strict=True))
+    )
 
 
 def load_keras(path: Path) -> keras.Model:

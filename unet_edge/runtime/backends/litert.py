@@ -24,6 +24,7 @@ class LiteRTBackend(FileBackend):
 
     def __init__(self, model: bytes, threads: int, package: LiteRTPackage) -> None:
         """Build the interpreter of `package`; raises BackendError when it does not work."""
+        super().__init__()
         try:
             # Probed by building it: under NumPy 2, tflite-runtime imports without complaint
             # and raises SystemError or ImportError only here.

@@ -21,6 +21,7 @@ class OpenVinoBackend(FileBackend):
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Compile the model; raises BackendError when OpenVINO is absent or fails."""
+        super().__init__()
         try:
             library = importlib.import_module("openvino")
             core = library.Core()
@@ -48,9 +49,10 @@ class OpenVinoBackend(FileBackend):
         self.name = f"openvino {library.__version__.partition('-')[0]}"
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:
-        # Neither side is copied: it reads our pixels, and the result is its own tensor.
+        # It reads our pixels without a copy. The result is its own tensor, which the next run
+        # overwrites, perhaps another thread's.
         self._request.infer([pixels[None]], share_inputs=True)
-        output: NDArray[Any] = self._request.get_output_tensor(0).data[0]
+        output: NDArray[Any] = self._request.get_output_tensor(0).data[0].copy()
         return output
 
 

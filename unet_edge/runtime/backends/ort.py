@@ -17,6 +17,7 @@ class OnnxRuntimeBackend(FileBackend):
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Build the session; raises BackendError when ONNX Runtime is absent or fails."""
+        super().__init__()
         try:
             import onnxruntime
         except (ImportError, SystemError, AttributeError) as error:

@@ -1,0 +1,222 @@
+"""Manifests and contracts with one or more values changed and all digests right, opened and run.
+
+    python -m benchmarks.mutants runs/cats/bundle --count 10000
+
+Each mutant must be refused with one line of ours, or give the masks of the bundle it was made of.
+Another mask is allowed where `verify` fails. Mutants are made in turns of four kinds:
+- the manifest, with its digest;
+- the contract of the file that is opened, with its digest, the file's in the manifest, and the
+  manifest's;
+- the same change in the manifest and in that contract;
+- the bytes of the manifest, or of the contract as text.
+
+The table has the longest time to be refused, and the peak memory of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import json
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_edge import Segmenter
+from unet_edge.bundle import DIGEST, MANIFEST, Bundle, digest_line
+from unet_edge.decoding import decode
+from unet_edge.errors import UnetEdgeError
+from unet_edge.files import sha256
+from unet_edge.metadata import _trailers, format_of
+from unet_edge.runtime.verification import golden_references, verify
+
+VALUES: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 2, 3, 0.5, 1.5, 96, 255, 256, 10**9, 10**30, 1e308, -1e-308,
+    "", "x", "x\ny", "../x", "\x1b[2J", "\ud800", "a" * 10_000, [], {}, [None], [[]], {"": 0},
+    "tflite", "onnx", "float32", "int8", "labels", "logits", "scaled", "box", "stretch",
+)  # fmt: skip
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to each value of some JSON."""
+    below: Any = ()
+    if isinstance(data, dict | list):
+        below = data.items() if isinstance(data, dict) else enumerate(data)
+    return [path, *(p for key, value in below for p in places(value, (*path, key)))]
+
+
+def at(data: Any, path: tuple[Any, ...]) -> Any:
+    """The value at a place."""
+    for key in path:
+        data = data[key]
+    return data
+
+
+def change(data: Any, rng: random.Random) -> str:
+    """Change one value of some JSON in place; says what was done."""
+    *way, last = path = rng.choice(places(data)[1:])
+    parent, old = at(data, tuple(way)), at(data, path)
+    match rng.randrange(6):
+        case 0:
+            del parent[last]
+            return f"{path} removed"
+        case 1 if isinstance(parent, dict):
+            parent[rng.choice(("extra", "sha256", "", "a\nb"))] = old
+            return f"a copy of {path} added"
+        case 2 if isinstance(old, bool | int | float):
+            new: Any = rng.choice((old + 1, old - 1, old * 2, old / 2, -old, old + 0.01, 1 - old))
+        case 3 if isinstance(old, str) and old:
+            spot = rng.randrange(len(old))
+            new = old[:spot] + chr(ord(old[spot]) ^ 1 << rng.randrange(7)) + old[spot + 1 :]
+        case 4:
+            new = copy.deepcopy(at(data, rng.choice(places(data)[1:])))
+        case _:
+            new = rng.choice(VALUES)
+    parent[last] = new
+    return f"{path} = {new!r:.60}"
+
+
+class Mutants:
+    """A bundle, and mutants of it in a folder of their own."""
+
+    def __init__(self, bundle: Path, folder: Path) -> None:
+        """Copy the bundle; remember its masks."""
+        self.folder = folder
+        shutil.copytree(bundle, folder)
+        (folder / "tuning.json").unlink(missing_ok=True)
+        opened = Bundle.open(folder)
+        self.manifest = json.loads((folder / MANIFEST).read_bytes())
+        self.entry = opened.preferred()[0]
+        self.model = (folder / self.entry.name).read_bytes()
+        size = int(re.findall(rb'"payload_bytes": (\d+)', self.model)[-1])
+        self.payload = self.model[:size]
+        text = re.findall(rb'\{\n "format".*\n\}', self.model, re.DOTALL)[-1]
+        self.contract = json.loads(text)
+        # A golden picture, and one that does not have the grid's size: it shows how it is placed.
+        golden = decode(folder / opened.golden[0].picture)
+        self.photos = [golden, golden.resize((golden.width * 3 // 2, golden.height * 2 // 3))]
+        self.masks = self._masks()
+
+    def _masks(self) -> list[np.ndarray[Any, Any]]:
+        segmenter = Segmenter.open(self.folder, threads=1)
+        return [segmenter.segment(photo).labels.copy() for photo in self.photos]
+
+    def mutate(self, rng: random.Random) -> str:
+        """Write one mutant; says what was done."""
+        manifest, contract = copy.deepcopy(self.manifest), copy.deepcopy(self.contract)
+        kind, done = rng.choice(("manifest", "contract", "both", "bytes")), []
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            with contextlib.suppress(IndexError, KeyError, TypeError, OverflowError, ValueError):
+                if kind == "manifest":
+                    done.append(change(manifest, rng))
+                elif kind == "contract":
+                    done.append(change(contract, rng))
+                elif kind == "both":
+                    done.append(change(contract["spec"], rng))
+                    manifest["spec"] = copy.deepcopy(contract["spec"])
+        model = self.model if kind in ("manifest", "bytes") else self._sealed(contract)
+        if model is not self.model:
+            for entry in manifest["files"]:
+                if entry["name"] == self.entry.name:
+                    entry |= {"sha256": sha256(model), "bytes": len(model)}
+        text = json.dumps(manifest, indent=2, ensure_ascii=rng.random() < 0.5)
+        raw = bytearray(text.encode(errors="surrogatepass"))
+        if kind == "bytes":
+            for _ in range(rng.choice((1, 1, 2, 8))):
+                spot = rng.randrange(len(raw))
+                raw[spot] ^= 1 << rng.randrange(8)
+                done.append(f"bit in byte {spot}")
+        (self.folder / self.entry.name).write_bytes(model)
+        (self.folder / MANIFEST).write_bytes(raw)
+        (self.folder / DIGEST).write_bytes(digest_line(sha256(bytes(raw))))
+        return f"{kind}: {'; '.join(done)}"
+
+    def _sealed(self, contract: dict[str, Any]) -> bytes:
+        file_format = format_of(self.model, self.entry.name)
+        try:
+            fields = {key: contract[key] for key in contract if key != "sha256"}
+            return self.payload + _trailers(self.payload, file_format, fields)[0]
+        except Exception:  # not even we can write such a trailer: another contract, whole
+            return self.payload + _trailers(self.payload, file_format, self.contract)[0]
+
+    def judge(self) -> str:
+        """What the mutant on disk comes to: refused, the same masks, or what must not be."""
+        try:
+            masks = self._masks()
+        except UnetEdgeError as error:
+            line = str(error)
+            if "\n" in line or not line.isprintable() or len(line) > 2100:
+                return f"BAD MESSAGE {line!r:.300}"
+            return "refused"
+        except BaseException as error:
+            return f"NOT OURS {type(error).__name__}: {error!s:.200}"
+        if all(map(np.array_equal, masks, self.masks)):
+            return "the same masks"
+        if self._verified():
+            return "ANOTHER MASK, verified"
+        return "another mask, which verify notices"
+
+    def _verified(self) -> bool:
+        """Whether every file passes, as `unet-edge verify` has it."""
+        try:
+            bundle = Bundle.open(self.folder)
+            return all(
+                verify(
+                    Segmenter.open(self.folder, file=entry.name, threads=1),
+                    golden_references(bundle),
+                    floor=entry.golden_floor,
+                ).passed
+                for entry in bundle.files
+            )
+        except UnetEdgeError:
+            return False
+
+
+def main() -> None:
+    """Make mutants, judge them, print the table; exit with 1 where one must not be."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    counts, worst, slowest = Counter[str](), 0.0, ""
+    with tempfile.TemporaryDirectory() as folder:
+        mutants = Mutants(asked.bundle, Path(folder) / "bundle")
+        before = peak()
+        for index in range(asked.count):
+            rng = random.Random(asked.seed * 1_000_000 + index)
+            what = mutants.mutate(rng)
+            start = time.process_time()
+            result = mutants.judge()
+            took = time.process_time() - start
+            kind = re.split("[:{]", result)[0]
+            counts[f"{what.partition(':')[0]}: {kind}"] += 1
+            if result[:3].isupper():
+                print(f"{index} {what}: {result}", flush=True)
+            if result == "refused" and took > worst:
+                worst, slowest = took, what
+    for kind, count in sorted(counts.items()):
+        print(f"{count:6} {kind}")
+    print(f"longest to be refused: {worst:.3f} s of processor time ({slowest:.200})")
+    print(f"peak memory: {peak() - before} MiB more than the bundle itself takes")
+    sys.exit(any(kind.partition(": ")[2][:3].isupper() for kind in counts))
+
+
+def peak() -> int:
+    """This process's peak memory, MiB."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
+
+
+if __name__ == "__main__":
+    main()

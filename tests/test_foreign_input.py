@@ -1,0 +1,105 @@
+"""What other programs made: models of Keras, arrays of cameras."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from unet_edge import Segmenter
+from unet_edge.cli import main
+from unet_edge.decoding import decode
+from unet_edge.errors import ConfigError, ImageError, UnetEdgeError
+
+# --- models -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["unet.h5", "unet.keras"])
+def keras_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A file that begins as one of Keras does."""
+    path = tmp_path / request.param
+    if path.suffix == ".h5":
+        path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+    return path
+
+
+@pytest.mark.parametrize("command", ["inspect", "segment"])
+def test_a_keras_model_made_elsewhere_is_called_what_it_is(keras_file: Path, command: str) -> None:
+    photo = [str(keras_file.parent / "p.png")] if command == "segment" else []
+    if photo:
+        decode(np.zeros((4, 4, 3), np.uint8)).save(photo[0])
+    result = CliRunner().invoke(main, [command, str(keras_file), *photo])
+    assert result.exit_code == 1
+    assert "unet-edge train'" in result.stderr
+    for word in ("damaged", "Not a directory", "Traceback"):
+        assert word not in result.stderr
+
+
+def test_a_file_in_the_place_of_a_run_is_called_one(keras_file: Path) -> None:
+    from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
+
+    with pytest.raises(UnetEdgeError, match=r"is a file, expected the folder .* cannot be read$"):
+        read_spec(keras_file / SPEC_FILE)
+
+
+def test_a_keras_file_without_its_contract(tmp_path: Path) -> None:
+    (tmp_path / "unet.keras").write_bytes(b"PK\3\4")
+    with pytest.raises(UnetEdgeError, match=r"no spec\.json in .* not made by 'unet-edge train'"):
+        Segmenter.open(tmp_path / "unet.keras")
+
+
+# --- arrays -----------------------------------------------------------------------------------
+
+RED = np.array([[[200, 100, 50]]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("order", "pixel"),
+    [
+        ("rgb", (200, 100, 50)),
+        ("bgr", (50, 100, 200)),
+        ("rgbx", (200, 100, 50, 0)),
+        ("bgrx", (50, 100, 200, 7)),
+        ("rgba", (200, 100, 50, 255)),
+        ("bgra", (50, 100, 200, 255)),
+    ],
+)
+def test_each_order_of_channels_gives_the_same_picture(order: str, pixel: tuple[int, ...]) -> None:
+    array = np.array([[pixel]], np.uint8)
+    assert np.array_equal(decode(array, order), RED)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", ["rgba", "bgra"])
+def test_alpha_lies_over_white(order: str) -> None:
+    array = np.array([[(0, 0, 0, 0), (0, 0, 0, 51)]], np.uint8)
+    assert np.asarray(decode(array, order)).tolist() == [[[255] * 3, [204] * 3]]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("array", "order", "remedy"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), "bgr", "color_order='bgra', 'rgba', 'bgrx' or 'rgbx'"),
+        (np.zeros((4, 4, 3), np.uint8), "bgra", "three channels: color_order='bgr'"),
+        (np.zeros((4, 4), np.uint8), "rgb", r"Image\.fromarray\(array\.squeeze\(\)\)"),
+        (np.zeros((4, 4, 1), np.uint8), "rgb", r"Image\.fromarray\(array\.squeeze\(\)\)"),
+        (np.zeros((4, 4, 3), np.float32), "rgb", r"its range to 0\.\.255 and its type to uint8"),
+        (np.zeros((4, 4, 3), np.uint16), "rgb", r"its range to 0\.\.255 and its type to uint8"),
+    ],
+)
+def test_another_array_is_refused_with_a_remedy(array: object, order: str, remedy: str) -> None:
+    with pytest.raises(ImageError, match=rf"expected {order.upper()} pixels as uint8 .*{remedy}"):
+        decode(array, order)  # type: ignore[arg-type]
+
+
+def test_orders_are_for_arrays(tmp_path: Path) -> None:
+    decode(RED).save(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match="color_order is for arrays"):
+        decode(tmp_path / "a.png", "bgra")
+    with pytest.raises(ConfigError, match="known are rgb, bgr, rgba, bgra, rgbx, bgrx"):
+        decode(RED, "gbr")  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+"""Pictures of more than 8 bits a channel: what their values mean, and how they become 8 bits.
+
+| file | without a bit depth in the contract | with bit depth n |
+|---|---|---|
+| TIFF of 9 to 15 bits, PGM and PPM with a maximum | the file's own bits | the file's own bits |
+| 16 bits: PNG, TIFF, grey or colour | the upper 8 of 16 bits | value >> (n - 8) |
+| 32 bits, signed 16 bits | refused: the file does not say its range | value >> (n - 8) |
+| float | 0..1, refused beyond | 255 value / (2^n - 1) |
+
+Values above the range become 255, those below 0. Nothing depends on what one picture holds, or two
+pictures of one camera would be scaled by different factors.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unet_edge.errors import ImageError
+
+WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+"""Pillow's modes of one channel with more than 8 bits."""
+
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF 6.0
+_OTHER_END = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+class UnknownRangeError(ImageError):
+    """A picture whose file does not say which values are black and white."""
+
+
+def stored_bits(picture: Image.Image) -> int:
+    """Bits a channel of a picture that is not loaded yet, or of one channel; 8 for fewer."""
+    tags = getattr(picture, "tag_v2", {})
+    bits = tags.get(_BITS, 8)
+    if isinstance(bits, tuple):
+        bits = max(bits, default=8)
+    if picture.mode in ("I", "F"):
+        return 16 if picture.format in ("PNG", "PPM") else 32
+    if picture.mode in WIDE:
+        return bits if 8 < bits < 16 else 16
+    return 16 if any(";16" in str(raw) for raw in _raw_modes(picture)) else 8
+
+
+def is_deep_color(picture: Image.Image) -> bool:
+    """Whether a picture that is not loaded yet has colours, or alpha, of 16 bits."""
+    return picture.mode not in WIDE and stored_bits(picture) > 8 and picture.format != "PPM"
+
+
+def load_lower_bytes(picture: Any) -> None:
+    """Have Pillow load the lower bytes of 16-bit colours, of which it keeps the upper ones.
+
+    Raises ImageError for a layout that it cannot load so.
+    """
+    tiles = []
+    for codec, extents, offset, args in picture.tile:
+        raw = args if isinstance(args, str) else args[0]
+        if not re.fullmatch(r"RGB[AXa]?;16[BLN]", raw):
+            raise ImageError(
+                f"it has 16 bits in a layout ({raw}) whose lower bits cannot be read; save it as "
+                "RGB with one plane, or as 8 bits"
+            )
+        raw = raw[:-1] + _OTHER_END[raw[-1]]
+        tiles.append((codec, extents, offset, raw if isinstance(args, str) else (raw, *args[1:])))
+    picture.tile = tiles
+
+
+def joined(upper: Image.Image, lower: Image.Image, bit_depth: int) -> Image.Image:
+    """A picture of 8 bits from the upper and lower bytes of 16 bits."""
+    values = np.asarray(upper).astype(np.uint16) << 8 | np.asarray(lower)
+    return Image.fromarray(_shifted(values, bit_depth), upper.mode)
+
+
+def grey_of_8_bits(picture: Image.Image, bit_depth: int | None, name: str) -> Image.Image:
+    """A picture of one of the modes WIDE as 8-bit grey.
+
+    Raises UnknownRangeError when neither file nor contract say its range.
+    """
+    values = np.asarray(picture)
+    if picture.mode == "F":
+        grey = _of_float(values, bit_depth, name)
+    else:
+        own = stored_bits(picture)
+        if own == 32 and bit_depth is None:
+            raise UnknownRangeError(
+                f"{name} holds whole numbers from {values.min()} to {values.max()} in 32 bits, and "
+                "does not say which is white; train with --bit-depth (8 for 0..255), or save it as "
+                "8 or 16 bits"
+            )
+        # A file that says how many of its bits are used knows better.
+        says = own < 16 or picture.format == "PPM"
+        grey = _shifted(values, own if says or bit_depth is None else bit_depth)
+    if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero
+        grey = 255 - grey
+    return Image.fromarray(grey)
+
+
+def _shifted(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    shifted: NDArray[np.uint8] = np.clip(values >> (bits - 8), 0, 255).astype(np.uint8)
+    return shifted
+
+
+def _of_float(values: NDArray[Any], bit_depth: int | None, name: str) -> NDArray[np.uint8]:
+    white = 1 if bit_depth is None else 2**bit_depth - 1
+    low, high = values.min(), values.max()
+    # Resampling overshoots by a little; a NaN fails, too.
+    if bit_depth is None and not (low >= -0.05 and high <= 1.05):
+        raise UnknownRangeError(
+            f"{name} holds floats from {low:g} to {high:g}, expected 0 to 1; train with "
+            "--bit-depth (8 for 0..255), or save it as 8 or 16 bits"
+        )
+    scaled = np.nan_to_num(values.astype(np.float64)) * 255 / white
+    rounded: NDArray[np.uint8] = np.clip(np.floor(scaled + 0.5), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def _raw_modes(picture: Image.Image) -> list[Any]:
+    tiles = getattr(picture, "tile", None) or []
+    return [args if isinstance(args, str) else (args or [""])[0] for _, _, _, args in tiles]
