@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def decode(source: ImageSource, color_order: ChannelOrder = "rgb") -> Image.Imag
         return _from_array(source, color_order)
     _require_own_order(color_order)
     with opened(source) as picture:
-        return _rgb(upright(picture))
+        return _upright_rgb(picture, is_own=not isinstance(source, Image.Image))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def read_photo(
         factor = _reduce(stored, spec)
 
     with opened(source, before_loading=reduce) as stored:
-        picture = _rgb(upright(stored))
+        picture = _upright_rgb(stored, is_own=True)
     return Photo(picture, (picture.width * factor, picture.height * factor))
 
 
@@ -176,15 +176,40 @@ def _from_array(pixels: NDArray[np.uint8], order: ChannelOrder) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels[..., ::-1] if order == "bgr" else pixels))
 
 
+def _upright_rgb(stored: Image.Image, *, is_own: bool) -> Image.Image:
+    """A picture, which is closed if it is our own, as upright RGB."""
+    picture = upright(stored)
+    if is_own and picture is not stored:
+        stored.close()  # at most two pictures of 4 bytes a pixel are held
+    return _rgb(picture)
+
+
+_STRIP = 2**18
+"""Pixels converted at once: the steps between take up to 30 bytes for each."""
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
+    shift = 0
     if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
         # Pillow's own conversion clips at 255, which turns 16-bit microscopy white. "I" is how
         # Pillow opens some 16-bit files; values that fit 8 bits are left as they are.
-        values = np.asarray(picture).astype(np.int64)
-        if picture.mode != "I" or values.max() > 255:
-            values = values >> 8
+        shift = 8 if picture.mode != "I" or cast(int, picture.getextrema()[1]) > 255 else 0
+    rows = max(1, _STRIP // picture.width)
+    if picture.height <= rows:
+        return _rgb_strip(picture, shift)
+    result = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        result.paste(_rgb_strip(strip, shift), (0, top))
+    return result
+
+
+def _rgb_strip(picture: Image.Image, shift: int) -> Image.Image:
+    """A few rows as RGB; numbers of more than 8 bits are shifted down."""
+    if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
+        values = np.asarray(picture).astype(np.int64) >> shift
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")

@@ -5,6 +5,7 @@ What writes and hashes is imported where it is used: `import unet_edge` would pa
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -29,23 +30,30 @@ def write_atomically(path: Path, data: bytes | str | Writer, *, replace: bool = 
     # Not tempfile's: its files are for their owner alone, and the umask that would change it can
     # only be read by setting it, which other threads would notice.
     aside = path.parent / f".{cut_name(path.name)}.{os.urandom(4).hex()}{_ASIDE_SUFFIX}"
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(handle, "wb") as file:
-            if callable(data):
-                data(file)
-            else:
-                file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(aside, data)
         if replace:
             aside.replace(path)
         else:
             _move_to_free(aside, path)
-    except BaseException:
+    except BaseException as error:
         # BaseException: Ctrl-C must not leave the aside file behind either.
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is raised
+            aside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk names no file, others name the aside one
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+def _write_new(path: Path, data: bytes | str | Writer) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with os.fdopen(handle, "wb") as file:
+        if callable(data):
+            data(file)
+        else:
+            file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 _ASIDE_SUFFIX = ".unet-edge"

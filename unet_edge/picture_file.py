@@ -77,6 +77,8 @@ def opened(
             if load:
                 before_loading(picture)
                 picture.load()
+        except MemoryError:
+            raise _too_large(name) from None
         except Image.DecompressionBombError:
             raise ImageError(
                 f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels, the limit"
@@ -88,7 +90,14 @@ def opened(
         except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
             # Whatever they raise on damaged data, the picture cannot be read.
             raise ImageError(f"{name} is damaged: {error}") from error
-        yield picture
+        try:
+            yield picture
+        except MemoryError:
+            raise _too_large(name) from None
+
+
+def _too_large(name: str) -> ImageError:
+    return ImageError(f"{name} needs more memory than is free; make it smaller, or cut it up")
 
 
 @contextmanager

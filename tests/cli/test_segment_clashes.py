@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from command_line import refused, run, run_json
 from PIL import Image
 from segmenting import visible
 
+from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.decoding import decode
 
@@ -214,17 +216,17 @@ class TestNames:
         report = run_json("segment", bundle_path, photo, "-o", tmp_path)
         assert report["pictures"][0]["files"][0] == "cells-017.png.mask.png"
 
-    def test_a_name_that_the_file_system_refuses_is_that_pictures_error(
+    def test_a_file_that_comes_between_is_left_alone(
         self, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         link = os.link
 
-        def as_on_fat(source: Path, target: Path) -> None:
+        def taken(source: Path, target: Path) -> None:
             if target.name.startswith("b."):
                 raise FileExistsError(17, "File exists", str(target))
             link(source, target)
 
-        monkeypatch.setattr(os, "link", as_on_fat)  # another program was faster
+        monkeypatch.setattr(os, "link", taken)  # another program was faster
         out = tmp_path / "out"
         line = refused("segment", bundle_path, photos, "-o", out, "--save", "index")
         assert "b.index.png is there and was not written by segment" in line
@@ -234,6 +236,56 @@ class TestNames:
         assert "b.index.png is there" in refused("segment", bundle_path, photos, "-o", out,
                                                  "--save", "index")  # fmt: skip
         assert (out / "b.index.png").read_bytes() == b"mine"
+
+
+class TestOneBadPicture:
+    """Its error; the others go on."""
+
+    def test_too_little_memory(
+        self, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        segment = Segmenter.segment
+
+        def fail(self: Segmenter, source: Any, **settings: Any) -> Any:
+            if source.size == (300, 200):  # b.png
+                raise MemoryError
+            return segment(self, source, **settings)
+
+        monkeypatch.setattr(Segmenter, "segment", fail)
+        out = tmp_path / "out"
+        line = refused("segment", bundle_path, photos, "-o", out, "--save", "index")
+        assert f"{photos / 'b.png'} needs more memory than is free" in line
+        assert visible(out) == ["a.index.png", "c.index.png"]
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENAMETOOLONG, errno.EISDIR])
+    def test_a_name_that_the_file_system_refuses(
+        self, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        number: int,
+    ) -> None:  # fmt: skip
+        link = os.link
+
+        def as_on_fat(source: Path, target: Path) -> None:
+            if target.name.startswith("b."):
+                raise OSError(number, os.strerror(number), str(source), None, str(target))
+            link(source, target)
+
+        monkeypatch.setattr(os, "link", as_on_fat)
+        monkeypatch.setattr(Path, "replace", as_on_fat)
+        out = tmp_path / "out"
+        line = refused("segment", bundle_path, photos, "-o", out, "--save", "index")
+        assert f"cannot write {out / 'b.index.png'}: {os.strerror(number)}" in line
+        assert visible(out) == ["a.index.png", "c.index.png"]
+
+    def test_a_full_disk_ends_the_run(
+        self, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        line = refused("segment", bundle_path, photos, "-o", tmp_path / "out")
+        journal = tmp_path / "out" / ".segment.jsonl"  # the first file that reaches the disk
+        assert line.strip() == f"error: cannot use {journal}: No space left on device"
 
 
 class TestOtherCommands:

@@ -79,6 +79,8 @@ class Group(click.Group):
         except OSError as error:
             place = f" {error.filename}" if error.filename else ""
             raise Failure(f"error: cannot use{place}: {error.strerror or error}") from error
+        except MemoryError:
+            raise Failure("error: there is not enough free memory for this") from None
         except KeyboardInterrupt:
             raise Interrupted from None
 

@@ -193,20 +193,25 @@ class Journal:
     def _append(self, entry: Entry) -> None:
         # To the disk, as the files are: no older entry may come back and vouch for them.
         line = (json.dumps(entry) + "\n").encode()
-        with self._appending:
-            handle = os.open(self._folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            try:
-                end = os.fstat(handle).st_size
-                if os.write(handle, line) != len(line):
-                    os.ftruncate(handle, end)  # another thread's line must not join half a one
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), JOURNAL)
-            except BaseException:  # Ctrl-C, too, must not leave the handle open
-                os.close(handle)
-                raise
+        path = self._folder / JOURNAL
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            with self._appending:
+                handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                try:
+                    end = os.fstat(handle).st_size
+                    if os.write(handle, line) != len(line):
+                        os.ftruncate(handle, end)  # another thread's line must not join half a one
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except BaseException:  # Ctrl-C, too, must not leave the handle open
+                    os.close(handle)
+                    raise
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            error.filename = str(path)
+            raise
         self._entries[entry["name"]] = entry
 
 
