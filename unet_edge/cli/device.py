@@ -23,7 +23,7 @@ from unet_edge.cli.output import print_json, print_table, say
 from unet_edge.cli.photo import STREAM, require_scores, segment_stream, segmented, tile_bar
 from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.files import require_place
-from unet_edge.pictures import list_pictures, place_of
+from unet_edge.pictures import distinct, list_pictures
 from unet_edge.runtime.outputs import (
     COLLECTED,
     KINDS,
@@ -148,12 +148,9 @@ def segment(
     of_all = [COLLECTED[kind] for kind in kinds if kind in COLLECTED]
     with opened(output) as journal:
         journal.require_collected(of_all)
-        # A picture that is named twice is one.
-        distinct: dict[str, Path] = {}
-        for picture in listed:
-            distinct.setdefault(place_of(picture), picture)
-        pictures = [picture for picture in distinct.values() if not journal.owns(picture)]
-        if left_out := len(distinct) - len(pictures):
+        named = distinct(listed)  # a picture that is named twice is one
+        pictures = [picture for picture in named if not journal.owns(picture)]
+        if left_out := len(named) - len(pictures):
             say(f"left out {left_out} files in {output} that segment wrote there itself")
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")

@@ -125,11 +125,11 @@ def open_crew(path: Path, how: Opening, first: Segmenter, pictures: int) -> list
     `first` is what `open_model` gave; one picture is its own, with the threads that were tuned. For
     more, the threads are --threads or all: `unet-edge tune` looks for the fastest single picture.
     """
-    from unet_edge.runtime.backends import default_threads
+    from unet_edge.runtime.backends import thread_count
     from unet_edge.runtime.segmenter import Segmenter
 
     file, threads, backend = how
-    count = threads or default_threads()
+    count = thread_count(threads)
     crew = min(count, pictures)
     if crew == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
         return [first]
