@@ -51,7 +51,7 @@ def _write_new(path: Path, data: bytes | str | Writer) -> None:
         if callable(data):
             data(file)
         else:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(utf8(data) if isinstance(data, str) else data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -122,9 +122,18 @@ def require_own(path: Path, is_own: Callable[[bytes], bool], made_by: str) -> No
         )
 
 
+def utf8(text: str) -> bytes:
+    """Text as UTF-8. The bytes of a name that are no UTF-8 are written as `\\udce9`."""
+    return text.encode(errors="backslashreplace")
+
+
 def json_text(data: Any) -> str:
-    """Indented JSON; nan and infinity, which JSON has not, become null."""
-    return json.dumps(_finite(data), indent=2, ensure_ascii=False, default=str) + "\n"
+    """Indented JSON; nan and infinity, which JSON has not, become null.
+
+    Names that are no UTF-8 are escaped: `json.loads` gives Python's name of the file back.
+    """
+    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, default=str) + "\n"
+    return utf8(text).decode()
 
 
 def _finite(data: Any) -> Any:

@@ -19,11 +19,12 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.cli.photo import STREAM, require_scores, segment_stream, segmented, tile_bar
 from unet_edge.errors import ConfigError, DataError, OutputError
-from unet_edge.files import require_place
+from unet_edge.files import require_place, utf8
 from unet_edge.pictures import distinct, list_pictures
+from unet_edge.quiet import libraries_quiet
 from unet_edge.runtime.outputs import (
     COLLECTED,
     KINDS,
@@ -155,17 +156,18 @@ def segment(
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")
         run = FolderRun(journal, look, photo_kinds, by)
-        report = run.run(
-            pictures,
-            lambda count: open_crew(model, how, segmenter, count),
-            classes=len(segmenter.spec.classes),
-            again=again,
-        )
+        with libraries_quiet():
+            report = run.run(
+                pictures,
+                lambda count: open_crew(model, how, segmenter, count),
+                classes=len(segmenter.spec.classes),
+                again=again,
+            )
         texts = collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
         if texts:
             with journal.collecting(list(texts)) as work:
                 for name, text in texts.items():
-                    work.write(name, text.encode(errors="surrogateescape"))
+                    work.write(name, utf8(text))
     if photo_kinds:
         _tell_of_names(report, photo_kinds[0])
     if as_json:
@@ -237,4 +239,4 @@ def _print_report(report: Sequence[dict[str, Any]], segmenter: Segmenter, output
     print_table(shares, ["picture", *segmenter.spec.classes], ".1%")
     skipped = sum(entry["skipped"] for entry in done)
     were = f" ({skipped} of them were there already)" if skipped else ""
-    click.echo(f"{len(done)} of {len(report)} pictures in {output}{were}, by {segmenter.name}")
+    echo(f"{len(done)} of {len(report)} pictures in {output}{were}, by {segmenter.name}")

@@ -17,7 +17,7 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.dataset import find_dataset
 from unet_edge.errors import ConfigError
 from unet_edge.progress import progress
@@ -119,12 +119,12 @@ def evaluate(
     print_table(rows, ["class", "IoU", "Dice", "precision", "recall", "boundary F"])
     click.echo(f"{result.name} run by {result.backend}")
     lowest = result.worst_first[0]
-    click.echo(
+    echo(
         f"{len(result.pictures)} pictures, pixel accuracy {result.confusion.accuracy:.4f}; "
         f"worst: {lowest.name} with mIoU {lowest.miou:.4f}"
     )
     if output is not None:
-        click.echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
+        echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
 
 
 def _run_settings(model: Path, data: Path) -> dict[str, Any]:

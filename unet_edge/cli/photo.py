@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from unet_edge.cli.group import open_model
 from unet_edge.decoding import read_photo
-from unet_edge.errors import ConfigError, DataError
+from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.progress import progress_bar
 from unet_edge.runtime.outputs import PhotoKind, Segmented, contents
 
@@ -102,7 +102,7 @@ def segment_stream(
     kind = cast(PhotoKind, kinds[0])
     source: Path | bytes = image
     if image == STREAM:
-        source = sys.stdin.buffer.read()
+        source = _standard_input()
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
     segmenter = open_model(model, *how)
@@ -110,5 +110,20 @@ def segment_stream(
     with tile_bar(image.name, lambda: None, shown=tiles is not None) as watch:
         result = segmented(segmenter, source, image.name, kinds, edges, tiles, watch)
     (write,) = contents([kind], result)
-    write(sys.stdout.buffer)
-    sys.stdout.buffer.flush()
+    try:
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def _standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:  # closed, or a folder
+        raise DataError(
+            f"cannot read standard input ({error.strerror or error}); "
+            "give a photo's bytes, as in '< photo.jpg'"
+        ) from error

@@ -19,7 +19,7 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.files import json_text, require_own, require_place, sha256, write_atomically
 from unet_edge.pictures import list_pictures
@@ -212,8 +212,8 @@ def benchmark(
         print_json(campaign.to_dict())
     else:
         click.echo(tables(campaign))
-        click.echo(f"figures in {output}" + (f", page in {html}" if html else ""))
-        click.echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
+        echo(f"figures in {output}" + (f", page in {html}" if html else ""))
+        echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
 
 
 def _require_places(figures: Path, page: Path | None) -> None:
