@@ -20,9 +20,17 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import echo, print_json, print_table, say
-from unet_edge.cli.photo import STREAM, require_scores, segment_stream, segmented, tile_bar
+from unet_edge.cli.photo import (
+    STREAM,
+    only_first,
+    require_scores,
+    segment_stream,
+    segmented,
+    tile_bar,
+)
 from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.files import require_place, utf8
+from unet_edge.picture_file import count_frames
 from unet_edge.pictures import distinct, list_pictures
 from unet_edge.quiet import libraries_quiet
 from unet_edge.runtime.outputs import (
@@ -39,6 +47,9 @@ if TYPE_CHECKING:
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
     from unet_edge.tiling import Tiles
+
+
+_FRAMES_SHOWN = 3  # pictures of several frames that are named
 
 
 @click.command()
@@ -141,7 +152,11 @@ def segment(
         by["tiles"] = asdict(tiles)
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
 
+    frames: dict[str, int] = {}
+
     def look(segmenter: Segmenter, picture: Path, check: Callable[[], None]) -> Segmented:
+        if (count := count_frames(picture)) > 1:
+            frames[str(picture)] = count
         # The tiles of several photos at once would be bars among bars.
         with tile_bar(picture.name, check, shown=tiles is not None and len(listed) == 1) as watch:
             return segmented(segmenter, picture, picture.name, kinds, edges, tiles, watch)
@@ -168,6 +183,13 @@ def segment(
             with journal.collecting(list(texts)) as work:
                 for name, text in texts.items():
                     work.write(name, utf8(text))
+    for entry in report:
+        if entry["picture"] in frames:
+            entry["frames"] = frames[entry["picture"]]
+    for picture, count in list(frames.items())[:_FRAMES_SHOWN]:
+        say(only_first(picture, count))
+    if len(frames) > _FRAMES_SHOWN:
+        say(f"{len(frames)} pictures hold several frames; only the first of each is used")
     if photo_kinds:
         _tell_of_names(report, photo_kinds[0])
     if as_json:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from unet_edge.cli.group import open_model
+from unet_edge.cli.output import say
 from unet_edge.decoding import read_photo
 from unet_edge.errors import ConfigError, DataError, OutputError
+from unet_edge.picture_file import count_frames
 from unet_edge.progress import progress_bar
 from unet_edge.runtime.outputs import PhotoKind, Segmented, contents
 
@@ -33,6 +35,11 @@ def require_scores(
         from unet_edge.runtime.backends import no_scores
 
         raise no_scores()
+
+
+def only_first(name: str, frames: int) -> str:
+    """What is said of a picture of several frames."""
+    return f"{name}: {frames} frames; only the first is used"
 
 
 def segmented(
@@ -105,6 +112,8 @@ def segment_stream(
         source = _standard_input()
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
+    if (frames := count_frames(source)) > 1:
+        say(only_first("standard input" if image == STREAM else str(image), frames))
     segmenter = open_model(model, *how)
     require_scores(segmenter, kinds, edges, tiles)
     with tile_bar(image.name, lambda: None, shown=tiles is not None) as watch:
