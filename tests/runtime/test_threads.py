@@ -56,3 +56,10 @@ def test_the_api_refuses_a_million(bundle_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match="threads is 1000000"):
             opening()
+
+
+def test_onnx_runtime_does_not_spin_beside_what_decodes(bundle_path: Path) -> None:
+    segmenter = Segmenter.open(bundle_path, file="model-float32.onnx", threads=2)
+    session = segmenter.backend._session  # type: ignore[attr-defined]
+    options = session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
