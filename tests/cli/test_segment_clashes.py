@@ -289,6 +289,15 @@ class TestOneBadPicture:
 
 
 class TestOtherCommands:
+    def test_preview(self, sample_data: Path, tmp_path: Path) -> None:
+        command = ("data", "preview", sample_data, "--classes", "cell,membrane", "--count", 1)
+        photo = tmp_path / "photo.png"
+        photo.write_bytes(png(0))
+        assert "was not written by data preview" in refused(*command, "-o", photo)
+        assert photo.read_bytes() == png(0)
+        for _ in range(2):  # an earlier preview is replaced
+            run(*command, "-o", tmp_path / "preview.png")
+
     def test_benchmark(self, bundle_path: Path, tmp_path: Path) -> None:
         mine = tmp_path / "mine.json"
         mine.write_text('{"files": []}')

@@ -16,10 +16,11 @@ from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import DataReport
 from unet_edge.dataset.check import check as check_data
 from unet_edge.dataset.findings import Kind
-from unet_edge.files import require_place
-from unet_edge.mask import save_png
+from unet_edge.files import require_own, require_place
+from unet_edge.mask import is_png_made_by, save_png
 from unet_edge.progress import progress
 
+_PREVIEW = "unet-edge data preview"
 _SHOWN = 8  # findings of one kind in the table; --json has all
 
 
@@ -107,6 +108,7 @@ def preview(
     from unet_edge.training.preview import preview_sheet
 
     require_place(output)
+    require_own(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
     # As training decodes unless it is told otherwise.
     spec = ModelSpec(height=size[0], width=size[1], classes=classes, decoding="scaled")
     dataset = find_dataset(
@@ -128,7 +130,7 @@ def preview(
         views=views,
         seed=seed,
     )
-    save_png(sheet, output)
+    save_png(sheet, output, made_by=_PREVIEW)
     click.echo(f"look at {output}")
 
 
