@@ -102,7 +102,7 @@ def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int
     def timed(at_once: bool) -> float:
         shutil.rmtree(out, ignore_errors=True)
         with opened(out) as journal:
-            run = FolderRun(out, journal, look, _KINDS, {"model": alone.digest})
+            run = FolderRun(journal, look, _KINDS, {"model": alone.digest})
             started = time.perf_counter()
             classes = len(alone.spec.classes)
             if at_once:

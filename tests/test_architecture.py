@@ -24,6 +24,7 @@ RANKS = {
     "unet_edge.demo": 5,
     "unet_edge.cli": 6,
     "unet_edge.__main__": 6,
+    "unet_edge.command": 6,
     "benchmarks": 7,
 }
 

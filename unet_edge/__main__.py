@@ -1,6 +1,6 @@
 """Lets `python -m unet_edge` stand for the `unet-edge` command."""
 
-from unet_edge.cli import main
+from unet_edge.command import main
 
 if __name__ == "__main__":
-    main(prog_name="unet-edge")
+    main()

@@ -76,6 +76,8 @@ def _read(
         if picture.mode in WIDE:
             return _upright_as(picture, grey_of_8_bits(picture, bit_depth, name)).convert("RGB")
         turned = upright(picture)
+        if turned is not picture and not isinstance(source, Image.Image):
+            picture.close()  # at most two pictures of 4 bytes a pixel are held
     if not deep or bit_depth in (None, 16):
         return _rgb(turned)
     assert bit_depth is not None
@@ -265,9 +267,25 @@ def _array_remedy(pixels: NDArray[np.generic], order: ChannelOrder) -> str:
             return ""
 
 
+_STRIP = 2**18
+"""Pixels converted at once: the steps between take up to 30 bytes for each."""
+
+
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
+    rows = max(1, _STRIP // picture.width)
+    if picture.height <= rows:
+        return _rgb_strip(picture)
+    result = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        result.paste(_rgb_strip(strip), (0, top))
+    return result
+
+
+def _rgb_strip(picture: Image.Image) -> Image.Image:
+    """A few rows as RGB."""
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         return _over_white(picture.convert("RGBA"))
     return picture.convert("RGB")

@@ -194,12 +194,21 @@ class Mask:
             )
 
 
-def save_png(picture: Image.Image, path: str | Path, *, effort: int = 6) -> None:
+def save_png(
+    picture: Image.Image, path: str | Path, *, effort: int = 6, made_by: str | None = None
+) -> None:
     """Write a PNG aside and rename it, so that a reader never meets half a picture.
 
-    `effort` is as in `png_bytes`.
+    `effort` is as in `png_bytes`; `made_by` is written into the file, for `is_png_made_by`.
     """
-    write_atomically(Path(path), lambda file: write_png(picture, file, effort=effort))
+    write_atomically(
+        Path(path), lambda file: write_png(picture, file, effort=effort, made_by=made_by)
+    )
+
+
+def is_png_made_by(data: bytes, made_by: str) -> bool:
+    """Whether `save_png` wrote a file with this `made_by`."""
+    return data.startswith(b"\x89PNG") and b"tEXtSoftware\0" + made_by.encode() in data[:1000]
 
 
 def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
@@ -209,6 +218,15 @@ def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
     return buffer.getvalue()
 
 
-def write_png(picture: Image.Image, file: BinaryIO, *, effort: int = 6) -> None:
+def write_png(
+    picture: Image.Image, file: BinaryIO, *, effort: int = 6, made_by: str | None = None
+) -> None:
     """As `png_bytes`, into an open file: of a photo, these are 20 MB that memory need not hold."""
-    picture.save(file, "PNG", compress_level=effort)
+    if made_by is None:
+        picture.save(file, "PNG", compress_level=effort)
+        return
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Software", made_by)
+    picture.save(file, "PNG", compress_level=effort, pnginfo=info)

@@ -91,6 +91,36 @@ def _is_lossy_webp(source: Path | bytes) -> bool:
     return False
 
 
+def count_frames(source: Path | bytes) -> int:
+    """How many pictures are in a file: TIFF's pages, GIF's and WebP's frames, MJPEG's JPEGs.
+
+    1 for what cannot be read, and for MPO, whose others are a camera's views of the first.
+    """
+    try:
+        with opened(source, load=False) as picture, _no_warnings():
+            if picture.format == "JPEG":
+                return 1 + _jpegs_behind(source)
+            return 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
+    except Exception:  # Pillow raises SyntaxError, struct.error, EOFError and others
+        return 1
+
+
+# A JPEG's last marker with the first of the next: ISO/IEC 10918-1's "end" and "start of image".
+_NEXT_JPEG = b"\xff\xd9\xff\xd8"
+
+
+def _jpegs_behind(source: Path | bytes) -> int:
+    if isinstance(source, bytes):
+        return source.count(_NEXT_JPEG)
+    import mmap
+
+    count, at = 0, 0
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        while (at := data.find(_NEXT_JPEG, at)) >= 0:
+            count, at = count + 1, at + len(_NEXT_JPEG)
+    return count
+
+
 @contextmanager
 def opened(
     source: str | Path | bytes | Image.Image,
@@ -114,6 +144,8 @@ def opened(
             if load:
                 before_loading(picture)
                 picture.load()
+        except MemoryError:
+            raise _too_large(name) from None
         except Image.DecompressionBombError:
             raise ImageError(
                 f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels, the limit"
@@ -127,7 +159,14 @@ def opened(
         except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
             # Whatever they raise on damaged data, the picture cannot be read.
             raise ImageError(f"{name} is damaged: {error}") from error
-        yield picture
+        try:
+            yield picture
+        except MemoryError:
+            raise _too_large(name) from None
+
+
+def _too_large(name: str) -> ImageError:
+    return ImageError(f"{name} needs more memory than is free; make it smaller, or cut it up")
 
 
 @contextmanager

@@ -39,6 +39,41 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def libraries_quiet() -> Iterator[None]:
+    """Swallow what native code prints on standard error, such as libtiff; Python still prints.
+
+    The redirection belongs to the process.
+    """
+    before = sys.stderr
+    try:
+        own = before.fileno() == 2
+        kept = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # a notebook's or a test's; or closed
+        yield
+        return
+    _flush()
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        if own:
+            sys.stderr = os.fdopen(
+                kept,
+                "w",
+                buffering=1,
+                encoding=before.encoding,
+                errors=before.errors,
+                closefd=False,
+            )
+        os.dup2(sink, 2)
+        yield
+    finally:
+        _flush()
+        os.dup2(kept, 2)
+        sys.stderr = before
+        os.close(kept)
+        os.close(sink)
+
+
+@contextlib.contextmanager
 def _redirected(log: io.FileIO) -> Iterator[None]:
     """Point sys.stdout, sys.stderr and the descriptors 1 and 2 at `log`.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 ALL = "index,palette,overlay,cutout,probabilities,polygons,rle,csv,jsonl"
 
-# Sends a signal at the n-th call of what changes the folder: os.replace and os.fsync.
+# Sends a signal at the n-th call of what changes the folder: os.replace, os.link and os.fsync.
 KILLED = """
 import itertools, os, pathlib, signal, sys
 moment = int(sys.argv[1])
@@ -20,6 +20,7 @@ def counted(call):
         return call(*arguments, **settings)
     return wrapper
 pathlib.Path.replace = counted(pathlib.Path.replace)
+os.link = counted(os.link)
 os.fsync = counted(os.fsync)
 from unet_edge.cli import main
 main(sys.argv[3:])

@@ -191,11 +191,11 @@ class TestKilled:
         lines = journal.read_bytes().splitlines(keepends=True)
         journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
         last = "abc".index(json.loads(lines[-1])["name"])  # threads finish in any order
-        (out / ".c.mask.png.abcd_123").write_bytes(b"half")
-        (out / ".mine.png.abcd_123").write_bytes(b"of another program")
+        (out / ".c.mask.png.0123abcd.unet-edge").write_bytes(b"half")
+        (out / ".mine.png.0123abcd.unet-edge").write_bytes(b"of another program")
         assert skipped(run_json(*command)) == [index != last for index in range(3)]
         assert sorted(path.name for path in out.glob(".*")) == [
-            ".mine.png.abcd_123", ".segment.jsonl"
+            ".mine.png.0123abcd.unet-edge", ".segment.jsonl"
         ]  # fmt: skip
         assert skipped(run_json(*command)) == [True] * 3
 

@@ -257,7 +257,7 @@ def test_with_no_interpreter_the_reasons_are_named(
         tune(only)
 
 
-@pytest.mark.parametrize("settings", [{"runs": 0}, {"rounds": 0}, {"threads": -1}])
+@pytest.mark.parametrize("settings", [{"runs": 0}, {"rounds": 0}])
 def test_settings_out_of_range(bundle: Bundle, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="must be at least 1"):
         tune(bundle, **settings)

@@ -25,8 +25,8 @@ from unet_edge.dataset.check import check as check_data
 from unet_edge.dataset.drawing import draw_split, list_folder
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
-from unet_edge.files import require_place
-from unet_edge.mask import save_png
+from unet_edge.files import require_own, require_place
+from unet_edge.mask import is_png_made_by, save_png
 from unet_edge.printable import printable
 from unet_edge.progress import progress
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _READING = tuple(
     name for name in DataSettings.__dataclass_fields__ if name not in ("split_by", "seed")
 )
+_PREVIEW = "unet-edge data preview"
 _SHOWN = 3  # examples of a kind, unless --all is given
 
 
@@ -215,6 +216,7 @@ def preview(
     require_place(output)
     require_grid("size", size, architecture)
     require_grid("crop", crop or size, architecture)
+    require_own(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
     # As training decodes unless it is told otherwise.
     spec = ModelSpec(height=size[0], width=size[1], classes=classes, decoding="scaled")
     reading = {name: settings.pop(name) for name in _READING}
@@ -232,7 +234,7 @@ def preview(
         views=views,
         seed=seed,
     )
-    save_png(sheet, output)
+    save_png(sheet, output, made_by=_PREVIEW)
     click.echo(f"look at {output}")
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
+from click.core import ParameterSource
 
 from unet_edge.cli.group import Failure, open_crew, open_model
 from unet_edge.cli.options import (
@@ -21,29 +19,38 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_table, say
-from unet_edge.decoding import depth_warning, read_photo
-from unet_edge.errors import ConfigError, DataError
-from unet_edge.files import require_place
-from unet_edge.pictures import list_pictures, place_of
-from unet_edge.progress import progress_bar
+from unet_edge.cli.output import echo, print_json, print_table, say
+from unet_edge.cli.photo import (
+    STREAM,
+    forget_warnings,
+    only_first,
+    require_scores,
+    segment_stream,
+    segmented,
+    tile_bar,
+)
+from unet_edge.errors import ConfigError, DataError, OutputError
+from unet_edge.files import require_place, utf8
+from unet_edge.picture_file import count_frames
+from unet_edge.pictures import distinct, list_pictures
+from unet_edge.quiet import libraries_quiet
 from unet_edge.runtime.outputs import (
+    COLLECTED,
     KINDS,
     PhotoKind,
     Segmented,
-    contents,
-    write_collected,
+    collected,
+    file_names,
 )
 
 if TYPE_CHECKING:
-    from unet_edge.cli.group import Opening
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
-    from unet_edge.tiling import Tiles, Watch
+    from unet_edge.tiling import Tiles
 
-# Standard input among the pictures, standard output as the place for a mask.
-_STREAM = Path("-")
+
+_FRAMES_SHOWN = 3  # pictures of several frames that are named
 
 
 @click.command()
@@ -122,51 +129,73 @@ def segment(
       unet-edge segment bundle microscope.tif --tiles
       unet-edge segment bundle - -o - < photo.jpg > mask.png
     """
-    kinds = _kinds(save or (("palette",) if output == _STREAM else ("palette", "overlay")))
+    kinds = _kinds(save or (("palette",) if output == STREAM else ("palette", "overlay")))
     tiles = _tiles(cut, tile_overlap, tile_scale)
-    _few_bits.clear()
-    if output == _STREAM or _STREAM in images:
-        _stream(model, images, output, kinds, edges, tiles, (file, threads, backend), as_json)
+    forget_warnings()
+    if output == STREAM or STREAM in images:
+        segment_stream(
+            model, images, output, kinds, edges, tiles, (file, threads, backend), as_json
+        )
         return
     listed = [picture for path in images for picture in list_pictures(path)]
     how = (file, threads, backend)
     segmenter = open_model(model, *how)
-    _require_scores(segmenter, kinds, edges, tiles)
-    require_place(output / "mask.png")  # it makes the folder: a wrong model leaves none
+    require_scores(segmenter, kinds, edges, tiles)
     # Here: the stream needs neither lock nor journal.
     from unet_edge.runtime.folder import FolderRun
-    from unet_edge.runtime.journal import opened
+    from unet_edge.runtime.journal import JOURNAL, opened
+
+    if click.get_current_context().get_parameter_source("output") is ParameterSource.DEFAULT:
+        _require_own_folder(output, JOURNAL)
+    _make_folder(output)  # here: a wrong model leaves none
 
     by: dict[str, Any] = {"model": segmenter.digest, "edges": edges}
     if tiles is not None:  # else as before there were tiles: what was done then is still done
         by["tiles"] = asdict(tiles)
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
 
-    def look(segmenter: Segmenter, picture: Path, check: Callable[[], None]) -> Segmented:
-        # The tiles of several photos at once would be bars among bars.
-        with _tile_bar(picture.name, check, shown=tiles is not None and len(listed) == 1) as watch:
-            return _segmented(segmenter, picture, picture.name, kinds, edges, tiles, watch)
+    frames: dict[str, int] = {}
 
+    def look(segmenter: Segmenter, picture: Path, check: Callable[[], None]) -> Segmented:
+        if (count := count_frames(picture)) > 1:
+            frames[str(picture)] = count
+        # The tiles of several photos at once would be bars among bars.
+        with tile_bar(picture.name, check, shown=tiles is not None and len(listed) == 1) as watch:
+            return segmented(segmenter, picture, picture.name, kinds, edges, tiles, watch)
+
+    of_all = [COLLECTED[kind] for kind in kinds if kind in COLLECTED]
     with opened(output) as journal:
-        # A picture that is named twice is one.
-        distinct: dict[str, Path] = {}
-        for picture in listed:
-            distinct.setdefault(place_of(picture), picture)
-        pictures = [picture for picture in distinct.values() if not journal.owns(picture)]
-        if left_out := len(distinct) - len(pictures):
+        journal.require_collected(of_all)
+        named = distinct(listed)  # a picture that is named twice is one
+        pictures = [picture for picture in named if not journal.owns(picture)]
+        if left_out := len(named) - len(pictures):
             say(f"left out {left_out} files in {output} that segment wrote there itself")
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")
-        run = FolderRun(output, journal, look, photo_kinds, by)
-        report = run.run(
-            pictures,
-            lambda count: open_crew(model, how, segmenter, count),
-            classes=len(segmenter.spec.classes),
-            again=again,
-        )
-        collected = write_collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
+        run = FolderRun(journal, look, photo_kinds, by)
+        with libraries_quiet():
+            report = run.run(
+                pictures,
+                lambda count: open_crew(model, how, segmenter, count),
+                classes=len(segmenter.spec.classes),
+                again=again,
+            )
+        texts = collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
+        if texts:
+            with journal.collecting(list(texts)) as work:
+                for name, text in texts.items():
+                    work.write(name, utf8(text))
+    for entry in report:
+        if entry["picture"] in frames:
+            entry["frames"] = frames[entry["picture"]]
+    for picture, count in list(frames.items())[:_FRAMES_SHOWN]:
+        say(only_first(picture, count))
+    if len(frames) > _FRAMES_SHOWN:
+        say(f"{len(frames)} pictures hold several frames; only the first of each is used")
+    if photo_kinds:
+        _tell_of_names(report, photo_kinds[0])
     if as_json:
-        places = {"output": str(output), "collected": collected}
+        places = {"output": str(output), "collected": list(texts)}
         print_json({"model": segmenter.name, **places, "pictures": report})
     else:
         _print_report(report, segmenter, output)
@@ -174,6 +203,40 @@ def segment(
         for message in failed:
             say(f"error: {message}")
         raise Failure(f"{len(failed)} of {len(report)} pictures could not be segmented")
+
+
+def _require_own_folder(output: Path, journal: str) -> None:
+    """Refuse the default folder where it holds other things, such as a data set's masks."""
+    if (output / journal).is_file() or not output.is_dir():
+        return
+    held = sorted(path.name for path in output.iterdir() if not path.name.startswith("."))
+    if held:
+        raise OutputError(
+            f"the folder {output} holds files that segment did not write, such as {held[0]}; "
+            f"name another with -o (or this one: -o {output})"
+        )
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {output}: {error.strerror or error}") from error
+    require_place(output)
+
+
+def _tell_of_names(report: Sequence[dict[str, Any]], kind: PhotoKind) -> None:
+    """Say which photos' files could not begin with the photo's name."""
+    longer = [
+        f"{picture.name} as {entry['files'][0]}"
+        for entry in report
+        if entry.get("files") and not entry["skipped"]
+        for picture in [Path(entry["picture"])]
+        if entry["files"][0] != file_names(kind, picture.stem, 1)[0]
+    ]
+    if longer:
+        more = f" and {len(longer) - 3} more" if len(longer) > 3 else ""
+        say(f"longer names, since the short ones were taken: {', '.join(longer[:3])}{more}")
 
 
 def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,111 +257,10 @@ def _tiles(cut: bool, overlap: float | None, scale: float | None) -> Tiles | Non
     return Tiles(**chosen)
 
 
-def _require_scores(
-    segmenter: Segmenter, kinds: Sequence[str], edges: Edges, tiles: Tiles | None
-) -> None:
-    """Refuse a file of labels before the first picture, not at each."""
-    needs_scores = edges == "smooth" or tiles is not None or "probabilities" in kinds
-    if segmenter.spec.output == "labels" and needs_scores:
-        from unet_edge.runtime.backends import no_scores
-
-        raise no_scores()
-
-
-def _segmented(
-    segmenter: Segmenter,
-    source: Path | bytes,
-    name: str,
-    kinds: Sequence[str],
-    edges: Edges,
-    tiles: Tiles | None,
-    watch: Watch,
-) -> Segmented:
-    if tiles is not None:
-        _warn_of_few_bits(source, name, segmenter)
-        # The photo is read once more where it is drawn on: far less than its tiles take.
-        if "probabilities" not in kinds:
-            mask = segmenter.segment(source, edges=edges, tiles=tiles, watch=watch)
-            return Segmented(source, mask, None, name)
-        found = segmenter.predict_tiles(source, tiles, edges=edges, watch=watch)
-        return Segmented(source, found.mask, found.probabilities, name)
-    photo = read_photo(source, segmenter.spec)
-    _warn_of_few_bits(source, name, segmenter)
-    # What the model sees does not depend on what is saved, so the photo at its own size is read
-    # from the file again, and only where it is drawn on.
-    drawn_on = photo.picture if photo.whole else source
-    if edges == "nearest" and "probabilities" not in kinds:
-        return Segmented(drawn_on, segmenter.segment(photo), None, name)
-    prediction = segmenter.predict(photo)
-    shares = prediction.probabilities(edges) if "probabilities" in kinds else None
-    return Segmented(drawn_on, prediction.mask(edges), shares, name)
-
-
-# Once a run: pictures of one camera are alike, and it reads a picture of 16 bits twice.
-_few_bits = threading.Event()
-
-
-def _warn_of_few_bits(source: Path | bytes, name: str, segmenter: Segmenter) -> None:
-    if not _few_bits.is_set() and (found := depth_warning(source, segmenter.spec.bit_depth)):
-        _few_bits.set()
-        say(f"warning: {name} {found}")
-
-
-@contextlib.contextmanager
-def _tile_bar(name: str, check: Callable[[], None], *, shown: bool) -> Iterator[Watch]:
-    """Checks after each tile; a bar of them, if they take over two seconds and somebody watches."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda done, total: check()
-        return  # before tqdm, which imports multiprocessing
-    with progress_bar(0, name, delay=2) as bar:
-
-        def watch(done: int, total: int) -> None:
-            check()
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield watch
-
-
-def _stream(
-    model: Path,
-    images: Sequence[Path],
-    output: Path,
-    kinds: tuple[str, ...],
-    edges: Edges,
-    tiles: Tiles | None,
-    how: Opening,
-    as_json: bool,
-) -> None:
-    """One photo, from a file or standard input, to one file's bytes on standard output."""
-    if output != _STREAM:
-        raise ConfigError("a picture from standard input goes to standard output: add -o -")
-    if len(images) != 1:
-        raise ConfigError(f"-o - takes one picture, not {len(images)}")
-    if len(kinds) != 1 or kinds[0] not in set(get_args(PhotoKind)) - {"probabilities"}:
-        raise ConfigError(f"-o - takes one file: --save {','.join(kinds)} would be several")
-    if as_json:
-        raise ConfigError("-o - and --json would mix on standard output; leave one out")
-    (image,) = images
-    kind = cast(PhotoKind, kinds[0])
-    source: Path | bytes = image
-    if image == _STREAM:
-        source = sys.stdin.buffer.read()
-    elif not image.is_file():
-        raise DataError(f"no such picture: {image}")
-    segmenter = open_model(model, *how)
-    _require_scores(segmenter, kinds, edges, tiles)
-    with _tile_bar(image.name, lambda: None, shown=tiles is not None) as watch:
-        result = _segmented(segmenter, source, image.name, kinds, edges, tiles, watch)
-    (write,) = contents([kind], result)
-    write(sys.stdout.buffer)
-    sys.stdout.buffer.flush()
-
-
 def _print_report(report: Sequence[dict[str, Any]], segmenter: Segmenter, output: Path) -> None:
     done = [entry for entry in report if "coverage" in entry]
     shares = [[Path(e["picture"]).name, *e["coverage"].values()] for e in done]
     print_table(shares, ["picture", *segmenter.spec.classes], ".1%")
     skipped = sum(entry["skipped"] for entry in done)
     were = f" ({skipped} of them were there already)" if skipped else ""
-    click.echo(f"{len(done)} of {len(report)} pictures in {output}{were}, by {segmenter.name}")
+    echo(f"{len(done)} of {len(report)} pictures in {output}{were}, by {segmenter.name}")

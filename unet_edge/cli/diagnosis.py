@@ -13,7 +13,7 @@ import click
 from unet_edge.bundle import Bundle, BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_table, print_texts, say
+from unet_edge.cli.output import echo, print_json, print_table, print_texts, say
 from unet_edge.dataset import list_pictures
 from unet_edge.decoding import grid_of
 from unet_edge.errors import BackendError, ConfigError
@@ -130,7 +130,7 @@ def diagnose(
         return
     _print(found, layers)
     if output is not None:
-        click.echo(f"heat maps of the worst pictures in {output}")
+        echo(f"heat maps of the worst pictures in {output}")
 
 
 def _first_quantised(bundle: Bundle) -> BundleFile:

@@ -17,7 +17,7 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.split_file import SplitNames
@@ -134,7 +134,7 @@ def evaluate(
     print_table(rows, ["class", "IoU", "Dice", "precision", "recall", "boundary F"])
     click.echo(f"{result.name} run by {result.backend}")
     lowest = result.worst_first[0]
-    click.echo(
+    echo(
         f"{len(result.pictures)} pictures ({split}), pixel accuracy "
         f"{result.confusion.accuracy:.4f}; worst: {lowest.name} with mIoU {lowest.miou:.4f}"
     )
@@ -144,7 +144,7 @@ def evaluate(
             f"{_ignored_value(dataset.rule)}"
         )
     if output is not None:
-        click.echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
+        echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
 
 
 def _ignored_value(rule: MaskRule) -> str:

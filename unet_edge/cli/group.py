@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unet_edge.errors import BackendError, UnetEdgeError
+from unet_edge.printable import printable
 from unet_edge.quiet import quiet
 
 if TYPE_CHECKING:
@@ -73,14 +75,23 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except UnetEdgeError as error:
-            raise Failure(f"error: {error}") from error
+            raise Failure(f"error: {printable(error)}") from error
         except BrokenPipeError:
             raise  # as in `| head`: click ends quietly
         except OSError as error:
-            place = f" {error.filename}" if error.filename else ""
-            raise Failure(f"error: cannot use{place}: {error.strerror or error}") from error
+            place = error.filename or _stream_of(error) or "a file"
+            reason = error.strerror or error
+            raise Failure(f"error: cannot use {printable(place)}: {reason}") from error
+        except MemoryError:
+            raise Failure("error: there is not enough free memory for this") from None
         except KeyboardInterrupt:
             raise Interrupted from None
+
+
+def _stream_of(error: OSError) -> str:
+    """The standard stream that an error without a file's name is of."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "standard output" if any(frame.name == "echo" for frame in frames) else ""
 
 
 def need(extra: str, modules: Sequence[str]) -> None:
@@ -123,11 +134,11 @@ def open_crew(path: Path, how: Opening, first: Segmenter, pictures: int) -> list
     `first` is what `open_model` gave; one picture is its own, with the threads that were tuned. For
     more, the threads are --threads or all: `unet-edge tune` looks for the fastest single picture.
     """
-    from unet_edge.runtime.backends import default_threads
+    from unet_edge.runtime.backends import thread_count
     from unet_edge.runtime.segmenter import Segmenter
 
     file, threads, backend = how
-    count = threads or default_threads()
+    count = thread_count(threads)
     crew = min(count, pictures)
     if crew == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
         return [first]

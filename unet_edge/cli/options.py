@@ -47,7 +47,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads to run on.  [default: as tuned, else all, at most four]",
+    help="Threads to run on, at most this machine's processors (or four).  "
+    "[default: as tuned, else all, at most four]",
 )
 backend_option = click.option(
     "--backend",

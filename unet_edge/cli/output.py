@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import json_text
+from unet_edge.printable import printable
 from unet_edge.spec import Decoding, ModelSpec, Output
 
 _OUTPUTS: dict[Output, str] = {
@@ -23,12 +26,21 @@ _DECODINGS: dict[Decoding, str] = {
 
 def say(line: str) -> None:
     """Print something worth knowing on standard error, so that --json stays JSON."""
-    click.echo(line, err=True)
+    text = line.lstrip("\n")
+    click.echo("\n" * (len(line) - len(text)) + printable(text), err=True)
+
+
+def echo(line: str) -> None:
+    """Print a line that may hold a file's name on standard output."""
+    click.echo(printable(line))
 
 
 def print_json(data: Any) -> None:
-    """Print JSON on standard output."""
-    click.echo(json_text(data), nl=False)
+    """Print JSON on standard output, in UTF-8 whatever else is printed in."""
+    text = json_text(data)
+    if not text.isascii() and (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        text = json.dumps(json.loads(text), indent=2) + "\n"
+    click.echo(text, nl=False)
 
 
 def print_table(
@@ -37,14 +49,18 @@ def print_table(
     """Print rows in columns; `floats` formats the numbers with a fraction."""
     from tabulate import tabulate  # here: `segment` writes its masks before it waits for it
 
-    click.echo(tabulate(list(rows), headers, floatfmt=floats, tablefmt="simple", missingval="-"))
+    click.echo(tabulate(_cells(rows), headers, floatfmt=floats, tablefmt="simple", missingval="-"))
 
 
 def print_texts(rows: Iterable[Sequence[str]], headers: Sequence[str]) -> None:
     """Print texts in columns as they are: tabulate would drop the digits that matter."""
     from tabulate import tabulate
 
-    click.echo(tabulate(list(rows), headers, tablefmt="simple", disable_numparse=True))
+    click.echo(tabulate(_cells(rows), headers, tablefmt="simple", disable_numparse=True))
+
+
+def _cells(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    return [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
 
 
 def print_spec(spec: ModelSpec) -> None:

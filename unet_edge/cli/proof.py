@@ -19,12 +19,13 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.files import json_text, require_place, sha256, write_atomically
+from unet_edge.files import json_text, require_own, require_place, sha256, write_atomically
 from unet_edge.pictures import list_pictures
 from unet_edge.progress import progress
 from unet_edge.quiet import quiet
+from unet_edge.runtime.campaign import is_campaign
 
 if TYPE_CHECKING:
     from unet_edge.runtime.packages import Package
@@ -185,8 +186,7 @@ def benchmark(
     from unet_edge.runtime.tables import tables
 
     opened = Bundle.open(bundle)
-    for place in filter(None, (output, html)):
-        require_place(place)
+    _require_places(output, html)
     beside = bundle.absolute().parent / KERAS_MODEL
     if keras is None and beside.is_file():
         if sha256(beside.read_bytes()) == opened.reference.keras_sha256:
@@ -212,8 +212,21 @@ def benchmark(
         print_json(campaign.to_dict())
     else:
         click.echo(tables(campaign))
-        click.echo(f"figures in {output}" + (f", page in {html}" if html else ""))
-        click.echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
+        echo(f"figures in {output}" + (f", page in {html}" if html else ""))
+        echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
+
+
+def _require_places(figures: Path, page: Path | None) -> None:
+    require_place(figures)
+    require_own(figures, is_campaign, "benchmark")
+    if page is None:
+        return
+    if page.absolute() == figures.absolute():
+        raise ConfigError(f"--output and --html are both {page}; name two files")
+    from unet_edge.runtime.report import is_report
+
+    require_place(page)
+    require_own(page, is_report, "benchmark --html")
 
 
 def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:

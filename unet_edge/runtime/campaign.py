@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,15 @@ class Row:
     def kept_floor(self) -> bool:
         """Whether it ran here and agreed with Keras as closely as its floor asks."""
         return self.cost is not None and self.cost.agreement >= (self.floor or 0.0)
+
+
+def is_campaign(data: bytes) -> bool:
+    """Whether a file holds a Campaign's figures."""
+    try:
+        figures = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(figures, dict) and {"gemm_before_ms", "files", "keras"} <= set(figures)
 
 
 @dataclass(frozen=True)

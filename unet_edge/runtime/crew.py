@@ -21,9 +21,9 @@ from unet_edge.board import available_memory
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# What a photo's pixel takes at most, while it is decoded: RGB 4.1 bytes, RGBA 20.2, 16-bit grey
-# 19.2 (peaks, measured); the labels and a PNG's buffers come to it.
-_BYTES_A_PIXEL = 24
+# What a photo's pixel takes at most, while it is decoded: RGB 4.1 bytes, 8.1 where it is turned or
+# has transparency (peaks, measured); the labels and a PNG's buffers come to it.
+_BYTES_A_PIXEL = 12
 _SHARE_OF_MEMORY = 4  # a quarter of what is free
 _UNKNOWN_MEMORY = 512 * 2**20  # bytes; the smallest board that runs this has as much
 

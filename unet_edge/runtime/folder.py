@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -12,10 +13,10 @@ from typing import Any
 from PIL import Image
 
 from unet_edge.errors import UnetEdgeError
-from unet_edge.files import write_atomically
 from unet_edge.picture_file import FORMATS
 from unet_edge.progress import progress
-from unet_edge.runtime.journal import Entry, Journal, photo_facts
+from unet_edge.runtime.journal import Journal
+from unet_edge.runtime.journal_entries import Entry, photo_facts
 from unet_edge.runtime.outputs import PhotoKind, Segmented, contents, file_names
 from unet_edge.runtime.segmenter import Segmenter
 
@@ -27,6 +28,18 @@ Look = Callable[[Segmenter, Path, Check], Segmented]
 
 Result = dict[str, Any]
 """`picture`, and either `error` or `coverage`, `files` and `skipped`."""
+
+
+# What a file system says of one name, such as one that FAT does not allow; a full disk, a lost
+# folder and the like are no picture's error.
+_OF_ONE_PICTURE = {
+    errno.EEXIST,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EFBIG,
+}
 
 
 class _StoppedError(Exception):
@@ -43,11 +56,8 @@ class _Job:
 class FolderRun:
     """One run over pictures, by one model with one choice of settings."""
 
-    def __init__(
-        self, folder: Path, journal: Journal, look: Look, kinds: Sequence[PhotoKind], by: Any
-    ) -> None:
+    def __init__(self, journal: Journal, look: Look, kinds: Sequence[PhotoKind], by: Any) -> None:
         """`kinds` are written of each photo; `by` is what masks depend on beside the photo."""
-        self._folder = folder
         self._journal = journal
         self._look = look
         self._kinds = kinds
@@ -67,13 +77,13 @@ class FolderRun:
         `open_models` is called with the number of pictures to do, if there are any. What
         is not of one picture (a full disk, Ctrl-C) is raised, once no thread is at work.
         """
-        names = self._journal.names(pictures)
+
+        def files_of(name: str) -> list[str]:
+            return [file for kind in self._kinds for file in file_names(kind, name, classes)]
+
+        names = self._journal.names(pictures, files_of)
         jobs = [
-            _Job(
-                picture,
-                name,
-                [file for kind in self._kinds for file in file_names(kind, name, classes)],
-            )
+            _Job(picture, name, files_of(name))
             for picture, name in zip(pictures, names, strict=True)
         ]
         results = {
@@ -113,17 +123,29 @@ class FolderRun:
             photo = photo_facts(job.picture)  # before it is read: what changes later is not it
             with model as segmenter:
                 result = self._look(segmenter, job.picture, self._check)
-            with self._journal.doing(job.name, job.picture, photo, self._by, job.files) as entry:
+            with self._journal.doing(job.name, job.picture, photo, self._by, job.files) as work:
                 writers = contents(self._kinds, result)
                 for file_name, write in zip(job.files, writers, strict=True):
                     self._check()
-                    write_atomically(self._folder / file_name, write)
+                    work.write(file_name, write)
                 height, width = result.mask.labels.shape
-                entry["size"] = [width, height]
-                entry["coverage"] = result.mask.coverage()
+                work.entry["size"] = [width, height]
+                work.entry["coverage"] = result.mask.coverage()
         except UnetEdgeError as error:
             return {"picture": str(job.picture), "error": str(error)}
-        return _result(job, entry, skipped=False)
+        except OSError as error:
+            if error.errno not in _OF_ONE_PICTURE:
+                raise
+            return {
+                "picture": str(job.picture),
+                "error": f"cannot write {error.filename}: {error.strerror}",
+            }
+        except MemoryError:
+            return {
+                "picture": str(job.picture),
+                "error": f"{job.picture} needs more memory than is free",
+            }
+        return _result(job, work.entry, skipped=False)
 
 
 def _result(job: _Job, entry: Entry, *, skipped: bool) -> Result:

@@ -24,7 +24,7 @@ from unet_edge.decoding import decode
 from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.files import sha256
 from unet_edge.metadata import load_model_bytes
-from unet_edge.runtime.backends import default_threads
+from unet_edge.runtime.backends import thread_count
 from unet_edge.runtime.campaign import TOTAL, Campaign, Cost, Row
 from unet_edge.runtime.child import answer_pipe, run_child
 from unet_edge.runtime.opening import readable
@@ -70,9 +70,9 @@ def measure_bundle(
     # Here, not at the top: children import this module, and tqdm would be 3 MiB of each peak.
     from unet_edge.progress import progress_bar
 
-    count = threads or default_threads()
-    if runs < 1 or count < 1:
-        raise ConfigError(f"runs is {runs} and threads is {count}; both must be at least 1")
+    count = thread_count(threads)
+    if runs < 1:
+        raise ConfigError(f"runs is {runs}; it must be at least 1")
     if not bundle.golden:
         raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
     if pictures is None:

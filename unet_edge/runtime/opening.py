@@ -8,7 +8,7 @@ from pathlib import Path
 from unet_edge.bundle import MANIFEST, Bundle, BundleFile
 from unet_edge.errors import BackendError, BundleError
 from unet_edge.graph.contract import checked_contract
-from unet_edge.runtime.backends import Backend, open_backend, require_package
+from unet_edge.runtime.backends import Backend, most_threads, open_backend, require_package
 from unet_edge.runtime.packages import Package, format_read_by
 from unet_edge.runtime.tuned import remembered
 
@@ -61,8 +61,9 @@ def _as_tuned(bundle: Bundle, threads: int | None) -> Opened | None:
     if found is None or found.tuned is None or found.stale:
         return None
     tuned = found.tuned
+    count = min(tuned.threads, most_threads()) if threads is None else threads
     try:
-        opened = _opened(bundle, bundle.file(tuned.file), threads or tuned.threads, tuned.backend)
+        opened = _opened(bundle, bundle.file(tuned.file), count, tuned.backend)
     except BackendError:  # it was removed since: the doctor says so, a picture need not wait
         return None
     return opened if opened[1].name == tuned.interpreter else None

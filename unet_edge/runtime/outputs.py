@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.decoding import decode
-from unet_edge.files import Writer, write_atomically
+from unet_edge.errors import DataError
+from unet_edge.files import Writer
 from unet_edge.mask import Mask, write_png
 from unet_edge.pictures import natural
 
@@ -31,8 +32,13 @@ TableKind = Literal["csv", "jsonl"]
 
 KINDS: tuple[str, ...] = (*get_args(PhotoKind), *get_args(TableKind))
 
-COLLECTED = ("shares.csv", "shares.jsonl", "polygons.json", "rle.json")
-"""The files that are of all photos of a folder."""
+COLLECTED = {
+    "csv": "shares.csv",
+    "jsonl": "shares.jsonl",
+    "polygons": "polygons.json",
+    "rle": "rle.json",
+}
+"""The kinds of which one file is of all photos of a folder, with its name."""
 
 # zlib's level for pictures of photos. Overlays of five photos of 640 px took 26 to 35 ms of an x86
 # core, against 65 to 151 at the default, 6; the files have 94 to 106 % of the size.
@@ -121,38 +127,44 @@ def _write_coco(result: Segmented, kind: CocoStyle, file: BinaryIO) -> None:
     file.write((json.dumps(result.mask.coco(result.file_name, kind)) + "\n").encode())
 
 
-def write_collected(
+def collected(
     folder: Path, kinds: Sequence[str], entries: Sequence[dict[str, Any]], classes: Sequence[str]
-) -> list[str]:
-    """Write what is one file for all photos, those of COLLECTED that `kinds` ask for.
+) -> dict[str, str]:
+    """The name and text of each file that is of all photos, those of COLLECTED in `kinds`.
 
     `entries` are those of the folder's journal to be collected. Photos are named by their path
-    below the folder that they have in common. Returns the names of the files.
+    below the folder that they have in common. Raises DataError when a photo's JSON is damaged.
     """
     named = _by_name(entries)
     files: dict[str, str] = {}
     if "csv" in kinds:
-        files["shares.csv"] = _csv(named, classes)
+        files[COLLECTED["csv"]] = _csv(named, classes)
     if "jsonl" in kinds:
         lines = (
             {"picture": name, **_size(entry), "shares": entry["coverage"]} for name, entry in named
         )
-        files["shares.jsonl"] = "".join(json.dumps(line) + "\n" for line in lines)
+        files[COLLECTED["jsonl"]] = "".join(json.dumps(line) + "\n" for line in lines)
     for kind in ("polygons", "rle"):
         if kind in kinds:
             from unet_edge.annotations import joined
 
             parts = (
-                (name, json.loads((folder / file).read_bytes()))
+                (name, _read_json(folder / file))
                 for name, entry in named
                 if (file := f"{entry['name']}.{kind}.json") in entry["files"]
                 and (folder / file).is_file()
             )
-            files[f"{kind}.json"] = json.dumps(joined(parts)) + "\n"
-    for name, text in files.items():
-        # File names may hold bytes that are no UTF-8.
-        write_atomically(folder / name, text.encode(errors="surrogateescape"))
-    return list(files)
+            files[COLLECTED[kind]] = json.dumps(joined(parts)) + "\n"
+    return files
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is no JSON any more ({error}); delete it and repeat the command"
+        ) from error
 
 
 def _by_name(entries: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

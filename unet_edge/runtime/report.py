@@ -25,6 +25,13 @@ from unet_edge.runtime.tables import (
 )
 from unet_edge.thumbnails import DIFFERS, difference, overlay, thumbnail
 
+_GENERATOR = '<meta name="generator" content="unet-edge benchmark">'
+
+
+def is_report(data: bytes) -> bool:
+    """Whether a file is a page of `report_html`."""
+    return data.startswith(b"<!doctype html>") and _GENERATOR.encode() in data[:1000]
+
 
 def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str:
     """One HTML page without anything external: tables, chart, and masks of golden pictures.
@@ -49,7 +56,7 @@ def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{_GENERATOR}<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
         + "\n".join(parts)
         + "\n</main></body></html>\n"

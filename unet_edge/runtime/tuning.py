@@ -15,7 +15,7 @@ from pathlib import Path
 from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
-from unet_edge.runtime.backends import default_threads
+from unet_edge.runtime.backends import default_threads, thread_count
 from unet_edge.runtime.interpreters import INTERPRETERS, System
 from unet_edge.runtime.measurement import Request, cost_of
 from unet_edge.runtime.packages import PACKAGES, Package
@@ -50,8 +50,9 @@ def tune(
 
     Raises BackendError when nothing runs here that keeps its floor, ConfigError, BundleError.
     """
-    if runs < 1 or rounds < 1 or (threads or 1) < 1:
-        raise ConfigError("runs, rounds and threads must be at least 1")
+    if runs < 1 or rounds < 1:
+        raise ConfigError(f"runs is {runs} and rounds is {rounds}; both must be at least 1")
+    count = thread_count(threads)
     if not bundle.golden:
         raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
     used = pictures or [bundle.path / golden.picture for golden in bundle.golden]
@@ -65,7 +66,6 @@ def tune(
     )
     say("trying the interpreters")
     working, missing = _working()
-    count = threads or default_threads()
     # In the order of preference, which decides between equals.
     start = [
         Trial(Candidate(entry.name, package, count), entry.golden_floor)

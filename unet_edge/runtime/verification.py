@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import ImageSource
-from unet_edge.errors import BundleError
+from unet_edge.errors import BundleError, ImageError
 from unet_edge.metrics import Confusion
 from unet_edge.placement import Labels
 from unet_edge.runtime.segmenter import Segmenter
@@ -95,7 +96,8 @@ def verify(
     pictures, worst, worst_picture = 0, 2.0, ""
     shares: list[float] = []
     for reference in references:
-        labels = candidate.segment(reference.picture).labels
+        with _named(reference.name):
+            labels = candidate.segment(reference.picture).labels
         confusion = Confusion.of(reference.labels, labels, classes)
         total += confusion
         if reference.truth is not None:
@@ -120,8 +122,18 @@ def verify(
     )
 
 
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the picture in an ImageError of a picture's bytes."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error).replace("the picture", name, 1)) from error
+
+
 def golden_references(bundle: Bundle) -> Iterator[ReferenceMask]:
     """The bundle's golden pictures with the Keras reference's masks, digests checked."""
     for golden in bundle.golden:
-        picture, labels = bundle.read_golden(golden)
+        with _named(golden.mask):
+            picture, labels = bundle.read_golden(golden)
         yield ReferenceMask(golden.picture, picture, labels)

@@ -98,9 +98,10 @@ def open_backend(
 
     `threads` defaults to every processor this process may use, at most four (LiteRT's own
     default is one). Raises BackendError when no interpreter for it works here or the one that
-    works refuses the model, ConfigError for a `backend` that is none or reads another format.
+    works refuses the model, ConfigError for a `backend` that is none or reads another format and
+    for more threads than `most_threads`.
     """
-    count = threads or default_threads()
+    count = thread_count(threads)
     if backend is not None:
         require_package(backend)
         if backend not in PACKAGES[file_format]:
@@ -153,6 +154,26 @@ MOST_THREADS = 4
 def default_threads() -> int:
     """Processors this process may run on, at most MOST_THREADS."""
     return min(MOST_THREADS, processors())
+
+
+def most_threads() -> int:
+    """The most threads that may be asked for here: this machine's processors, at least four.
+
+    Interpreters start as many as they are told to, and die or hang of a million.
+    """
+    return max(MOST_THREADS, os.cpu_count() or 1)
+
+
+def thread_count(threads: int | None) -> int:
+    """The number of threads asked for, or the default. Raises ConfigError for too many."""
+    if threads is None:
+        return default_threads()
+    if not 1 <= threads <= most_threads():
+        raise ConfigError(
+            f"threads is {threads}; choose 1 to {most_threads()}, "
+            f"as this machine has {os.cpu_count()} processors"
+        )
+    return threads
 
 
 def processors() -> int:

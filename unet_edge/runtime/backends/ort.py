@@ -29,6 +29,9 @@ class OnnxRuntimeBackend(FileBackend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # Its threads would go on spinning after each run and take the processor from what decodes
+        # the next photo.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only: warnings are for the exporter's eyes
         careful = careful_options(model)
         for key, value in careful.items():

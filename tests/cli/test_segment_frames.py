@@ -1,0 +1,80 @@
+"""Inputs of several frames, of which `unet-edge segment` uses the first and says so."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from command_line import run_json
+from PIL import Image
+
+from unet_edge.cli import main
+from unet_edge.picture_file import count_frames
+
+
+def frames() -> list[Image.Image]:
+    random = np.random.default_rng(1)
+    return [Image.fromarray(random.integers(0, 255, (24, 32, 3), np.uint8)) for _ in range(3)]
+
+
+def mjpeg() -> bytes:
+    stream = io.BytesIO()
+    for frame in frames():
+        frame.save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def several(folder: Path, suffix: str) -> Path:
+    path = folder / f"several.{suffix}"
+    if suffix == "jpg":
+        path.write_bytes(mjpeg())
+        return path
+    first, *others = frames()
+    settings: dict[str, Any] = {"duration": 40} if suffix != "tif" else {}
+    first.save(path, save_all=True, append_images=others, **settings)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "webp", "png", "jpg"])
+def test_it_is_said_and_in_the_json(bundle_path: Path, tmp_path: Path, suffix: str) -> None:
+    path = several(tmp_path, suffix)
+    arguments = ["segment", str(bundle_path), str(path), "-o", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert result.stderr == f"{path}: 3 frames; only the first is used\n"
+    assert json.loads(result.stdout)["pictures"][0]["frames"] == 3
+
+
+def test_mjpeg_on_standard_input(bundle_path: Path) -> None:
+    arguments = ["segment", str(bundle_path), "-", "-o", "-"]
+    result = CliRunner().invoke(main, arguments, input=mjpeg())
+    assert result.exit_code == 0
+    assert result.stderr == "standard input: 3 frames; only the first is used\n"
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+
+
+def test_many(bundle_path: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        several(tmp_path, "gif").rename(tmp_path / f"{number}.gif")
+    arguments = ["segment", str(bundle_path), str(tmp_path), "-o", str(tmp_path / "out")]
+    lines = CliRunner().invoke(main, arguments).stderr.splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == "5 pictures hold several frames; only the first of each is used"
+
+
+def test_one_frame_is_not_spoken_of(bundle_path: Path, tmp_path: Path) -> None:
+    first, second, _ = frames()
+    for suffix in ("tif", "gif", "webp", "png", "jpg", "bmp"):
+        first.save(tmp_path / f"{suffix}.{suffix}")
+        assert count_frames(tmp_path / f"{suffix}.{suffix}") == 1
+    # What a phone writes: a second view behind the first.
+    first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[second])
+    assert count_frames(tmp_path / "phone.jpg") == 1
+    assert count_frames(b"") == count_frames(b"no picture") == 1
+    report = run_json("segment", bundle_path, tmp_path, "-o", tmp_path / "out")
+    assert not any("frames" in entry for entry in report["pictures"])

@@ -1,0 +1,65 @@
+"""How many threads may be asked for, wherever they are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from unet_edge import Bundle, Segmenter
+from unet_edge.cli import main
+from unet_edge.errors import ConfigError
+from unet_edge.runtime.backends import MOST_THREADS, most_threads, thread_count
+from unet_edge.runtime.measurement import measure_bundle
+from unet_edge.runtime.tuning import tune
+
+
+def test_the_machine_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    for processors, most in ((None, 4), (1, 4), (4, 4), (64, 64)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=processors: count)
+        assert most_threads() == most
+        assert thread_count(most) == most
+        for wrong in (most + 1, 1_000_000, 0, -1):
+            with pytest.raises(ConfigError, match=f"threads is {wrong}; choose 1 to {most}"):
+                thread_count(wrong)
+    assert 1 <= thread_count(None) <= MOST_THREADS
+
+
+@pytest.mark.parametrize(
+    "command", [("segment", "PHOTO"), ("verify",), ("benchmark",), ("tune",)], ids=lambda c: c[0]
+)
+@pytest.mark.parametrize("where", ["bundle", "tflite", "onnx"])
+def test_every_command_refuses_a_million(
+    bundle_path: Path, sample_data: Path, command: tuple[str, ...], where: str, tmp_path: Path
+) -> None:
+    name, *more = command
+    if where != "bundle" and name != "segment":
+        return
+    model = bundle_path if where == "bundle" else bundle_path / f"model-int8.{where}"
+    photos = [str(sample_data / "images") for _ in more]
+    output = ["-o", str(tmp_path / "out")] if name in ("segment", "benchmark") else []
+    arguments = [name, str(model), *photos, *output, "--threads", "1000000"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1, result.output
+    assert "error: threads is 1000000; choose 1 to" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_api_refuses_a_million(bundle_path: Path) -> None:
+    for opening in (
+        lambda: Segmenter.open(bundle_path, threads=1_000_000),
+        lambda: Segmenter.open(bundle_path / "model-float32.onnx", threads=1_000_000),
+        lambda: measure_bundle(Bundle.open(bundle_path), threads=1_000_000),
+        lambda: tune(Bundle.open(bundle_path), threads=1_000_000),
+    ):
+        with pytest.raises(ConfigError, match="threads is 1000000"):
+            opening()
+
+
+def test_onnx_runtime_does_not_spin_beside_what_decodes(bundle_path: Path) -> None:
+    segmenter = Segmenter.open(bundle_path, file="model-float32.onnx", threads=2)
+    session = segmenter.backend._session  # type: ignore[attr-defined]
+    options = session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -1,0 +1,107 @@
+"""Every mode of a picture is decoded in bounded memory, and in strips as it is at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_edge import decoding
+from unet_edge.decoding import decode
+from unet_edge.errors import ImageError
+
+_SIZE = (4000, 3000)
+
+# A child that decodes one picture and says by how many bytes a pixel its peak grew.
+_PEAK = f"""
+import sys
+from pathlib import Path
+from unet_edge.decoding import decode
+from unet_edge.timing import peak_memory
+before = peak_memory()
+picture = decode(Path(sys.argv[1]))
+assert picture.mode == "RGB" and sorted(picture.size) == {sorted(_SIZE)}
+print((peak_memory() - before) * 2**20 / {_SIZE[0] * _SIZE[1]})
+"""
+
+
+def saved(path: Path, kind: str, size: tuple[int, int]) -> Path:
+    """A noisy picture of a mode, some with transparency or an EXIF orientation."""
+    random = np.random.default_rng(3)
+    width, height = size
+    mode, _, extra = kind.partition(" ")
+    settings: dict[str, Any] = {}
+    tile = random.integers(0, 255, (50, width, 4), np.uint8)
+    pixels = np.tile(tile, (-(-height // 50), 1, 1))[:height]
+    match mode:
+        case "I;16" | "I":
+            values = pixels[..., 0].astype(np.uint16 if mode == "I;16" else np.int32)
+            picture = Image.fromarray(values * 200)
+        case "F":
+            picture = Image.fromarray(pixels[..., 0].astype(np.float32))
+        case "P":
+            picture = Image.fromarray(pixels[..., 0]).convert("P")
+            picture.putpalette(list(range(255, -1, -1)) * 3)
+        case "LA":
+            picture = Image.fromarray(np.ascontiguousarray(pixels[..., :2]), "LA")
+        case _:
+            picture = Image.fromarray(pixels, "RGBA").convert(mode)
+    if extra == "transparent":
+        settings["transparency"] = {"P": bytes(range(256)), "L": 7, "RGB": (1, 2, 3)}[mode]
+    if extra == "turned":
+        exif = Image.Exif()
+        exif[0x112] = 6
+        settings["exif"] = exif
+    file = path / ("picture.tif" if mode in ("CMYK", "I", "F") else "picture.png")
+    how = {"compress_level": 1} if file.suffix == ".png" else {"compression": "tiff_lzw"}
+    picture.save(file, **how, **settings)
+    return file
+
+
+_KINDS = (
+    "RGB", "RGB transparent", "RGB turned", "RGBA", "RGBA turned", "P", "P transparent", "L",
+    "L transparent", "LA", "1", "I;16", "I", "F", "CMYK",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_no_more_than_two_pictures_of_four_bytes_a_pixel(tmp_path: Path, kind: str) -> None:
+    file = saved(tmp_path, kind, _SIZE)
+    command = [sys.executable, "-c", _PEAK, str(file)]
+    child = subprocess.run(command, capture_output=True, text=True, check=True)
+    # 8 for the stored and the finished picture, what is converted at once, and the file's bytes.
+    beside = 30 * decoding._STRIP + file.stat().st_size
+    assert float(child.stdout) < 8 + beside / (_SIZE[0] * _SIZE[1]) + 0.5
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_strips_give_what_the_whole_picture_gives(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = saved(tmp_path, kind, (61, 47))
+    whole = np.asarray(decode(file))
+    monkeypatch.setattr(decoding, "_STRIP", 61 * 10)
+    assert np.array_equal(np.asarray(decode(file)), whole)
+    monkeypatch.setattr(decoding, "_STRIP", 1)
+    with Image.open(file) as opened:
+        assert np.array_equal(np.asarray(decode(opened)), whole)
+        opened.load()  # a picture of the caller's is not closed
+
+
+def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(tmp_path, "RGBA", (61, 47))
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "_rgb", fail)
+    with pytest.raises(ImageError, match=r"picture.png needs more memory than is free"):
+        decode(file)
+    monkeypatch.setattr(Image.Image, "load", fail)
+    with pytest.raises(ImageError, match=r"picture.png needs more memory than is free"):
+        decode(file)
