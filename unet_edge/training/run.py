@@ -53,6 +53,8 @@ BUNDLE_FOLDER = "bundle"
 _LOSS_RATIO = 1.5
 _LOSS_SLACK = 0.05
 
+_WORTH_AN_ESTIMATE = 20  # steps; measuring takes four
+
 Say = Callable[[str], None]
 
 
@@ -302,16 +304,12 @@ def _run_phases(
             restore_optimizer(model.optimizer, checkpoint.optimizer)
         if clock is None:
             clock = StageClock()
-            pace = measure_pace(
-                model,
-                config,
-                dataset,
-                spec,
-                batches,
-                judged=rounds.judged,
-                statistics=rounds.time_statistics(),
-            )
-            rounds.log.begin(rounds.done * config.steps_per_round, pace)
+            if config.total_steps - rounds.done * config.steps_per_round >= _WORTH_AN_ESTIMATE:
+                judged, statistics = rounds.judged, rounds.time_statistics()
+                pace = measure_pace(
+                    model, config, dataset, spec, batches, judged=judged, statistics=statistics
+                )
+                rounds.log.begin(rounds.done * config.steps_per_round, pace)
         steps = config.steps_per_round
         with closing(batches.stream(rounds.done * steps, last * steps)) as stream:
             while rounds.done < last and not rounds.exhausted:

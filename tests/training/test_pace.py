@@ -1,0 +1,47 @@
+"""Measuring a run's pace must not change the run."""
+
+import keras
+import numpy as np
+
+from unet_edge.demo.cells import CLASSES
+from unet_edge.training.batches import training_batches
+from unet_edge.training.checkpoint import model_state, optimizer_state
+from unet_edge.training.config import TrainConfig
+from unet_edge.training.losses import objective
+from unet_edge.training.models import Network, build
+from unet_edge.training.optimisation import Optimisation, build_optimizer
+from unet_edge.training.pace import measure_pace
+
+
+def states(model):
+    return [array.tobytes() for array in (*model_state(model), *optimizer_state(model.optimizer))]
+
+
+def test_every_variable_is_put_back(sample_data):
+    # unet_mini has dropout, whose random states move; averages are the optimiser's.
+    config = TrainConfig(
+        data=sample_data,
+        classes=CLASSES,
+        size=(32, 32),
+        network=Network("unet_mini"),
+        encoder_weights="none",
+        batch_size=2,
+        optimisation=Optimisation(ema=0.3),
+    )
+    spec, dataset = config.spec(), config.dataset()
+    keras.utils.set_random_seed(0)
+    model = build(config.network, len(CLASSES), spec.normalisation)
+    model.compile(
+        optimizer=build_optimizer(config.optimisation, 100, 0), loss=objective(config.loss, None)
+    )
+    model.optimizer.build(model.trainable_variables)
+    before = states(model)
+    batches = training_batches(config, dataset, spec, seed=0)
+    first = [array.copy() for array in batches[0]]
+
+    pace = measure_pace(model, config, dataset, spec, batches, judged=3, statistics=0.5)
+
+    assert states(model) == before
+    assert all(np.array_equal(a, b) for a, b in zip(batches[0], first, strict=True))
+    assert 0 < pace.step < 60
+    assert pace.close > 0.5
