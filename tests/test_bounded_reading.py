@@ -17,10 +17,11 @@ from sealing import seal_manifest
 
 from unet_edge import Segmenter
 from unet_edge.bundle import DIGEST, MANIFEST, Bundle, digest_line
-from unet_edge.errors import BundleError, ImageError, ModelFileError, UnetEdgeError
+from unet_edge.errors import BundleError, ImageError, ModelFileError, SpecError, UnetEdgeError
 from unet_edge.files import read_regular, sha256
 from unet_edge.metadata import read_contract
 from unet_edge.picture_file import opened
+from unet_edge.runtime.segmenter import read_spec
 from unet_edge.runtime.tuned import remembered
 
 OLD = Path(__file__).parent / "data" / "bundle-schema-1"
@@ -112,6 +113,13 @@ def test_a_tuning_that_is_no_file_is_passed_over_and_explained(bundle: Path, kin
         assert found.tuned is None
         assert str(found.stale).startswith("it cannot be read: it ")
     Segmenter.open(bundle)
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_the_contract_of_a_run_that_is_no_file(tmp_path: Path, kind: str) -> None:
+    NO_FILES[kind](tmp_path / "spec.json")
+    with bounded(), pytest.raises(SpecError, match=r"cannot read .*spec\.json: it "):
+        read_spec(tmp_path / "spec.json")
 
 
 @pytest.mark.parametrize("kind", ["a fifo", "an endless device", "a terabyte of holes"])

@@ -59,7 +59,7 @@ def read_regular(path: str | Path, most: int, size: int | None = None) -> bytes:
         if stat.S_ISDIR(found.st_mode):
             raise OSError("it is a folder, not a file")
         if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is not a regular file")
+            raise OSError("it is not a regular file; copy it into one")
         if size is not None and found.st_size != size:
             raise OSError(f"it has {found.st_size:,} bytes, expected {size:,}")
         if found.st_size > most:

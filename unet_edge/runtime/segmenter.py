@@ -13,7 +13,7 @@ from PIL import Image
 
 from unet_edge.decoding import ChannelOrder, ImageSource, Photo, decode, read_photo
 from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
-from unet_edge.files import sha256
+from unet_edge.files import read_regular, sha256
 from unet_edge.mask import Mask
 from unet_edge.metadata import load_model_bytes
 from unet_edge.placement import Pixels, Placement, resize_labels
@@ -34,6 +34,9 @@ KERAS_MODEL = "model.keras"
 SPEC_FILE = "spec.json"
 CONFIG_FILE = "config.toml"
 SPLIT_FILE = "split.json"
+
+_MOST_SPEC = 2**20
+"""Bytes of a contract that is read; as inside a model file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +292,7 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
 def read_spec(path: Path) -> ModelSpec:
     """The contract beside a Keras model. Raises SpecError when there is none."""
     try:
-        return ModelSpec.from_json(path.read_bytes())
+        return ModelSpec.from_json(read_regular(path, _MOST_SPEC))
     except FileNotFoundError:
         raise SpecError(
             f"no {path.name} in {path.parent}: {KERAS_MODEL} needs the contract that 'unet-edge "
