@@ -18,7 +18,8 @@ from converters.onnx import OnnxPrecision, to_onnx
 from converters.tflite import to_tflite
 from converters.tflite_check import operators, partitions
 from unet_edge.errors import ModelFileError
-from unet_edge.graph import Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.graph import Port, TFLiteGraph, read_graph
+from unet_edge.graph.runtimes import Runtimes, runtimes
 from unet_edge.metadata import Format, Precision
 from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.models import Network

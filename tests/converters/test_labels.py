@@ -15,7 +15,8 @@ from converters.onnx import to_onnx
 from converters.tflite import to_tflite
 from converters.tflite_check import operators, partitions
 from unet_edge.errors import BackendError
-from unet_edge.graph import Port, read_graph, runtimes
+from unet_edge.graph import Port, read_graph
+from unet_edge.graph.runtimes import runtimes
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.segmenter import Segmenter

@@ -17,8 +17,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from converters.tflite import to_tflite
-from unet_edge.graph import read_graph, runtimes
-from unet_edge.graph.runtimes import TFLITE_RUNTIMES, TFLITE_VERSIONS
+from unet_edge.graph import read_graph
+from unet_edge.graph.runtimes import TFLITE_RUNTIMES, TFLITE_VERSIONS, runtimes
 from unet_edge.metadata import Precision
 from unet_edge.spec import ModelSpec
 from unet_edge.training.models import Network
@@ -65,7 +65,8 @@ print(json.dumps(refused))
 # What the device has: the model's bytes, and no path for Python but this checkout.
 INSPECT = """
 import json, sys
-from unet_edge.graph import read_graph, runtimes
+from unet_edge.graph import read_graph
+from unet_edge.graph.runtimes import runtimes
 print(json.dumps(runtimes(read_graph(open(sys.argv[1], "rb").read(), "tflite", "m")).runs_on))
 """
 

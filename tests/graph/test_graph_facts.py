@@ -11,7 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from unet_edge.errors import ModelFileError
-from unet_edge.graph import OnnxGraph, Operator, Port, TFLiteGraph, read_graph, runtimes
+from unet_edge.graph import OnnxGraph, Operator, Port, TFLiteGraph, read_graph
+from unet_edge.graph.runtimes import runtimes
 from unet_edge.graph.tflite_file import BUILTINS
 from unet_edge.metadata import Format
 

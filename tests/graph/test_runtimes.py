@@ -12,12 +12,14 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from converters import labels
 from converters.onnx import OPERATORS as ONNX_EMITTED
 from converters.tflite_check import CAST_OPERATORS, OPERATORS
-from unet_edge.graph import Runtimes, read_graph, runtimes
+from unet_edge.graph import read_graph
 from unet_edge.graph.runtimes import (
     ONNX_OPERATORS,
     ONNXRUNTIMES,
     TFLITE_RUNTIMES,
     TFLITE_VERSIONS,
+    Runtimes,
+    runtimes,
 )
 from unet_edge.graph.tflite_file import BUILTINS
 

@@ -14,8 +14,9 @@ from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
 from unet_edge.errors import ModelFileError
 from unet_edge.files import sha256
-from unet_edge.graph import SATURATES, OnnxGraph, Port, Runtimes, TFLiteGraph, read_graph, runtimes
+from unet_edge.graph import SATURATES, OnnxGraph, Port, TFLiteGraph, read_graph
 from unet_edge.graph.contract import checked_contract
+from unet_edge.graph.runtimes import Runtimes, runtimes
 from unet_edge.manifest import manifest_schema
 from unet_edge.metadata import Format, format_of, load_model_bytes, parse_contract
 

@@ -7,7 +7,6 @@ from typing import assert_never
 
 from unet_edge.errors import ModelFileError
 from unet_edge.graph.facts import SATURATES, Graph, OnnxGraph, Operator, Port, TFLiteGraph
-from unet_edge.graph.runtimes import Runtimes, runtimes
 from unet_edge.metadata import Format
 
 __all__ = [
@@ -16,10 +15,8 @@ __all__ = [
     "OnnxGraph",
     "Operator",
     "Port",
-    "Runtimes",
     "TFLiteGraph",
     "read_graph",
-    "runtimes",
 ]
 
 

@@ -105,7 +105,8 @@ def nothing_works(file_format: Format, attempts: Sequence[Attempt], system: Syst
 def refusal(model: bytes, file_format: Format, attempt: Attempt) -> str:
     """One line on a model that a working interpreter refuses, by what the tables know of it."""
     # Here, not at the top: the graph's readers are of no use to what else this module says.
-    from unet_edge.graph import read_graph, runtimes
+    from unet_edge.graph import read_graph
+    from unet_edge.graph.runtimes import runtimes
 
     refused, better = attempt.detail, None
     system = System.here()
