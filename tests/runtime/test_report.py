@@ -80,7 +80,8 @@ def known() -> Campaign:
         width=96,
         date="2025-01-02",
         machine={
-            "model": "Pi 5", "architecture": "aarch64", "cores": 4, "memory_gib": 7.9,
+            "model": "Pi 5", "architecture": "aarch64", "int8": "ARM with dotprod",
+            "cores": 4, "memory_gib": 7.9,
             "system": "Linux", "python": "3.11", "numpy": "2",
         },
         gemm_before_ms=10,
