@@ -55,7 +55,7 @@ def fit_kernel(
     depthwise = isinstance(conv, layers.DepthwiseConv2D)
     wide = not depthwise and height * width * channels > MOST_INPUTS
     if wide or inputs.shape[1] < height or inputs.shape[2] < width:
-        largest = abs(kernel).max((0, 1, 2))
+        largest = abs(kernel).max((0, 1, 3) if depthwise else (0, 1, 2), keepdims=True)
         step = np.where(largest > 0, largest, 1) / 127
         return np.asarray(np.round(kernel / step) * step if rounded else kernel, np.float32)
     weights: Weights = kernel.reshape(height * width, channels, last)
