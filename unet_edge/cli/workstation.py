@@ -53,8 +53,9 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
 @click.option(
     "--full-integer",
     is_flag=True,
-    help="Round the stem of int8 .tflite files too (the first two convolutions, else in float32), "
-    "for accelerators that take no float.",
+    help="Round every layer of int8 .tflite files, for accelerators that take no float. Else the "
+    "first two convolutions stay in float32; with more than two classes, the first eight and the "
+    "last.",
 )
 @click.option(
     "--min-agreement",
