@@ -20,7 +20,7 @@ from unet_edge.runtime.doctor import diagnose
 from unet_edge.runtime.interpreters import interpreter
 from unet_edge.runtime.probe import TINY, probe
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.spec import ModelSpec
+from unet_edge.spec import ModelSpec, Normalisation
 
 ROOT = Path(__file__).parents[2]
 ONNX = interpreter("onnxruntime")
@@ -156,16 +156,17 @@ def test_an_operator_that_is_too_new(
     tflite: Callable[..., bytes], tmp_path: Path, file_format: str
 ) -> None:
     path = tmp_path / f"new.{file_format}"
-    spec = ModelSpec(2, 2, ("a", "b", "c"))
+    classes = ("a", "b", "c")
     if file_format == "tflite":
-        path.write_bytes(seal(tflite(("CONV_2D", 99)), Contract(spec, "tflite", "float32")))
+        spec = ModelSpec(2, 2, classes, normalisation=Normalisation(7, 2))
+        path.write_bytes(seal(tflite(("CONV_2D", 99)), Contract(spec, "tflite", "int8")))
         expected = "it needs CONV_2D version 99 (ai-edge-litert 2.3 has up to 8); no runtime is"
     else:
         onnx = pytest.importorskip("onnx")
         model = onnx.load_from_string(tiny_onnx())
         model.opset_import[0].version = 99
         data = model.SerializeToString(deterministic=True)
-        path.write_bytes(seal(data, Contract(spec, "onnx", "float32")))
+        path.write_bytes(seal(data, Contract(ModelSpec(4, 6, classes), "onnx", "float32")))
         expected = "no runtime is known to run "
     found = diagnose(path)
     (verdict,) = found.files

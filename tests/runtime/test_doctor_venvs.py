@@ -17,7 +17,7 @@ import pytest
 
 from unet_edge.metadata import Contract, seal
 from unet_edge.runtime.probe import TINY
-from unet_edge.spec import ModelSpec
+from unet_edge.spec import ModelSpec, Normalisation
 
 ROOT = Path(__file__).parents[2]
 NEEDS = ("pillow>=9.4", "click>=8.1", "tabulate>=0.9", "tqdm>=4.64")
@@ -99,7 +99,7 @@ def test_an_operator_that_is_newer_than_it(
 ) -> None:
     old.do("pip install 'numpy<2'")
     file = tmp_path / "new.tflite"
-    spec = ModelSpec(2, 2, ("a", "b", "c"))
+    spec = ModelSpec(2, 2, ("a", "b", "c"), normalisation=Normalisation(7, 2))
     file.write_bytes(seal(tflite(("QUANTIZE", 6)), Contract(spec, "tflite", "float32")))
     status, report = old.doctor(file)
     assert status == 1
