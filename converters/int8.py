@@ -37,6 +37,8 @@ CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 """The operators that can be left in float: those with weights."""
 
 
+_KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+
 _MANY_PAIRS = 4
 """Convolutions of each kind at the beginning that stay in float with many classes."""
 
@@ -121,8 +123,7 @@ def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple
     two = model.output.shape[-1] == 2
     if file_format == "tflite" and two:
         return stem(model)
-    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
-    *_, last = (layer.name for layer in model.layers if isinstance(layer, kinds))
+    *_, last = (layer.name for layer in model.layers if isinstance(layer, _KINDS))
     first = stem(model) if file_format == "onnx" else _first_pairs(model, _MANY_PAIRS)
     return tuple(dict.fromkeys((*first, last)))
 
@@ -138,11 +139,10 @@ def stem(model: keras.Model) -> tuple[str, ...]:
 
 def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
     """The first convolutions, as far as full and depthwise ones alternate, `most` of each."""
-    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    convolutions = [layer for layer in model.layers if isinstance(layer, kinds)][: 2 * most]
+    convolutions = [layer for layer in model.layers if isinstance(layer, _KINDS)][: 2 * most]
     alternating = itertools.takewhile(
         lambda pair: isinstance(pair[0], pair[1]),
-        zip(convolutions, itertools.cycle(kinds), strict=False),
+        zip(convolutions, itertools.cycle(_KINDS), strict=False),
     )
     names = [layer.name for layer, _ in alternating]
     return tuple(names[: len(names) // 2 * 2])
@@ -179,7 +179,10 @@ def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
         for operator in graph.operators
         if builtin_code(parsed, operator) in wanted
     ]
-    nodes = {_layer_of(tensor, known): tensor for tensor in made}
+    nodes = {_layer_of(tensor, known): tensor for tensor in made[:-1]}
+    # Without a resize behind it, the last one's tensor is the output and called "Identity".
+    *_, last = (layer.name for layer in model.layers if isinstance(layer, _KINDS))
+    nodes[last] = made[-1]
     if len(nodes) < len(made):
         raise ConversionError(f"two convolutions of {model.name} go by the name of one layer")
     return nodes

@@ -26,7 +26,7 @@ def halve_kernels(model: Any) -> None:
     operators, kinds = schema.BuiltinOperator, schema.TensorType
     (graph,) = model.subgraphs
     convolutions = [op for op in graph.operators if builtin_code(model, op) == operators.CONV_2D]
-    casts = []
+    casts, emptied = [], set()
     for kernel in dict.fromkeys(int(op.inputs[1]) for op in convolutions[1:-1]):
         full = graph.tensors[kernel]
         values = np.frombuffer(bytes(model.buffers[full.buffer].data), "<f4")
@@ -42,6 +42,7 @@ def halve_kernels(model: Any) -> None:
         half.name, half.shape, half.type = full.name + b" in float16", full.shape, kinds.FLOAT16
         half.buffer = len(model.buffers) - 1
         graph.tensors.append(half)
+        emptied.add(full.buffer)
         full.buffer = 0  # empty: the operator below computes it
         # Version 3 is the first that reads float16 (op_version.cc in TensorFlow).
         operator = new_operator(
@@ -50,6 +51,5 @@ def halve_kernels(model: Any) -> None:
         casts.append(operator)
     graph.operators = casts + graph.operators
     used = {tensor.buffer for tensor in graph.tensors}
-    for index, buffer in enumerate(model.buffers):
-        if index not in used:
-            buffer.data = None  # the float32 values
+    for index in emptied - used:
+        model.buffers[index].data = None  # the float32 values
