@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_edge import decoding
+from unet_edge import bit_depth, decoding
 from unet_edge.decoding import decode
 from unet_edge.errors import ImageError
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from unet_edge.decoding import decode
 from unet_edge.timing import peak_memory
 before = peak_memory()
-picture = decode(Path(sys.argv[1]))
+picture = decode(Path(sys.argv[1]), bit_depth=16)
 assert picture.mode == "RGB" and sorted(picture.size) == {sorted(_SIZE)}
 print((peak_memory() - before) * 2**20 / {_SIZE[0] * _SIZE[1]})
 """
@@ -84,12 +84,14 @@ def test_strips_give_what_the_whole_picture_gives(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = saved(tmp_path, kind, (61, 47))
-    whole = np.asarray(decode(file))
-    monkeypatch.setattr(decoding, "_STRIP", 61 * 10)
-    assert np.array_equal(np.asarray(decode(file)), whole)
-    monkeypatch.setattr(decoding, "_STRIP", 1)
+    whole = np.asarray(decode(file, bit_depth=16))
+    for module in (decoding, bit_depth):
+        monkeypatch.setattr(module, "_STRIP", 61 * 10)
+    assert np.array_equal(np.asarray(decode(file, bit_depth=16)), whole)
+    for module in (decoding, bit_depth):
+        monkeypatch.setattr(module, "_STRIP", 1)
     with Image.open(file) as opened:
-        assert np.array_equal(np.asarray(decode(opened)), whole)
+        assert np.array_equal(np.asarray(decode(opened, bit_depth=16)), whole)
         opened.load()  # a picture of the caller's is not closed
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -77,27 +78,48 @@ def joined(upper: Image.Image, lower: Image.Image, bit_depth: int) -> Image.Imag
 
 
 def grey_of_8_bits(picture: Image.Image, bit_depth: int | None, name: str) -> Image.Image:
-    """A picture of one of the modes WIDE as 8-bit grey.
+    """A picture of one of the modes WIDE as 8-bit grey, made in strips.
 
     Raises UnknownRangeError when neither file nor contract say its range.
     """
-    values = np.asarray(picture)
+    white_is_zero = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     if picture.mode == "F":
-        grey = _of_float(values, bit_depth, name)
+        _require_unit_range(picture, bit_depth, name)
+        white = 1 if bit_depth is None else 2**bit_depth - 1
     else:
         own = stored_bits(picture)
         if own == 32 and bit_depth is None:
+            low, high = _extremes(picture)
             raise UnknownRangeError(
-                f"{name} holds whole numbers from {values.min()} to {values.max()} in 32 bits, and "
-                "does not say which is white; train with --bit-depth (8 for 0..255), or save it as "
-                "8 or 16 bits"
+                f"{name} holds whole numbers from {low} to {high} in 32 bits, and does not say "
+                "which is white; train with --bit-depth (8 for 0..255), or save it as 8 or 16 bits"
             )
         # A file that says how many of its bits are used knows better.
         says = own < 16 or picture.format == "PPM"
-        grey = _shifted(values, own if says or bit_depth is None else bit_depth)
-    if getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero
-        grey = 255 - grey
-    return Image.fromarray(grey)
+        bits = own if says or bit_depth is None else bit_depth
+    result = Image.new("L", picture.size)
+    for top, values in _strips(picture):
+        grey = _of_float(values, white) if picture.mode == "F" else _shifted(values, bits)
+        result.paste(Image.fromarray(255 - grey if white_is_zero else grey), (0, top))
+    return result
+
+
+_STRIP = 2**18
+"""Pixels converted at once: floats take some 20 bytes for each."""
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
+    """A picture's values in strips of rows, each with its first row."""
+    rows = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        box = (0, top, picture.width, min(top + rows, picture.height))
+        yield top, np.asarray(picture.crop(box))
+
+
+def _extremes(picture: Image.Image) -> tuple[Any, Any]:
+    found = [(values.min(), values.max()) for _, values in _strips(picture)]
+    lows, highs = zip(*found, strict=True)
+    return min(lows), max(highs)
 
 
 def _shifted(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
@@ -105,15 +127,20 @@ def _shifted(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     return shifted
 
 
-def _of_float(values: NDArray[Any], bit_depth: int | None, name: str) -> NDArray[np.uint8]:
-    white = 1 if bit_depth is None else 2**bit_depth - 1
-    low, high = values.min(), values.max()
+def _require_unit_range(picture: Image.Image, bit_depth: int | None, name: str) -> None:
+    if bit_depth is not None:
+        return
     # Resampling overshoots by a little; a NaN fails, too.
-    if bit_depth is None and not (low >= -0.05 and high <= 1.05):
-        raise UnknownRangeError(
-            f"{name} holds floats from {low:g} to {high:g}, expected 0 to 1; train with "
-            "--bit-depth (8 for 0..255), or save it as 8 or 16 bits"
-        )
+    if all(values.min() >= -0.05 and values.max() <= 1.05 for _, values in _strips(picture)):
+        return
+    low, high = _extremes(picture)
+    raise UnknownRangeError(
+        f"{name} holds floats from {low:g} to {high:g}, expected 0 to 1; train with "
+        "--bit-depth (8 for 0..255), or save it as 8 or 16 bits"
+    )
+
+
+def _of_float(values: NDArray[Any], white: int) -> NDArray[np.uint8]:
     scaled = np.nan_to_num(values.astype(np.float64)) * 255 / white
     rounded: NDArray[np.uint8] = np.clip(np.floor(scaled + 0.5), 0, 255).astype(np.uint8)
     return rounded

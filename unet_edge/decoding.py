@@ -72,14 +72,17 @@ def _read(
         deep = is_deep_color(stored)
         before_loading(stored)
 
+    own = not isinstance(source, Image.Image)
     with opened(source, before_loading=look) as picture:
-        if picture.mode in WIDE:
-            return _upright_as(picture, grey_of_8_bits(picture, bit_depth, name)).convert("RGB")
-        turned = upright(picture)
-        if turned is not picture and not isinstance(source, Image.Image):
+        wide = picture.mode in WIDE
+        if wide:
+            turned = _upright_as(picture, grey_of_8_bits(picture, bit_depth, name))
+        else:
+            turned = upright(picture)
+        if own and turned is not picture:
             picture.close()  # at most two pictures of 4 bytes a pixel are held
-    if not deep or bit_depth in (None, 16):
-        return _rgb(turned)
+        if wide or not deep or bit_depth in (None, 16):
+            return _rgb(turned)
     assert bit_depth is not None
     with opened(source, before_loading=load_lower_bytes) as lower:
         return _rgb(joined(turned, upright(lower), bit_depth))

@@ -190,7 +190,13 @@ def test_the_crop_is_the_size_unless_it_is_given():
 
 def test_the_contract_is_of_the_size_not_of_the_crop():
     assert CROPPED.spec() == ModelSpec(
-        64, 96, ("sky", "überall", "cat 'quoted'"), name="cats", fit="stretch", resample="box"
+        64,
+        96,
+        ("sky", "überall", "cat 'quoted'"),
+        name="cats",
+        fit="stretch",
+        resample="box",
+        bit_depth=CROPPED.bit_depth,
     )
 
 
