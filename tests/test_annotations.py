@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unet_edge.annotations import coco, joined
-from unet_edge.dataset.coco import read_coco
+from unet_edge.dataset.coco import CocoFile
 from unet_edge.mask import Mask
 from unet_edge.spec import ModelSpec
 
@@ -62,7 +62,7 @@ def test_our_own_reader_gives_the_labels_back(tmp_path, style):
     path.write_text(
         json.dumps(joined((name, coco(mask, "x", style)) for name, mask in masks.items()))
     )
-    found = read_coco(path, SPEC.classes)
+    found = CocoFile.read(path).draw(SPEC.classes, take_crowds=False)
     assert [picture.file_name for picture in found] == list(masks)
     for picture, mask in zip(found, masks.values(), strict=True):
         assert np.array_equal(picture.labels(), mask.labels)

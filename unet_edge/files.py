@@ -41,9 +41,8 @@ def write_atomically(path: Path, data: bytes | str | Writer, *, replace: bool = 
         # BaseException: Ctrl-C must not leave the aside file behind either.
         with contextlib.suppress(OSError):  # the first error is raised
             aside.unlink(missing_ok=True)
-        if (
-            isinstance(error, OSError) and error.errno is not None
-        ):  # a full disk names no file, others name the aside one
+        # A full disk names no file, others name the aside one.
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
 

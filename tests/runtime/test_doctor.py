@@ -37,7 +37,8 @@ __version__ = "9.9.9"
 START
 
 class SessionOptions:
-    pass
+    def add_session_config_entry(self, key, value):
+        pass
 
 class Port:
     name = "pixels"

@@ -115,7 +115,8 @@ def test_rows_say_what_was_measured(known: Campaign) -> None:
 def test_warnings_name_failures_broken_floors_and_noise(known: Campaign) -> None:
     assert warnings(known) == [
         "c.onnx did not run: no <interpreter>",
-        "b.onnx is UNDER ITS FLOOR here: 98.000 % of pixels as Keras, 99.000 % asked for",
+        "b.onnx is UNDER ITS FLOOR on Pi 5 (ARM with dotprod): 98.000 % of pixels as Keras, "
+        "99.000 % asked for",
     ]
     noisy = dataclasses.replace(known, files=(), gemm_after_ms=14)
     assert "10.0 ms before, 14.0 ms after" in warnings(noisy)[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
 from unet_edge.runtime import tuning
@@ -107,7 +108,7 @@ def hot_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, 
         monkeypatch.setattr(tuning, "cost_of", measured)
         monkeypatch.setattr(tuning, "_working", lambda: ({"ai-edge-litert", "onnxruntime"}, {}))
         monkeypatch.setattr(tuning, "_numbers_of_threads", lambda: [1, 2, 3, 4])
-        monkeypatch.setattr(tuning, "default_threads", lambda: 4)
+        monkeypatch.setattr(tuning, "thread_count", lambda threads: threads or 4)
         return asked
 
     return make
@@ -169,7 +170,8 @@ def test_what_breaks_its_floor_here_is_out_however_fast(
     found = tune(bundle, rounds=1, threads=1)
     (out,) = [t for t in found.trials if t.candidate.file == fast]
     floor = bundle.file(fast).golden_floor
-    assert out.out == f"under its floor here: 98.000 % of {int(floor * 1e5) / 1e3:.3f} %"
+    kind = read_processor().int8
+    assert out.out == f"under its floor on {kind}: 98.000 % of {int(floor * 1e5) / 1e3:.3f} %"
     assert found.chosen.candidate.file != fast
     assert asked.count((fast, 1)) == 1
     assert found.times_chosen(out) is None
@@ -185,7 +187,8 @@ def test_where_nothing_keeps_its_floor_all_reasons_are_named(
         tune(bundle)
     said = str(raised.value)
     assert "model-float32.tflite by ai-edge-litert does not run: it is broken" in said
-    assert "model-float32.onnx by onnxruntime under its floor here: 50.000 % of " in said
+    kind = read_processor().int8
+    assert f"model-float32.onnx by onnxruntime under its floor on {kind}: 50.000 % of " in said
 
 
 # --- on this very machine ---------------------------------------------------------------------
