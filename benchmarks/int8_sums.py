@@ -2,7 +2,8 @@
 
     python -m benchmarks.int8_sums RUN [RUN ...]
 
-Each training run is exported as int8 .onnx with plain and with bounded kernels, and each file is
+Each training run is exported as int8 .onnx, as by 'unet-edge export', with plain and with bounded
+kernels, and each file is
 opened with ONNX Runtime's default and with the session option against 16-bit sums. All four are
 timed in turns by one thread, and held against Keras on all validation pictures on the model's grid.
 Writes `benchmarks/reference/<machine>-int8-sums-<kind of processor>.{md,json}`.
@@ -22,6 +23,7 @@ import numpy as np
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from converters.calibration import calibration_grids
 from converters.fitting import fit_to_int8
+from converters.int8 import float_layers_of
 from converters.kernels import Rounding
 from converters.onnx import to_onnx
 from unet_edge.decoding import grid_of
@@ -61,8 +63,9 @@ def _measured(run: Path) -> list[dict[str, Any]]:
     grids = calibration_grids(dataset, spec, count=_CALIBRATION, seed=0)
     sessions: dict[tuple[str, str], Any] = {}
     for rounding in get_args(Rounding):
-        corrected = fit_to_int8(model, grids, rounding=rounding)
-        data = to_onnx(corrected, spec, "int8", grids, rounding)
+        kept = float_layers_of(model, "onnx")
+        fitted = fit_to_int8(model, grids, kept, rounding=rounding)
+        data = to_onnx(fitted, spec, "int8", grids, rounding, kept)
         sessions |= {(rounding, name): _session(data, name) for name in ("default", "option")}
     return _timed(sessions, held_out, wanted)
 

@@ -66,7 +66,7 @@ class ExportSettings:
     """What to write and how thoroughly to prove it; counts are of pictures.
 
     `license` and `latency` are for the model card alone, None where they are not known.
-    `full_integer` int8 .tflite files round the stem too, for accelerators that take no float.
+    With `full_integer`, int8 files round every layer, for accelerators that take no float.
     With a `budget`, a search takes the place of the .tflite files of integers, with up to
     `fine_tuning` steps of quantisation-aware training.
     """

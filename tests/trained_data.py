@@ -25,7 +25,7 @@ DATA = Path(__file__).parent / "data" / "trained"
 RUN, BUNDLE, DISCS = DATA / "run", DATA / "bundle", DATA / "discs.npz"
 DIGESTS = DATA / "SHA256SUMS"
 
-RUN_FILES = ("config.toml", "model.keras", "result.json", "spec.json")
+RUN_FILES = ("config.toml", "model.keras", "result.json", "spec.json", "split.json")
 GOLDEN = 4
 
 # Half of the smallest published width: an eighth of MobileNet's channels. The layers are the same

@@ -37,7 +37,7 @@ _FEATURES = {
 # The first that a processor has says how it multiplies int8, for x86 and ARM.
 _INT8_X86 = (("AMX", "AVX-512 VNNI", "AVX VNNI"), "x86 with VNNI", "x86 without VNNI")
 _INT8_ARM = (("dotprod", "i8mm"), "ARM with dotprod", "ARM without dotprod")
-_X86 = ("x86_64", "amd64", "i686", "i586", "i386", "x86")
+X86 = ("x86_64", "amd64", "i686", "i586", "i386", "x86")
 
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _THROTTLED = {
@@ -135,7 +135,7 @@ def _int8(machine: str, cpu: str) -> str:
     if not _flags(cpu):
         return machine or "unknown"
     features = _features(cpu)
-    wanted, has_it, has_not = _INT8_X86 if machine.lower() in _X86 else _INT8_ARM
+    wanted, has_it, has_not = _INT8_X86 if machine.lower() in X86 else _INT8_ARM
     return has_it if any(name in features for name in wanted) else has_not
 
 

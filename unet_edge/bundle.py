@@ -237,7 +237,7 @@ class Bundle:
         return [entry for entry in self.files if not entry.kept_floor]
 
     def measured_elsewhere(self) -> str | None:
-        """That the agreements were measured on another kind of processor; None where it is this."""
+        """A sentence if agreements were measured on another kind of processor, else None."""
         here = read_processor()
         if self.processor is None or self.processor.int8 == here.int8:
             return None

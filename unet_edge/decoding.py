@@ -17,6 +17,7 @@ from PIL import Image
 
 from unet_edge.bit_depth import (
     WIDE,
+    UnknownRangeError,
     grey_of_8_bits,
     is_deep_color,
     joined,
@@ -57,6 +58,17 @@ def decode(
         return _from_array(source, color_order)
     _require_own_order(color_order)
     return _read(source, bit_depth)
+
+
+def decoded_by_any_range(path: Path) -> Image.Image:
+    """As `decode`, for a look: a picture that does not say its range is read as of 16 bits.
+
+    Raises ImageError as `decode` does.
+    """
+    try:
+        return decode(path)
+    except UnknownRangeError:
+        return decode(path, bit_depth=16)
 
 
 def _read(

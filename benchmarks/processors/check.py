@@ -1,6 +1,6 @@
 """Compare what kinds of processors make of a bundle: `make test-processors`.
 
-    python -m benchmarks.processors.check BUNDLE [--only NAME] [-o OUTPUT]
+    python -m benchmarks.processors.check BUNDLE [--arm] [--pictures N] [-o OUTPUT]
 
 x86 kinds are emulated by QEMU's user mode, which has no AVX-512: "haswell" has AVX2 without VNNI,
 where int8 sums saturate in ONNX Runtime; "nehalem" has SSE4.2. "oldest versions" is this processor

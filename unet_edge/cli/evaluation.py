@@ -93,10 +93,11 @@ def evaluate(
     given = {name: value for name, value in rules.items() if value not in (None, "auto")}
     settings = rules | _run_settings(model, data) | given
     named = [name for name in given if name.endswith("_list")]
+    kept = _run_split(model, data)
     dataset = find_dataset(
         data,
         classes=segmenter.spec.classes,
-        split=None if named else _run_split(model, data),
+        split=None if named else kept,
         progress=progress,
         **settings,
     )
@@ -108,8 +109,20 @@ def evaluate(
         samples = tuple(sample for part in dataset.splits.values() for sample in part)
     if not samples:
         raise DataError(
-            f"{data} has no {split} pictures; name them in {split}.txt, put them in {split}/, pass "
-            f"--{split}-list, or draw them with 'unet-edge data split {data}'"
+            f"{data} has no {split} pictures"
+            + (f", and the run began without any; pass --{split}-list FILE" if kept else "")
+            + (
+                ""
+                if kept
+                else f"; name them in {split}.txt, put them in {split}/, pass --{split}-list, or "
+                f"draw them with 'unet-edge data split {data}'"
+            )
+        )
+    trained = set(kept.train) if named and kept and split != "train" else set()
+    if seen := sum(sample.name in trained for sample in samples):
+        say(
+            f"WARNING: the run trained on {seen} of these {len(samples)} pictures: the figures "
+            "tell nothing of new ones"
         )
     result = score(segmenter, dataset, progress(samples, "evaluating"), tolerance=tolerance)
     for doubt in result.doubts:
@@ -171,7 +184,7 @@ def _run_settings(model: Path, data: Path) -> dict[str, Any]:
     # Runs older than these settings ignored crowds and drew pictures one by one.
     rules: dict[str, Any] = {"crowds": "ignore", "split_by": "pictures"} | {
         name: written[name]
-        for name in ("masks", "ignore", "mask_names", "crowds", "split_by")
+        for name in ("masks", "ignore", "mask_names", "crowds", "split_by", "seed")
         if name in written
     }
     # The lists name the run's own pictures.

@@ -243,8 +243,8 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
         )
     if bundle.measured_elsewhere():
         say(
-            "a file that fails on one kind of processor is wrong there, however it did elsewhere: "
-            "use another file, or export again with this version"
+            "a file may keep its floor on one kind of processor and fail on another: use another "
+            "file here, or export again with this version"
         )
 
 

@@ -53,9 +53,9 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
 @click.option(
     "--full-integer",
     is_flag=True,
-    help="Round every layer of int8 .tflite files, for accelerators that take no float. Else the "
-    "first two convolutions stay in float32; with more than two classes, the first eight and the "
-    "last.",
+    help="Round every layer of int8 files, for accelerators that take no float. Else .tflite files "
+    "leave the first two convolutions in float32, or with more than two classes the first eight "
+    "and the last; .onnx files the first two and the last.",
 )
 @click.option(
     "--min-agreement",

@@ -82,7 +82,8 @@ def draw_split(
     left = list(range(len(samples)))
     for name, share in (("test", shares[1]), ("validation", shares[0])):
         if share:
-            inside = [group for group in groups if group[0] in set(left)]
+            kept = set(left)
+            inside = [group for group in groups if group[0] in kept]
             left, parts[name] = _held_out(inside, share * len(samples) / max(1, len(left)), seed)
     ordered = {"train": left, "validation": parts["validation"]}
     ordered |= {"test": parts["test"]} if "test" in parts else {}
@@ -92,9 +93,10 @@ def draw_split(
             f"{len(samples)} pictures in {len(groups)} groups leave none for {empty[0]}; add "
             "pictures, or choose other shares"
         )
+    members = {name: set(part) for name, part in ordered.items()}
     return DrawnSplit(
         {name: tuple(samples[index] for index in part) for name, part in ordered.items()},
-        {name: sum(group[0] in set(part) for group in groups) for name, part in ordered.items()},
+        {name: sum(group[0] in part for group in groups) for name, part in members.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,19 +86,26 @@ def _near_across(some: Printed, held: Printed, name: str) -> list[Finding]:
     ]
 
 
-def near_pairs(some: Sequence[Fingerprint], held: Sequence[Fingerprint]) -> list[tuple[int, int]]:
-    """Places (i, j) of pictures that nearly look the same; equal ones too, unless they are flat."""
-    pairs: list[tuple[int, int]] = []
+def near_pairs(
+    some: Sequence[Fingerprint], held: Sequence[Fingerprint]
+) -> Iterator[tuple[int, int]]:
+    """Places (i, j) of pictures that nearly look the same; equal ones too, unless they are flat.
+
+    With one sequence for both, each pair comes once, i before j. A thousand photos of a fixed
+    camera are half a million pairs: they are given one after another.
+    """
+    same = some is held
     for start in range(0, len(some), _BLOCK):
-        for other in range(0, len(held), _BLOCK):
+        for other in range(start if same else 0, len(held), _BLOCK):
             blocks = some[start : start + _BLOCK], held[other : other + _BLOCK]
             signs = [_stack([found.bits for found in block]) * 2 - 1 for block in blocks]
             looks = [_stack([found.thumbnail for found in block]) for block in blocks]
             # Of vectors of +1 and -1: equal bits minus different ones.
             near = 256 - signs[0] @ signs[1].T <= 2 * _NEAR_BITS
             near &= looks[0] @ looks[1].T >= _NEAR_CORRELATION
-            pairs += [(start + int(i), other + int(j)) for i, j in np.argwhere(near)]
-    return pairs
+            if same and start == other:
+                near = np.triu(near, 1)
+            yield from ((start + int(i), other + int(j)) for i, j in np.argwhere(near))
 
 
 def _stack(rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:

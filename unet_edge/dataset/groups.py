@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from unet_edge.bit_depth import WIDE
 from unet_edge.dataset.duplicates import Fingerprint, fingerprint, near_pairs
 from unet_edge.dataset.sample import Progress, Sample
+from unet_edge.decoding import decoded_by_any_range
 from unet_edge.errors import ConfigError, ImageError
 from unet_edge.picture_file import opened, upright
 
@@ -34,7 +36,7 @@ def alike(samples: Sequence[Sample], progress: Progress = lambda samples, _: sam
         if (found := _fingerprint(sample.image)) is not None
     ]
     prints = [found for _, found in printed]
-    links = [(printed[i][0], printed[j][0]) for i, j in near_pairs(prints, prints) if i < j]
+    links = ((printed[i][0], printed[j][0]) for i, j in near_pairs(prints, prints))
     return _joined(len(samples), links)
 
 
@@ -65,7 +67,7 @@ def joined(groups: Groups, links: Sequence[tuple[int, int]]) -> Groups:
     return _joined(sum(map(len, groups)), [*chains, *links])
 
 
-def _joined(count: int, links: Sequence[tuple[int, int]]) -> Groups:
+def _joined(count: int, links: Iterable[tuple[int, int]]) -> Groups:
     parents = list(range(count))
 
     def root(index: int) -> int:
@@ -86,7 +88,9 @@ def _fingerprint(path: Path) -> Fingerprint | None:
     """What a picture looks like; None where it cannot be read or shows nothing."""
     try:
         with opened(path, before_loading=_reduce) as picture:
-            found = fingerprint(upright(picture).convert("RGB"))
+            # Not Pillow's own conversion, which cuts wide greys at 255.
+            rgb = None if picture.mode in WIDE else upright(picture).convert("RGB")
+        found = fingerprint(decoded_by_any_range(path) if rgb is None else rgb)
     except ImageError:
         return None
     return found if np.any(found.thumbnail) else None

@@ -15,7 +15,7 @@ from unet_edge.dataset.duplicates import Fingerprint, fingerprint
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.rules import StoredMask
 from unet_edge.dataset.sample import Dataset, Sample
-from unet_edge.decoding import decode, depth_warning, read_colors
+from unet_edge.decoding import decode, decoded_by_any_range, depth_warning, read_colors
 from unet_edge.errors import DataError, ImageError
 from unet_edge.picture_file import read_header
 
@@ -104,7 +104,7 @@ def _decoded(path: Path) -> tuple[Image.Image, str | None]:
     try:
         return decode(path), depth_warning(path, None)
     except UnknownRangeError as error:
-        return decode(path, bit_depth=16), str(error).removeprefix(f"{path} ")
+        return decoded_by_any_range(path), str(error).removeprefix(f"{path} ")
 
 
 def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask | None:

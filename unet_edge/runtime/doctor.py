@@ -152,8 +152,8 @@ def _remarks(path: Path, formats: dict[Path, Format]) -> tuple[str, ...]:
         if elsewhere := bundle.measured_elsewhere():
             remarks.append(f"{elsewhere}: 'unet-edge verify {path}' proves the files here")
         remarks += [
-            f"{entry.name} missed its floor there; 'unet-edge tune {path}' uses it if it keeps it "
-            "here"
+            f"{entry.name} missed its floor on {bundle.processor}; 'unet-edge tune {path}' uses it "
+            "if it passes on this one"
             for entry in bundle.missed_elsewhere()
         ]
     for file, file_format in formats.items():

@@ -75,6 +75,8 @@ class FileBackend(ABC):
         try:
             with self._lock:
                 return self._run(pixels)
+        except MemoryError:  # of a picture or of what else runs, not of the model
+            raise
         except Exception as error:  # the interpreters' exceptions share no base class but this
             from unet_edge.runtime.trouble import failed_run
 

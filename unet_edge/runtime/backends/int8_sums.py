@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from unet_edge.board import X86
 from unet_edge.errors import BackendError
 from unet_edge.graph.onnx_file import read_onnx
 
@@ -46,8 +47,8 @@ def careful_options(model: bytes) -> dict[str, str]:
 
         raise BackendError(
             f"the installed onnxruntime computes this int8 file wrongly on {read_processor()}: "
-            "sums saturate in 16 bits; mend with: pip install --upgrade onnxruntime, or export "
-            "the bundle again"
+            "sums saturate in 16 bits; fix: pip install --upgrade onnxruntime, or export the "
+            "bundle again"
         )
     return {key: value}
 
@@ -55,7 +56,7 @@ def careful_options(model: bytes) -> dict[str, str]:
 @functools.cache
 def sums_saturate(*, careful: bool = False) -> bool:
     """Whether ONNX Runtime's int8 sums saturate on this processor, with CAREFUL or without."""
-    if platform.machine().lower() not in ("x86_64", "amd64", "i686", "i386", "x86"):
+    if platform.machine().lower() not in X86:
         return False
     import onnxruntime
 
@@ -64,10 +65,13 @@ def sums_saturate(*, careful: bool = False) -> bool:
     options.log_severity_level = 3
     if careful:
         options.add_session_config_entry(*CAREFUL)
-    session = onnxruntime.InferenceSession(
-        _PROBE.read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
-    (sums,) = session.run(None, {session.get_inputs()[0].name: np.full(_SHAPE, 255, np.uint8)})
+    try:
+        session = onnxruntime.InferenceSession(
+            _PROBE.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        (sums,) = session.run(None, {session.get_inputs()[0].name: np.full(_SHAPE, 255, np.uint8)})
+    except Exception as error:  # ONNX Runtime's exceptions share no base class but this
+        raise BackendError(f"onnxruntime does not run a tiny int8 model: {error}") from error
     return bool(sums.min() < 0.99)  # its output has steps of 1/255
 
 
