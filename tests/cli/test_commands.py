@@ -229,7 +229,7 @@ class TestTrain:
         assert report["best_step"] in (1, 2, 3, 4)
         assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
             "config.toml", "curves.png", "history.csv", "last.keras", "model.keras", "result.json",
-            "samples", "spec.json",
+            "samples", "spec.json", "split.json",
         ]  # fmt: skip
         assert len(list((tmp_path / "run" / "samples").iterdir())) == 5
         mask = Segmenter.open(tmp_path / "run").segment(sample_data / "images" / "cells-000.png")
