@@ -297,7 +297,7 @@ main(["demo", "-o", "demo"])
         assert "unet-edge export" not in out
         left = {path.name for path in (tmp_path / "demo" / "run").iterdir()}
         assert left <= {
-            "model.keras", "last.keras", "spec.json", "config.toml", "history.csv", "curves.png",
+            "model.keras", "last.keras", "spec.json", "split.json", "config.toml", "history.csv", "curves.png",
             "progress",
         }  # fmt: skip
         photo = next((tmp_path / "demo" / "data" / "images").glob("*.png"))
