@@ -297,8 +297,8 @@ main(["demo", "-o", "demo"])
         assert "unet-edge export" not in out
         left = {path.name for path in (tmp_path / "demo" / "run").iterdir()}
         assert left <= {
-            "model.keras", "last.keras", "spec.json", "split.json", "config.toml", "history.csv", "curves.png",
-            "progress",
+            "model.keras", "last.keras", "spec.json", "split.json", "config.toml", "history.csv",
+            "curves.png", "progress",
         }  # fmt: skip
         photo = next((tmp_path / "demo" / "data" / "images").glob("*.png"))
         assert Segmenter.open(tmp_path / "demo" / "run").segment(photo).labels.shape == (192, 192)
