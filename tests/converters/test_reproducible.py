@@ -28,7 +28,7 @@ def test_two_processes_write_the_same_bytes(run_path: Path, tmp_path: Path) -> N
         {p.relative_to(o).as_posix(): p.read_bytes() for p in o.rglob("*") if p.is_file()}
         for o in outputs
     )
-    # Six files, the manifest and its digest, four golden pictures and masks, the card and its five pictures.
+    # Six files, manifest and digest, four golden pictures and masks, the card and its pictures.
     assert len(first) == 6 + 2 + 8 + 1 + 5
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
