@@ -269,9 +269,9 @@ def _same_digest(native: Measured, one: Measured, name: str) -> str:
 
 _TITLE = "# What is the same on every kind of processor"
 _INTRODUCTION = (
-    "Made by `python -m benchmarks.processors.check BUNDLE`, for ARM with `--arm`. Model: {}. x86 kinds are "
-    "emulated by QEMU's user mode: haswell has AVX2 without VNNI, nehalem SSE4.2. An agreement "
-    "below its floor fails the check."
+    "Made by `python -m benchmarks.processors.check BUNDLE`, for ARM with `--arm`. Model: {}. x86 "
+    "kinds are emulated by QEMU's user mode: haswell has AVX2 without VNNI, nehalem SSE4.2. An "
+    "agreement below its floor fails the check."
 )
 
 
