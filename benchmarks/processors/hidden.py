@@ -1,13 +1,14 @@
 """Run a command at full speed as if this x86 processor had AVX2 and nothing newer.
 
-    python -m benchmarks.processors.hidden pytest -m 'not slow'
+    python -m benchmarks.processors.hidden pytest -p no:faulthandler -m 'not slow'
     python -m benchmarks.processors.hidden python -m benchmarks.int8_sums runs/cats
 
 QEMU emulates a processor without VNNI exactly, but slowly. Here the interpreters choose their AVX2
 kernels and run them natively: in copies of the packages each CPUID instruction is replaced by one
 that traps, and a small library answers it without AVX-512, VNNI and AMX. /proc/cpuinfo is replaced
 likewise. ONNX Runtime gives the same bits as under QEMU (`make test-processors`). TensorFlow is
-told by its own variable; NumPy is not changed. Needs root, cc, objdump and Linux on x86-64.
+told by its own variable; NumPy is not changed. A command must leave SIGILL alone, as Python's
+faulthandler does not. Needs root, cc, objdump and Linux on x86-64.
 """
 
 from __future__ import annotations
