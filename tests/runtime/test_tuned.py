@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sealing import seal_manifest
 
+from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
 from unet_edge.runtime.interpreters import installed_versions
@@ -156,6 +157,8 @@ def test_a_file_under_its_floor_is_no_choice(bundle: Bundle, tuned: Tuned, first
     data = json.loads((bundle.path / "bundle.json").read_text())
     (entry,) = [entry for entry in data["files"] if entry["name"] == CHOSEN]
     entry["floor"], entry["agreement"] = 0.999, 0.998
+    # Missed on this kind of processor: on another it may be tried again.
+    data["processor"] = asdict(read_processor())
     seal_manifest(bundle.path, data)
     again = Bundle.open(bundle.path)
     keep(again, replace(tuned, bundle=bundle_key(again)))
