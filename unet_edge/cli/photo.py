@@ -75,12 +75,16 @@ def segmented(
 
 # Once a run: pictures of one camera are alike, and it reads a picture of 16 bits twice.
 _few_bits = threading.Event()
+_saying = threading.Lock()
 
 
 def _warn_of_few_bits(source: Path | bytes, name: str, segmenter: Segmenter) -> None:
-    if not _few_bits.is_set() and (found := depth_warning(source, segmenter.spec.bit_depth)):
-        _few_bits.set()
-        say(f"warning: {name} {found}")
+    if _few_bits.is_set() or not (found := depth_warning(source, segmenter.spec.bit_depth)):
+        return
+    with _saying:  # photos are worked on by several threads, and one of them says it
+        if not _few_bits.is_set():
+            _few_bits.set()
+            say(f"warning: {name} {found}")
 
 
 def forget_warnings() -> None:
