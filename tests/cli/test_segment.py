@@ -16,12 +16,13 @@ import pytest
 from click.testing import CliRunner
 from command_line import refused, run, run_json
 from PIL import Image
-from segmenting import ALL, visible
+from segmenting import ALL, skipped, visible
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.dataset.coco import CocoFile
 from unet_edge.decoding import decode, read_photo
+from unet_edge.mask import LegendPlace
 from unet_edge.metadata import Contract, seal
 from unet_edge.runtime.segmenter import read_spec
 
@@ -41,6 +42,39 @@ class TestMasks:
             assert overlay.size == (192, 192)
         np.testing.assert_array_equal(index, expected.labels)
         assert 0.1 < (index == 1).mean() < 0.5, "membranes cover a fifth to a third of a picture"
+
+    @pytest.mark.parametrize("legend", [None, "none", "beside"])
+    def test_an_overlay_has_its_legend_where_it_was_asked_for(
+        self, legend: LegendPlace | None, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        option = ["--legend", legend] if legend else []
+        run("segment", bundle_path, photo, "-o", tmp_path, "--save", "overlay", *option)
+        mask = Segmenter.open(bundle_path).segment(photo)
+        expected = mask.overlay(photo, legend=legend or "on")
+        with Image.open(tmp_path / "cells-017.overlay.png") as overlay:
+            np.testing.assert_array_equal(np.asarray(overlay), np.asarray(expected))
+        command = [sys.executable, "-m", "unet_edge", "segment"]
+        streamed = subprocess.run(
+            [*command, str(bundle_path), str(photo), *option, "-o", "-", "--save", "overlay"],
+            capture_output=True,
+            check=True,
+        )
+        assert streamed.stdout == (tmp_path / "cells-017.overlay.png").read_bytes()
+
+    def test_another_legend_draws_the_overlay_again(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        once = ["segment", bundle_path, photo, "-o", tmp_path]
+        run(*once)
+        assert skipped(run_json(*once, "--legend", "on")) == [True], "it is the default"
+        assert skipped(run_json(*once, "--legend", "beside")) == [False]
+        assert skipped(run_json(*once, "--legend", "beside")) == [True]
+
+    def test_a_legend_without_an_overlay_is_refused(
+        self, bundle_path: Path, photo: Path, tmp_path: Path
+    ) -> None:
+        command = ["segment", bundle_path, photo, "-o", tmp_path, "--save", "index"]
+        assert "add overlay to --save" in refused(*command, "--legend", "none")
 
     def test_json_gives_the_share_of_each_class(
         self, bundle_path: Path, photo: Path, tmp_path: Path

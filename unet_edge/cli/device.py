@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -44,6 +44,7 @@ from unet_edge.runtime.outputs import (
 )
 
 if TYPE_CHECKING:
+    from unet_edge.mask import LegendPlace
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
@@ -93,6 +94,12 @@ _FRAMES_SHOWN = 3  # pictures of several frames that are named
     help="Size of a photo's pixels on the model's grid; at 0.5 a tile takes in twice the grid's "
     "height and width.  [default: 1]",
 )
+@click.option(
+    "--legend",
+    type=click.Choice(["on", "beside", "none"]),
+    help="Names and shares of the classes: on an overlay, on a strip beside it, or none.  "
+    "[default: on]",
+)
 @click.option("--again", is_flag=True, help="Segment pictures that are done, too.")
 @file_option
 @threads_option
@@ -107,6 +114,7 @@ def segment(
     cut: bool,
     tile_overlap: float | None,
     tile_scale: float | None,
+    legend: LegendPlace | None,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -116,10 +124,12 @@ def segment(
     """Segment photos, folders or patterns of photos, or - (a photo's bytes), with MODEL.
 
     MODEL is a bundle, a file or a run. A mask holds the class of each pixel at the photo's own
-    size; palette masks add colours. A picture whose files are there, of the same photo, model,
-    --edges and --tiles, by whichever interpreter, is skipped, so an interrupted command goes on
-    when it is repeated. A picture that cannot be read is reported at the end; the exit status is
-    then 1. Several pictures are worked on at once, by an interpreter for each of --threads.
+    size; palette masks add colours.
+
+    An interrupted command goes on when it is repeated: a picture is skipped if its files are there,
+    made from the same photo and model with the same --edges, --tiles and --legend. A picture that
+    cannot be read is reported at the end; the exit status is then 1. Several pictures are worked
+    on at once, by an interpreter for each of --threads.
 
     \b
     Examples:
@@ -127,14 +137,18 @@ def segment(
       unet-edge segment bundle photos/ -o masks --save cutout,polygons,csv --edges smooth
       unet-edge segment bundle 'photos/**/*.jpg' --save index --json
       unet-edge segment bundle microscope.tif --tiles
+      unet-edge segment bundle street.jpg --save overlay --legend beside
       unet-edge segment bundle - -o - < photo.jpg > mask.png
     """
     kinds = _kinds(save or (("palette",) if output == STREAM else ("palette", "overlay")))
     tiles = _tiles(cut, tile_overlap, tile_scale)
+    if legend and "overlay" not in kinds:
+        raise ConfigError("--legend is for overlays: add overlay to --save")
+    legend = legend or "on"
     forget_warnings()
     if output == STREAM or STREAM in images:
         segment_stream(
-            model, images, output, kinds, edges, tiles, (file, threads, backend), as_json
+            model, images, output, kinds, edges, tiles, legend, (file, threads, backend), as_json
         )
         return
     listed = [picture for path in images for picture in list_pictures(path)]
@@ -152,6 +166,8 @@ def segment(
     by: dict[str, Any] = {"model": segmenter.digest, "edges": edges}
     if tiles is not None:  # else as before there were tiles: what was done then is still done
         by["tiles"] = asdict(tiles)
+    if legend != "on":  # as above
+        by["legend"] = legend
     photo_kinds = [cast(PhotoKind, kind) for kind in kinds if kind in get_args(PhotoKind)]
 
     frames: dict[str, int] = {}
@@ -161,7 +177,8 @@ def segment(
             frames[str(picture)] = count
         # The tiles of several photos at once would be bars among bars.
         with tile_bar(picture.name, check, shown=tiles is not None and len(listed) == 1) as watch:
-            return segmented(segmenter, picture, picture.name, kinds, edges, tiles, watch)
+            found = segmented(segmenter, picture, picture.name, kinds, edges, tiles, watch)
+        return replace(found, legend=legend)
 
     of_all = [COLLECTED[kind] for kind in kinds if kind in COLLECTED]
     with opened(output) as journal:

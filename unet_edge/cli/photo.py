@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -19,6 +20,7 @@ from unet_edge.runtime.outputs import PhotoKind, Segmented, contents
 
 if TYPE_CHECKING:
     from unet_edge.cli.group import Opening
+    from unet_edge.mask import LegendPlace
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.smooth import Edges
     from unet_edge.tiling import Tiles, Watch
@@ -115,6 +117,7 @@ def segment_stream(
     kinds: tuple[str, ...],
     edges: Edges,
     tiles: Tiles | None,
+    legend: LegendPlace,
     how: Opening,
     as_json: bool,
 ) -> None:
@@ -140,7 +143,7 @@ def segment_stream(
     require_scores(segmenter, kinds, edges, tiles)
     with tile_bar(image.name, lambda: None, shown=tiles is not None) as watch:
         result = segmented(segmenter, source, image.name, kinds, edges, tiles, watch)
-    (write,) = contents([kind], result)
+    (write,) = contents([kind], replace(result, legend=legend))
     try:
         write(sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -18,7 +18,7 @@ from PIL import Image
 from unet_edge.decoding import decode
 from unet_edge.errors import DataError
 from unet_edge.files import Writer
-from unet_edge.mask import Mask, write_png
+from unet_edge.mask import LegendPlace, Mask, write_png
 from unet_edge.pictures import natural
 
 if TYPE_CHECKING:
@@ -49,13 +49,15 @@ _EFFORT = 2
 class Segmented:
     """A photo with what was found in it; `probabilities` as `Prediction` gives them, or None.
 
-    `photo` is the decoded photo, or its file where the model saw a reduced one.
+    `photo` is the decoded photo, or its file where the model saw a reduced one. `legend` says where
+    an overlay has its legend.
     """
 
     photo: Image.Image | Path | bytes
     mask: Mask
     probabilities: NDArray[np.uint8] | None
     file_name: str
+    legend: LegendPlace = "on"
 
 
 def file_names(kind: PhotoKind, name: str, classes: int) -> list[str]:
@@ -115,12 +117,12 @@ def _drawn(kind: Literal["overlay", "cutout"], result: Segmented, *, last: bool)
         photo = photo.copy()
     match kind:
         case "overlay":
-            result.mask.lay_over(photo)
+            return result.mask.lay_over(photo, legend=result.legend)
         case "cutout":
             result.mask.cut_out(photo)
+            return photo
         case _:
             assert_never(kind)
-    return photo
 
 
 def _write_coco(result: Segmented, kind: CocoStyle, file: BinaryIO) -> None:
