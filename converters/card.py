@@ -111,6 +111,7 @@ def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None
         "## How well it segments",
         "IoU against the true labels of the held-out pictures, all pixels counted together.",
         _quality(bundle),
+        *_test_split(bundle),
         "## Files",
         "*As Keras* is the share of pixels whose class is the Keras model's own, over the "
         "held-out pictures; the *floor* is what was asked for.",
@@ -147,6 +148,27 @@ def _quality(bundle: Bundle) -> str:
     ]
     rows.append(("mean", *map(_score, means)))
     return _table(["class", "Keras", *(entry.name for entry in bundle.files)], rows)
+
+
+def _test_split(bundle: Bundle) -> list[str]:
+    """The same table of the test pictures; nothing without a test split."""
+    test = bundle.test
+    if test is None:
+        return []
+    columns = [test.keras, *test.files]
+    rows = [
+        (_plain(name), *(_score(column.label_iou[index]) for column in columns))
+        for index, name in enumerate(bundle.spec.classes)
+    ]
+    rows.append(("mean", *(_score(column.label_miou) for column in columns)))
+    shares = (f"{percent(e.agreement)} %" for e in test.files if e.agreement is not None)
+    rows.append(("as Keras", "–", *shares))
+    of = f"{test.pictures} of the {test.of}" if test.pictures < test.of else f"the {test.of}"
+    return [
+        f"IoU over {of} test pictures. The model was not trained on them, and they chose neither "
+        "its best round nor any file: quote these figures.",
+        _table(["class", "Keras", *(entry.name for entry in bundle.files)], rows),
+    ]
 
 
 def _files(bundle: Bundle) -> str:
@@ -209,7 +231,8 @@ def _limits(bundle: Bundle) -> list[str]:
         *found,
         f"The figures are of {bundle.reference.pictures} pictures of one data set. Of pictures "
         "taken otherwise, by another camera or of other things, they say nothing.",
-        "Training keeps its best round by the held-out pictures, so the figures are a little kind.",
+        "Training keeps its best round by the held-out (validation) pictures, so figures over them "
+        "are a little too good.",
         "Every pixel gets one of the classes, also where the picture shows none of them.",
         f"A picture is looked at with {spec.height}x{spec.width} px: what is thinner than a pixel "
         "there is lost, and borders are no finer.",

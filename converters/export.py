@@ -36,7 +36,7 @@ from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.files import require_place, sha256
 from unet_edge.folders import temporary_files_beside
-from unet_edge.manifest import SCHEMA, DataCounts, Reference
+from unet_edge.manifest import SCHEMA, DataCounts, Quality, Reference, SplitFigures
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.metrics import Confusion
 from unet_edge.placement import Pixels
@@ -219,6 +219,7 @@ def _export(
         license=settings.license,
         search=None if found is None else found.to_dict(),
         processor=read_processor(),
+        test=_test_figures(model, spec, dataset, settings.check, files, models),
     )
     bundle, card = with_card(bundle, models, golden_files, settings.latency)
     return write_bundle(bundle, models, golden_files, card)
@@ -336,6 +337,33 @@ def _entry(
         float_layers=float_layers,
         measured_by=proof.backend,
     )
+
+
+def _test_figures(
+    model: keras.Model,
+    spec: ModelSpec,
+    dataset: Dataset,
+    count: int,
+    files: Sequence[BundleFile],
+    models: dict[str, bytes],
+) -> SplitFigures | None:
+    """Figures of Keras and of every file over up to `count` test pictures; None without any."""
+    pictures = dataset.splits.get("test", ())
+    if not pictures:
+        return None
+    references, reference = held_out(model, spec, dataset, count, "test")
+    qualities = []
+    for entry in files:
+        segmenter = Segmenter(spec, open_backend(models[entry.name], entry.format), entry.name)
+        shown = progress(references, f"{entry.name} on test pictures")
+        proof = verify(segmenter, (kept.unpacked() for kept in shown), floor=0.0)
+        assert proof.against_truth is not None, "every picture of a split has a mask"
+        qualities.append(_quality(proof.against_truth, proof.agreement))
+    return SplitFigures(len(references), len(pictures), _quality(reference), tuple(qualities))
+
+
+def _quality(truth: Confusion, agreement: float | None = None) -> Quality:
+    return Quality(_figure(truth.miou), tuple(map(_figure, truth.iou)), agreement)
 
 
 def _figure(value: float) -> float | None:

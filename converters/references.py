@@ -60,16 +60,16 @@ class _Recorder(KerasBackend):
 
 
 def held_out(
-    model: keras.Model, spec: ModelSpec, dataset: Dataset, count: int
+    model: keras.Model, spec: ModelSpec, dataset: Dataset, count: int, split: str = "validation"
 ) -> tuple[list[HeldOut], Confusion]:
-    """The Keras model on up to `count` validation pictures, and its confusion over all of them.
+    """The Keras model on up to `count` pictures of a split, and its confusion over all of them.
 
     Raises ImageError or DataError for the pictures.
     """
     backend = _Recorder(model)
     segmenter = Segmenter(spec, backend, "Keras")
     kept, total = [], Confusion.empty(dataset.classes)
-    for sample in progress(_spread(dataset.validation, count), "Keras reference"):
+    for sample in progress(_spread(dataset.splits[split], count), f"Keras reference, {split}"):
         photo, truth = dataset.read_for(sample, spec)
         mask = segmenter.segment(photo)
         confusion = Confusion.of(truth, mask.labels, dataset.classes)

@@ -33,6 +33,7 @@ from unet_edge.manifest import (
     DataCounts,
     GoldenPicture,
     Reference,
+    SplitFigures,
     check_manifest,
     parse_json,
 )
@@ -133,8 +134,9 @@ class Bundle:
 
     `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
     is what a search for a file within a budget tried, as plain JSON values, or None. `processor` is
-    the one that the agreements were measured on, None before schema 4. `schema` is that of the
-    manifest it was read from, `digest` the manifest's SHA-256, None before it is written.
+    the one that the agreements were measured on, None before schema 4. `test` has the figures of a
+    test split, None without one. `schema` is that of the manifest it was read from, `digest` the
+    manifest's SHA-256, None before it is written.
     """
 
     path: Path
@@ -149,6 +151,7 @@ class Bundle:
     card: tuple[CardFile, ...] = ()
     search: dict[str, Any] | None = None
     processor: Processor | None = None
+    test: SplitFigures | None = None
     digest: str | None = dataclasses.field(default=None, compare=False)
 
     @classmethod
@@ -294,6 +297,7 @@ class Bundle:
             "card": [dataclasses.asdict(entry) for entry in self.card],
             "search": self.search,
             "processor": dataclasses.asdict(self.processor) if self.processor else None,
+            "test": dataclasses.asdict(self.test) if self.test else None,
             "preferred": self._preferred_names(),
             "tools": self.tools,
         }
@@ -392,6 +396,7 @@ def _parse(path: Path, data: Any) -> Bundle:
             card=tuple(CardFile(**entry) for entry in data.get("card", ())),
             search=data.get("search"),
             processor=Processor(**data["processor"]) if data.get("processor") else None,
+            test=SplitFigures.from_dict(data["test"]) if data.get("test") else None,
         )
     except SpecError as error:
         raise BundleError(f"{where}: {error}") from error
@@ -402,6 +407,11 @@ def _parse(path: Path, data: Any) -> Bundle:
                 "which this version does not know"
             )
     _require_distinct(bundle, where)
+    if bundle.test and len(bundle.test.files) != len(bundle.files):
+        raise BundleError(
+            f"{where} has test figures of {len(bundle.test.files)} files, and lists "
+            f"{len(bundle.files)}; copy the bundle again"
+        )
     # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
     if "preferred" in data and data["preferred"] != bundle._preferred_names():
         raise BundleError(

@@ -14,7 +14,8 @@ from unet_edge.json_schema import first_error
 SCHEMA = 4
 """Version of the manifest. A reader refuses a newer one and opens every older one.
 
-4 has a digest beside it, and says where each agreement was measured and which files to prefer.
+4 has a digest beside it, says where each agreement was measured and which files to prefer, and has
+the figures of a test split.
 3 is 2 with a contract of schema 3.
 """
 
@@ -77,6 +78,45 @@ class DataCounts:
     train: int
     validation: int
     calibration: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """IoU against true labels: the mean, and each class's, None for a class that occurs nowhere.
+
+    `agreement` is a file's share of pixels, 0..1, whose label is Keras'; None for Keras itself.
+    """
+
+    label_miou: float | None
+    label_iou: tuple[float | None, ...]
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class SplitFigures:
+    """Figures over `pictures` of the `of` test pictures, which neither trained nor chose a model.
+
+    `files` has one Quality for each file of the bundle, in the bundle's order.
+    """
+
+    pictures: int
+    of: int
+    keras: Quality
+    files: tuple[Quality, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SplitFigures:
+        """Read what `dataclasses.asdict` gave."""
+        return cls(
+            pictures=data["pictures"],
+            of=data["of"],
+            keras=_quality(data["keras"]),
+            files=tuple(map(_quality, data["files"])),
+        )
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(data["label_miou"], tuple(data["label_iou"]), data["agreement"])
 
 
 @dataclass(frozen=True)

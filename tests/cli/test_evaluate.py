@@ -20,6 +20,7 @@ from unet_edge.boundary import Boundary
 from unet_edge.cli import main
 from unet_edge.decoding import decode, read_labels
 from unet_edge.metrics import Confusion
+from unet_edge.region_matching import RegionMatches
 
 
 def run(*arguments: object, status: int = 0) -> tuple[str, str]:
@@ -72,11 +73,13 @@ class TestFigures:
         report = run_json(bundle_path / file, "--data", sample_data, "--tolerance", 2)
         segmenter = Segmenter.open(bundle_path / file)
         confusion, boundary = Confusion.empty(2), Boundary.empty(2)
+        regions = RegionMatches.empty(2)
         for name in (sample_data / "val.txt").read_text().split():
             truth = np.asarray(read_labels(sample_data / "masks" / f"{name}.png"))
             labels = segmenter.segment(sample_data / "images" / f"{name}.png").labels
             confusion += Confusion.of(truth, labels, 2)
             boundary += Boundary.of(truth, labels, 2, 2)
+            regions += RegionMatches.of(truth, labels, 2)
         assert report["model"] == file
         assert report["confusion"] == confusion.counts.tolist()
         for figure in ("iou", "dice", "precision", "recall"):
@@ -84,6 +87,7 @@ class TestFigures:
         assert tuple(report["boundary_f"].values()) == boundary.f_score
         assert list(report["iou"]) == ["cell", "membrane"]
         assert report["boundary_tolerance_px"] == 2
+        assert report["regions"] == regions.to_dict(segmenter.spec.classes)
 
     def test_masks_are_read_as_the_run_read_them(
         self, run_path: Path, sample_data: Path, data: Path, tmp_path: Path
@@ -136,7 +140,7 @@ class TestFigures:
     def test_table(self, bundle_path: Path, sample_data: Path) -> None:
         report = run_json(bundle_path, "--data", sample_data)
         printed, _ = run(bundle_path, "--data", sample_data)
-        heading, _, cell, membrane, mean, by, rest = printed.strip().splitlines()
+        heading, _, cell, membrane, mean, _, *regions, _, by, rest = printed.strip().splitlines()
         assert heading.split() == ["class", "IoU", "Dice", "precision", "recall", "boundary", "F"]
         figures = ("iou", "dice", "precision", "recall", "boundary_f")
         for line, name in ((cell, "cell"), (membrane, "membrane")):
@@ -145,6 +149,12 @@ class TestFigures:
         assert mean.split()[1] == f"{report['miou']:.4f}"
         assert by == f"{report['model']} run by {report['backend']}"
         assert f"worst: {report['pictures'][0]['name']} " in rest
+        # As in overlays, the first of two classes is a background: no object to be counted.
+        heading, _, of_membranes = regions
+        assert heading.startswith("regions")
+        counts = report["regions"]["membrane"]
+        shown = [counts["true"], *counts["iou_0.5"].values(), *counts["any_overlap"].values()]
+        assert of_membranes.split() == ["membrane", *map(str, shown)]
 
 
 class TestFolder:
@@ -253,8 +263,12 @@ class TestMismatch:
         rewrite_masks(data, np.zeros_like)
         printed, error = run(bundle_path, "--data", data, "--masks", "index")
         assert "no pixel of any true mask is of class 1, membrane" in error
-        (membrane,) = (line for line in printed.splitlines() if line.startswith("membrane"))
-        assert membrane.split()[1:] == ["0.0000"] * 5, "predicted, and never right"
+        rows = [line.split() for line in printed.splitlines()]
+        figures, regions = (row[1:] for row in rows if row[:1] == ["membrane"])
+        assert figures == ["0.0000"] * 5, "predicted, and never right"
+        true, found, missed, false, touched, untouched, false_too = map(int, regions)
+        assert (true, found, missed, touched, untouched) == (0, 0, 0, 0, 0)
+        assert false == false_too > 0
 
     def test_nothing_but_ignored_pixels_is_refused(self, bundle_path: Path, data: Path) -> None:
         rewrite_masks(data, lambda labels: np.full_like(labels, 255))

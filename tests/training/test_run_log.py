@@ -61,13 +61,14 @@ def test_a_line_a_minute_and_one_for_each_round(clock):
         "round 4 of 4, step 100 of 100",
     ]
     assert lines[0] == (
-        "step 15 of 100: loss 0.800, 2 pictures/s, 7 min left, best mIoU -"  # 85 * 4 + 4 * 20 s
+        # 85 * 4 + 4 * 20 s
+        "step 15 of 100: loss 0.800, 2 pictures/s, 7 min left, best grid mIoU -"
     )
     assert lines[1] == (
         "round 1 of 4, step 25 of 100: loss 0.700, validation loss 0.600, mIoU 0.5000, "
-        "2 pictures/s, 6 min left, best mIoU 0.5000"
+        "2 pictures/s, 6 min left, best grid mIoU 0.5000"
     )
-    assert lines[-1].endswith("0 s left, best mIoU 0.5000")
+    assert lines[-1].endswith("0 s left, best grid mIoU 0.5000")
 
 
 def test_the_time_left_follows_what_is_measured_and_not_the_estimate(clock):

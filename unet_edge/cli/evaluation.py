@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from unet_edge.bundle import Bundle
+from unet_edge.cli.evaluation_tables import print_evaluation, print_files
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import (
     data_options,
@@ -17,13 +18,16 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import echo, print_json, print_table, say
-from unet_edge.dataset import find_dataset
-from unet_edge.dataset.rules import MaskRule
-from unet_edge.dataset.split_file import SplitNames
-from unet_edge.errors import ConfigError, DataError
+from unet_edge.cli.output import echo, print_json, say
+from unet_edge.cli.run_data import run_settings, run_split
+from unet_edge.dataset import Dataset, Sample, find_dataset
+from unet_edge.errors import BackendError, ConfigError, DataError
 from unet_edge.progress import progress
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
+from unet_edge.runtime.opening import float32_file
+from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL
+
+if TYPE_CHECKING:
+    from unet_edge.runtime.segmenter import Segmenter
 
 
 @click.command()
@@ -58,6 +62,12 @@ from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
     help="How far a boundary may be off.  [default: 0.75 % of the picture's diagonal]",
 )
 @file_option
+@click.option(
+    "--all-files",
+    is_flag=True,
+    help="Every file of the bundle beside the Keras model (of a run; of a bundle: beside its "
+    "float32 file): pixels as there, mIoU, points lost.",
+)
 @threads_option
 @json_option
 def evaluate(
@@ -68,40 +78,77 @@ def evaluate(
     worst: int,
     tolerance: float | None,
     file: str | None,
+    all_files: bool,
     threads: int | None,
     as_json: bool,
     **rules: Any,
 ) -> None:
     """Score MODEL (bundle, file or run) against the true masks of a data set.
 
-    Figures are over all pixels of all pictures. Masks count the classes as the model does.
+    Figures are over all pixels of all pictures, at the pictures' own size. Masks count the classes
+    as the model does. A region is a set of pixels of one class that are connected by their edges:
+    it is found if it matches a predicted one with an IoU above 0.5, and touched if one pixel of
+    it is predicted.
 
     \b
     Examples:
       unet-edge evaluate runs/cats --data cats
       unet-edge evaluate runs/cats --data cats -o runs/cats/evaluation
       unet-edge evaluate runs/cats --data cats --split test
+      unet-edge evaluate runs/cats --data cats --split test --all-files
       unet-edge evaluate runs/cats/bundle --file model-int8.tflite --data cats --json
     """
     from unet_edge.runtime.evaluation import evaluate as score
     from unet_edge.runtime.evaluation_folder import require_evaluation_place, write_evaluation
 
+    if all_files:
+        _require_alone(file, output)
+        _evaluate_files(model, data, split, tolerance, threads, as_json, rules)
+        return
     if output is not None:
         require_evaluation_place(output)
     segmenter = open_model(model, file, threads)
+    dataset, samples = _read_data(model, data, segmenter.spec.classes, split, rules)
+    result = score(segmenter, dataset, progress(samples, "evaluating"), tolerance=tolerance)
+    for doubt in result.doubts:
+        say(f"WARNING: {doubt}")
+    report = {
+        "data": str(data),
+        "split": split,
+        "masks": str(dataset.rule),
+        "boundary_tolerance_px": tolerance,
+        **result.to_dict(),
+    }
+    if output is not None:
+        write_evaluation(output, result, report, segmenter, dataset, samples, worst=worst)
+    if as_json:
+        print_json(report)
+        return
+    print_evaluation(result, split, dataset.rule)
+    if output is not None:
+        echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
+
+
+def _read_data(
+    model: Path, data: Path, classes: tuple[str, ...], split: str, rules: dict[str, Any]
+) -> tuple[Dataset, Sequence[Sample]]:
+    """The data set, as the run read its own, and the pictures of a split.
+
+    Says what was found. Raises DataError for a split without pictures.
+    """
     # As the run read its data, where the command line does not say otherwise.
     given = {name: value for name, value in rules.items() if value not in (None, "auto")}
-    settings = rules | _run_settings(model, data) | given
+    settings = rules | run_settings(model, data) | given
     named = [name for name in given if name.endswith("_list")]
-    kept = _run_split(model, data)
+    kept = run_split(model, data)
     dataset = find_dataset(
         data,
-        classes=segmenter.spec.classes,
+        classes=classes,
         split=None if named else kept,
         progress=progress,
         **settings,
     )
-    names = ", ".join(f"{index} {name}" for index, name in enumerate(segmenter.spec.classes))
+    names = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
     for note in (*dataset.notes, f"classes, as the model counts them: {names}"):
         say(note)
     samples = dataset.splits.get(split, ())
@@ -124,93 +171,79 @@ def evaluate(
             f"WARNING: the run trained on {seen} of these {len(samples)} pictures: the figures "
             "tell nothing of new ones"
         )
-    result = score(segmenter, dataset, progress(samples, "evaluating"), tolerance=tolerance)
-    for doubt in result.doubts:
+    return dataset, samples
+
+
+def _require_alone(file: str | None, output: Path | None) -> None:
+    given = {"--file": file, "--output": output}
+    for option in [name for name, value in given.items() if value is not None]:
+        raise ConfigError(f"--all-files and {option} exclude each other: leave one out")
+
+
+def _evaluate_files(
+    model: Path,
+    data: Path,
+    split: str,
+    tolerance: float | None,
+    threads: int | None,
+    as_json: bool,
+    rules: dict[str, Any],
+) -> None:
+    """Every file of a bundle beside the model it was made of."""
+    from unet_edge.runtime.evaluation import evaluate_files
+
+    reference, files, not_run = _open_all(model, threads)
+    dataset, samples = _read_data(model, data, reference.spec.classes, split, rules)
+    shown = progress(samples, "evaluating")
+    ours, found = evaluate_files(reference, files, dataset, shown, tolerance=tolerance)
+    for doubt in ours.doubts:
         say(f"WARNING: {doubt}")
-    report = {
-        "data": str(data),
-        "split": split,
-        "masks": str(dataset.rule),
-        "boundary_tolerance_px": tolerance,
-        **result.to_dict(),
-    }
-    if output is not None:
-        write_evaluation(output, result, report, segmenter, dataset, samples, worst=worst)
     if as_json:
-        print_json(report)
-        return
-    figures = zip(result.classes, *result.figures.values(), strict=True)
-    rows = [
-        (name, *(None if math.isnan(value) else value for value in values))
-        for name, *values in (*figures, ("mean", *result.means.values()))
-    ]
-    print_table(rows, ["class", "IoU", "Dice", "precision", "recall", "boundary F"])
-    click.echo(f"{result.name} run by {result.backend}")
-    lowest = result.worst_first[0]
-    echo(
-        f"{len(result.pictures)} pictures ({split}), pixel accuracy "
-        f"{result.confusion.accuracy:.4f}; worst: {lowest.name} with mIoU {lowest.miou:.4f}"
-    )
-    if result.ignored:
-        click.echo(
-            f"ignored: {result.ignored} pixels of the true masks ({result.ignored_share:.2%}), "
-            f"{_ignored_value(dataset.rule)}"
+        print_json(
+            {
+                "data": str(data),
+                "split": split,
+                "masks": str(dataset.rule),
+                "boundary_tolerance_px": tolerance,
+                "reference": ours.to_dict(),
+                "files": [each.to_dict() for each in found],
+                "not_run": not_run,
+            }
         )
-    if output is not None:
-        echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
+        return
+    print_files(ours, found, not_run, split, dataset.rule)
 
 
-def _ignored_value(rule: MaskRule) -> str:
-    match rule.kind:
-        case "colors":
-            return f"of the colour to ignore in {rule}"
-        case "polygons":
-            return "crowds and regions marked as ignored"
-        case _:
-            return f"of the mask value {rule.ignore}"
+def _open_all(
+    model: Path, threads: int | None
+) -> tuple[Segmenter, list[Segmenter], dict[str, str]]:
+    """The reference, every file of the bundle that runs here, and why the others do not.
 
-
-def _run_settings(model: Path, data: Path) -> dict[str, Any]:
-    """How the run that `model` is, or lies in, read its data; empty elsewhere."""
-    run = _run_of(model)
-    if run is None:
-        return {}
-    written = _read_config(run)
-    lists: dict[str, Any] = {
-        name: Path(written[name])
-        for name in ("train_list", "validation_list", "test_list")
-        if name in written
-    }
-    # Runs older than these settings ignored crowds and drew pictures one by one.
-    rules: dict[str, Any] = {"crowds": "ignore", "split_by": "pictures"} | {
-        name: written[name]
-        for name in ("masks", "ignore", "mask_names", "crowds", "split_by", "seed")
-        if name in written
-    }
-    # The lists name the run's own pictures.
-    return rules | lists if _is_own(written, data) else rules
-
-
-def _run_split(model: Path, data: Path) -> SplitNames | None:
-    """The split of the run that `model` is, or lies in, if these are its own pictures."""
-    run = _run_of(model)
-    if run is None or not (run / SPLIT_FILE).is_file() or not _is_own(_read_config(run), data):
-        return None
-    return SplitNames.read(run / SPLIT_FILE, gone="warning")
-
-
-def _run_of(model: Path) -> Path | None:
-    folders = (model, model.absolute().parent)
-    found = (f for f in folders if (f / CONFIG_FILE).is_file() and (f / KERAS_MODEL).is_file())
-    return next(found, None)
-
-
-def _read_config(run: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{run / CONFIG_FILE} is not TOML: {error}") from error
-
-
-def _is_own(written: dict[str, Any], data: Path) -> bool:
-    return "data" in written and Path(written["data"]).resolve() == data.resolve()
+    The reference is the Keras model of a run, or a bundle's float32 file.
+    """
+    is_run = (model / KERAS_MODEL).is_file()
+    path = model / BUNDLE_FOLDER if is_run else model
+    if is_run and not path.is_dir():
+        raise ConfigError(f"{model} holds no bundle; write one with 'unet-edge export {model}'")
+    bundle = Bundle.open(path)
+    if is_run:
+        reference = open_model(model, None, threads)
+        if reference.digest != bundle.reference.keras_sha256:
+            raise ConfigError(
+                f"{path} was exported from another model than {model / KERAS_MODEL}; export "
+                f"again with 'unet-edge export {model}'"
+            )
+    else:
+        remedy = "name the training run instead of its bundle"
+        reference = open_model(path, float32_file(bundle, remedy), threads)
+        say(f"a training run's --all-files compares with Keras, a bundle's with {reference.name}")
+    files: list[Segmenter] = []
+    not_run: dict[str, str] = {}
+    for entry in bundle.files:
+        try:
+            files.append(open_model(path, entry.name, threads))
+        except BackendError as error:
+            not_run[entry.name] = str(error)
+    if not files:
+        raise BackendError("; ".join(dict.fromkeys(not_run.values())))
+    return reference, files, not_run

@@ -90,6 +90,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
         return
     print_spec(bundle.spec)
     click.echo()
+    test = bundle.test
     rows = [
         (
             entry.name,
@@ -97,25 +98,31 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
             f"{entry.agreement:.4%}",
             f"{entry.floor:.3%}",
             f"{entry.mask_miou:.4f}",
-            "-" if entry.label_miou is None else f"{entry.label_miou:.4f}",
+            _miou(entry.label_miou),
+            *([_miou(test.files[index].label_miou)] if test else []),
             "ok" if entry.kept_floor else "UNDER FLOOR",
             entry.sha256[:12],
         )
-        for entry in bundle.files
+        for index, entry in enumerate(bundle.files)
     ]
-    headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU", "", "SHA-256"]
-    print_texts(rows, headers)
+    headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU"]
+    print_texts(rows, [*headers, *(["test mIoU"] if test else []), "", "SHA-256"])
     if bundle.search:
         _print_search(bundle.search)
     if bundle.processor:
         click.echo(f"measured on {bundle.processor}")
     reference = bundle.reference
-    keras_miou = "-" if reference.label_miou is None else f"{reference.label_miou:.4f}"
     click.echo(
-        f"Keras itself: label mIoU {keras_miou}; measured on {reference.pictures} pictures; "
-        f"{len(bundle.golden)} golden pictures in {bundle.path}"
+        f"Keras itself: label mIoU {_miou(reference.label_miou)} on {reference.pictures} "
+        + ("validation pictures" if test else "held-out pictures")
+        + (f", {_miou(test.keras.label_miou)} on {test.pictures} test pictures" if test else "")
+        + f"; {len(bundle.golden)} golden pictures in {bundle.path}"
     )
     click.echo(f"SHA-256 of {MANIFEST}, and so of the bundle: {bundle.digest}")
+
+
+def _miou(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _print_search(search: dict[str, Any]) -> None:

@@ -250,11 +250,11 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
 
 def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -> Segmenter:
     """What photos' masks are compared with: `against`, or else the bundle's float32 file."""
+    from unet_edge.runtime.opening import float32_file
+
     if against is None:
-        names = [entry.name for entry in bundle.files if entry.precision == "float32"]
-        if not names:
-            raise ConfigError(f"{bundle.path} has no float32 file; name a reference with --against")
-        reference = open_model(bundle.path, names[0], threads)
+        name = float32_file(bundle, "name a reference with --against")
+        reference = open_model(bundle.path, name, threads)
         say("--against RUN compares with Keras, not with the bundle's own float32 file")
     else:
         reference = open_model(against, None, threads)

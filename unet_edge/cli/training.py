@@ -163,5 +163,9 @@ def _report(result: TrainResult, classes: tuple[str, ...], as_json: bool) -> Non
         return
     rows = list(zip(classes, result.validation_iou, strict=True))
     print_table([*rows, ("mean", result.validation_miou)], ["class", "validation IoU"])
+    click.echo(
+        "measured at the pictures' own size, as 'unet-edge evaluate' does; mIoU on the model's "
+        f"grid, which chose the round: {result.validation_grid_miou:.4f}"
+    )
     click.echo(f"best at step {result.best_step}; look at {result.run / 'samples'}")
     click.echo(f"next: unet-edge export {result.run}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from unet_edge.boundary import Boundary
 from unet_edge.dataset import Dataset, Sample
+from unet_edge.decoding import Photo
 from unet_edge.errors import DataError
 from unet_edge.metrics import Confusion, class_mean
+from unet_edge.placement import Labels
+from unet_edge.region_matching import RegionMatches
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE
 
@@ -34,7 +37,8 @@ class PictureScore:
 class Evaluation:
     """A model's figures over all pixels of all pictures, and those of each picture.
 
-    `ignored` counts the pixels of the true masks that are left out.
+    `ignored` counts the pixels of the true masks that are left out. `regions` counts connected
+    regions that were found, missed and invented.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Evaluation:
     classes: tuple[str, ...]
     confusion: Confusion
     boundary: Boundary
+    regions: RegionMatches
     pictures: tuple[PictureScore, ...]
     ignored: int = 0
 
@@ -109,6 +114,7 @@ class Evaluation:
             "ignored_pixels": self.ignored,
             "mean": self.means,
             **by_class,
+            "regions": self.regions.to_dict(self.classes),
             "confusion": self.confusion.counts.tolist(),
             "pictures": [
                 {
@@ -124,6 +130,59 @@ class Evaluation:
         }
 
 
+class Tally:
+    """Counts one model's masks, picture by picture, towards an Evaluation."""
+
+    def __init__(self, segmenter: Segmenter, tolerance: float | None = None) -> None:
+        """`tolerance` is the boundary F-score's, px; see `Boundary.of`."""
+        self._segmenter = segmenter
+        self._tolerance = tolerance
+        self._classes = len(segmenter.spec.classes)
+        self._confusion = Confusion.empty(self._classes)
+        self._boundary = Boundary.empty(self._classes)
+        self._regions = RegionMatches.empty(self._classes)
+        self._pictures: list[PictureScore] = []
+        self._ignored = 0
+
+    def add(self, name: str, photo: Photo, truth: Labels) -> Labels:
+        """Segment a photo, score it against its true labels, and return the mask's labels."""
+        labels = self._segmenter.segment(photo).labels
+        pixels = Confusion.of(truth, labels, self._classes)
+        contours = Boundary.of(truth, labels, self._classes, self._tolerance)
+        self._confusion += pixels
+        self._boundary += contours
+        self._regions += RegionMatches.of(truth, labels, self._classes)
+        self._ignored += int((truth == IGNORE).sum())
+        self._pictures.append(
+            PictureScore(
+                name=name,
+                miou=pixels.miou,
+                accuracy=pixels.accuracy,
+                boundary_f=class_mean(contours.f_score),
+                pixels=pixels.pixels,
+                iou=pixels.iou,
+            )
+        )
+        return labels
+
+    def result(self) -> Evaluation:
+        """All figures. Raises DataError when no picture, or no pixel, was counted."""
+        if not self._pictures:
+            raise DataError(f"there is no picture to evaluate {self._segmenter.name} on")
+        if not self._confusion.pixels:
+            raise DataError("every pixel of every true mask is ignored: nothing can be evaluated")
+        return Evaluation(
+            name=self._segmenter.name,
+            backend=self._segmenter.backend.name,
+            classes=self._segmenter.spec.classes,
+            confusion=self._confusion,
+            boundary=self._boundary,
+            regions=self._regions,
+            pictures=tuple(self._pictures),
+            ignored=self._ignored,
+        )
+
+
 def evaluate(
     segmenter: Segmenter,
     dataset: Dataset,
@@ -136,38 +195,76 @@ def evaluate(
     `tolerance` is the boundary F-score's, px; see `Boundary.of`.
     Raises DataError for a sample that does not fit, or when there is none.
     """
-    classes = len(segmenter.spec.classes)
-    confusion, boundary = Confusion.empty(classes), Boundary.empty(classes)
-    pictures: list[PictureScore] = []
-    ignored = 0
+    tally = Tally(segmenter, tolerance)
     for sample in samples:
         photo, truth = dataset.read_for(sample, segmenter.spec)
-        labels = segmenter.segment(photo).labels
-        pixels = Confusion.of(truth, labels, classes)
-        contours = Boundary.of(truth, labels, classes, tolerance)
-        confusion += pixels
-        ignored += int((truth == IGNORE).sum())
-        boundary += contours
-        pictures.append(
-            PictureScore(
-                name=sample.name,
-                miou=pixels.miou,
-                accuracy=pixels.accuracy,
-                boundary_f=class_mean(contours.f_score),
-                pixels=pixels.pixels,
-                iou=pixels.iou,
+        tally.add(sample.name, photo, truth)
+    return tally.result()
+
+
+@dataclass(frozen=True)
+class FileEvaluation:
+    """A bundle's file on a data set: its figures, and how far its masks are the reference's.
+
+    `agreement` is the share of pixels, 0..1, whose label is the reference's, ignored ones too.
+    `worst` is the lowest share of a picture, `worst_picture`. `drop` is the mIoU lost, in points.
+    """
+
+    evaluation: Evaluation
+    agreement: float
+    worst: float
+    worst_picture: str
+    drop: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "agreement": self.agreement,
+            "worst": self.worst,
+            "worst_picture": self.worst_picture,
+            "drop": self.drop,
+            **self.evaluation.to_dict(),
+        }
+
+
+def evaluate_files(
+    reference: Segmenter,
+    files: Sequence[Segmenter],
+    dataset: Dataset,
+    samples: Iterable[Sample],
+    *,
+    tolerance: float | None = None,
+) -> tuple[Evaluation, list[FileEvaluation]]:
+    """Score a reference and several files of its model; each picture is read once for all.
+
+    Raises DataError as `evaluate`.
+    """
+    ours = Tally(reference, tolerance)
+    tallies = [Tally(file, tolerance) for file in files]
+    shares: list[list[float]] = [[] for _ in files]
+    agreeing, pixels = [0] * len(files), 0
+    names: list[str] = []
+    for sample in samples:
+        photo, truth = dataset.read_for(sample, reference.spec)
+        expected = ours.add(sample.name, photo, truth)
+        names.append(sample.name)
+        pixels += expected.size
+        for index, tally in enumerate(tallies):
+            same = int((tally.add(sample.name, photo, truth) == expected).sum())
+            agreeing[index] += same
+            shares[index].append(same / expected.size)
+    result = ours.result()
+    found = []
+    for tally, same, of_pictures in zip(tallies, agreeing, shares, strict=True):
+        evaluation = tally.result()
+        lowest = min(range(len(names)), key=of_pictures.__getitem__)
+        found.append(
+            FileEvaluation(
+                evaluation=evaluation,
+                agreement=same / pixels,
+                worst=of_pictures[lowest],
+                worst_picture=names[lowest],
+                drop=100 * (result.confusion.miou - evaluation.confusion.miou),
             )
         )
-    if not pictures:
-        raise DataError(f"there is no picture to evaluate {segmenter.name} on")
-    if not confusion.pixels:
-        raise DataError("every pixel of every true mask is ignored: nothing can be evaluated")
-    return Evaluation(
-        name=segmenter.name,
-        backend=segmenter.backend.name,
-        classes=segmenter.spec.classes,
-        confusion=confusion,
-        boundary=boundary,
-        pictures=tuple(pictures),
-        ignored=ignored,
-    )
+    return result, found

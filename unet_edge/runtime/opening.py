@@ -36,6 +36,17 @@ def open_from_bundle(
     raise BackendError("; ".join(failures))
 
 
+def float32_file(bundle: Bundle, remedy: str) -> str:
+    """The name of a bundle's file that is the Keras model without rounding.
+
+    Raises BundleError, with what to do instead, where there is none.
+    """
+    for entry in bundle.files:
+        if entry.precision == "float32":
+            return entry.name
+    raise BundleError(f"{bundle.path} has no float32 file to compare with; {remedy}")
+
+
 def readable(
     path: Path, files: Sequence[BundleFile], backend: Package | None
 ) -> Sequence[BundleFile]:

@@ -34,6 +34,7 @@ KERAS_MODEL = "model.keras"
 SPEC_FILE = "spec.json"
 CONFIG_FILE = "config.toml"
 SPLIT_FILE = "split.json"
+BUNDLE_FOLDER = "bundle"
 
 _MOST_SPEC = 2**20
 """Bytes of a contract that is read; as inside a model file."""

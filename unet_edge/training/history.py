@@ -16,16 +16,18 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 @dataclass(frozen=True)
 class RoundResult:
-    """One line of history.csv: mIoU 0..1 on the inference grid, losses as the objective has them.
+    """One line of history.csv: losses as the objective has them, and an mIoU.
 
-    `statistics` says which crops BatchNorm's were estimated over: augmented or plain.
+    `validation_grid_miou`, 0..1, is measured on the model's grid, so that a round costs little; it
+    chooses the best round. `TrainResult` has the mIoU at the pictures' own size. `statistics` says
+    which crops BatchNorm's were estimated over: augmented or plain.
     """
 
     step: int
     learning_rate: float
     loss: float
     validation_loss: float
-    validation_miou: float
+    validation_grid_miou: float
     statistics: str
 
 
@@ -43,7 +45,7 @@ def write_history(run: Path, history: Sequence[RoundResult]) -> None:
             "training": [entry.loss for entry in history],
             "validation": [entry.validation_loss for entry in history],
         },
-        miou=[entry.validation_miou for entry in history],
+        miou=[entry.validation_grid_miou for entry in history],
     )
 
 

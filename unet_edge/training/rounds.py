@@ -134,7 +134,7 @@ class Rounds:
         Raises TrainingError where the rounds were of another length, or there were more.
         """
         facts = checkpoint.facts
-        self._history = [RoundResult(**entry) for entry in facts["history"]]
+        self._history = [_round(entry) for entry in facts["history"]]
         steps, planned = self._history[-1].step, self.done * self._config.steps_per_round
         if steps != planned or steps > self._config.total_steps:
             raise TrainingError(
@@ -143,7 +143,7 @@ class Rounds:
                 f"{self._config.total_steps} in all); restore its steps and rounds, or train anew "
                 "with --overwrite"
             )
-        best = RoundResult(**facts["best"])
+        best = _round(facts["best"])
         self._best = (best, Confusion(np.array(facts["confusion"], np.int64)))
         self._best_state = checkpoint.best
         self._bar.update(self.done * self._config.steps_per_round)
@@ -156,11 +156,11 @@ class Rounds:
         self.log.step(
             self.done * self._config.steps_per_round + len(self._losses),
             loss,
-            self._best[0].validation_miou if self._best else None,
+            self._best[0].validation_grid_miou if self._best else None,
         )
         self._bar.update()
-        best = f"{self._best[0].validation_miou:.4f}" if self._best else "-"
-        self._bar.set_postfix(loss=f"{loss:.3f}", best_mIoU=best, refresh=False)
+        best = f"{self._best[0].validation_grid_miou:.4f}" if self._best else "-"
+        self._bar.set_postfix(loss=f"{loss:.3f}", best_grid_mIoU=best, refresh=False)
 
     def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
@@ -183,20 +183,23 @@ class Rounds:
             ),
             loss=float(np.mean(self._losses)),
             validation_loss=loss,
-            validation_miou=confusion.miou,
+            validation_grid_miou=confusion.miou,
             statistics=statistics,
         )
         self._losses = []
         self._history.append(entry)
         # "not <=": a first round whose mIoU is no number must be beaten by any that is one.
-        better = self._best is None or not entry.validation_miou <= self._best[0].validation_miou
+        better = (
+            self._best is None
+            or not entry.validation_grid_miou <= self._best[0].validation_grid_miou
+        )
         if better:
             self._best = (entry, confusion)
             self._best_state = model_state(self.twin)
         if self._writes:
             self._write(model, entry, better)
         assert self._best is not None
-        self.log.close(entry, self._best[0].validation_miou)
+        self.log.close(entry, self._best[0].validation_grid_miou)
 
     def best(self) -> tuple[RoundResult, Confusion]:
         """The best round; the twin holds its model afterwards."""
@@ -258,6 +261,12 @@ class Rounds:
             best=self._best_state,
             facts=facts,
         ).write(self._run / PROGRESS_FOLDER / CHECKPOINT_FILE)
+
+
+def _round(entry: dict[str, Any]) -> RoundResult:
+    # Checkpoints of before called it validation_miou.
+    names = {"validation_miou": "validation_grid_miou"}
+    return RoundResult(**{names.get(name, name): value for name, value in entry.items()})
 
 
 def _judges(dataset: Dataset) -> list[Sample]:

@@ -19,7 +19,7 @@ from unet_edge.errors import ConfigError, TrainingError
 from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.printable import printable
 from unet_edge.progress import progress
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
+from unet_edge.runtime.segmenter import BUNDLE_FOLDER, CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.spec import ModelSpec
 from unet_edge.timing import StageClock
 from unet_edge.training import batch_norm
@@ -43,9 +43,7 @@ from unet_edge.training.rounds import (
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.samples import save_samples
 from unet_edge.training.toml import flattened, load_toml
-from unet_edge.training.validation import compare_modes
-
-BUNDLE_FOLDER = "bundle"
+from unet_edge.training.validation import compare_modes, score_at_own_size
 
 # Inference may cost this much more loss than training before we say that they disagree. Three
 # re-estimated models (membranes, cats, generated cells) measured 0.91 to 0.99 times; the cells'
@@ -62,6 +60,9 @@ Say = Callable[[str], None]
 class TrainResult:
     """What a run came to.
 
+    `validation_miou` and `validation_iou`, 0..1, are measured at the pictures' own size, as
+    `unet-edge evaluate` and `export` do. `validation_grid_miou` is measured on the model's grid;
+    it chose the best round.
     `training_loss` and `inference_loss` are of the best model over the same training crops with
     batch statistics and with the re-estimated moving statistics; they agree in a sound model.
     `data_wait` is the share of the training time, 0..1, in which the model waited for data.
@@ -71,6 +72,7 @@ class TrainResult:
     best_step: int
     validation_miou: float
     validation_iou: tuple[float, ...]
+    validation_grid_miou: float
     training_loss: float
     inference_loss: float
     data_wait: float
@@ -234,17 +236,19 @@ def _fit(
                 _end(run)
             raise
 
-    entry, confusion = rounds.best()
+    entry, on_grid = rounds.best()
     # What was frozen in the best round trained with the statistics it has.
     freeze_encoder(rounds.twin, entry.step <= config.frozen_rounds * config.steps_per_round)
     training_loss, inference_loss = compare_modes(
         rounds.twin, rounds.views[entry.statistics], target
     )
+    confusion = score_at_own_size(rounds.twin, dataset, dataset.validation, spec)
     result = TrainResult(
         run=run,
         best_step=entry.step,
         validation_miou=confusion.miou,
         validation_iou=confusion.iou,
+        validation_grid_miou=on_grid.miou,
         training_loss=training_loss,
         inference_loss=inference_loss,
         data_wait=_data_wait(clock),

@@ -66,7 +66,7 @@ class RunLog:
         self._mark = self._said = self._clock()
 
     def step(self, step: int, loss: float, best: float | None) -> None:
-        """A batch was trained on; `step` counts from 1, `best` is the best mIoU so far."""
+        """A batch was trained on; `step` counts from 1, `best` is the best grid mIoU so far."""
         now = self._clock()
         self._durations.append(now - self._mark)
         self._mark = now
@@ -84,7 +84,7 @@ class RunLog:
         self._say(
             f"round {entry.step // self._per_round} of {self._steps // self._per_round}, step "
             f"{entry.step} of {self._steps}: loss {entry.loss:.3f}, validation loss "
-            f"{entry.validation_loss:.3f}, mIoU {entry.validation_miou:.4f}, "
+            f"{entry.validation_loss:.3f}, grid mIoU {entry.validation_grid_miou:.4f}, "
             f"{self._rest(entry.step, best)}"
         )
 
@@ -96,7 +96,7 @@ class RunLog:
         speed = self._batch_size / pace.step if pace.step else 0.0
         shown = "-" if best is None else f"{best:.4f}"
         left = duration(pace.left(steps, rounds))
-        return f"{speed:.3g} pictures/s, {left} left, best mIoU {shown}"
+        return f"{speed:.3g} pictures/s, {left} left, best grid mIoU {shown}"
 
     def _measured(self) -> Pace:
         """The pace as measured, or as estimated where nothing is."""

@@ -9,7 +9,10 @@ import numpy as np
 
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.metrics import Confusion
+from unet_edge.progress import progress
 from unet_edge.runtime.backends import to_labels
+from unet_edge.runtime.backends.keras_model import KerasBackend
+from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.batch_norm import momentum_kept
 from unet_edge.training.batches import Batch, grid_batches
@@ -37,6 +40,18 @@ def validate(
         for scores, truth in zip(logits, labels, strict=True):
             confusion += Confusion.of(truth, to_labels(scores), dataset.classes)
     return float(np.average(losses, weights=weights)), confusion
+
+
+def score_at_own_size(
+    model: keras.Model, dataset: Dataset, samples: Sequence[Sample], spec: ModelSpec
+) -> Confusion:
+    """Confusion over samples at the pictures' own size, as `unet-edge evaluate` measures it."""
+    segmenter = Segmenter(spec, KerasBackend(model), spec.name)
+    confusion = Confusion.empty(dataset.classes)
+    for sample in progress(samples, "scoring at the pictures' own size"):
+        photo, truth = dataset.read_for(sample, spec)
+        confusion += Confusion.of(truth, segmenter.segment(photo).labels, dataset.classes)
+    return confusion
 
 
 def compare_modes(

@@ -1,0 +1,118 @@
+"""evaluate --all-files: every file of a bundle beside the Keras model, on one split."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from unet_edge import Bundle, Segmenter
+from unet_edge.cli import main
+from unet_edge.decoding import read_labels
+from unet_edge.metrics import Confusion
+
+FILES = 6
+
+
+@pytest.fixture(scope="module")
+def whole_run(run_path: Path, bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed run with the committed bundle in it, as `export RUN` leaves them."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    shutil.copytree(run_path, run)
+    shutil.copytree(bundle_path, run / "bundle")
+    return run
+
+
+def evaluate(*arguments: object) -> Result:
+    command = ["evaluate", *map(str, arguments), "--all-files"]
+    return CliRunner().invoke(main, command, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def report(whole_run: Path, sample_data: Path) -> Any:
+    done = evaluate(whole_run, "--data", sample_data, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_each_file_is_compared_with_keras(report: Any, whole_run: Path, sample_data: Path) -> None:
+    assert report["reference"]["model"] == "model.keras"
+    assert len(report["files"]) == FILES
+    entry = next(each for each in report["files"] if each["model"] == "model-int8.tflite")
+    keras = Segmenter.open(whole_run)
+    file = Segmenter.open(whole_run / "bundle" / "model-int8.tflite")
+    total, shares = Confusion.empty(2), {}
+    for name in (sample_data / "val.txt").read_text().split():
+        picture = sample_data / "images" / f"{name}.png"
+        expected, labels = (each.segment(picture).labels for each in (keras, file))
+        shares[name] = float((expected == labels).mean())
+        truth = np.asarray(read_labels(sample_data / "masks" / f"{name}.png"))
+        total += Confusion.of(truth, labels, 2)
+    assert entry["agreement"] == pytest.approx(np.mean(list(shares.values())), abs=1e-12)
+    assert entry["worst"] == min(shares.values())
+    assert entry["worst_picture"] == min(shares, key=lambda name: shares[name])
+    assert entry["miou"] == total.miou
+    assert entry["drop"] == pytest.approx(100 * (report["reference"]["miou"] - total.miou))
+
+
+def test_what_is_printed(report: Any, whole_run: Path, sample_data: Path) -> None:
+    printed = evaluate(whole_run, "--data", sample_data).stdout.splitlines()
+    rows = {line.split()[0]: line.split() for line in printed if line}
+    assert rows["model.keras"][1:4] == ["-", "-", f"{report['reference']['miou']:.4f}"]
+    for entry in report["files"]:
+        agreement, worst = f"{entry['agreement']:.4%}", f"{entry['worst']:.3%}"
+        miou, drop = f"{entry['miou']:.4f}", f"{entry['drop']:+.2f}"
+        assert rows[entry["model"]][1:5] == [agreement, worst, miou, drop]
+    ious = [report["reference"], *report["files"]]
+    assert rows["membrane"][1:] == [f"{each['iou']['membrane']:.4f}" for each in ious]
+    assert "5 pictures (validation)" in printed
+
+
+def test_a_bundle_alone_is_compared_with_its_float32_file(
+    bundle_path: Path, sample_data: Path
+) -> None:
+    done = evaluate(bundle_path, "--data", sample_data, "--json")
+    report = json.loads(done.stdout)
+    first = report["reference"]["model"]
+    assert Bundle.open(bundle_path).file(first).precision == "float32"
+    shares = {each["model"]: each["agreement"] for each in report["files"]}
+    assert shares[first] == 1
+    assert shares["model-int8.tflite"] < 1
+    assert first in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--file", "model-int8.tflite"], "--all-files and --file exclude each other"),
+        (["-o", "there"], "--all-files and --output exclude each other"),
+    ],
+)
+def test_options_of_one_file(
+    arguments: list[str], message: str, whole_run: Path, sample_data: Path
+) -> None:
+    done = evaluate(whole_run, "--data", sample_data, *arguments)
+    assert (done.exit_code, message in done.stderr) == (1, True), done.output
+
+
+def test_a_run_without_a_bundle(run_path: Path, sample_data: Path) -> None:
+    done = evaluate(run_path, "--data", sample_data)
+    assert done.exit_code == 1
+    assert f"holds no bundle; write one with 'unet-edge export {run_path}'" in done.stderr
+
+
+def test_a_bundle_of_an_earlier_model(whole_run: Path, sample_data: Path, tmp_path: Path) -> None:
+    import keras
+
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    model = keras.saving.load_model(run / "model.keras", compile=False)
+    model.save(run / "model.keras")  # the same weights, another file
+    done = evaluate(run, "--data", sample_data)
+    assert done.exit_code == 1
+    assert "was exported from another model" in done.stderr

@@ -1,0 +1,111 @@
+"""What `evaluate` prints: figures by class, regions, and the files of a bundle side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import click
+
+from unet_edge.cli.output import echo, print_table, print_texts
+from unet_edge.dataset.rules import MaskRule
+from unet_edge.palette import has_background
+from unet_edge.runtime.evaluation import Evaluation, FileEvaluation
+
+
+def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:
+    """Print one model's figures: of each class, of regions, and over all pictures."""
+    figures = zip(result.classes, *result.figures.values(), strict=True)
+    rows = [
+        (name, *(None if math.isnan(value) else value for value in values))
+        for name, *values in (*figures, ("mean", *result.means.values()))
+    ]
+    print_table(rows, ["class", "IoU", "Dice", "precision", "recall", "boundary F"])
+    click.echo()
+    _print_regions(result)
+    click.echo()
+    click.echo(f"{result.name} run by {result.backend}")
+    lowest = result.worst_first[0]
+    echo(
+        f"{len(result.pictures)} pictures ({split}), pixel accuracy "
+        f"{result.confusion.accuracy:.4f}; worst: {lowest.name} with mIoU {lowest.miou:.4f}"
+    )
+    _print_ignored(result, rule)
+
+
+def _print_regions(result: Evaluation) -> None:
+    """Connected regions of each class; those of a background are no objects."""
+    rows = []
+    for name, counts in result.regions.to_dict(result.classes).items():
+        if name == result.classes[0] and has_background(result.classes):
+            continue
+        strict, loose = counts["iou_0.5"], counts["any_overlap"]
+        rows.append((name, counts["true"], *strict.values(), *loose.values()))
+    matched, touched = ("found", "missed", "false"), ("touched", "untouched", "false")
+    print_table(rows, ["regions", "true", *(f"{w} (IoU 0.5)" for w in matched), *touched])
+
+
+def print_files(
+    reference: Evaluation,
+    files: Sequence[FileEvaluation],
+    not_run: dict[str, str],
+    split: str,
+    rule: MaskRule,
+) -> None:
+    """Print a bundle's files: agreement with the reference, mIoU and what of it was lost."""
+    first = (reference.name, "-", "-", _share(reference.confusion.miou), "-", reference.backend)
+    rows = [
+        (
+            each.evaluation.name,
+            f"{each.agreement:.4%}",
+            f"{each.worst:.3%}",
+            _share(each.evaluation.confusion.miou),
+            "-" if math.isnan(each.drop) else f"{each.drop:+.2f}",
+            each.evaluation.backend,
+        )
+        for each in files
+    ]
+    headers = [
+        "file",
+        f"pixels as {reference.name}",
+        "worst picture",
+        "mIoU",
+        "points lost",
+        "run by",
+    ]
+    print_texts([first, *rows], headers)
+    click.echo()
+    evaluations = [reference, *(each.evaluation for each in files)]
+    print_texts(
+        [
+            (name, *(_share(each.confusion.iou[index]) for each in evaluations))
+            for index, name in enumerate(reference.classes)
+        ],
+        ["IoU", *(each.name for each in evaluations)],
+    )
+    for name, reason in not_run.items():
+        echo(f"{name} not run: {reason}")
+    click.echo(f"{len(reference.pictures)} pictures ({split})")
+    _print_ignored(reference, rule)
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _print_ignored(result: Evaluation, rule: MaskRule) -> None:
+    if result.ignored:
+        click.echo(
+            f"ignored: {result.ignored} pixels of the true masks ({result.ignored_share:.2%}), "
+            f"{_ignored_value(rule)}"
+        )
+
+
+def _ignored_value(rule: MaskRule) -> str:
+    match rule.kind:
+        case "colors":
+            return f"of the colour to ignore in {rule}"
+        case "polygons":
+            return "crowds and regions marked as ignored"
+        case _:
+            return f"of the mask value {rule.ignore}"
