@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +163,8 @@ def split(
     )
     for path in paths:
         click.echo(f"written: {printable(path)}")
-    click.echo(f"next: unet-edge data check {printable(folder)}")
+    following = shlex.join(["data", "check", str(folder), "--classes", ",".join(classes)])
+    click.echo(f"next: unet-edge {printable(following)}")
 
 
 @data.command()
