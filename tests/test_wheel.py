@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import subprocess
 import sys
 import venv
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow  # builds a wheel and two virtual environments, from the index
@@ -35,6 +37,24 @@ def test_holds_both_packages_and_nothing_else(wheel: Path) -> None:
     ).stdout.split()  # fmt: skip
     assert names == set(tracked)
     assert "unet_edge/py.typed" in names
+
+
+@pytest.mark.parametrize("extra", ["", "litert", "tflite", "onnx", "openvino", "train", "export"])
+def test_an_older_python_is_asked_for_nothing(wheel: Path, extra: str) -> None:
+    """So pip says at once that Python is too old, instead of trying versions of packages."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    needs = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+    assert metadata["Requires-Python"] == ">=3.11"
+    for python, asked in (("3.10", False), ("3.11", True)):
+        found = [
+            need
+            for need in needs
+            if need.marker is None
+            or need.marker.evaluate({"extra": extra, "python_version": python})
+        ]
+        assert bool(found) == asked
 
 
 @pytest.mark.parametrize(
