@@ -12,6 +12,7 @@ from PIL import Image
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import decode
 from unet_edge.errors import BackendError
+from unet_edge.percent import percent
 from unet_edge.runtime.campaign import Campaign
 from unet_edge.runtime.chart import chart
 from unet_edge.runtime.segmenter import STAGES, Segmenter
@@ -20,7 +21,6 @@ from unet_edge.runtime.tables import (
     conditions,
     cost_rows,
     number,
-    percent,
     warnings,
 )
 from unet_edge.thumbnails import DIFFERS, difference, overlay, thumbnail
