@@ -134,6 +134,52 @@ class TestNames:
         assert "\x1b" not in done.output
 
 
+@pytest.fixture
+def twelve_bits(copy: Path) -> Path:
+    """The pictures as a camera of 12 bits writes them into files of 16."""
+    for path in (copy / "images").iterdir():
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        Image.fromarray(grey << 4).save(path)
+    return copy
+
+
+class TestBitDepth:
+    def test_check_reads_as_train_does(self, twelve_bits: Path) -> None:
+        plain = run("check", twelve_bits, *CLASSES, "--strict")
+        assert plain.exit_code == 1
+        assert "sixteen-bit" in plain.stdout
+        told = run("check", twelve_bits, *CLASSES, "--strict", "--bit-depth", 12)
+        assert told.exit_code == 0, told.output
+        assert "0 errors, 0 warnings" in told.stderr
+
+    def test_check_sees_what_training_would_see(self, twelve_bits: Path) -> None:
+        # Of 8 bits, all that is not black is white.
+        for path in (twelve_bits / "images").iterdir():
+            Image.fromarray(np.asarray(Image.open(path)) | 0x100).save(path)
+        wrong = run("check", twelve_bits, *CLASSES, "--bit-depth", 8)
+        assert "blank-picture" in wrong.stdout
+        assert "blank-picture" not in run("check", twelve_bits, *CLASSES).stdout
+
+    def test_preview_shows_what_is_trained_on(
+        self, sample_data: Path, twelve_bits: Path, tmp_path: Path
+    ) -> None:
+        options = ("--count", 1, "--views", 1, "--size", 96)
+        sheets = []
+        for data, depth in ((sample_data, ()), (twelve_bits, ("--bit-depth", 12))):
+            path = tmp_path / f"{len(sheets)}.png"
+            done = run("preview", data, *CLASSES, *options, *depth, "-o", path)
+            assert done.exit_code == 0, done.output
+            sheets.append(np.asarray(Image.open(path)))
+        assert np.array_equal(*sheets)
+
+    @pytest.mark.parametrize("command", ["check", "preview"])
+    @pytest.mark.parametrize("depth", [7, 17, "many"])
+    def test_a_depth_that_train_refuses(self, copy: Path, command: str, depth: object) -> None:
+        done = run(command, copy, *CLASSES, "--bit-depth", depth)
+        assert done.exit_code == 2
+        assert "--bit-depth" in done.stderr
+
+
 class TestPreview:
     @pytest.mark.parametrize(
         ("options", "says"),
@@ -153,13 +199,13 @@ class TestPreview:
 
     def test_a_sheet_is_written(self, sample_data: Path, tmp_path: Path) -> None:
         path = tmp_path / "sheets" / "preview.png"
-        options = ("--count", 2, "--views", 1, "--size", 64, "--crop", "32x48")
+        options = ("--count", 2, "--views", 1, "--size", 96, "--crop", "32x48")
         done = run("preview", sample_data, *CLASSES, *options, "-o", path)
         assert done.exit_code == 0, done.output
         assert str(path) in done.stdout
         with Image.open(path) as sheet:
-            assert sheet.width == 8 + 64 + 8 + 48 + 8
-            assert sheet.height > 22 + 2 * (64 + 8)  # the legend comes below
+            assert sheet.width == 8 + 96 + 8 + 48 + 8
+            assert sheet.height > 22 + 2 * (96 + 8)  # the legend comes below
             assert np.ptp(np.asarray(sheet)) > 0
 
     def test_bad_data_is_one_line(self, copy: Path, tmp_path: Path) -> None:
