@@ -46,7 +46,8 @@ def decode(
 
     Grey, grey with alpha, palette, RGBA, CMYK, 1-bit and 16-bit pictures are converted;
     transparency is laid over white, as viewers show it. `bit_depth` is the contract's: how many
-    bits values of more than 8 bits use, see `unet_edge.bit_depth`.
+    bits values of more than 8 bits use, see `unet_edge.bit_depth`. Of 16-bit colours, Pillow loads
+    the upper 8 bits: give the file, or the picture as `Image.open` returns it, not loaded.
 
     Raises ImageError when the source is missing, empty, damaged, too large or no picture, and
     ConfigError for another order than "rgb" of anything but an array.
@@ -77,6 +78,9 @@ def _read(
     before_loading: Callable[[Image.Image], None] = lambda _: None,
 ) -> Image.Image:
     name = str(source) if isinstance(source, str | Path) else "the picture"
+    shift = bit_depth not in (None, 16)
+    if shift and isinstance(source, Image.Image) and is_deep_color(source):
+        source = _file_behind(source)  # Pillow would load the upper 8 bits alone
     deep = False
 
     def look(stored: Image.Image) -> None:
@@ -93,11 +97,30 @@ def _read(
             turned = upright(picture)
         if own and turned is not picture:
             picture.close()  # at most two pictures of 4 bytes a pixel are held
-        if wide or not deep or bit_depth in (None, 16):
+        if wide or not deep or not shift:
             return _rgb(turned)
     assert bit_depth is not None
     with opened(source, before_loading=load_lower_bytes) as lower:
         return _rgb(joined(turned, upright(lower), bit_depth))
+
+
+def _file_behind(picture: Image.Image) -> bytes:
+    """The file of a picture that was opened and is not loaded yet; its place is left as it was."""
+    if picture.tell() > 0:
+        raise ImageError(
+            f"the picture is frame {picture.tell() + 1} of its file, with 16 bits a channel, of "
+            "which only the first can be read by a bit depth; save it as a file of its own"
+        )
+    stream = picture.fp  # type: ignore[attr-defined]  # pictures that are not loaded have it
+    if stream is None or stream.closed:
+        raise ImageError(
+            "the picture's file was closed before it was read; open it again"
+        )
+    place = stream.tell()
+    stream.seek(0)
+    data: bytes = stream.read()
+    stream.seek(place)
+    return data
 
 
 def _upright_as(stored: Image.Image, picture: Image.Image) -> Image.Image:
