@@ -113,9 +113,7 @@ def _file_behind(picture: Image.Image) -> bytes:
         )
     stream = picture.fp  # type: ignore[attr-defined]  # pictures that are not loaded have it
     if stream is None or stream.closed:
-        raise ImageError(
-            "the picture's file was closed before it was read; open it again"
-        )
+        raise ImageError("the picture's file was closed before it was read; open it again")
     place = stream.tell()
     stream.seek(0)
     data: bytes = stream.read()

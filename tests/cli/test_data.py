@@ -14,6 +14,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from unet_edge.cli import main
+from unet_edge.dataset import find_dataset
+from unet_edge.dataset.split_file import SplitNames
+from unet_edge.files import write_atomically
 
 CLASSES = ("--classes", "cell,membrane")
 
@@ -124,6 +127,34 @@ class TestSplit:
 
 
 class TestNames:
+    def test_names_that_are_not_utf_8_are_split_and_read_back(self, copy: Path) -> None:
+        for folder in ("images", "masks"):
+            for number in range(0, 21, 2):
+                old = copy / folder / f"cells-{number:03d}.png"
+                old.rename(copy / folder / f"caf\udce9-{number:03d}.png")
+        for name in ("train", "val"):
+            (copy / f"{name}.txt").unlink()
+        done = run("split", copy, *CLASSES)
+        assert done.exit_code == 0, done.output
+        lists = b"".join((copy / f"{name}.txt").read_bytes() for name in ("train", "val", "test"))
+        assert b"caf\xe9-020.png\n" in lists
+        checked = run("check", copy, *CLASSES, "--json")
+        assert checked.exit_code == 0, checked.output
+        splits = json.loads(checked.stdout)["splits"]
+        assert sum(split["pictures"] for split in splits.values()) == 21
+
+    def test_a_run_keeps_names_that_are_not_utf_8(self, copy: Path, tmp_path: Path) -> None:
+        for folder in ("images", "masks"):
+            (copy / folder / "cells-003.png").rename(copy / folder / "caf\udce9.png")
+        (copy / "train.txt").unlink()
+        split = SplitNames.of(find_dataset(copy, classes=("cell", "membrane")))
+        assert "caf\udce9" in split.train
+        write_atomically(tmp_path / "split.json", split.to_json())
+        kept = SplitNames.read(tmp_path / "split.json")
+        assert kept == split
+        again = find_dataset(copy, classes=("cell", "membrane"), split=kept)
+        assert SplitNames.of(again) == split
+
     def test_a_name_with_an_escape_is_printed_and_not_obeyed(self, copy: Path) -> None:
         for folder in ("images", "masks"):
             (copy / folder / "cells-003.png").rename(copy / folder / "cells\x1b[31m\n003.png")
