@@ -19,6 +19,7 @@ from unet_edge.bit_depth import UnknownRangeError
 from unet_edge.cli import main
 from unet_edge.decoding import decode, depth_warning, read_photo
 from unet_edge.errors import ImageError
+from unet_edge.picture_file import opened
 from unet_edge.spec import ModelSpec
 
 WIDTH, HEIGHT = 16, 8
@@ -272,13 +273,34 @@ def test_the_contract_says_the_bit_depth(decoding: str, tmp_path: Path) -> None:
 def test_few_bits_are_warned_about(tmp_path: Path) -> None:
     for name in ("PNG 16 RGB of 12 bits", "PNG 16 grey of 12 bits", "TIFF 16 RGB of 12 bits"):
         data = PICTURES[name][0]
-        found = depth_warning(data, None)
+        found = depth_warning(data, None, decode(data))
         assert found is not None
         assert found.startswith("has 16 bits a channel, and its brightest value becomes 15 of 255")
         assert "--bit-depth" in found
-        assert depth_warning(data, 12) is None
+        assert depth_warning(data, 12, decode(data)) is None
     for name in ("PNG 16 RGB", "PNG 8 RGB", "TIFF 12 grey", "TIFF float 0..1", "PPM 4095"):
-        assert depth_warning(PICTURES[name][0], None) is None
+        data = PICTURES[name][0]
+        assert depth_warning(data, None, decode(data)) is None
+
+
+@pytest.mark.parametrize("options", [(), ("--tiles", "--tile-scale", "1")])
+def test_segment_decodes_a_picture_of_16_bits_once(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def counting(source: object, *, load: bool = True, **settings: object) -> object:
+        if load:
+            decoded.append(source)
+        return opened(source, load=load, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("unet_edge.decoding.opened", counting)
+    (tmp_path / "a.png").write_bytes(PICTURES["PNG 16 RGB"][0])
+    bundle = Path(__file__).parent / "data" / "bundle-schema-1"
+    arguments = ["segment", str(bundle), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*arguments, "--save", "palette", *options])
+    assert done.exit_code == 0, done.output
+    assert decoded == [tmp_path / "a.png"]
 
 
 def test_segment_and_data_check_warn_alike(tmp_path: Path) -> None:

@@ -127,16 +127,23 @@ def _upright_as(stored: Image.Image, picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def depth_warning(source: Path | bytes, bit_depth: int | None) -> str | None:
-    """That a picture of more than 8 bits uses few of them, with what to do; else None.
+def file_bits(source: Path | bytes) -> int:
+    """Bits a channel of a picture's file, by its header; 8 for fewer.
 
     Raises ImageError as `decode` does.
     """
     with opened(source, load=False) as stored:
-        bits = stored_bits(stored)
-    if bits == 8 or bit_depth is not None:
+        return stored_bits(stored)
+
+
+def depth_warning(source: Path | bytes, bit_depth: int | None, decoded: Image.Image) -> str | None:
+    """That a picture of more than 8 bits uses few of them, with what to do; else None.
+
+    `decoded` is the picture as `decode` reads it. Raises ImageError as `decode` does.
+    """
+    if bit_depth is not None or (bits := file_bits(source)) == 8:
         return None
-    brightest = int(np.asarray(decode(source)).max())
+    brightest = int(np.asarray(decoded).max())
     if brightest >= _DIM:
         return None
     return (

@@ -107,7 +107,8 @@ def _decoded(path: Path, bit_depth: int | None) -> tuple[Image.Image, str | None
     if bit_depth is not None:
         return decode(path, bit_depth=bit_depth), None
     try:
-        return decode(path), depth_warning(path, None)
+        picture = decode(path)
+        return picture, depth_warning(path, None, picture)
     except UnknownRangeError as error:
         return decoded_by_any_range(path), str(error).removeprefix(f"{path} ")
 
