@@ -22,8 +22,9 @@ from unet_edge.dataset import find_dataset
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, DataError
+from unet_edge.files import read_regular
 from unet_edge.progress import progress
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, MOST_CONFIG, SPLIT_FILE
 
 
 @click.command()
@@ -207,7 +208,10 @@ def _run_of(model: Path) -> Path | None:
 
 def _read_config(run: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(run / CONFIG_FILE, MOST_CONFIG).decode())
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"cannot read {run / CONFIG_FILE}: {reason}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{run / CONFIG_FILE} is not TOML: {error}") from error
 
