@@ -22,7 +22,7 @@ import click
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import write_atomically
-from unet_edge.runtime.tables import percent
+from unet_edge.percent import percent
 from unet_edge.timing import machine
 from unet_edge.training.rounds import RESULT_FILE
 

@@ -27,6 +27,7 @@ from converters.int8 import float_layers_of
 from converters.kernels import Rounding
 from converters.onnx import to_onnx
 from unet_edge.decoding import grid_of
+from unet_edge.percent import percent
 from unet_edge.placement import Labels, Pixels
 from unet_edge.progress import progress
 from unet_edge.runtime.backends import to_labels
@@ -127,8 +128,8 @@ def _markdown(report: dict[str, Any]) -> str:
             (
                 row["kernels"],
                 row["session"],
-                f"{row['agreement']:.3%}",
-                f"{row['worst']:.3%}",
+                f"{percent(row['agreement'])} %",
+                f"{percent(row['worst'])} %",
                 f"{row['ms']:.2f}",
                 f"{row['ratio']:.2f}",
             )

@@ -17,7 +17,8 @@ from converters.latency import Latency
 from unet_edge.bundle import Bundle
 from unet_edge.files import sha256
 from unet_edge.manifest import CardFile, Choice
-from unet_edge.runtime.tables import number, percent
+from unet_edge.percent import percent
+from unet_edge.runtime.tables import number
 from unet_edge.spec import Output
 
 CARD = "README.md"

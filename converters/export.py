@@ -39,6 +39,7 @@ from unet_edge.folders import temporary_files_beside
 from unet_edge.manifest import SCHEMA, DataCounts, Quality, Reference, SplitFigures
 from unet_edge.metadata import Contract, Format, Precision, seal
 from unet_edge.metrics import Confusion
+from unet_edge.percent import percent
 from unet_edge.placement import Pixels
 from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import open_backend
@@ -185,7 +186,8 @@ def _export(
             floor=floors[file_format, precision],
         )
         if settings.budget and not settings.budget.holds(proof, reference.miou):
-            say(f"{name}: {proof.agreement:.4%} of pixels as Keras, misses the budget, left out")
+            share = percent(proof.agreement)
+            say(f"{name}: {share} % of pixels as Keras, misses the budget, left out")
             del models[name]
             continue
         stays = in_float[file_format] if precision == "int8" else ()
@@ -193,8 +195,8 @@ def _export(
             stays = found.kept.float_layers
         files.append(_entry(models[name], file_format, precision, proof, stays))
         agreements[name] = proof.shares
-        mark = "" if proof.passed else f"  UNDER ITS FLOOR of {proof.floor:.3%}"
-        say(f"{name}: {proof.agreement:.4%} of pixels as Keras{mark}")
+        mark = "" if proof.passed else f"  UNDER ITS FLOOR of {percent(proof.floor)} %"
+        say(f"{name}: {percent(proof.agreement)} % of pixels as Keras{mark}")
 
     golden_files, golden = golden_pictures(keras_segmenter, references, agreements, settings.golden)
     bundle = Bundle(
@@ -252,8 +254,8 @@ def _searched(
         closest = max(found.candidates, key=lambda candidate: candidate.agreement)
         raise ConversionError(
             f"no .tflite file holds the budget; the closest, {closest.recipe}, agrees with Keras "
-            f"on {closest.agreement:.4%} of the pixels: lower --min-agreement, or allow a larger "
-            "--max-miou-drop"
+            f"on {percent(closest.agreement)} % of the pixels: lower --min-agreement, or allow a "
+            "larger --max-miou-drop"
         )
     return found
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unet_edge.errors import ConfigError
+from unet_edge.files import read_regular
+
+_MOST_REPORT = 2**20
+"""Bytes of a report that is read; ours have about 10 kB."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Latency:
 def read_latency(path: Path) -> Latency:
     """Read a benchmark's report, JSON. Raises ConfigError when it is none."""
     try:
-        report = json.loads(path.read_bytes())
+        report = json.loads(read_regular(path, _MOST_REPORT))
         return Latency(
             machine=str(report["machine"]["model"]),
             date=str(report["date"]),

@@ -31,6 +31,7 @@ from converters.int8 import Int8Converter, float_layers_of
 from converters.tflite import dynamic_float_layers, to_tflite
 from unet_edge.errors import ConfigError
 from unet_edge.metadata import Precision
+from unet_edge.percent import percent
 from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import Backend, open_backend, to_logits
 from unet_edge.runtime.segmenter import Segmenter
@@ -253,7 +254,8 @@ class Search:
         )  # fmt: skip
         self._tried.append((candidate, data, backend))
         mark = "holds" if candidate.holds else "does not hold"
-        self._say(f"{recipe}: {candidate.agreement:.4%} of pixels as Keras, {mark} the budget")
+        share = percent(candidate.agreement)
+        self._say(f"{recipe}: {share} % of pixels as Keras, {mark} the budget")
         return candidate.holds
 
     def _chosen(self, errors: dict[tuple[str, str], float]) -> Found:

@@ -19,6 +19,7 @@ from unet_edge.bit_depth import UnknownRangeError
 from unet_edge.cli import main
 from unet_edge.decoding import decode, depth_warning, read_photo
 from unet_edge.errors import ImageError
+from unet_edge.picture_file import opened
 from unet_edge.spec import ModelSpec
 
 WIDTH, HEIGHT = 16, 8
@@ -215,6 +216,52 @@ def test_lower_bits_that_cannot_be_read_are_an_error() -> None:
         decode(PICTURES["PNG 16 grey, alpha"][0], bit_depth=12)
 
 
+DEEP = [name for name, (_, bit_depth) in PICTURES.items() if bit_depth]
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("decoding", ["full", "scaled"])
+def test_a_picture_that_is_opened_and_not_loaded_is_read_as_its_file(
+    name: str, decoding: str, tmp_path: Path
+) -> None:
+    data, bit_depth = PICTURES[name]
+    path = tmp_path / "picture"
+    path.write_bytes(data)
+    spec = ModelSpec(8, 16, ("a", "b"), decoding=decoding, bit_depth=bit_depth)  # type: ignore[arg-type]
+    expected = np.asarray(read_photo(path, spec).picture)
+    with Image.open(path) as picture:
+        assert np.array_equal(read_photo(picture, spec).picture, expected)
+        picture.load()  # what it was opened for still works
+    with Image.open(io.BytesIO(data)) as picture:
+        assert np.array_equal(decode(picture, bit_depth=bit_depth), expected)
+
+
+def test_an_opened_picture_of_16_bits_is_turned_as_its_file(tmp_path: Path) -> None:
+    data, _ = PICTURES["PNG 16 RGB of 12 bits"]
+    place = data.index(b"IDAT") - 4
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif
+    chunk += struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    path = tmp_path / "a.png"
+    path.write_bytes(data[:place] + chunk + data[place:])
+    with Image.open(path) as picture:
+        found = decode(picture, bit_depth=12)
+    assert found.size == (HEIGHT, WIDTH)
+    assert np.array_equal(found, decode(path, bit_depth=12))
+
+
+def test_an_opened_picture_that_cannot_be_read_so_is_an_error() -> None:
+    data = PICTURES["TIFF 16 RGB of 12 bits"][0]
+    with Image.open(io.BytesIO(data)) as closed:
+        pass
+    with pytest.raises(ImageError, match="file was closed"):
+        decode(closed, bit_depth=12)
+    second = Image.open(io.BytesIO(data))
+    second.tell = lambda: 1  # type: ignore[method-assign]
+    with pytest.raises(ImageError, match=r"frame 2 of its file.* save it as a file of its own"):
+        decode(second, bit_depth=12)
+
+
 @pytest.mark.parametrize("decoding", ["full", "scaled"])
 def test_the_contract_says_the_bit_depth(decoding: str, tmp_path: Path) -> None:
     spec = ModelSpec(8, 16, ("a", "b"), decoding=decoding, bit_depth=12)  # type: ignore[arg-type]
@@ -226,13 +273,34 @@ def test_the_contract_says_the_bit_depth(decoding: str, tmp_path: Path) -> None:
 def test_few_bits_are_warned_about(tmp_path: Path) -> None:
     for name in ("PNG 16 RGB of 12 bits", "PNG 16 grey of 12 bits", "TIFF 16 RGB of 12 bits"):
         data = PICTURES[name][0]
-        found = depth_warning(data, None)
+        found = depth_warning(data, None, decode(data))
         assert found is not None
         assert found.startswith("has 16 bits a channel, and its brightest value becomes 15 of 255")
         assert "--bit-depth" in found
-        assert depth_warning(data, 12) is None
+        assert depth_warning(data, 12, decode(data)) is None
     for name in ("PNG 16 RGB", "PNG 8 RGB", "TIFF 12 grey", "TIFF float 0..1", "PPM 4095"):
-        assert depth_warning(PICTURES[name][0], None) is None
+        data = PICTURES[name][0]
+        assert depth_warning(data, None, decode(data)) is None
+
+
+@pytest.mark.parametrize("options", [(), ("--tiles", "--tile-scale", "1")])
+def test_segment_decodes_a_picture_of_16_bits_once(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+
+    def counting(source: object, *, load: bool = True, **settings: object) -> object:
+        if load:
+            decoded.append(source)
+        return opened(source, load=load, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("unet_edge.decoding.opened", counting)
+    (tmp_path / "a.png").write_bytes(PICTURES["PNG 16 RGB"][0])
+    bundle = Path(__file__).parent / "data" / "bundle-schema-1"
+    arguments = ["segment", str(bundle), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*arguments, "--save", "palette", *options])
+    assert done.exit_code == 0, done.output
+    assert decoded == [tmp_path / "a.png"]
 
 
 def test_segment_and_data_check_warn_alike(tmp_path: Path) -> None:

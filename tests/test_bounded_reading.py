@@ -17,8 +17,21 @@ from sealing import seal_manifest
 
 from unet_edge import Segmenter
 from unet_edge.bundle import DIGEST, MANIFEST, Bundle, digest_line
-from unet_edge.errors import BundleError, ImageError, ModelFileError, SpecError, UnetEdgeError
-from unet_edge.files import read_regular, sha256
+from unet_edge.dataset.colors import read_labelmap
+from unet_edge.dataset.layouts import Pairs
+from unet_edge.dataset.lists import read_list
+from unet_edge.dataset.shapes import read_object
+from unet_edge.dataset.split_file import SplitNames
+from unet_edge.errors import (
+    BundleError,
+    ConfigError,
+    ImageError,
+    ModelFileError,
+    OutputError,
+    SpecError,
+    UnetEdgeError,
+)
+from unet_edge.files import read_regular, require_own, sha256
 from unet_edge.metadata import read_contract
 from unet_edge.picture_file import opened
 from unet_edge.runtime.segmenter import read_spec
@@ -120,6 +133,62 @@ def test_the_contract_of_a_run_that_is_no_file(tmp_path: Path, kind: str) -> Non
     NO_FILES[kind](tmp_path / "spec.json")
     with bounded(), pytest.raises(SpecError, match=r"cannot read .*spec\.json: it "):
         read_spec(tmp_path / "spec.json")
+
+
+def read_settings(path: Path) -> object:
+    pytest.importorskip("keras", reason="no Keras, which settings of a training name")
+    from unet_edge.training.config import load_config
+
+    return load_config(path)
+
+
+def read_measured(path: Path) -> object:
+    from converters.latency import read_latency
+
+    return read_latency(path)
+
+
+def read_pictures(path: Path) -> object:
+    return read_list(path, path.parent, Pairs())
+
+
+# Files that a command line, or a data set, names.
+NAMED: dict[str, Callable[[Path], object]] = {
+    "config.toml": read_settings,
+    "benchmark.json": read_measured,
+    "split.json": SplitNames.read,
+    "train.txt": read_pictures,
+    "labelmap.txt": lambda path: read_labelmap(path, ("a", "b")),
+    "annotations.json": read_object,
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("name", NAMED)
+def test_a_file_that_is_named_and_is_none(tmp_path: Path, name: str, kind: str) -> None:
+    with contextlib.suppress(UnetEdgeError):
+        NAMED[name](tmp_path / name)  # imports, whose memory does not count
+    NO_FILES[kind](tmp_path / name)
+    with bounded(), pytest.raises(UnetEdgeError, match="cannot read ") as caught:
+        NAMED[name](tmp_path / name)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    expected = {"a folder": "it is a folder", "a terabyte of holes": "expected at most"}
+    assert expected.get(kind, "it is not a regular file; copy it into one") in message
+
+
+def test_the_settings_of_a_run_that_are_no_file(tmp_path: Path) -> None:
+    from unet_edge.cli.evaluation import _read_config
+
+    sparse(tmp_path / "config.toml", 10**12)
+    with bounded(), pytest.raises(ConfigError, match=r"cannot read .*config\.toml: it has"):
+        _read_config(tmp_path)
+
+
+def test_a_place_where_a_terabyte_is_in_the_way(tmp_path: Path) -> None:
+    sparse(tmp_path / "report.html", 10**12)
+    with bounded(), pytest.raises(OutputError, match=r"cannot read .*report\.html: it has"):
+        require_own(tmp_path / "report.html", lambda data: True, "benchmark --html")
 
 
 @pytest.mark.parametrize("kind", ["a fifo", "an endless device", "a terabyte of holes"])

@@ -327,9 +327,10 @@ def test_an_older_schema_is_no_way_around_the_digest(written):
         lambda data: data["files"][0].update(agreement=0.5),
         lambda data: data["files"][0].update(agreement=0.9, floor=0.95),
         lambda data: data.update(preferred=[]),
-        lambda data: data["preferred"].reverse(),
+        lambda data: data["preferred"].append(data["preferred"][0]),
+        lambda data: data["preferred"].__setitem__(0, "golden/01.png"),
     ],
-    ids=["agreement", "floor", "none preferred", "another order"],
+    ids=["agreement", "floor", "none preferred", "one twice", "no model"],
 )
 def test_one_figure_alone_does_not_choose_another_file(written, change):
     data = json.loads((written.path / MANIFEST).read_bytes())
@@ -339,6 +340,17 @@ def test_one_figure_alone_does_not_choose_another_file(written, change):
     (written.path / DIGEST).write_bytes(digest_line(sha256(text)))
     with pytest.raises(BundleError, match="contradicts itself: by its agreements and floors"):
         Bundle.open(written.path)
+
+
+def test_a_later_version_may_prefer_another_order(written):
+    own = Bundle.open(written.path).preferred()
+    data = json.loads((written.path / MANIFEST).read_bytes())
+    data["preferred"].reverse()
+    text = json.dumps(data).encode()
+    (written.path / MANIFEST).write_bytes(text)
+    (written.path / DIGEST).write_bytes(digest_line(sha256(text)))
+    assert len(own) > 1
+    assert Bundle.open(written.path).preferred() == own
 
 
 def test_a_name_too_long_for_the_file_system_is_a_missing_file(written):

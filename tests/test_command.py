@@ -42,10 +42,14 @@ class TestStreams:
             ("unet-edge segment bundle photo.png -o out <&-", 0, ""),
             ("unet-edge segment bundle - -o - <&-", 1, "cannot read standard input"),
             ("unet-edge segment bundle photo.png -o - >&-", 1, "cannot write to standard output"),
-            ("unet-edge segment bundle photo.png -o out >&-", 1, "cannot use standard output"),
-            ("unet-edge inspect bundle >&-", 1, "cannot use standard output"),
+            ("unet-edge segment bundle photo.png -o out >&-", 1, "cannot write to standard output"),
+            ("unet-edge inspect bundle >&-", 1, "cannot write to standard output"),
             ("unet-edge --help >&-", 1, "cannot write to standard output"),
-            ("unet-edge segment bundle photo.png -o out >/dev/full", 1, "cannot use standard out"),
+            (
+                "unet-edge segment bundle photo.png -o out >/dev/full",
+                1,
+                "cannot write to standard out",
+            ),
             ("unet-edge segment bundle photo.png -o - >/dev/full", 1, "cannot write to standard"),
             ("unet-edge --help >/dev/full", 1, "cannot write to standard output"),
             ("unet-edge segment bundle photo.png -o out 2>&-", 0, ""),
@@ -63,6 +67,29 @@ class TestStreams:
                 assert mask.size == (30, 20)
             log = (folder / "out" / ".segment.jsonl").read_text()
             assert [json.loads(entry)["name"] for entry in log.splitlines()] == ["photo"] * 2
+
+
+# What cannot read a module's file, as a worn SD card.
+_UNREADABLE = """
+import sys
+from unet_edge.command import main
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "unet_edge.cli":
+            raise OSError(5, "Input/output error"{file})
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "place"), [("", "a file"), (", '/card/cli\\n.py'", "/card/cli\\n.py")]
+)
+def test_an_error_that_is_not_of_standard_output_does_not_name_it(file: str, place: str) -> None:
+    command = [sys.executable, "-c", _UNREADABLE.format(file=file), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot use {place}: Input/output error\n"
 
 
 class TestNames:

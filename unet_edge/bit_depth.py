@@ -89,7 +89,7 @@ def grey_of_8_bits(picture: Image.Image, bit_depth: int | None, name: str) -> Im
     else:
         own = stored_bits(picture)
         if own == 32 and bit_depth is None:
-            low, high = _extremes(picture)
+            low, high = extremes(picture)
             raise UnknownRangeError(
                 f"{name} holds whole numbers from {low} to {high} in 32 bits, and does not say "
                 "which is white; train with --bit-depth (8 for 0..255), or save it as 8 or 16 bits"
@@ -116,7 +116,8 @@ def _strips(picture: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
         yield top, np.asarray(picture.crop(box))
 
 
-def _extremes(picture: Image.Image) -> tuple[Any, Any]:
+def extremes(picture: Image.Image) -> tuple[Any, Any]:
+    """The smallest and the largest value of a picture of one of the modes WIDE."""
     found = [(values.min(), values.max()) for _, values in _strips(picture)]
     lows, highs = zip(*found, strict=True)
     return min(lows), max(highs)
@@ -133,7 +134,7 @@ def _require_unit_range(picture: Image.Image, bit_depth: int | None, name: str) 
     # Resampling overshoots by a little; a NaN fails, too.
     if all(values.min() >= -0.05 and values.max() <= 1.05 for _, values in _strips(picture)):
         return
-    low, high = _extremes(picture)
+    low, high = extremes(picture)
     raise UnknownRangeError(
         f"{name} holds floats from {low:g} to {high:g}, expected 0 to 1; train with "
         "--bit-depth (8 for 0..255), or save it as 8 or 16 bits"

@@ -413,10 +413,12 @@ def _parse(path: Path, data: Any) -> Bundle:
             f"{len(bundle.files)}; copy the bundle again"
         )
     # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
-    if "preferred" in data and data["preferred"] != bundle._preferred_names():
+    # The order is that of the version that exported; the digest guards it.
+    kept = bundle._preferred_names()
+    if "preferred" in data and sorted(data["preferred"]) != sorted(kept):
         raise BundleError(
             f"{where} contradicts itself: by its agreements and floors the files to prefer are "
-            f"{bundle._preferred_names()}, and it says {data['preferred']}; copy the bundle again"
+            f"{kept}, and it says {data['preferred']}; copy the bundle again"
         )
     return bundle
 

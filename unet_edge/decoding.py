@@ -6,7 +6,7 @@ says so; `grid_of` also puts it on the model's grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,6 +18,7 @@ from PIL import Image
 from unet_edge.bit_depth import (
     WIDE,
     UnknownRangeError,
+    extremes,
     grey_of_8_bits,
     is_deep_color,
     joined,
@@ -46,7 +47,8 @@ def decode(
 
     Grey, grey with alpha, palette, RGBA, CMYK, 1-bit and 16-bit pictures are converted;
     transparency is laid over white, as viewers show it. `bit_depth` is the contract's: how many
-    bits values of more than 8 bits use, see `unet_edge.bit_depth`.
+    bits values of more than 8 bits use, see `unet_edge.bit_depth`. Of 16-bit colours, Pillow loads
+    the upper 8 bits: give the file, or the picture as `Image.open` returns it, not loaded.
 
     Raises ImageError when the source is missing, empty, damaged, too large or no picture, and
     ConfigError for another order than "rgb" of anything but an array.
@@ -77,6 +79,9 @@ def _read(
     before_loading: Callable[[Image.Image], None] = lambda _: None,
 ) -> Image.Image:
     name = str(source) if isinstance(source, str | Path) else "the picture"
+    shift = bit_depth not in (None, 16)
+    if shift and isinstance(source, Image.Image) and is_deep_color(source):
+        source = _file_behind(source)  # Pillow would load the upper 8 bits alone
     deep = False
 
     def look(stored: Image.Image) -> None:
@@ -93,11 +98,28 @@ def _read(
             turned = upright(picture)
         if own and turned is not picture:
             picture.close()  # at most two pictures of 4 bytes a pixel are held
-        if wide or not deep or bit_depth in (None, 16):
+        if wide or not deep or not shift:
             return _rgb(turned)
     assert bit_depth is not None
     with opened(source, before_loading=load_lower_bytes) as lower:
         return _rgb(joined(turned, upright(lower), bit_depth))
+
+
+def _file_behind(picture: Image.Image) -> bytes:
+    """The file of a picture that was opened and is not loaded yet; its place is left as it was."""
+    if picture.tell() > 0:
+        raise ImageError(
+            f"the picture is frame {picture.tell() + 1} of its file, with 16 bits a channel, of "
+            "which only the first can be read by a bit depth; save it as a file of its own"
+        )
+    stream = picture.fp  # type: ignore[attr-defined]  # pictures that are not loaded have it
+    if stream is None or stream.closed:
+        raise ImageError("the picture's file was closed before it was read; open it again")
+    place = stream.tell()
+    stream.seek(0)
+    data: bytes = stream.read()
+    stream.seek(place)
+    return data
 
 
 def _upright_as(stored: Image.Image, picture: Image.Image) -> Image.Image:
@@ -106,16 +128,23 @@ def _upright_as(stored: Image.Image, picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def depth_warning(source: Path | bytes, bit_depth: int | None) -> str | None:
-    """That a picture of more than 8 bits uses few of them, with what to do; else None.
+def file_bits(source: Path | bytes) -> int:
+    """Bits a channel of a picture's file, by its header; 8 for fewer.
 
     Raises ImageError as `decode` does.
     """
     with opened(source, load=False) as stored:
-        bits = stored_bits(stored)
-    if bits == 8 or bit_depth is not None:
+        return stored_bits(stored)
+
+
+def depth_warning(source: Path | bytes, bit_depth: int | None, decoded: Image.Image) -> str | None:
+    """That a picture of more than 8 bits uses few of them, with what to do; else None.
+
+    `decoded` is the picture as `decode` reads it. Raises ImageError as `decode` does.
+    """
+    if bit_depth is not None or (bits := file_bits(source)) == 8:
         return None
-    brightest = int(np.asarray(decode(source)).max())
+    brightest = int(np.asarray(decoded).max())
     if brightest >= _DIM:
         return None
     return (
@@ -211,29 +240,56 @@ def read_labels(source: Path | bytes) -> Image.Image:
     """
     name = "" if isinstance(source, bytes) else f" {source}"
     with opened(source) as stored:
-        picture = upright(stored)
-        if picture.mode in ("L", "P"):
-            # A palette picture's bytes are the class indices; its colours are for the eye.
-            return Image.frombytes("L", picture.size, picture.tobytes())
-        if picture.mode == "1":
-            return picture.convert("L")
-        if picture.mode == "LA":
-            return picture.getchannel("L")
-        if picture.mode in ("I;16", "I;16L", "I;16B", "I", "F"):
-            values = np.asarray(picture)
-            if values.min() < 0 or values.max() > 255 or (values != np.floor(values)).any():
-                raise ImageError(
-                    f"mask{name} holds values from {values.min()} to {values.max()}; "
-                    "class indices are whole numbers of 0..255"
-                )
-            return Image.fromarray(values.astype(np.uint8))
-        channels = np.asarray(picture.convert("RGB"))
-        if (channels != channels[..., :1]).any():
-            raise ImageError(
-                f"mask{name} is a colour picture ({picture.mode}); "
-                "expected class indices or black and white in one channel"
-            )
-        return Image.fromarray(np.ascontiguousarray(channels[..., 0]))
+        picture = _upright_alone(stored)
+        result = Image.new("L", picture.size)
+        for top, strip in _strips(picture):
+            labels = _labels_of(strip)
+            if labels is None:
+                raise ImageError(f"mask{name} {_not_labels(picture)}")
+            result.paste(labels, (0, top))
+        return result
+
+
+def _upright_alone(stored: Image.Image) -> Image.Image:
+    """`upright`, which does not keep the picture that it turned."""
+    picture = upright(stored)
+    if picture is not stored:
+        stored.close()
+    return picture
+
+
+def _labels_of(strip: Image.Image) -> Image.Image | None:
+    """A few rows of a mask as its values; None where they are no labels."""
+    if strip.mode in ("L", "P"):
+        # A palette picture's bytes are the class indices; its colours are for the eye.
+        return Image.frombytes("L", strip.size, strip.tobytes())
+    if strip.mode == "1":
+        return strip.convert("L")
+    if strip.mode == "LA":
+        return strip.getchannel("L")
+    if strip.mode in _NUMBERS:
+        values = np.asarray(strip)
+        if values.min() < 0 or values.max() > 255 or (values != np.floor(values)).any():
+            return None
+        return Image.fromarray(values.astype(np.uint8))
+    channels = np.asarray(strip.convert("RGB"))
+    if (channels != channels[..., :1]).any():
+        return None
+    return Image.fromarray(np.ascontiguousarray(channels[..., 0]))
+
+
+_NUMBERS = ("I;16", "I;16L", "I;16B", "I", "F")
+
+
+def _not_labels(picture: Image.Image) -> str:
+    """What a picture holds whose values are no labels."""
+    if picture.mode in _NUMBERS:
+        low, high = extremes(picture)
+        return f"holds values from {low} to {high}; class indices are whole numbers of 0..255"
+    return (
+        f"is a colour picture ({picture.mode}); "
+        "expected class indices or black and white in one channel"
+    )
 
 
 def read_colors(source: Path | bytes) -> Pixels:
@@ -242,11 +298,14 @@ def read_colors(source: Path | bytes) -> Pixels:
     EXIF orientation is honoured, as for the picture. Raises ImageError as `decode` does.
     """
     with opened(source) as stored:
-        picture = upright(stored)
+        picture = _upright_alone(stored)
         if picture.mode.startswith("I") or picture.mode == "F":
             name = "" if isinstance(source, bytes) else f" {source}"
             raise ImageError(f"mask{name} holds numbers ({picture.mode}), not colours")
-        return np.array(picture.convert("RGB"))
+        colors = np.empty((picture.height, picture.width, 3), np.uint8)
+        for top, strip in _strips(picture):
+            colors[top : top + strip.height] = np.asarray(strip.convert("RGB"))
+        return colors
 
 
 def _from_array(pixels: NDArray[np.uint8], order: ChannelOrder) -> Image.Image:
@@ -289,14 +348,19 @@ _STRIP = 2**18
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
-    rows = max(1, _STRIP // picture.width)
-    if picture.height <= rows:
+    if picture.width * picture.height <= _STRIP:
         return _rgb_strip(picture)
     result = Image.new("RGB", picture.size)
-    for top in range(0, picture.height, rows):
-        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+    for top, strip in _strips(picture):
         result.paste(_rgb_strip(strip), (0, top))
     return result
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """A picture in strips of rows, each with its first row."""
+    rows = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
 
 
 def _rgb_strip(picture: Image.Image) -> Image.Image:

@@ -136,13 +136,18 @@ def require_place(path: Path) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+_MOST_OWN = 2**28  # bytes; a report has up to 5 MB, a sheet of pictures tens
+
+
 def require_own(path: Path, is_own: Callable[[bytes], bool], made_by: str) -> None:
     """See that nothing is lost when `path` is written; raises OutputError.
 
     It may be new, or a file of which `is_own` says that the command `made_by` wrote it.
     """
     try:
-        own = not os.path.lexists(path) or (path.is_file() and is_own(path.read_bytes()))
+        own = not os.path.lexists(path) or (
+            path.is_file() and is_own(read_regular(path, _MOST_OWN))
+        )
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
     if not own:

@@ -37,6 +37,7 @@ from benchmarks.reporting import write_report
 from unet_edge import Segmenter
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import read_labels
+from unet_edge.percent import percent
 
 ROOT = Path(__file__).parents[2]
 # Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
@@ -253,14 +254,15 @@ def tables(outcomes: Sequence[Outcome]) -> str:
     )
     agreement = [
         [one.environment.system, one.runs_by, f"{cpu} ({BOARDS[cpu]})",
-         *(f"{found[file]:.3%}" if file in found else "" for file in files)]
+         *(f"{percent(found[file])} %" if file in found else "" for file in files)]
         for one in outcomes
         for cpu, found in one.agreements.items()
     ]  # fmt: skip
     others = [
         [one.environment.system, one.runs_by, f"{one.tests.get('tests', 0)}",
          f"{one.tests.get('skipped', 0)}", f"{one.tests.get('grids', 0)}",
-         " ".join(f"{name.removeprefix('model-')} {same:.3%}" for name, same in one.photo.items())]
+         " ".join(f"{name.removeprefix('model-')} {percent(same)} %"
+                  for name, same in one.photo.items())]
         for one in outcomes
     ]  # fmt: skip
     sizes = [

@@ -30,7 +30,7 @@ from benchmarks.pi.environments import ENVIRONMENTS, fresh_venv, install, machin
 from benchmarks.processors.measure import UNREADABLE, labels_of
 from benchmarks.reporting import page, table, write_report
 from unet_edge.bundle import Bundle
-from unet_edge.runtime.tables import percent
+from unet_edge.percent import percent
 
 ROOT = Path(__file__).parents[2]
 JPEGS = ROOT / "tests" / "data" / "jpeg"

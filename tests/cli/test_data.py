@@ -14,6 +14,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from unet_edge.cli import main
+from unet_edge.dataset import find_dataset
+from unet_edge.dataset.split_file import SplitNames
+from unet_edge.files import write_atomically
 
 CLASSES = ("--classes", "cell,membrane")
 
@@ -124,6 +127,34 @@ class TestSplit:
 
 
 class TestNames:
+    def test_names_that_are_not_utf_8_are_split_and_read_back(self, copy: Path) -> None:
+        for folder in ("images", "masks"):
+            for number in range(0, 21, 2):
+                old = copy / folder / f"cells-{number:03d}.png"
+                old.rename(copy / folder / f"caf\udce9-{number:03d}.png")
+        for name in ("train", "val"):
+            (copy / f"{name}.txt").unlink()
+        done = run("split", copy, *CLASSES)
+        assert done.exit_code == 0, done.output
+        lists = b"".join((copy / f"{name}.txt").read_bytes() for name in ("train", "val", "test"))
+        assert b"caf\xe9-020.png\n" in lists
+        checked = run("check", copy, *CLASSES, "--json")
+        assert checked.exit_code == 0, checked.output
+        splits = json.loads(checked.stdout)["splits"]
+        assert sum(split["pictures"] for split in splits.values()) == 21
+
+    def test_a_run_keeps_names_that_are_not_utf_8(self, copy: Path, tmp_path: Path) -> None:
+        for folder in ("images", "masks"):
+            (copy / folder / "cells-003.png").rename(copy / folder / "caf\udce9.png")
+        (copy / "train.txt").unlink()
+        split = SplitNames.of(find_dataset(copy, classes=("cell", "membrane")))
+        assert "caf\udce9" in split.train
+        write_atomically(tmp_path / "split.json", split.to_json())
+        kept = SplitNames.read(tmp_path / "split.json")
+        assert kept == split
+        again = find_dataset(copy, classes=("cell", "membrane"), split=kept)
+        assert SplitNames.of(again) == split
+
     def test_a_name_with_an_escape_is_printed_and_not_obeyed(self, copy: Path) -> None:
         for folder in ("images", "masks"):
             (copy / folder / "cells-003.png").rename(copy / folder / "cells\x1b[31m\n003.png")
@@ -132,6 +163,52 @@ class TestNames:
         done = run("check", copy, *CLASSES)
         assert "images/cells\\x1b[31m\\n003.png" in done.stdout
         assert "\x1b" not in done.output
+
+
+@pytest.fixture
+def twelve_bits(copy: Path) -> Path:
+    """The pictures as a camera of 12 bits writes them into files of 16."""
+    for path in (copy / "images").iterdir():
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        Image.fromarray(grey << 4).save(path)
+    return copy
+
+
+class TestBitDepth:
+    def test_check_reads_as_train_does(self, twelve_bits: Path) -> None:
+        plain = run("check", twelve_bits, *CLASSES, "--strict")
+        assert plain.exit_code == 1
+        assert "sixteen-bit" in plain.stdout
+        told = run("check", twelve_bits, *CLASSES, "--strict", "--bit-depth", 12)
+        assert told.exit_code == 0, told.output
+        assert "0 errors, 0 warnings" in told.stderr
+
+    def test_check_sees_what_training_would_see(self, twelve_bits: Path) -> None:
+        # Of 8 bits, all that is not black is white.
+        for path in (twelve_bits / "images").iterdir():
+            Image.fromarray(np.asarray(Image.open(path)) | 0x100).save(path)
+        wrong = run("check", twelve_bits, *CLASSES, "--bit-depth", 8)
+        assert "blank-picture" in wrong.stdout
+        assert "blank-picture" not in run("check", twelve_bits, *CLASSES).stdout
+
+    def test_preview_shows_what_is_trained_on(
+        self, sample_data: Path, twelve_bits: Path, tmp_path: Path
+    ) -> None:
+        options = ("--count", 1, "--views", 1, "--size", 96)
+        sheets = []
+        for data, depth in ((sample_data, ()), (twelve_bits, ("--bit-depth", 12))):
+            path = tmp_path / f"{len(sheets)}.png"
+            done = run("preview", data, *CLASSES, *options, *depth, "-o", path)
+            assert done.exit_code == 0, done.output
+            sheets.append(np.asarray(Image.open(path)))
+        assert np.array_equal(*sheets)
+
+    @pytest.mark.parametrize("command", ["check", "preview"])
+    @pytest.mark.parametrize("depth", [7, 17, "many"])
+    def test_a_depth_that_train_refuses(self, copy: Path, command: str, depth: object) -> None:
+        done = run(command, copy, *CLASSES, "--bit-depth", depth)
+        assert done.exit_code == 2
+        assert "--bit-depth" in done.stderr
 
 
 class TestPreview:
@@ -153,13 +230,13 @@ class TestPreview:
 
     def test_a_sheet_is_written(self, sample_data: Path, tmp_path: Path) -> None:
         path = tmp_path / "sheets" / "preview.png"
-        options = ("--count", 2, "--views", 1, "--size", 64, "--crop", "32x48")
+        options = ("--count", 2, "--views", 1, "--size", 96, "--crop", "32x48")
         done = run("preview", sample_data, *CLASSES, *options, "-o", path)
         assert done.exit_code == 0, done.output
         assert str(path) in done.stdout
         with Image.open(path) as sheet:
-            assert sheet.width == 8 + 64 + 8 + 48 + 8
-            assert sheet.height > 22 + 2 * (64 + 8)  # the legend comes below
+            assert sheet.width == 8 + 96 + 8 + 48 + 8
+            assert sheet.height > 22 + 2 * (96 + 8)  # the legend comes below
             assert np.ptp(np.asarray(sheet)) > 0
 
     def test_bad_data_is_one_line(self, copy: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from unet_edge import Bundle, Segmenter
 from unet_edge.cli import main
 from unet_edge.decoding import read_labels
 from unet_edge.metrics import Confusion
+from unet_edge.percent import percent
 
 FILES = 6
 
@@ -65,9 +66,9 @@ def test_what_is_printed(report: Any, whole_run: Path, sample_data: Path) -> Non
     rows = {line.split()[0]: line.split() for line in printed if line}
     assert rows["model.keras"][1:4] == ["-", "-", f"{report['reference']['miou']:.4f}"]
     for entry in report["files"]:
-        agreement, worst = f"{entry['agreement']:.4%}", f"{entry['worst']:.3%}"
-        miou, drop = f"{entry['miou']:.4f}", f"{entry['drop']:+.2f}"
-        assert rows[entry["model"]][1:5] == [agreement, worst, miou, drop]
+        shares = [percent(entry["agreement"]), "%", percent(entry["worst"]), "%"]
+        figures = [f"{entry['miou']:.4f}", f"{entry['drop']:+.2f}"]
+        assert rows[entry["model"]][1:7] == [*shares, *figures]
     ious = [report["reference"], *report["files"]]
     assert rows["membrane"][1:] == [f"{each['iou']['membrane']:.4f}" for each in ious]
     assert "5 pictures (validation)" in printed

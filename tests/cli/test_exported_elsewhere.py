@@ -60,7 +60,7 @@ def test_a_file_that_fails_here_is_said_to_have_been_right_there(
 ) -> None:
     said = refused("verify", exported_elsewhere(floor=1.0, agreement=1.0, golden_agreement=1.0))
     here = read_processor()
-    assert f"on {here}; 100.000% at export with onnxruntime" in said
+    assert f"on {here}; 100 % at export with onnxruntime" in said
     assert "on Some CPU (x86 of another kind)" in said
     assert "a file may keep its floor on one kind of processor and fail on another" in said
 

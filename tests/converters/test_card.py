@@ -21,7 +21,7 @@ from converters.latency import read_latency
 from unet_edge import Bundle, Segmenter
 from unet_edge.cli import main
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.tables import percent
+from unet_edge.percent import percent
 from unet_edge.thumbnails import DIFFERS
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -162,6 +162,17 @@ def test_the_page_shows_every_file_and_picture(campaign: Campaign, bundle: Bundl
     assert "prefers-color-scheme:dark" in page.text
 
 
+def test_wide_tables_stay_inside_their_box(known: Campaign, bundle: Bundle) -> None:
+    html = report_html(known, bundle, pictures=0)
+    assert html.count("<div class=wide><table") == html.count("<table") == 2
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    assert ".wide{overflow-x:auto}" in style
+    # 14 columns fit into 1240 px where their heads may break into lines, with smaller margins.
+    assert "<div class=wide><table class=cost>" in html
+    assert ".cost thead th{white-space:normal" in style
+    assert "position:sticky;left:0" in style  # the file's name stays beside the scrolled figures
+
+
 def test_the_page_escapes_what_it_did_not_write(campaign: Campaign, bundle: Bundle) -> None:
     evil = "<script>alert('x')</script>"
     spec = dataclasses.replace(bundle.spec, classes=("a", evil))

@@ -57,8 +57,9 @@ def test_the_first_column_is_the_whole_picture_on_the_grid(dataset):
 
 
 def test_views_are_crops_of_the_size_asked_for(dataset):
-    pixels = sheet(dataset, count=2, views=3)
-    assert pixels.shape[1] == 8 + 64 + 8 + 3 * (32 + 8)
+    pixels = sheet(dataset, crop=(64, 64), count=2, views=3)
+    first = sheet(dataset, crop=(64, 64), count=2, views=0)
+    assert pixels.shape[1] == first.shape[1] + 3 * (64 + 8)
     assert rows(pixels) == 2
 
 

@@ -12,6 +12,7 @@ import click
 from unet_edge.cli.group import Failure
 from unet_edge.cli.options import (
     Size,
+    bit_depth_option,
     classes_option,
     data_options,
     json_option,
@@ -50,12 +51,14 @@ def data() -> None:
 @click.argument("folder", metavar="DIR", type=path_type())
 @classes_option
 @data_options
+@bit_depth_option
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
 @click.option("--all", "show_all", is_flag=True, help="Show every finding, not three of a kind.")
 @json_option
 def check(
     folder: Path,
     classes: tuple[str, ...],
+    bit_depth: int | None,
     strict: bool,
     show_all: bool,
     as_json: bool,
@@ -74,7 +77,7 @@ def check(
       unet-edge data check cells --classes cell,membrane --masks 'binary<=127' --json
       unet-edge data check trees --classes background,tree --mask-names NAME_mask --all
     """
-    report = check_data(folder, classes=classes, progress=progress, **rules)
+    report = check_data(folder, classes=classes, bit_depth=bit_depth, progress=progress, **rules)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -184,6 +187,7 @@ def split(
     show_default=True,
     help="As for train: it says which sizes are possible.",
 )
+@bit_depth_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @data_options
 @augmentation_settings
@@ -196,6 +200,7 @@ def preview(
     size: tuple[int, int],
     crop: tuple[int, int] | None,
     architecture: Architecture,
+    bit_depth: int | None,
     seed: int,
     **settings: Any,
 ) -> None:
@@ -220,7 +225,10 @@ def preview(
     require_grid("crop", crop or size, architecture)
     require_own(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
     # As training decodes unless it is told otherwise.
-    spec = ModelSpec(height=size[0], width=size[1], classes=classes, decoding="scaled")
+    height, width = size
+    spec = ModelSpec(
+        height=height, width=width, classes=classes, decoding="scaled", bit_depth=bit_depth
+    )
     reading = {name: settings.pop(name) for name in _READING}
     # Not grouped: that would read every picture to show a few.
     dataset = find_dataset(folder, classes=classes, split_by="pictures", **reading)

@@ -20,6 +20,7 @@ from unet_edge.errors import BackendError, ConfigError
 from unet_edge.files import json_text, require_place, write_atomically
 from unet_edge.folders import folder_written_atomically
 from unet_edge.mask import save_png
+from unet_edge.percent import percent
 from unet_edge.progress import progress
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _print(found: Diagnosis, layers: tuple[LayerError, ...]) -> None:
         ("away from it", 1 - figures["band_share"], figures["agreement_outside_band"]),
     )
     print_table(
-        [(place, f"{share:.2%}", f"{agreement:.4%}") for place, share, agreement in where],
+        [(place, f"{share:.2%}", f"{percent(agreement)} %") for place, share, agreement in where],
         ["pixels", "share", "same label"],
     )
     click.echo()

@@ -10,6 +10,7 @@ import click
 from unet_edge.cli.output import echo, print_table, print_texts
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.palette import has_background
+from unet_edge.percent import percent
 from unet_edge.runtime.evaluation import Evaluation, FileEvaluation
 
 
@@ -57,8 +58,8 @@ def print_files(
     rows = [
         (
             each.evaluation.name,
-            f"{each.agreement:.4%}",
-            f"{each.worst:.3%}",
+            f"{percent(each.agreement)} %",
+            f"{percent(each.worst)} %",
             _share(each.evaluation.confusion.miou),
             "-" if math.isnan(each.drop) else f"{each.drop:+.2f}",
             each.evaluation.backend,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from unet_edge.command import what_failed
 from unet_edge.errors import BackendError, UnetEdgeError
 from unet_edge.printable import printable
 from unet_edge.quiet import quiet
@@ -79,19 +79,11 @@ class Group(click.Group):
         except BrokenPipeError:
             raise  # as in `| head`: click ends quietly
         except OSError as error:
-            place = error.filename or _stream_of(error) or "a file"
-            reason = error.strerror or error
-            raise Failure(f"error: cannot use {printable(place)}: {reason}") from error
+            raise Failure(f"error: {what_failed(error)}") from error
         except MemoryError:
             raise Failure("error: there is not enough free memory for this") from None
         except KeyboardInterrupt:
             raise Interrupted from None
-
-
-def _stream_of(error: OSError) -> str:
-    """The standard stream that an error without a file's name is of."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return "standard output" if any(frame.name == "echo" for frame in frames) else ""
 
 
 def need(extra: str, modules: Sequence[str]) -> None:

@@ -67,6 +67,11 @@ classes_option = click.option(
     help="Class names, class 0 (the background) first.",
 )
 
+bit_depth_option = click.option(
+    "--bit-depth",
+    type=click.IntRange(8, 16),
+    help="As for train: bits that pictures of 16 or 32 bits or of floats use.",
+)
 
 # As unet_edge.dataset.settings has them, which `segment` does not import.
 CROWDS = ("auto", "ignore", "take")

@@ -11,6 +11,7 @@ import click
 
 from unet_edge.bundle import MANIFEST, Bundle
 from unet_edge.files import json_text
+from unet_edge.percent import percent
 from unet_edge.printable import printable
 from unet_edge.spec import Decoding, ModelSpec, Output
 
@@ -95,8 +96,8 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
         (
             entry.name,
             f"{entry.bytes / 1e6:.2f}",
-            f"{entry.agreement:.4%}",
-            f"{entry.floor:.3%}",
+            f"{percent(entry.agreement)} %",
+            f"{percent(entry.floor)} %",
             f"{entry.mask_miou:.4f}",
             _miou(entry.label_miou),
             *([_miou(test.files[index].label_miou)] if test else []),
@@ -129,14 +130,14 @@ def _print_search(search: dict[str, Any]) -> None:
     """What a search tried, the fastest first."""
     drop = search["max_miou_drop"]
     click.echo(
-        f"\nsearched for {search['min_agreement']:.3%} of pixels as Keras"
+        f"\nsearched for {percent(search['min_agreement'])} % of pixels as Keras"
         + ("" if drop is None else f" and at most {drop} points of mIoU lost")
         + ", timed on the workstation:"
     )
     rows = [
         (
             candidate["recipe"],
-            f"{candidate['agreement']:.4%}",
+            f"{percent(candidate['agreement'])} %",
             "-" if candidate["miou_drop"] is None else f"{candidate['miou_drop']:.2f}",
             f"{candidate['ms']:.2f}",
             f"{candidate['bytes'] / 1e6:.2f}",

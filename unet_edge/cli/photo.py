@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from unet_edge.cli.group import open_model
 from unet_edge.cli.output import say
-from unet_edge.decoding import depth_warning, read_photo
+from unet_edge.decoding import Photo, depth_warning, file_bits, read_photo
 from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.picture_file import count_frames
 from unet_edge.progress import progress_bar
@@ -56,15 +56,18 @@ def segmented(
 ) -> Segmented:
     """Segment a photo, called `name` in its results. Raises ImageError for one it cannot read."""
     if tiles is not None:
-        _warn_of_few_bits(source, name, segmenter)
+        image: Path | bytes | Photo = source
+        if not _few_bits.is_set() and file_bits(source) > 8:  # no JPEG, so never reduced
+            image = read_photo(source, segmenter.spec)
+            _warn_of_few_bits(source, name, segmenter, image)
         # The photo is read once more where it is drawn on: far less than its tiles take.
         if "probabilities" not in kinds:
-            mask = segmenter.segment(source, edges=edges, tiles=tiles, watch=watch)
+            mask = segmenter.segment(image, edges=edges, tiles=tiles, watch=watch)
             return Segmented(source, mask, None, name)
-        found = segmenter.predict_tiles(source, tiles, edges=edges, watch=watch)
+        found = segmenter.predict_tiles(image, tiles, edges=edges, watch=watch)
         return Segmented(source, found.mask, found.probabilities, name)
     photo = read_photo(source, segmenter.spec)
-    _warn_of_few_bits(source, name, segmenter)
+    _warn_of_few_bits(source, name, segmenter, photo)
     # What the model sees does not depend on what is saved, so the photo at its own size is read
     # from the file again, and only where it is drawn on.
     drawn_on = photo.picture if photo.whole else source
@@ -75,13 +78,14 @@ def segmented(
     return Segmented(drawn_on, prediction.mask(edges), shares, name)
 
 
-# Once a run: pictures of one camera are alike, and it reads a picture of 16 bits twice.
+# Once a run: pictures of one camera are alike.
 _few_bits = threading.Event()
 _saying = threading.Lock()
 
 
-def _warn_of_few_bits(source: Path | bytes, name: str, segmenter: Segmenter) -> None:
-    if _few_bits.is_set() or not (found := depth_warning(source, segmenter.spec.bit_depth)):
+def _warn_of_few_bits(source: Path | bytes, name: str, segmenter: Segmenter, photo: Photo) -> None:
+    depth = segmenter.spec.bit_depth
+    if _few_bits.is_set() or not (found := depth_warning(source, depth, photo.picture)):
         return
     with _saying:  # photos are worked on by several threads, and one of them says it
         if not _few_bits.is_set():

@@ -22,6 +22,7 @@ from unet_edge.cli.options import (
 from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.files import json_text, require_own, require_place, sha256, write_atomically
+from unet_edge.percent import percent
 from unet_edge.pictures import list_pictures
 from unet_edge.progress import progress
 from unet_edge.quiet import quiet
@@ -114,8 +115,8 @@ def verify(
     else:
         print_table(
             [
-                (r.name, f"{r.agreement:.4%}", f"{r.floor:.3%}", f"{r.mask_miou:.4f}",
-                 f"{r.worst:.3%}", "ok" if r.passed else "FAILED", r.backend)
+                (r.name, f"{percent(r.agreement)} %", f"{percent(r.floor)} %", f"{r.mask_miou:.4f}",
+                 f"{percent(r.worst)} %", "ok" if r.passed else "FAILED", r.backend)
                 for r in results
             ],
             ["file", "pixels equal", "floor", "mask mIoU", "worst picture", "", "run by"],
@@ -238,8 +239,8 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
         where = f" on {bundle.processor}" if bundle.processor else ""
         golden = entry.golden_agreement or entry.agreement
         say(
-            f"{failed.name}: {failed.agreement:.3%} of pixels as Keras with {failed.backend} on "
-            f"{here}; {golden:.3%} at export{with_it}{where}"
+            f"{failed.name}: {percent(failed.agreement)} % of pixels as Keras with "
+            f"{failed.backend} on {here}; {percent(golden)} % at export{with_it}{where}"
         )
     if bundle.measured_elsewhere():
         say(

@@ -8,7 +8,8 @@ from typing import Any
 
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
+from unet_edge.files import read_regular
+from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, MOST_CONFIG, SPLIT_FILE
 
 
 def run_settings(model: Path, data: Path) -> dict[str, Any]:
@@ -49,7 +50,10 @@ def run_of(model: Path) -> Path | None:
 
 def _read_config(run: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(run / CONFIG_FILE, MOST_CONFIG).decode())
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"cannot read {run / CONFIG_FILE}: {reason}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{run / CONFIG_FILE} is not TOML: {error}") from error
 

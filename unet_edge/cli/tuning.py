@@ -112,7 +112,8 @@ _HEADERS = [
 def _row(found: Tuning, trial: Trial) -> list[str]:
     from statistics import median
 
-    from unet_edge.runtime.tables import number, percent
+    from unet_edge.percent import percent
+    from unet_edge.runtime.tables import number
 
     candidate = trial.candidate
     verdict = "chosen" if trial is found.chosen else trial.out or ""

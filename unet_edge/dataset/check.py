@@ -96,12 +96,14 @@ def check(
     root: str | Path,
     *,
     classes: Sequence[str],
+    bit_depth: int | None = None,
     progress: Progress = lambda samples, _: samples,
     **settings: Any,
 ) -> DataReport:
     """Look at every pair that `find_dataset` would find, and go on where it would raise.
 
-    Takes what `find_dataset` takes. What makes the folder no data set at all is one finding too.
+    Takes what `find_dataset` takes, and `bit_depth`, by which pictures of more than 8 bits are read
+    (see `unet_edge.bit_depth`). What makes the folder no data set at all is one finding too.
     Raises ConfigError for settings that contradict each other.
     """
     root = Path(root)
@@ -114,7 +116,7 @@ def check(
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
-    splits = _inspect(dataset, progress)
+    splits = _inspect(dataset, progress, bit_depth)
     findings = [
         *findings,
         *_judge(dataset, splits),
@@ -139,12 +141,11 @@ def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samp
     raise_errors(_judge(dataset, _inspect(dataset, progress)))
 
 
-def _inspect(dataset: Dataset, progress: Progress) -> Splits:
+def _inspect(dataset: Dataset, progress: Progress, bit_depth: int | None = None) -> Splits:
     """Every pair, by its split."""
     samples = [sample for split in dataset.splits.values() for sample in split]
-    results = iter(
-        [inspect_sample(dataset, sample) for sample in progress(samples, "checking data")]
-    )
+    shown = progress(samples, "checking data")
+    results = iter([inspect_sample(dataset, sample, bit_depth) for sample in shown])
     return {
         name: list(itertools.islice(results, len(split))) for name, split in dataset.splits.items()
     }

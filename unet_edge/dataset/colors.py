@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError, DataError
+from unet_edge.files import read_regular
 from unet_edge.palette import Color
 from unet_edge.placement import Labels, Pixels
 from unet_edge.spec import IGNORE
 
 LABELMAP = "labelmap.txt"
+_MOST_LABELMAP = 2**20  # bytes; 256 lines
 
 # What annotation tools and data sets call pixels that belong to no class.
 _IGNORED_NAMES = ("ignore", "ignored", "void", "unlabeled", "unlabelled", "__ignore__")
@@ -59,9 +61,11 @@ def read_labelmap(path: Path, classes: Sequence[str]) -> ColorTable:
     Raises DataError when a line is malformed or a class has no colour.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        lines = read_regular(path, _MOST_LABELMAP).decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"cannot read {path}: {error}; save it as UTF-8") from error
     named: dict[str, Color] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):

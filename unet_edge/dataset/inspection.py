@@ -50,10 +50,13 @@ class Inspected:
         self.findings.append(Finding(severity, kind, file, found, mend))
 
 
-def inspect_sample(dataset: Dataset, sample: Sample) -> Inspected:
-    """Read one pair and note what is wrong with it; damaged files raise nothing."""
+def inspect_sample(dataset: Dataset, sample: Sample, bit_depth: int | None = None) -> Inspected:
+    """Read one pair and note what is wrong with it; damaged files raise nothing.
+
+    `bit_depth` is how many bits pictures of more than 8 use, None where that is not settled.
+    """
     result = Inspected(sample)
-    picture = _picture(result, sample.image)
+    picture = _picture(result, sample.image, bit_depth)
     stored = _stored(result, dataset, sample)
     if picture is None or stored is None:
         return result
@@ -75,9 +78,9 @@ def inspect_sample(dataset: Dataset, sample: Sample) -> Inspected:
     return result
 
 
-def _picture(result: Inspected, path: Path) -> Image.Image | None:
+def _picture(result: Inspected, path: Path, bit_depth: int | None) -> Image.Image | None:
     try:
-        picture, few = _decoded(path)
+        picture, few = _decoded(path, bit_depth)
         header = read_header(path)
     except ImageError as error:
         found = str(error).removeprefix(f"{path} ")
@@ -92,17 +95,20 @@ def _picture(result: Inspected, path: Path) -> Image.Image | None:
     if picture.getcolors(1):  # None when there are more
         found = "is of one colour throughout"
         result.report("warning", "blank-picture", path, found, "replace or remove it")
-    if few or header.mode.startswith("I"):
+    if few or (bit_depth is None and header.mode.startswith("I")):
         found = few or "has 16 bits a channel, of which the upper 8 are used"
         mend = "look at it with 'unet-edge data preview'; if it is too dark, train with --bit-depth"
         result.report("warning", "sixteen-bit", path, found, mend)
     return picture
 
 
-def _decoded(path: Path) -> tuple[Image.Image, str | None]:
+def _decoded(path: Path, bit_depth: int | None) -> tuple[Image.Image, str | None]:
     """The picture, and what is wrong with the range of its values where it has over 8 bits."""
+    if bit_depth is not None:
+        return decode(path, bit_depth=bit_depth), None
     try:
-        return decode(path), depth_warning(path, None)
+        picture = decode(path)
+        return picture, depth_warning(path, None, picture)
     except UnknownRangeError as error:
         return decoded_by_any_range(path), str(error).removeprefix(f"{path} ")
 

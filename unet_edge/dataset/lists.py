@@ -10,20 +10,29 @@ from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.sample import Sample
 from unet_edge.errors import DataError
+from unet_edge.files import read_regular
 from unet_edge.picture_file import SUFFIXES
+
+_MOST_LIST = 2**26
+"""Bytes of a list that is read: a million paths of 64 bytes."""
 
 
 def read_list(path: Path, root: Path, pairs: Pairs) -> list[Sample]:
     """The samples that a list names, in its order.
 
     A line is a picture's path: below the folder of pictures, below `root`, or absolute; with or
-    without suffix, and without its folders where that leaves no doubt. What cannot be found goes
-    to `pairs.findings`. Raises DataError for an unreadable list.
+    without suffix, and without its folders where that leaves no doubt. A name that is not UTF-8
+    stands there by its bytes. What cannot be found goes to `pairs.findings`.
+
+    Raises DataError for an unreadable list.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Windows Notepad
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list {path}: {error}") from error
+        data = read_regular(path, _MOST_LIST)
+    except OSError as error:
+        raise DataError(f"cannot read the list {path}: {error.strerror or error}") from error
+    if b"\0" in data:  # which no name has, and UTF-16 has everywhere
+        raise DataError(f"cannot read the list {path}: it is no text; save it as UTF-8")
+    lines = data.decode("utf-8-sig", "surrogateescape").splitlines()  # -sig: Windows Notepad
     by_last: dict[str, list[Sample]] = {}
     for name, sample in pairs.samples.items():
         by_last.setdefault(name.rsplit("/", 1)[-1], []).append(sample)
@@ -58,13 +67,16 @@ def read_list(path: Path, root: Path, pairs: Pairs) -> list[Sample]:
     return list(found.values())
 
 
-def write_lines(samples: Sequence[Sample]) -> str:
-    """A list of samples. Raises DataError for a name that no line can hold."""
+def write_lines(samples: Sequence[Sample]) -> bytes:
+    """A list of samples, names that are not UTF-8 by their bytes.
+
+    Raises DataError for a name that no line can hold.
+    """
     lines = [f"{sample.name}{sample.image.suffix}" for sample in samples]
     for line in lines:
         if len(line.splitlines()) != 1 or line != line.strip():
             raise DataError(f"the name {line!r} cannot stand in a list; rename the picture")
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
 def without_mask(picture: Path) -> Finding:

@@ -18,19 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import DataError
+from unet_edge.files import read_regular
 from unet_edge.picture_file import MAX_PIXELS
 from unet_edge.placement import Labels
 
 Points = NDArray[np.float64]
 """Corners as (x, y) px, float64 (N, 2)."""
 
+_MOST_BYTES = 2**31  # of annotations; instances_train2017.json of COCO has 4.5e8
 _FARTHEST = 1e6  # px; a coordinate beyond is a mistake, and would only cost time
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; raises DataError."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(read_regular(path, _MOST_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

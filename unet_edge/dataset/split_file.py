@@ -11,9 +11,12 @@ from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.dataset.split import Split
 from unet_edge.errors import DataError
-from unet_edge.files import json_text
+from unet_edge.files import json_text, read_regular
 
 _SPLITS = ("train", "validation", "test")
+
+_MOST_SPLIT = 2**26
+"""Bytes of a split that is read: a million names of 64 bytes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class SplitNames:
     def read(cls, path: Path, gone: Severity = "error") -> SplitNames:
         """Read what `to_json` wrote. Raises DataError."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_regular(path, _MOST_SPLIT))
             parts = [data[name] for name in _SPLITS]
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error

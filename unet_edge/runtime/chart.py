@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from unet_edge.percent import percent
 from unet_edge.runtime.campaign import Row
-from unet_edge.runtime.tables import number, percent
+from unet_edge.runtime.tables import number
 
 _WIDTH, _HEIGHT = 900, 350
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 30, 56  # px around the axes
@@ -16,13 +17,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 30, 56  # px around the axes
 
 def chart(rows: Sequence[Row]) -> str:
     """Scatter of time against agreement, as inline SVG; logarithmic time over a wide range."""
-    points = [(row, row.cost.p50_ms, row.cost.agreement * 100) for row in rows if row.cost]
+    points = [(row, row.cost.p50_ms, row.cost.agreement) for row in rows if row.cost]
     if not points:
         return ""
     times = [time for _, time, _ in points]
     logarithmic = max(times) > 5 * min(times)
     x_ticks = _log_ticks(min(times), max(times)) if logarithmic else _ticks(0, max(times))
-    y_ticks = _ticks(min(99.99, *(share for _, _, share in points)), 100)
+    y_ticks = _ticks(min(99.99, *(100 * share for _, _, share in points)), 100)
     scale = math.log10 if logarithmic else float
     x_low, x_high = scale(x_ticks[0]), scale(x_ticks[-1])
 
@@ -31,7 +32,7 @@ def chart(rows: Sequence[Row]) -> str:
         return _LEFT + part * (_WIDTH - _LEFT - _RIGHT)
 
     def y_of(share: float) -> float:
-        part = (share - y_ticks[0]) / (100 - y_ticks[0])
+        part = (100 * share - y_ticks[0]) / (100 - y_ticks[0])
         return _HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM)
 
     floor, end = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
@@ -41,7 +42,7 @@ def chart(rows: Sequence[Row]) -> str:
         shapes.append(f"<path class=line d='M{across} {_TOP - 14}V{floor}'/>")
         shapes.append(f"<text x={across} y={floor + 20} text-anchor=middle>{tick:.10g}</text>")
     for tick in y_ticks:
-        down = f"{y_of(tick):.1f}"
+        down = f"{y_of(tick / 100):.1f}"
         shapes.append(f"<path class=line d='M{_LEFT} {down}H{end}'/>")
         shapes.append(f"<text x={_LEFT - 10} y={down} dy=4 text-anchor=end>{tick:.10g}</text>")
     places = [(x_of(time), y_of(share)) for _, time, share in points]
@@ -50,7 +51,7 @@ def chart(rows: Sequence[Row]) -> str:
         if abs(line - y) > 9:
             near = at + 2 if at > x else at + _text_width(row.name) - 2
             shapes.append(f"<path class=leader d='M{x:.1f} {y:.1f}L{near:.1f} {line:.1f}'/>")
-        tip = f"{row.name}: {number(time)} ms, {percent(share / 100)} %"
+        tip = f"{row.name}: {number(time)} ms, {percent(share)} %"
         shapes.append(
             f"<circle class={row.format} cx={x:.1f} cy={y:.1f} r=6><title>{escape(tip)}</title>"
             f"</circle><text class=name x={at:.1f} y={line:.1f} dy=4>{escape(row.name)}</text>"

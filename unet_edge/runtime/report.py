@@ -12,6 +12,7 @@ from PIL import Image
 from unet_edge.bundle import Bundle
 from unet_edge.decoding import decode
 from unet_edge.errors import BackendError
+from unet_edge.percent import percent
 from unet_edge.runtime.campaign import Campaign
 from unet_edge.runtime.chart import chart
 from unet_edge.runtime.segmenter import STAGES, Segmenter
@@ -20,7 +21,6 @@ from unet_edge.runtime.tables import (
     conditions,
     cost_rows,
     number,
-    percent,
     warnings,
 )
 from unet_edge.thumbnails import DIFFERS, difference, overlay, thumbnail
@@ -113,7 +113,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         + "".join(f"<td{' class=bad' if '!' in text else ''}>{escape(text)}" for text in cells)
         for name, *cells in rows
     )
-    return f"<div class=wide><table><thead><tr>{head}<tbody>{body}</table></div>"
+    return f"<div class=wide><table class=cost><thead><tr>{head}<tbody>{body}</table></div>"
 
 
 def _stages(campaign: Campaign) -> str:
@@ -216,7 +216,9 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:8px 10px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;color:var(--soft);font-weight:600;font-size:13px}
-th:first-child{text-align:left;font-weight:600}
+.cost thead th{white-space:normal;vertical-align:bottom}
+.cost th,.cost td{padding:8px 7px}
+th:first-child{text-align:left;font-weight:600;position:sticky;left:0;background:var(--card)}
 .bar,th.bar{width:32%;text-align:left}
 .bar div{display:flex;height:14px;border-radius:4px;overflow:hidden}
 th i,.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin:0 6px 0 14px}

@@ -33,6 +33,8 @@ STAGES = ("decode", "place", "infer", "mask", "restore")
 KERAS_MODEL = "model.keras"
 SPEC_FILE = "spec.json"
 CONFIG_FILE = "config.toml"
+MOST_CONFIG = 2**20
+"""Bytes of a run's settings that are read; ours have about 2 kB."""
 SPLIT_FILE = "split.json"
 BUNDLE_FOLDER = "bundle"
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from tabulate import tabulate
 
+from unet_edge.percent import percent
 from unet_edge.runtime.campaign import TOTAL, Campaign, Row
 from unet_edge.runtime.segmenter import STAGES
 
@@ -122,8 +121,3 @@ def _cost_row(campaign: Campaign, row: Row) -> list[str]:
 def number(value: float) -> str:
     """Three significant digits, or all the whole ones."""
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
-
-
-def percent(share: float) -> str:
-    """A share as percent, cut instead of rounded: 100 means that every pixel agrees."""
-    return "100" if share == 1 else f"{math.floor(share * 1e5 + 1e-6) / 1e3:.3f}"

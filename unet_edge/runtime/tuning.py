@@ -15,12 +15,13 @@ from pathlib import Path
 from unet_edge.board import read_processor
 from unet_edge.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
+from unet_edge.percent import percent
 from unet_edge.runtime.backends import default_threads, thread_count
 from unet_edge.runtime.interpreters import INTERPRETERS, System
 from unet_edge.runtime.measurement import Request, cost_of
 from unet_edge.runtime.packages import PACKAGES, Package
 from unet_edge.runtime.probe import probe
-from unet_edge.runtime.tables import number, percent
+from unet_edge.runtime.tables import number
 from unet_edge.runtime.trials import Candidate, Trial, Tuning, choose, ranked_by_speed
 from unet_edge.runtime.trouble import explain
 from unet_edge.runtime.tuned import this_machine

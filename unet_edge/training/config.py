@@ -10,7 +10,8 @@ from unet_edge.dataset import Dataset, Progress, find_dataset
 from unet_edge.dataset.settings import Crowds, SplitBy
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.segmenter import CONFIG_FILE, SPLIT_FILE
+from unet_edge.files import read_regular
+from unet_edge.runtime.segmenter import CONFIG_FILE, MOST_CONFIG, SPLIT_FILE
 from unet_edge.spec import Decoding, Fit, ModelSpec, Resample
 from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.grid import require_grid
@@ -217,7 +218,7 @@ def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfi
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, MOST_CONFIG).decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error.reason}") from error
     except OSError as error:

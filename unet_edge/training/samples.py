@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import keras
 
 from unet_edge.dataset import Dataset
-from unet_edge.mask import Mask, save_png
+from unet_edge.mask import Mask, is_png_made_by, save_png
 from unet_edge.metrics import Confusion
 from unet_edge.panels import panels
 from unet_edge.runtime.backends.keras_model import KerasBackend
@@ -15,16 +16,19 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 
 _COUNT = 6
+_MADE_BY = "unet-edge train"
 
 
 def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: Path) -> None:
     """Write up to six validation pictures, spread over the set, as photo | truth | prediction.
 
-    Masks are laid over the photo at its own size.
+    Masks are laid over the photo at its own size. Samples of an earlier run are removed, other
+    files stay.
     """
     segmenter = Segmenter(spec, KerasBackend(model), spec.name)
     for old in folder.glob("*.png"):
-        old.unlink()  # an earlier run's samples would pass for this one's
+        if _is_sample(old):
+            old.unlink()  # it would pass for one of this run
     step = max(1, len(dataset.validation) // _COUNT)
     for sample in dataset.validation[::step][:_COUNT]:
         picture, labels = dataset.read(sample, spec.bit_depth)
@@ -35,4 +39,20 @@ def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: 
             [[picture, truth.overlay(picture, legend="none"), mask.overlay(picture)]],
             [sample.name, "true mask", f"prediction, mIoU {miou:.3f}"],
         )
-        save_png(sheet, folder / f"{sample.name.replace('/', '-')}.png")
+        save_png(sheet, _free(folder, sample.name.replace("/", "-")), made_by=_MADE_BY)
+
+
+def _is_sample(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return is_png_made_by(file.read(1000), _MADE_BY)
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A place for a sample that no other file has."""
+    place, number = folder / f"{name}.png", 1
+    while os.path.lexists(place):
+        number += 1
+        place = folder / f"{name}-{number}.png"
+    return place
