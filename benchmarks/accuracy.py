@@ -32,15 +32,15 @@ from PIL import Image
 
 from benchmarks import tutorial
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from unet_edge.bundle import MANIFEST, Bundle
+from unet_edge.benchmarking.measurement import measure_bundle
+from unet_edge.bundle.bundle import MANIFEST, Bundle
 from unet_edge.dataset import Dataset, find_dataset
-from unet_edge.files import json_text, write_atomically
-from unet_edge.metrics import Confusion
-from unet_edge.progress import progress
+from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.backends.keras_model import load_keras
-from unet_edge.runtime.measurement import measure_bundle
 from unet_edge.runtime.segmenter import KERAS_MODEL
-from unet_edge.timing import machine
+from unet_edge.system.files import json_text, write_atomically
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import machine
 from unet_edge.training.cost import multiply_accumulates
 from unet_edge.training.rounds import RESULT_FILE
 

@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from converters.calibration import calibration_grids
-from converters.fitting import fit_to_int8
-from converters.int8 import float_layers_of
-from converters.tflite import to_tflite
+from converters.int8.calibration import calibration_grids
+from converters.int8.conversion import float_layers_of
+from converters.int8.fitting import fit_to_int8
+from converters.tflite.conversion import to_tflite
 from unet_edge.dataset import Dataset
-from unet_edge.decoding import grid_of
-from unet_edge.placement import Pixels
-from unet_edge.progress import progress
+from unet_edge.images.decoding import grid_of
+from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 from unet_edge.spec import ModelSpec
-from unet_edge.timing import machine
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import machine
 from unet_edge.training.config import run_dataset
 
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 100, 200)

@@ -23,19 +23,19 @@ import keras
 
 from benchmarks.mosaic import write_dataset
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from converters.calibration import calibration_grids
-from converters.correction import correct_channels
-from converters.fitting import fit_to_int8
-from converters.int8 import Int8Converter, stem
+from converters.int8.calibration import calibration_grids
+from converters.int8.conversion import Int8Converter, stem
+from converters.int8.correction import correct_channels
+from converters.int8.fitting import fit_to_int8
+from converters.int8.search import miou_drop
 from converters.references import held_out
-from converters.search import miou_drop
-from converters.tflite import to_tflite
-from unet_edge.placement import Pixels
+from converters.tflite.conversion import to_tflite
+from unet_edge.evaluation.verification import verify
+from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import Backend, open_backend
 from unet_edge.runtime.backends.keras_model import load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, Segmenter, read_spec
-from unet_edge.runtime.verification import verify
-from unet_edge.timing import machine
+from unet_edge.system.timing import machine
 from unet_edge.training.config import read_config
 
 _CALIBRATION = 32
@@ -148,7 +148,7 @@ def _markdown(found: dict[str, tuple[float, list[Idea]]], facts: dict[str, Any])
         f"Made by `python -m benchmarks.classes`. Machine: {spelled(facts)}.",
         "Pixels with Keras' label on all validation pictures at their own size; points of mIoU "
         "lost (below 0: gained); time up to the labels on one thread, the median of "
-        f'{_TURNS} turns against the first row. "Fitted": `converters/fitting.py`.',
+        f'{_TURNS} turns against the first row. "Fitted": `converters/int8/fitting.py`.',
     ]
     for name, (miou, ideas) in found.items():
         rows = [

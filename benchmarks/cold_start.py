@@ -23,14 +23,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
-from unet_edge.decoding import decode
-from unet_edge.timing import gemm_ms, machine
+from unet_edge.images.decoding import decode
+from unet_edge.system.timing import gemm_ms, machine
 
 _LARGE = (4000, 3000)
 _PROGRAM = """
 import atexit, sys
 def peak():
-    from unet_edge.timing import peak_memory
+    from unet_edge.system.timing import peak_memory
     print(peak_memory(), file=sys.stderr)
 atexit.register(peak)
 from unet_edge.cli import main

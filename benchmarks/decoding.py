@@ -27,13 +27,13 @@ from tabulate import tabulate
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.dataset import Dataset
-from unet_edge.decoding import decode, grid_of
 from unet_edge.demo.cells import write_dataset
-from unet_edge.metrics import Confusion
-from unet_edge.placement import Pixels, Placement, place, resize_labels
-from unet_edge.progress import progress
+from unet_edge.images.decoding import decode, grid_of
+from unet_edge.images.placement import Pixels, Placement, place, resize_labels
+from unet_edge.masks.metrics import Confusion
 from unet_edge.spec import ModelSpec
-from unet_edge.timing import gemm_ms, machine
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import gemm_ms, machine
 
 _SIZES = (224, 384, 512)
 _TURNS = 15

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge import Segmenter
-from unet_edge.progress import progress
-from unet_edge.timing import machine
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import machine
 
 _EVERY = 100
 _BLOCKS = 50

@@ -20,10 +20,10 @@ from typing import Any
 import click
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from unet_edge.bundle import MANIFEST, Bundle
-from unet_edge.files import write_atomically
+from unet_edge.bundle.bundle import MANIFEST, Bundle
 from unet_edge.percent import percent
-from unet_edge.timing import machine
+from unet_edge.system.files import write_atomically
+from unet_edge.system.timing import machine
 from unet_edge.training.rounds import RESULT_FILE
 
 _WEIGHTS = {

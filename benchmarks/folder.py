@@ -32,14 +32,14 @@ import click
 import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from unet_edge.decoding import decode, read_photo
-from unet_edge.files import sha256
+from unet_edge.batch.folder_run import FolderRun
+from unet_edge.batch.outputs import PhotoKind, Segmented
+from unet_edge.batch.resume_log import JOURNAL, opened
+from unet_edge.images.decoding import decode, read_photo
 from unet_edge.runtime.backends import default_threads
-from unet_edge.runtime.folder import FolderRun
-from unet_edge.runtime.journal import JOURNAL, opened
-from unet_edge.runtime.outputs import PhotoKind, Segmented
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.timing import machine
+from unet_edge.system.files import sha256
+from unet_edge.system.timing import machine
 
 _DAMAGED = 5
 _KINDS: tuple[PhotoKind, ...] = ("palette", "overlay")  # what `segment` writes by itself

@@ -20,13 +20,13 @@ from pathlib import Path
 import click
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
-from unet_edge.bundle import MANIFEST, Bundle
-from unet_edge.demo.road import make_data, train_settings
-from unet_edge.files import write_atomically
-from unet_edge.runtime.campaign import Campaign
-from unet_edge.runtime.measurement import measure_bundle
+from unet_edge.benchmarking.measurement import measure_bundle
+from unet_edge.benchmarking.results import Campaign
+from unet_edge.benchmarking.tables import tables
+from unet_edge.bundle.bundle import MANIFEST, Bundle
+from unet_edge.demo.pipeline import make_data, train_settings
 from unet_edge.runtime.segmenter import KERAS_MODEL
-from unet_edge.runtime.tables import tables
+from unet_edge.system.files import write_atomically
 
 _ENCODER = Path("weights", "mobilenet_1_0_224_tf_no_top.weights.h5")
 

@@ -17,7 +17,7 @@ import sys
 import click
 from tabulate import tabulate
 
-from unet_edge.files import json_text
+from unet_edge.system.files import json_text
 
 STATEMENTS = {
     "NumPy and Pillow": "import numpy, PIL.Image",

@@ -21,20 +21,20 @@ import click
 import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from converters.calibration import calibration_grids
-from converters.fitting import fit_to_int8
-from converters.int8 import float_layers_of
-from converters.kernels import Rounding
-from converters.onnx import to_onnx
-from unet_edge.decoding import grid_of
+from converters.int8.calibration import calibration_grids
+from converters.int8.conversion import float_layers_of
+from converters.int8.fitting import fit_to_int8
+from converters.int8.kernels import Rounding
+from converters.onnx.conversion import to_onnx
+from unet_edge.images.decoding import grid_of
+from unet_edge.images.placement import Labels, Pixels
 from unet_edge.percent import percent
-from unet_edge.placement import Labels, Pixels
-from unet_edge.progress import progress
 from unet_edge.runtime.backends import to_labels
 from unet_edge.runtime.backends.int8_sums import CAREFUL, sums_saturate
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
-from unet_edge.timing import machine
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import machine
 from unet_edge.training.config import run_dataset
 
 _ROUNDS = 3

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from unet_edge.bundle import Bundle
-from unet_edge.placement import Pixels
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import to_labels
-from unet_edge.timing import gemm_ms, machine, peak_memory
+from unet_edge.system.timing import gemm_ms, machine, peak_memory
 
 Run = Callable[[Pixels], NDArray[Any]]
 WARM_UP = 5

@@ -22,7 +22,7 @@ from tabulate import tabulate
 
 from benchmarks.tutorial import BATCH_SIZE, Loader
 from unet_edge.cli.options import Names, data_options
-from unet_edge.files import json_text
+from unet_edge.system.files import json_text
 from unet_edge.training.batches import training_batches
 from unet_edge.training.config import TrainConfig
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.files import write_atomically
-from unet_edge.mask import save_png
-from unet_edge.placement import Labels, Pixels
+from unet_edge.images.placement import Labels, Pixels
+from unet_edge.masks.mask import save_png
+from unet_edge.system.files import write_atomically
 
 CLASSES = tuple(f"class-{index:02d}" for index in range(11))
 HEIGHT, WIDTH = 192, 256

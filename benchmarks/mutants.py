@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 
 from unet_edge import Segmenter
-from unet_edge.bundle import DIGEST, MANIFEST, Bundle, digest_line
-from unet_edge.decoding import decode
+from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, digest_line
 from unet_edge.errors import UnetEdgeError
-from unet_edge.files import sha256
-from unet_edge.metadata import _trailers, format_of
-from unet_edge.runtime.verification import golden_references, verify
+from unet_edge.evaluation.verification import golden_references, verify
+from unet_edge.images.decoding import decode
+from unet_edge.model_files.embedded_contract import _trailers, format_of
+from unet_edge.system.files import sha256
 
 VALUES: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2, 3, 0.5, 1.5, 96, 255, 256, 10**9, 10**30, 1e308, -1e-308,

@@ -24,11 +24,11 @@ import keras
 import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
-from converters.onnx import OPSET, OnnxPrecision, to_onnx
-from unet_edge.graph import read_graph
-from unet_edge.quiet import quiet
+from converters.onnx.conversion import OPSET, OnnxPrecision, to_onnx
+from unet_edge.model_files.read_graph import read_graph
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.timing import gemm_ms, machine
+from unet_edge.system.captured_output import quiet
+from unet_edge.system.timing import gemm_ms, machine
 from unet_edge.training.models import Network, build
 
 _WARM_UP = 5

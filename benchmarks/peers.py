@@ -33,10 +33,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, table, write_report
-from unet_edge.bundle import Bundle
-from unet_edge.decoding import decode
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import ConfigError
-from unet_edge.timing import gemm_ms, machine
+from unet_edge.images.decoding import decode
+from unet_edge.system.timing import gemm_ms, machine
 
 _FILE = "model-int8.tflite"
 _SIZES = ((640, 480), (4000, 3000))
@@ -51,7 +51,7 @@ segmenter = Segmenter.open(MODEL)
 def segment(path):
     return segmenter.segment(path).labels
 def inside(path):
-    from unet_edge.timing import StageClock
+    from unet_edge.system.timing import StageClock
     clock = StageClock()
     clock.start()
     segmenter.timed_segment(path, clock)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from unet_edge.files import json_text, write_atomically
+from unet_edge.system.files import json_text, write_atomically
 
 REFERENCE = Path(__file__).parent / "reference"
 """Where the committed tables are."""

@@ -45,15 +45,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from unet_edge.decoding import decode
-from unet_edge.files import json_text
-from unet_edge.pictures import list_pictures
-from unet_edge.placement import Labels, Pixels
-from unet_edge.progress import progress
+from unet_edge.images.decoding import decode
+from unet_edge.images.listing import list_pictures
+from unet_edge.images.placement import Labels, Pixels
+from unet_edge.masks.upsampling import Logits
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.smooth import Logits
-from unet_edge.tiling import Axis, Tiles, Tiling, normalised, tiled_labels
-from unet_edge.timing import gemm_ms, machine
+from unet_edge.runtime.tiling import Axis, Tiles, Tiling, normalised, tiled_labels
+from unet_edge.system.files import json_text
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import gemm_ms, machine
 
 _NEAR = 8
 _DENSE = 0.7
@@ -76,7 +76,7 @@ _CHILD = """
 import json, sys, time
 started = time.perf_counter()
 from unet_edge import Segmenter, Tiles
-from unet_edge.timing import peak_memory
+from unet_edge.system.timing import peak_memory
 bundle, picture, mask, scale = sys.argv[1:]
 segmenter = Segmenter.open(bundle)
 opened = peak_memory()

@@ -11,42 +11,42 @@ from typing import assert_never, get_args
 
 import keras
 
-from converters.calibration import calibration_grids
-from converters.card import with_card
-from converters.correction import correct_channels
-from converters.fitting import fit_to_int8
+from converters.card.card import with_card
+from converters.card.latency import Latency
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
-from converters.int8 import float_layers_of
-from converters.kernels import Rounding
-from converters.latency import Latency
-from converters.onnx import to_onnx
+from converters.int8.calibration import calibration_grids
+from converters.int8.conversion import float_layers_of
+from converters.int8.correction import correct_channels
+from converters.int8.fitting import fit_to_int8
+from converters.int8.kernels import Rounding
+from converters.int8.search import Budget, Found, Search
+from converters.onnx.conversion import to_onnx
 from converters.references import HeldOut, held_out
-from converters.search import Budget, Found, Search
-from converters.tflite import dynamic_float_layers, to_tflite
-from unet_edge.board import read_processor
-from unet_edge.bundle import (
+from converters.tflite.conversion import dynamic_float_layers, to_tflite
+from unet_edge.bundle.bundle import (
     FLOORS,
     Bundle,
     BundleFile,
     require_writable,
     write_bundle,
 )
+from unet_edge.bundle.manifest import SCHEMA, DataCounts, Quality, Reference, SplitFigures
 from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
-from unet_edge.files import require_place, sha256
-from unet_edge.folders import temporary_files_beside
-from unet_edge.manifest import SCHEMA, DataCounts, Quality, Reference, SplitFigures
-from unet_edge.metadata import Contract, Format, Precision, seal
-from unet_edge.metrics import Confusion
+from unet_edge.evaluation.verification import Verification, verify
+from unet_edge.images.placement import Pixels
+from unet_edge.masks.metrics import Confusion
+from unet_edge.model_files.embedded_contract import Contract, Format, Precision, seal
 from unet_edge.percent import percent
-from unet_edge.placement import Pixels
-from unet_edge.progress import progress, progress_bar
 from unet_edge.runtime.backends import open_backend
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.verification import Verification, verify
 from unet_edge.spec import ModelSpec
+from unet_edge.system.atomic_folders import temporary_files_beside
+from unet_edge.system.board import read_processor
+from unet_edge.system.files import require_place, sha256
+from unet_edge.system.progress import progress, progress_bar
 
 ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
 """What `export` writes when asked for: every kind of file there is."""

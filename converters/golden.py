@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from converters.references import HeldOut
-from unet_edge.decoding import decode
-from unet_edge.files import sha256
-from unet_edge.manifest import Choice, GoldenPicture
-from unet_edge.mask import png_bytes
+from unet_edge.bundle.manifest import Choice, GoldenPicture
+from unet_edge.images.decoding import decode
+from unet_edge.masks.mask import png_bytes
 from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.system.files import sha256
 
 # A golden picture's longest edge, px: enough to prove the geometry, small enough to copy.
 _EDGE = 1024

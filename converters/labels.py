@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converters.freeze import LABELS, LOGITS
-from converters.tflite_edit import builtin_code, new_operator
+from converters.tflite.edit import builtin_code, new_operator
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 

@@ -11,16 +11,16 @@ import numpy as np
 from PIL import Image
 
 from unet_edge.dataset import Dataset, Sample
-from unet_edge.decoding import read_labels
-from unet_edge.mask import png_bytes
-from unet_edge.metrics import Confusion
-from unet_edge.placement import Pixels, Placement
-from unet_edge.progress import progress
+from unet_edge.evaluation.verification import ReferenceMask
+from unet_edge.images.decoding import read_labels
+from unet_edge.images.placement import Pixels, Placement
+from unet_edge.masks.mask import png_bytes
+from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.backends import Scores
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.verification import ReferenceMask
 from unet_edge.spec import ModelSpec
+from unet_edge.system.progress import progress
 
 #: Two best logits closer than this are a near-tie: the second class is at least exp(-0.1) = 90 %
 #: as likely as the first. It only ranks pictures, so nothing hangs on the number itself.

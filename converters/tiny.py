@@ -13,11 +13,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from converters.onnx import to_onnx
-from converters.tflite import to_tflite
-from unet_edge.files import write_atomically
-from unet_edge.metadata import Contract, Format, seal
+from converters.onnx.conversion import to_onnx
+from converters.tflite.conversion import to_tflite
+from unet_edge.model_files.embedded_contract import Contract, Format, seal
 from unet_edge.spec import ModelSpec
+from unet_edge.system.files import write_atomically
 
 RUNTIME = Path(__file__).parents[1] / "unet_edge" / "runtime"
 FOLDER = RUNTIME / "tiny"

@@ -4,19 +4,17 @@ import ast
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from paths import ROOT
 
 # Lower numbers know nothing of higher ones (see CONTRIBUTING.md). A name stands for the module
 # and all below it; the longest that fits counts.
 RANKS = {
     "unet_edge": 0,  # spec, decoding, mask, metrics, files, dataset …
-    "unet_edge.bundle": 1,
-    "unet_edge.graph": 1,
-    "unet_edge.metadata": 1,
+    "unet_edge.bundle.bundle": 1,
+    "unet_edge.model_files.read_graph": 1,
+    "unet_edge.model_files.embedded_contract": 1,
     "unet_edge.runtime": 2,
     "unet_edge.__init__": 2,  # what users import; nothing inside the package does
     "unet_edge.training": 3,
@@ -44,14 +42,14 @@ HOMES = {
     ),
     "ai_edge_litert": (
         "unet_edge.runtime.backends.litert",
-        "unet_edge.runtime.layer_errors",
+        "unet_edge.evaluation.layer_errors",
         "converters",
         "benchmarks",
     ),
     "onnxruntime": (
         "unet_edge.runtime.backends.ort",
         "unet_edge.runtime.backends.int8_sums",
-        "unet_edge.runtime.layer_errors",
+        "unet_edge.evaluation.layer_errors",
         "converters",
         "benchmarks",
     ),
@@ -199,9 +197,9 @@ LOADED = """
 # Each costs milliseconds on a workstation, tens of them on a Raspberry Pi, and is not needed yet.
 LATER = {
     "hashlib", "importlib.metadata", "multiprocessing", "shutil", "subprocess", "tempfile",
-    "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.bundle",
-    "unet_edge.dataset", "unet_edge.graph",
-    "unet_edge.runtime.trouble",
+    "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.bundle.bundle",
+    "unet_edge.dataset", "unet_edge.model_files.read_graph",
+    "unet_edge.runtime.availability",
 }  # fmt: skip
 
 

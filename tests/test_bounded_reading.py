@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from paths import OLD_BUNDLE
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
-from unet_edge.bundle import DIGEST, MANIFEST, Bundle, digest_line
+from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, digest_line
 from unet_edge.dataset.colors import read_labelmap
 from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.lists import read_list
@@ -31,13 +32,12 @@ from unet_edge.errors import (
     SpecError,
     UnetEdgeError,
 )
-from unet_edge.files import read_regular, require_own, sha256
-from unet_edge.metadata import read_contract
-from unet_edge.picture_file import opened
+from unet_edge.images.picture_file import opened
+from unet_edge.model_files.embedded_contract import read_contract
 from unet_edge.runtime.segmenter import read_spec
-from unet_edge.runtime.tuned import remembered
+from unet_edge.runtime.tuning_cache import remembered
+from unet_edge.system.files import read_regular, require_own, sha256
 
-OLD = Path(__file__).parent / "data" / "bundle-schema-1"
 HEAD = {"tflite": b"\x1c\0\0\0TFL3" + bytes(8), "onnx": b"\x08\x07"}
 MIB = 2**20
 
@@ -88,7 +88,7 @@ NO_FILES: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(OLD, tmp_path / "bundle"))
+    return Path(shutil.copytree(OLD_BUNDLE, tmp_path / "bundle"))
 
 
 def replaced(path: Path, kind: str) -> None:
@@ -143,7 +143,7 @@ def read_settings(path: Path) -> object:
 
 
 def read_measured(path: Path) -> object:
-    from converters.latency import read_latency
+    from converters.card.latency import read_latency
 
     return read_latency(path)
 
@@ -283,7 +283,7 @@ def test_a_model_of_holes(tmp_path: Path, name: str, end: bytes) -> None:
 
 
 def old_manifest(text: bytes, other: bytes) -> bytes:
-    return (OLD / MANIFEST).read_bytes().replace(text, other)
+    return (OLD_BUNDLE / MANIFEST).read_bytes().replace(text, other)
 
 
 MANIFESTS: dict[str, Callable[[], bytes]] = {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_edge.printable import printable
+from unet_edge.system.printable import printable
 
 
 def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -202,8 +202,8 @@ class TestInterrupts:
         assert (done.stdout, done.stderr) == ("stopped\n", "")
 
     @pytest.mark.parametrize(
-        "module", ["click", "unet_edge.cli.device", "PIL.Image", "numpy", "unet_edge.bundle",
-                   "unet_edge.runtime.backends", "unet_edge.runtime.folder"],
+        "module", ["click", "unet_edge.cli.device", "PIL.Image", "numpy", "unet_edge.bundle.bundle",
+                   "unet_edge.runtime.backends", "unet_edge.batch.folder_run"],
     )  # fmt: skip
     def test_while_modules_are_imported(self, folder: Path, module: str) -> None:
         code = _AT_IMPORT.format(module=module)

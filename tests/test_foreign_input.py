@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.decoding import decode
 from unet_edge.errors import ConfigError, ImageError, UnetEdgeError
+from unet_edge.images.decoding import decode
 
 # --- models -----------------------------------------------------------------------------------
 

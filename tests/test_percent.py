@@ -1,15 +1,13 @@
 """One way to write an agreement."""
 
 import ast
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
-from unet_edge.bundle import FLOORS
+from unet_edge.bundle.bundle import FLOORS
 from unet_edge.percent import percent
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(

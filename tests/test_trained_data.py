@@ -5,12 +5,12 @@ from __future__ import annotations
 from trained_data import BUNDLE, DIGESTS, RUN, RUN_FILES, digests
 
 from unet_edge import Bundle
-from unet_edge.files import sha256
+from unet_edge.system.files import sha256
 
 
 def test_the_files_are_those_of_the_digests() -> None:
     assert digests() == DIGESTS.read_text(encoding="utf-8"), (
-        "make the data again: python tests/trained_data.py"
+        "make the data again: python tests/support/trained_data.py"
     )
 
 

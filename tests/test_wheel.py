@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow  # builds a wheel and two virtual environments, from the index
 
 

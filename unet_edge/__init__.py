@@ -11,14 +11,14 @@ when a model is opened, Keras and TensorFlow for training and export.
 TYPE_CHECKING = False  # as in typing, which takes 5 ms to import, deaf to Ctrl-C
 
 if TYPE_CHECKING:
-    from unet_edge.bundle import Bundle
+    from unet_edge.bundle.bundle import Bundle
     from unet_edge.errors import UnetEdgeError
-    from unet_edge.mask import Mask
-    from unet_edge.placement import Placement
+    from unet_edge.evaluation.verification import Verification, verify
+    from unet_edge.images.placement import Placement
+    from unet_edge.masks.mask import Mask
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.runtime.verification import Verification, verify
+    from unet_edge.runtime.tiling import Tiles
     from unet_edge.spec import ModelSpec, Normalisation
-    from unet_edge.tiling import Tiles
 
 __version__ = "0.1.0"
 
@@ -36,16 +36,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bundle": "bundle",
-    "Mask": "mask",
+    "Bundle": "bundle.bundle",
+    "Mask": "masks.mask",
     "ModelSpec": "spec",
     "Normalisation": "spec",
-    "Placement": "placement",
+    "Placement": "images.placement",
     "Segmenter": "runtime.segmenter",
-    "Tiles": "tiling",
+    "Tiles": "runtime.tiling",
     "UnetEdgeError": "errors",
-    "Verification": "runtime.verification",
-    "verify": "runtime.verification",
+    "Verification": "evaluation.verification",
+    "verify": "evaluation.verification",
 }
 
 if not TYPE_CHECKING:  # a checker that saw __getattr__ would take any name for one of ours

@@ -36,7 +36,7 @@ def main() -> None:
 
 def what_failed(error: OSError) -> str:
     """The file or stream that an error is of and the reason, in one line."""
-    from unet_edge.printable import printable
+    from unet_edge.system.printable import printable
 
     reason = error.strerror or error
     if error.filename is not None:

@@ -56,7 +56,7 @@ class ModelSpec:
     a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
     "scaled": a JPEG file is reduced while it is decoded, as `placement.reduction` says.
     `bit_depth` is how many bits the values of pictures of 16 or 32 bits use, 8 to 16, None where
-    they use all; see `unet_edge.bit_depth`.
+    they use all; see `unet_edge.images.bit_depth`.
     """
 
     height: int

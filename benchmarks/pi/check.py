@@ -35,8 +35,8 @@ from benchmarks.pi.sizes import Size, measure
 from benchmarks.pi.troubles import provoke
 from benchmarks.reporting import write_report
 from unet_edge import Segmenter
-from unet_edge.bundle import Bundle
-from unet_edge.decoding import read_labels
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.images.decoding import read_labels
 from unet_edge.percent import percent
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,8 @@
 
 import sys
 
-from unet_edge.decoding import decode
-from unet_edge.placement import place
+from unet_edge.images.decoding import decode
+from unet_edge.images.placement import place
 from unet_edge.runtime.segmenter import Segmenter
 
 _file, _photo, _model_runs, _whole_runs = sys.argv[1:]

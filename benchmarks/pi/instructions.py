@@ -26,7 +26,7 @@ from benchmarks.pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, 
 from benchmarks.pi.environments import ENVIRONMENTS, Environment, site_packages
 from benchmarks.pi.plugins import counting_qemu
 from benchmarks.reporting import write_report
-from unet_edge.bundle import Bundle
+from unet_edge.bundle.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 CPUS: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76")

@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks.pi.emulator import Cpu, Machine
 from benchmarks.pi.environments import Environment, install, machine
-from unet_edge.metadata import load_model_bytes, parse_contract, seal
-from unet_edge.runtime.probe import TINY
+from unet_edge.model_files.embedded_contract import load_model_bytes, parse_contract, seal
+from unet_edge.runtime.interpreter_probe import TINY
 
 _PHOTO = Path(__file__).parents[2] / "docs" / "pictures" / "overview.png"
 
@@ -102,7 +102,8 @@ def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callab
 def newer_operator() -> bytes:
     """The doctor's float32 model, but that its CONV_2D asks for a runtime that knows version 8.
 
-    tflite-runtime 2.14 knows 7, every ai-edge-litert 8 (`unet_edge/graph/runtimes.py`).
+    tflite-runtime 2.14 knows 7, every ai-edge-litert 8: see
+    `unet_edge/model_files/runtime_support.py`.
     """
     from ai_edge_litert import schema_py_generated as schema
 

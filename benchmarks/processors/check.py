@@ -29,7 +29,7 @@ from benchmarks.pi.emulator import Cpu, EmulationError, qemu
 from benchmarks.pi.environments import ENVIRONMENTS, fresh_venv, install, machine
 from benchmarks.processors.measure import UNREADABLE, labels_of
 from benchmarks.reporting import page, table, write_report
-from unet_edge.bundle import Bundle
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.percent import percent
 
 ROOT = Path(__file__).parents[2]

@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from unet_edge.board import read_processor
-from unet_edge.bundle import Bundle
-from unet_edge.decoding import read_photo
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BackendError, ImageError
-from unet_edge.placement import Placement
+from unet_edge.evaluation.verification import golden_references, verify
+from unet_edge.images.decoding import read_photo
+from unet_edge.images.placement import Placement
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.packages import PACKAGES
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.verification import golden_references, verify
 from unet_edge.spec import ModelSpec
+from unet_edge.system.board import read_processor
 
 THREADS = (1, 2, 4)
 UNREADABLE = "not readable"

@@ -7,24 +7,23 @@ import shutil
 from pathlib import Path
 
 import pytest
+from paths import OLD_BUNDLE
 from sealing import seal_manifest
 
 from benchmarks.mutants import Mutants
-from unet_edge.bundle import Bundle
-
-OLD = Path(__file__).parent.parent / "data" / "bundle-schema-1"
+from unet_edge.bundle.bundle import Bundle
 
 
 def fourth_schema(folder: Path) -> Path:
     """The committed bundle, its manifest in schema 4."""
-    shutil.copytree(OLD, folder)
-    seal_manifest(folder, Bundle.open(OLD).to_dict() | {"schema": 4, **_added()})
+    shutil.copytree(OLD_BUNDLE, folder)
+    seal_manifest(folder, Bundle.open(OLD_BUNDLE).to_dict() | {"schema": 4, **_added()})
     Bundle.open(folder)
     return folder
 
 
 def _added() -> dict[str, object]:
-    bundle = Bundle.open(OLD).to_dict()
+    bundle = Bundle.open(OLD_BUNDLE).to_dict()
     for entry in bundle["files"]:
         entry |= {"label_iou": None, "golden_agreement": entry["agreement"], "measured_by": "x"}
     for golden in bundle["golden"]:

@@ -11,13 +11,13 @@ from int8_onnx import SIZE, expected_logits, int8_onnx
 
 from benchmarks.pi.emulator import EmulationError, qemu
 from benchmarks.processors.check import run_emulated
-from unet_edge.metadata import Contract, seal
+from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.spec import ModelSpec
 
 # Prints whether sums saturate there, and writes the scores with our backend and without its option.
 SCRIPT = """
 import sys, numpy as np
-from unet_edge.board import read_processor
+from unet_edge.system.board import read_processor
 from unet_edge.runtime.backends import int8_sums, ort
 model, pixels = open(sys.argv[1], "rb").read(), np.load(sys.argv[2])
 scores = ort.OnnxRuntimeBackend(model, 1).scores(pixels)
@@ -66,9 +66,9 @@ def test_a_bundles_int8_files_give_the_same_scores_there(
     emulator: None, bundle_path: Path, tmp_path: Path
 ) -> None:
     """Without the option, too: the exporter bounded the weights."""
-    from unet_edge.bundle import Bundle
-    from unet_edge.decoding import read_photo
-    from unet_edge.placement import Placement
+    from unet_edge.bundle.bundle import Bundle
+    from unet_edge.images.decoding import read_photo
+    from unet_edge.images.placement import Placement
     from unet_edge.runtime.backends.ort import OnnxRuntimeBackend
 
     bundle = Bundle.open(bundle_path)

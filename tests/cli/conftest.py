@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_edge.decoding import decode
+from unet_edge.images.decoding import decode
 
 
 @pytest.fixture

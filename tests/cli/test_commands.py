@@ -17,7 +17,7 @@ from PIL import Image
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
-from unet_edge.decoding import decode
+from unet_edge.images.decoding import decode
 
 
 def test_every_command_has_help_with_an_example() -> None:

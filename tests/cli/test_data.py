@@ -16,7 +16,7 @@ from PIL import Image
 from unet_edge.cli import main
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.split_file import SplitNames
-from unet_edge.files import write_atomically
+from unet_edge.system.files import write_atomically
 
 CLASSES = ("--classes", "cell,membrane")
 

@@ -15,8 +15,8 @@ from sealing import seal_manifest
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.decoding import decode
-from unet_edge.placement import Placement
+from unet_edge.images.decoding import decode
+from unet_edge.images.placement import Placement
 from unet_edge.runtime.backends import to_labels
 
 

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from unet_edge import Segmenter
-from unet_edge.boundary import Boundary
 from unet_edge.cli import main
-from unet_edge.decoding import decode, read_labels
-from unet_edge.metrics import Confusion
-from unet_edge.region_matching import RegionMatches
+from unet_edge.images.decoding import decode, read_labels
+from unet_edge.masks.boundary import Boundary
+from unet_edge.masks.metrics import Confusion
+from unet_edge.masks.region_matching import RegionMatches
 
 
 def run(*arguments: object, status: int = 0) -> tuple[str, str]:

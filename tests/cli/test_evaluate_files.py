@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from unet_edge import Bundle, Segmenter
 from unet_edge.cli import main
-from unet_edge.decoding import read_labels
-from unet_edge.metrics import Confusion
+from unet_edge.images.decoding import read_labels
+from unet_edge.masks.metrics import Confusion
 from unet_edge.percent import percent
 
 FILES = 6

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_models import CLASSES, H, W, tiny_tflite
 
 from unet_edge.cli import main
-from unet_edge.metadata import Contract, seal
+from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.spec import ModelSpec
 
 NAMES = tuple(f"c{k}" for k in range(CLASSES))

@@ -14,9 +14,9 @@ from command_line import refused, run, run_json
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
-from unet_edge.board import read_processor
-from unet_edge.bundle import MANIFEST
+from unet_edge.bundle.bundle import MANIFEST
 from unet_edge.errors import BundleError
+from unet_edge.system.board import read_processor
 
 OTHER = {"model": "Some CPU", "architecture": "x86_64", "int8": "x86 of another kind"}
 WRONG = {"agreement": 0.964, "golden_agreement": 0.95}

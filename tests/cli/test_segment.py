@@ -21,9 +21,9 @@ from segmenting import ALL, skipped, visible
 from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.dataset.coco import CocoFile
-from unet_edge.decoding import decode, read_photo
-from unet_edge.mask import LegendPlace
-from unet_edge.metadata import Contract, seal
+from unet_edge.images.decoding import decode, read_photo
+from unet_edge.masks.mask import LegendPlace
+from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.runtime.segmenter import read_spec
 
 
@@ -153,7 +153,7 @@ class TestLargePhotos:
         decode(large_photo).resize((4000, 3000)).save(tmp_path / "photo.jpg", quality=90)
         code = (
             "import sys\nfrom unet_edge.cli import main\n"
-            "from unet_edge.timing import peak_memory\n"
+            "from unet_edge.system.timing import peak_memory\n"
             "main(sys.argv[1:], standalone_mode=False)\nprint(peak_memory(), file=sys.stderr)"
         )
         arguments = ["segment", bundle_path, tmp_path / "photo.jpg", "-o", tmp_path / "out"]
@@ -241,7 +241,7 @@ class TestOutputs:
     def test_a_file_of_labels_is_refused_what_needs_scores_before_the_work(
         self, run_path: Path, photo: Path, tmp_path: Path
     ) -> None:
-        from converters.tflite import to_tflite
+        from converters.tflite.conversion import to_tflite
         from unet_edge.runtime.backends.keras_model import load_keras
 
         spec = replace(read_spec(run_path / "spec.json"), output="labels")

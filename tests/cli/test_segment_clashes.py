@@ -20,7 +20,7 @@ from segmenting import visible
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.decoding import decode
+from unet_edge.images.decoding import decode
 
 
 def png(seed: int) -> bytes:

@@ -19,7 +19,7 @@ from segmenting import ALL, KILLED, skipped, visible
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.decoding import decode
+from unet_edge.images.decoding import decode
 
 
 class TestResuming:
@@ -96,7 +96,7 @@ class TestResuming:
     def test_two_at_once_in_one_folder(
         self, bundle_path: Path, photo: Path, tmp_path: Path
     ) -> None:
-        from unet_edge.runtime.journal import opened
+        from unet_edge.batch.resume_log import opened
 
         with opened(tmp_path / "out"):
             assert "another unet-edge segment is writing" in refused(

@@ -14,7 +14,7 @@ from command_line import run_json
 from PIL import Image
 
 from unet_edge.cli import main
-from unet_edge.picture_file import count_frames
+from unet_edge.images.picture_file import count_frames
 
 
 def frames() -> list[Image.Image]:

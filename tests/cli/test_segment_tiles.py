@@ -21,8 +21,8 @@ from segmenting import KILLED, skipped
 from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.demo.cells import draw_cells
-from unet_edge.placement import Pixels
-from unet_edge.tiling import Tiles
+from unet_edge.images.placement import Pixels
+from unet_edge.runtime.tiling import Tiles
 
 
 @pytest.fixture(scope="module")

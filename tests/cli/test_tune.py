@@ -17,7 +17,7 @@ from command_line import run, run_json
 
 from unet_edge.cli import main
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.tuned import TUNING
+from unet_edge.runtime.tuning_cache import TUNING
 
 
 @pytest.fixture(scope="module")

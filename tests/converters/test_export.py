@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.calibration import calibration_grids
 from converters.export import ExportSettings, export, parse_artifact
-from converters.search import Budget
+from converters.int8.calibration import calibration_grids
+from converters.int8.search import Budget
 from unet_edge import Bundle, Segmenter
-from unet_edge.decoding import decode
 from unet_edge.errors import ConfigError, ConversionError
-from unet_edge.graph import read_graph
-from unet_edge.metadata import read_contract
-from unet_edge.metrics import Confusion
-from unet_edge.placement import place
+from unet_edge.images.decoding import decode
+from unet_edge.images.placement import place
+from unet_edge.masks.metrics import Confusion
+from unet_edge.model_files.embedded_contract import read_contract
+from unet_edge.model_files.read_graph import read_graph
 from unet_edge.runtime.backends.keras_model import load_keras
 from unet_edge.runtime.segmenter import read_spec
 from unet_edge.training.config import read_config
@@ -45,7 +45,7 @@ def test_the_committed_bundle_is_what_an_export_writes(
 ) -> None:
     """It was made on another processor, so its weights and figures may differ in the last digits.
 
-    Where this fails, the format has changed: make the data again with tests/trained_data.py.
+    Where this fails, the format has changed: run tests/support/trained_data.py again.
     """
     committed, fresh = Bundle.open(bundle_path), Bundle.open(fresh_bundle_path)
     assert committed.spec == fresh.spec
@@ -163,7 +163,7 @@ def test_a_budget_puts_the_fastest_file_that_holds_into_the_bundle(
 def test_a_budget_that_nothing_holds_is_an_error_and_leaves_no_bundle(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("converters.search.PAIRS", ())
+    monkeypatch.setattr("converters.int8.search.PAIRS", ())
     monkeypatch.setattr(Budget, "holds", lambda *_: False)
     with pytest.raises(ConversionError, match=r"the closest, .* lower --min-agreement"):
         exported(run_path, tmp_path / "b", budget=Budget(1.0), fine_tuning=0)

@@ -11,10 +11,10 @@ import pytest
 from converters.golden import choose
 from converters.references import NEAR_TIE_LOGITS, HeldOut, near_ties
 from unet_edge import Bundle, Segmenter
-from unet_edge.decoding import decode
-from unet_edge.manifest import Choice
-from unet_edge.metrics import Confusion
-from unet_edge.placement import Placement
+from unet_edge.bundle.manifest import Choice
+from unet_edge.images.decoding import decode
+from unet_edge.images.placement import Placement
+from unet_edge.masks.metrics import Confusion
 from unet_edge.spec import ModelSpec
 
 

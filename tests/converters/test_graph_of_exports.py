@@ -1,4 +1,4 @@
-"""What `unet_edge.graph` reads in converted files, against the formats' own libraries."""
+"""What `read_graph` reads in converted files, against the formats' own libraries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from converters.onnx import OnnxPrecision, to_onnx
-from converters.tflite import to_tflite
-from converters.tflite_check import operators, partitions
+from converters.onnx.conversion import OnnxPrecision, to_onnx
+from converters.tflite.check import operators, partitions
+from converters.tflite.conversion import to_tflite
 from unet_edge.errors import ModelFileError
-from unet_edge.graph import Port, TFLiteGraph, read_graph
-from unet_edge.graph.runtimes import Runtimes, runtimes
-from unet_edge.metadata import Format, Precision
+from unet_edge.model_files.embedded_contract import Format, Precision
+from unet_edge.model_files.read_graph import Port, TFLiteGraph, read_graph
+from unet_edge.model_files.runtime_support import Runtimes, runtimes
 from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.models import Network
 

@@ -13,15 +13,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from paths import SUPPORT
+from tiny_run import FORMATS, make_run
 
 from unet_edge.cli import main
 
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny_run import FORMATS, make_run
-
 pytestmark = pytest.mark.slow
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = SUPPORT.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ def export_in_children(
     """What `export_in_children.py` prints, the undisturbed export first."""
     run, old = tiny
     shutil.copytree(old, work / "old")
-    script = HERE / "export_in_children.py"
+    script = SUPPORT / "export_in_children.py"
     done = subprocess.run(
         [sys.executable, script, run, work, sent.name, str(count), str(seed)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(work)},

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.onnx import to_onnx
-from converters.tflite import to_tflite
-from converters.tflite_check import operators, partitions
+from converters.onnx.conversion import to_onnx
+from converters.tflite.check import operators, partitions
+from converters.tflite.conversion import to_tflite
 from unet_edge.errors import BackendError
-from unet_edge.graph import Port, read_graph
-from unet_edge.graph.runtimes import runtimes
-from unet_edge.metadata import Contract, Format, Precision, seal
+from unet_edge.model_files.embedded_contract import Contract, Format, Precision, seal
+from unet_edge.model_files.read_graph import Port, read_graph
+from unet_edge.model_files.runtime_support import runtimes
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation, Output

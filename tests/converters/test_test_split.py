@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tiny_run import FORMATS, make_run
 
 from unet_edge import Bundle
 from unet_edge.cli import main
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny_run import FORMATS, make_run
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from converters.tiny import FOLDER, SPEC, tiny_files
-from unet_edge.graph import read_graph
-from unet_edge.metadata import parse_contract
+from unet_edge.model_files.embedded_contract import parse_contract
+from unet_edge.model_files.read_graph import read_graph
 from unet_edge.runtime.backends import open_backend
 
 

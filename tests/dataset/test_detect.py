@@ -1,7 +1,7 @@
 """How masks are encoded, told from their values."""
 
 import pytest
-from folders import BLACK_WHITE, find, make, save_mask, save_picture
+from dataset_folders import BLACK_WHITE, find, make, save_mask, save_picture
 
 from unet_edge.errors import DataError, ImageError
 

@@ -1,7 +1,7 @@
 """Which pictures and masks a data set consists of, and how they are split."""
 
 import pytest
-from folders import find, make, names, save_mask, save_picture
+from dataset_folders import find, make, names, save_mask, save_picture
 
 from unet_edge.dataset import Sample
 from unet_edge.errors import DataError

@@ -9,7 +9,7 @@ import json
 
 import numpy as np
 import pytest
-from folders import save_picture
+from dataset_folders import save_picture
 from PIL import Image
 
 from unet_edge.dataset import find_dataset

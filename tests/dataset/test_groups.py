@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from folders import find, names, save_mask
+from dataset_folders import find, names, save_mask
 from PIL import Image, ImageEnhance
 
 from unet_edge.dataset.check import check

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from folders import find, save_picture
+from dataset_folders import find, save_picture
 from PIL import Image
 
 from unet_edge.dataset import check_dataset
 from unet_edge.dataset.check import check
 from unet_edge.errors import DataError
-from unet_edge.picture_file import read_header
+from unet_edge.images.picture_file import read_header
 
 SIZE = (64, 64)
 LOSSY = {

@@ -1,7 +1,7 @@
 """Masks that are named otherwise than their pictures: what is read, and what is suggested."""
 
 import pytest
-from folders import find, make, names, save_mask, save_picture
+from dataset_folders import find, make, names, save_mask, save_picture
 
 from unet_edge.dataset.check import check
 from unet_edge.errors import ConfigError, DataError

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from folders import BLACK_WHITE, INDEX, SIZE, find, make, names, save_picture
+from dataset_folders import BLACK_WHITE, INDEX, SIZE, find, make, names, save_picture
 from PIL import Image
 
 from unet_edge.dataset import check_dataset

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from folders import find, make, names
+from dataset_folders import find, make, names
 
 from unet_edge.dataset.check import check
 from unet_edge.dataset.split_file import SplitNames

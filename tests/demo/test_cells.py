@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from unet_edge.demo.cells import SIZE, draw_cells, write_dataset
-from unet_edge.metrics import Confusion
+from unet_edge.masks.metrics import Confusion
 
 
 def test_the_same_seed_draws_the_same_picture() -> None:

@@ -17,18 +17,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paths import ROOT
 from tiny_models import tiny_onnx
 
-from unet_edge.bundle import Bundle
-from unet_edge.metadata import Contract, seal
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.evaluation.verification import golden_references
+from unet_edge.model_files.embedded_contract import Contract, seal
+from unet_edge.runtime.interpreter_probe import TINY
 from unet_edge.runtime.interpreters import interpreter
-from unet_edge.runtime.probe import TINY
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.tuned import TUNING
-from unet_edge.runtime.verification import golden_references
+from unet_edge.runtime.tuning_cache import TUNING
 from unet_edge.spec import ModelSpec
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.slow,  # installs a virtual environment, from the index
@@ -76,7 +75,7 @@ def unet_edge(python: Python) -> Callable[..., Any]:
 SCORES = """
 import sys
 import numpy as np
-from unet_edge.bundle import Bundle
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.runtime.segmenter import Segmenter
 bundle = Bundle.open(sys.argv[1])
 segmenter = Segmenter.open(sys.argv[1], file=sys.argv[2], threads=1)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unet_edge.decoding import grid_of, read_photo
 from unet_edge.demo.cells import draw_cells
 from unet_edge.errors import BackendError, ConfigError
+from unet_edge.images.decoding import grid_of, read_photo
+from unet_edge.masks.upsampling import probabilities, smooth_labels
 from unet_edge.runtime.backends import as_scores, to_labels
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.smooth import probabilities, smooth_labels
+from unet_edge.runtime.tiling import Tiles
 from unet_edge.spec import ModelSpec
-from unet_edge.tiling import Tiles
 
 SPEC = ModelSpec(8, 12, ("background", "cat"), pad_color=(0, 0, 0))
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from paths import OLD_BUNDLE
 
 from unet_edge import Segmenter
 from unet_edge.errors import BackendError
 from unet_edge.runtime.backends import FileBackend
 from unet_edge.spec import ModelSpec
 
-OLD = Path(__file__).parent.parent / "data" / "bundle-schema-1"
-
 
 @pytest.mark.parametrize("file", ["model-int8.tflite", "model-float32.onnx"])
 def test_each_thread_gets_the_mask_of_its_own_picture(file: str) -> None:
-    segmenter = Segmenter.open(OLD, file=file, threads=1)
+    segmenter = Segmenter.open(OLD_BUNDLE, file=file, threads=1)
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (40, 60, 3), np.uint8) for _ in range(4)]
     masks = [segmenter.segment(picture).labels.copy() for picture in pictures]

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from unet_edge import Bundle, Segmenter
+from unet_edge.benchmarking.autotune import tune
+from unet_edge.benchmarking.measurement import measure_bundle
 from unet_edge.cli import main
 from unet_edge.errors import ConfigError
 from unet_edge.runtime.backends import MOST_THREADS, most_threads, thread_count
-from unet_edge.runtime.measurement import measure_bundle
-from unet_edge.runtime.tuning import tune
 
 
 def test_the_machine_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:

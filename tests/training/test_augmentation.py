@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from unet_edge.errors import ConfigError
-from unet_edge.placement import place
+from unet_edge.images.placement import place
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.augmentation import Augmentation, augment
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from unet_edge.dataset import Dataset, MaskRule, Sample
-from unet_edge.decoding import decode
-from unet_edge.placement import Placement
+from unet_edge.images.decoding import decode
+from unet_edge.images.placement import Placement
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.augmentation import Augmentation
@@ -136,7 +136,7 @@ def fed_in_validation(dataset, spec):
 
 
 def fed_in_calibration(dataset, spec):
-    calibration = pytest.importorskip("converters.calibration")
+    calibration = pytest.importorskip("converters.int8.calibration")
     grids = calibration.calibration_grids(dataset, spec, count=len(dataset.train), seed=3)
     order = np.random.default_rng(3).permutation(len(dataset.train))
     return [grids[place] for place in np.argsort(order)]

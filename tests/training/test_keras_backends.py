@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT, SUPPORT
 
-PROBE = Path(__file__).with_name("backend_probe.py")
-ROOT = Path(__file__).parents[2]
+PROBE = SUPPORT / "backend_probe.py"
 
 pytestmark = pytest.mark.slow
 

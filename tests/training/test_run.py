@@ -20,8 +20,8 @@ from tensorboardX.proto import event_pb2
 from unet_edge import Segmenter
 from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.errors import ConfigError, DataError, TrainingError, UnetEdgeError
-from unet_edge.metrics import Confusion
-from unet_edge.runtime.evaluation import evaluate
+from unet_edge.evaluation.evaluation import evaluate
+from unet_edge.masks.metrics import Confusion
 from unet_edge.spec import IGNORE, ModelSpec, Normalisation
 from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.batches import grid_batches, training_batches

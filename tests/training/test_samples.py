@@ -11,7 +11,7 @@ from PIL import Image
 
 from unet_edge.dataset import find_dataset
 from unet_edge.demo.cells import CLASSES
-from unet_edge.mask import is_png_made_by
+from unet_edge.masks.mask import is_png_made_by
 from unet_edge.spec import ModelSpec
 from unet_edge.training.samples import save_samples
 

@@ -27,10 +27,10 @@ from unet_edge.dataset.check import check as check_data
 from unet_edge.dataset.drawing import draw_split, list_folder
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
-from unet_edge.files import require_own, require_place
-from unet_edge.mask import is_png_made_by, save_png
-from unet_edge.printable import printable
-from unet_edge.progress import progress
+from unet_edge.masks.mask import is_png_made_by, save_png
+from unet_edge.system.files import require_own, require_place
+from unet_edge.system.printable import printable
+from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
     from unet_edge.training.grid import Architecture

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import click
 from click.core import ParameterSource
 
+from unet_edge.batch.outputs import (
+    COLLECTED,
+    KINDS,
+    PhotoKind,
+    Segmented,
+    collected,
+    file_names,
+)
 from unet_edge.cli.group import Failure, open_crew, open_model
 from unet_edge.cli.options import (
     Names,
@@ -30,25 +38,17 @@ from unet_edge.cli.photo import (
     tile_bar,
 )
 from unet_edge.errors import ConfigError, DataError, OutputError
-from unet_edge.files import require_place, utf8
-from unet_edge.picture_file import count_frames
-from unet_edge.pictures import distinct, list_pictures
-from unet_edge.quiet import libraries_quiet
-from unet_edge.runtime.outputs import (
-    COLLECTED,
-    KINDS,
-    PhotoKind,
-    Segmented,
-    collected,
-    file_names,
-)
+from unet_edge.images.listing import distinct, list_pictures
+from unet_edge.images.picture_file import count_frames
+from unet_edge.system.captured_output import libraries_quiet
+from unet_edge.system.files import require_place, utf8
 
 if TYPE_CHECKING:
-    from unet_edge.mask import LegendPlace
+    from unet_edge.masks.mask import LegendPlace
+    from unet_edge.masks.upsampling import Edges
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.smooth import Edges
-    from unet_edge.tiling import Tiles
+    from unet_edge.runtime.tiling import Tiles
 
 
 _FRAMES_SHOWN = 3  # pictures of several frames that are named
@@ -156,8 +156,8 @@ def segment(
     segmenter = open_model(model, *how)
     require_scores(segmenter, kinds, edges, tiles)
     # Here: the stream needs neither lock nor journal.
-    from unet_edge.runtime.folder import FolderRun
-    from unet_edge.runtime.journal import JOURNAL, opened
+    from unet_edge.batch.folder_run import FolderRun
+    from unet_edge.batch.resume_log import JOURNAL, opened
 
     if click.get_current_context().get_parameter_source("output") is ParameterSource.DEFAULT:
         _require_own_folder(output, JOURNAL)
@@ -269,7 +269,7 @@ def _tiles(cut: bool, overlap: float | None, scale: float | None) -> Tiles | Non
         if chosen:
             raise ConfigError(f"--tile-{next(iter(chosen))} is for tiles: add --tiles")
         return None
-    from unet_edge.tiling import Tiles
+    from unet_edge.runtime.tiling import Tiles
 
     return Tiles(**chosen)
 

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unet_edge.bundle import Bundle, BundleFile
+from unet_edge.bundle.bundle import Bundle, BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import echo, print_json, print_table, print_texts, say
 from unet_edge.dataset import list_pictures
-from unet_edge.decoding import grid_of
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.files import json_text, require_place, write_atomically
-from unet_edge.folders import folder_written_atomically
-from unet_edge.mask import save_png
+from unet_edge.images.decoding import grid_of
+from unet_edge.masks.mask import save_png
 from unet_edge.percent import percent
-from unet_edge.progress import progress
+from unet_edge.system.atomic_folders import folder_written_atomically
+from unet_edge.system.files import json_text, require_place, write_atomically
+from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.diagnosis import Diagnosis
-    from unet_edge.runtime.layer_errors import LayerError
+    from unet_edge.evaluation.diagnosis import Diagnosis
+    from unet_edge.evaluation.layer_errors import LayerError
 
 _REFERENCE = "float32"
 _LAYER_PICTURES = 8  # every tensor of both files is compared, without XNNPACK
@@ -69,8 +69,8 @@ def diagnose(
       unet-edge diagnose runs/cats/bundle
       unet-edge diagnose runs/cats/bundle --file model-int8.onnx --images photos -o diagnosis
     """
-    from unet_edge.runtime.diagnosis import diagnose as diagnosed
-    from unet_edge.runtime.layer_errors import layer_errors
+    from unet_edge.evaluation.diagnosis import diagnose as diagnosed
+    from unet_edge.evaluation.layer_errors import layer_errors
 
     opened = Bundle.open(bundle)
     if output is not None:
@@ -117,7 +117,7 @@ def diagnose(
             say(str(error))
     report = _report(found, layers)
     if output is not None:
-        from unet_edge.runtime.diagnosis import heat_map
+        from unet_edge.evaluation.diagnosis import heat_map
 
         with folder_written_atomically(output.absolute()) as folder:
             write_atomically(folder / "report.json", json_text(report))

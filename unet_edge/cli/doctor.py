@@ -13,8 +13,8 @@ from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from unet_edge.board import Board
-    from unet_edge.runtime.doctor import Diagnosis
+    from unet_edge.doctor.checkup import Diagnosis
+    from unet_edge.system.board import Board
 
 _STATES = {
     "works": "works",
@@ -40,7 +40,7 @@ def doctor(bundle: Path | None, as_json: bool) -> None:
       unet-edge doctor
       unet-edge doctor bundle --json
     """
-    from unet_edge.runtime.doctor import diagnose
+    from unet_edge.doctor.checkup import diagnose
 
     found = diagnose(bundle, say=say)
     if as_json:

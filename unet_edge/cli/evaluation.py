@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unet_edge.bundle import Bundle
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.evaluation_tables import print_evaluation, print_files
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import (
@@ -22,9 +22,9 @@ from unet_edge.cli.output import echo, print_json, say
 from unet_edge.cli.run_data import run_settings, run_split
 from unet_edge.dataset import Dataset, Sample, find_dataset
 from unet_edge.errors import BackendError, ConfigError, DataError
-from unet_edge.progress import progress
-from unet_edge.runtime.opening import float32_file
+from unet_edge.runtime.interpreter_choice import float32_file
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL
+from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
     from unet_edge.runtime.segmenter import Segmenter
@@ -98,8 +98,8 @@ def evaluate(
       unet-edge evaluate runs/cats --data cats --split test --all-files
       unet-edge evaluate runs/cats/bundle --file model-int8.tflite --data cats --json
     """
-    from unet_edge.runtime.evaluation import evaluate as score
-    from unet_edge.runtime.evaluation_folder import require_evaluation_place, write_evaluation
+    from unet_edge.evaluation.evaluation import evaluate as score
+    from unet_edge.evaluation.evaluation_folder import require_evaluation_place, write_evaluation
 
     if all_files:
         _require_alone(file, output)
@@ -190,7 +190,7 @@ def _evaluate_files(
     rules: dict[str, Any],
 ) -> None:
     """Every file of a bundle beside the model it was made of."""
-    from unet_edge.runtime.evaluation import evaluate_files
+    from unet_edge.evaluation.evaluation import evaluate_files
 
     reference, files, not_run = _open_all(model, threads)
     dataset, samples = _read_data(model, data, reference.spec.classes, split, rules)

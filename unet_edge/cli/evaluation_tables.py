@@ -9,9 +9,9 @@ import click
 
 from unet_edge.cli.output import echo, print_table, print_texts
 from unet_edge.dataset.rules import MaskRule
+from unet_edge.evaluation.evaluation import Evaluation, FileEvaluation
 from unet_edge.palette import has_background
 from unet_edge.percent import percent
-from unet_edge.runtime.evaluation import Evaluation, FileEvaluation
 
 
 def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:

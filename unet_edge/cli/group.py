@@ -13,8 +13,8 @@ import click
 
 from unet_edge.command import what_failed
 from unet_edge.errors import BackendError, UnetEdgeError
-from unet_edge.printable import printable
-from unet_edge.quiet import quiet
+from unet_edge.system.captured_output import quiet
+from unet_edge.system.printable import printable
 
 if TYPE_CHECKING:
     from unet_edge.runtime.packages import Package
@@ -111,7 +111,7 @@ def open_model(
     backend: Package | None = None,
 ) -> Segmenter:
     """Open a bundle, file or run for a command."""
-    from unet_edge.cli.vigil import vigil
+    from unet_edge.cli.crash_watchdog import vigil
     from unet_edge.runtime.segmenter import Segmenter
 
     # The doctor has nothing to say of Keras.
@@ -143,6 +143,6 @@ def open_crew(path: Path, how: Opening, first: Segmenter, pictures: int) -> list
 
 def is_exported(path: Path) -> bool:
     """Whether it is a bundle or a file of one, and no training run."""
-    from unet_edge.bundle import MANIFEST
+    from unet_edge.bundle.bundle import MANIFEST
 
     return path.suffix in (".tflite", ".onnx") or (path / MANIFEST).exists()

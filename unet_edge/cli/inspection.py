@@ -9,16 +9,21 @@ from typing import Any
 
 import click
 
-from unet_edge.bundle import MANIFEST, Bundle
+from unet_edge.bundle.bundle import MANIFEST, Bundle
+from unet_edge.bundle.manifest import manifest_schema
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
 from unet_edge.errors import ModelFileError
-from unet_edge.files import sha256
-from unet_edge.graph import SATURATES, OnnxGraph, Port, TFLiteGraph, read_graph
-from unet_edge.graph.contract import checked_contract
-from unet_edge.graph.runtimes import Runtimes, runtimes
-from unet_edge.manifest import manifest_schema
-from unet_edge.metadata import Format, format_of, load_model_bytes, parse_contract
+from unet_edge.model_files.contract_check import checked_contract
+from unet_edge.model_files.embedded_contract import (
+    Format,
+    format_of,
+    load_model_bytes,
+    parse_contract,
+)
+from unet_edge.model_files.read_graph import SATURATES, OnnxGraph, Port, TFLiteGraph, read_graph
+from unet_edge.model_files.runtime_support import Runtimes, runtimes
+from unet_edge.system.files import sha256
 
 AnyGraph = TFLiteGraph | OnnxGraph
 
@@ -61,7 +66,7 @@ def inspect(path: Path, as_json: bool) -> None:
 
 def _inspect_folder(path: Path, as_json: bool) -> None:
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
-    from unet_edge.runtime.tuned import describe
+    from unet_edge.runtime.tuning_cache import describe
 
     if not (path / MANIFEST).exists() and (path / KERAS_MODEL).is_file():
         if not (path / "bundle" / MANIFEST).exists():

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from unet_edge.bundle import MANIFEST, Bundle
-from unet_edge.files import json_text
+from unet_edge.bundle.bundle import MANIFEST, Bundle
 from unet_edge.percent import percent
-from unet_edge.printable import printable
 from unet_edge.spec import Decoding, ModelSpec, Output
+from unet_edge.system.files import json_text
+from unet_edge.system.printable import printable
 
 _OUTPUTS: dict[Output, str] = {
     "logits": "logits, a score for each class",

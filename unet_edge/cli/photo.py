@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from unet_edge.batch.outputs import PhotoKind, Segmented, contents
 from unet_edge.cli.group import open_model
 from unet_edge.cli.output import say
-from unet_edge.decoding import Photo, depth_warning, file_bits, read_photo
 from unet_edge.errors import ConfigError, DataError, OutputError
-from unet_edge.picture_file import count_frames
-from unet_edge.progress import progress_bar
-from unet_edge.runtime.outputs import PhotoKind, Segmented, contents
+from unet_edge.images.decoding import Photo, depth_warning, file_bits, read_photo
+from unet_edge.images.picture_file import count_frames
+from unet_edge.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from unet_edge.cli.group import Opening
-    from unet_edge.mask import LegendPlace
+    from unet_edge.masks.mask import LegendPlace
+    from unet_edge.masks.upsampling import Edges
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.smooth import Edges
-    from unet_edge.tiling import Tiles, Watch
+    from unet_edge.runtime.tiling import Tiles, Watch
 
 STREAM = Path("-")
 """Standard input among the pictures, standard output as the place for a mask."""

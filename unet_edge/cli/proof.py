@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_edge.board import read_processor
-from unet_edge.bundle import Bundle
+from unet_edge.benchmarking.results import is_campaign
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
     backend_option,
@@ -21,17 +21,17 @@ from unet_edge.cli.options import (
 )
 from unet_edge.cli.output import echo, print_json, print_table, say
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.files import json_text, require_own, require_place, sha256, write_atomically
+from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
-from unet_edge.pictures import list_pictures
-from unet_edge.progress import progress
-from unet_edge.quiet import quiet
-from unet_edge.runtime.campaign import is_campaign
+from unet_edge.system.board import read_processor
+from unet_edge.system.captured_output import quiet
+from unet_edge.system.files import json_text, require_own, require_place, sha256, write_atomically
+from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
+    from unet_edge.evaluation.verification import ReferenceMask, Verification
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.runtime.verification import ReferenceMask, Verification
 
 
 @click.command()
@@ -72,9 +72,9 @@ def verify(
       unet-edge verify bundle
       unet-edge verify bundle --images photos/ --against runs/cats
     """
-    from unet_edge.runtime.opening import readable
-    from unet_edge.runtime.verification import golden_references
-    from unet_edge.runtime.verification import verify as prove
+    from unet_edge.evaluation.verification import golden_references
+    from unet_edge.evaluation.verification import verify as prove
+    from unet_edge.runtime.interpreter_choice import readable
 
     opened = Bundle.open(bundle)
     if against and not images:
@@ -182,9 +182,9 @@ def benchmark(
       unet-edge benchmark bundle
       unet-edge benchmark runs/cats/bundle --keras runs/cats --html cats.html
     """
-    from unet_edge.runtime.measurement import measure_bundle
+    from unet_edge.benchmarking.measurement import measure_bundle
+    from unet_edge.benchmarking.tables import tables
     from unet_edge.runtime.segmenter import KERAS_MODEL
-    from unet_edge.runtime.tables import tables
 
     opened = Bundle.open(bundle)
     _require_places(output, html)
@@ -204,7 +204,7 @@ def benchmark(
     )
     write_atomically(output, json_text(campaign.to_dict()))
     if html is not None:
-        from unet_edge.runtime.report import report_html
+        from unet_edge.benchmarking.html_report import report_html
 
         with quiet():
             page = report_html(campaign, opened)
@@ -224,7 +224,7 @@ def _require_places(figures: Path, page: Path | None) -> None:
         return
     if page.absolute() == figures.absolute():
         raise ConfigError(f"--output and --html are both {page}; name two files")
-    from unet_edge.runtime.report import is_report
+    from unet_edge.benchmarking.html_report import is_report
 
     require_place(page)
     require_own(page, is_report, "benchmark --html")
@@ -251,7 +251,7 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
 
 def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -> Segmenter:
     """What photos' masks are compared with: `against`, or else the bundle's float32 file."""
-    from unet_edge.runtime.opening import float32_file
+    from unet_edge.runtime.interpreter_choice import float32_file
 
     if against is None:
         name = float32_file(bundle, "name a reference with --against")
@@ -267,7 +267,7 @@ def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -
 
 def _masks_of(images: Sequence[Path], reference: Segmenter) -> list[ReferenceMask]:
     """The reference's masks of photos."""
-    from unet_edge.runtime.verification import ReferenceMask
+    from unet_edge.evaluation.verification import ReferenceMask
 
     pictures = [picture for path in images for picture in list_pictures(path)]
     return [

@@ -8,8 +8,8 @@ from typing import Any
 
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.files import read_regular
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, MOST_CONFIG, SPLIT_FILE
+from unet_edge.system.files import read_regular
 
 
 def run_settings(model: Path, data: Path) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_edge.bundle import Bundle
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_texts, say
 from unet_edge.errors import ConfigError
-from unet_edge.pictures import list_pictures
+from unet_edge.images.listing import list_pictures
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.trials import Trial, Tuning
+    from unet_edge.benchmarking.tuning_results import Trial, Tuning
 
 
 @click.command()
@@ -60,11 +60,11 @@ def tune(
       unet-edge tune bundle --threads 2        # for a program that gets two cores
       unet-edge tune bundle --forget
     """
-    from unet_edge.runtime import tuned
+    from unet_edge.runtime import tuning_cache
 
     opened = Bundle.open(bundle)
     if forget:
-        deleted = tuned.forget(opened)
+        deleted = tuning_cache.forget(opened)
         if as_json:
             print_json({"deleted": [str(path) for path in deleted]})
         else:
@@ -72,15 +72,15 @@ def tune(
                 f"deleted {', '.join(map(str, deleted))}" if deleted else "nothing to forget"
             )
         return
-    from unet_edge.runtime.tuning import tune as measure
+    from unet_edge.benchmarking.autotune import tune as measure
 
-    place = tuned.place_for(opened)
+    place = tuning_cache.place_for(opened)
     pictures = list_pictures(images) if images else None
     if images and not pictures:
         raise ConfigError(f"there is no picture in {images}")
     found = measure(opened, pictures=pictures, runs=runs, rounds=rounds, threads=threads, say=say)
     choice = found.choice(opened)
-    tuned.remember(opened, choice, place, found.summary())
+    tuning_cache.remember(opened, choice, place, found.summary())
     if as_json:
         print_json({"written": str(place), "interpreter": choice.interpreter, **found.to_dict()})
         return
@@ -112,8 +112,8 @@ _HEADERS = [
 def _row(found: Tuning, trial: Trial) -> list[str]:
     from statistics import median
 
+    from unet_edge.benchmarking.tables import number
     from unet_edge.percent import percent
-    from unet_edge.runtime.tables import number
 
     candidate = trial.candidate
     verdict = "chosen" if trial is found.chosen else trial.out or ""

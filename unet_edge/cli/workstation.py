@@ -12,8 +12,8 @@ from unet_edge.cli.group import Failure, need
 from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, say
 from unet_edge.errors import ConfigError
-from unet_edge.files import require_place
-from unet_edge.progress import progress
+from unet_edge.system.files import require_place
+from unet_edge.system.progress import progress
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
 
@@ -124,13 +124,13 @@ def export(
       unet-edge export runs/cats --license 'CC BY 4.0' --benchmark benchmark.json
     """
     need("export", _EXPORT_MODULES)
+    from converters.card.latency import read_latency
     from converters.export import DEFAULT, ExportSettings, parse_artifact
     from converters.export import export as export_bundle
-    from converters.latency import read_latency
-    from converters.search import Budget
-    from unet_edge.files import sha256
+    from converters.int8.search import Budget
     from unet_edge.runtime.backends.keras_model import load_keras
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
+    from unet_edge.system.files import sha256
     from unet_edge.training.config import read_config, run_dataset
 
     if max_miou_drop is not None and min_agreement is None:
@@ -191,7 +191,7 @@ def demo(ctx: click.Context, output: Path, overwrite: bool) -> None:
       unet-edge demo -o demo
     """
     need("export", _EXPORT_MODULES)
-    from unet_edge.demo.road import make_data, save_overview, steps
+    from unet_edge.demo.pipeline import make_data, save_overview, steps
 
     require_place(output)
     if output.exists() and any(output.iterdir()) and not overwrite:

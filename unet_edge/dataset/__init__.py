@@ -8,7 +8,7 @@ from unet_edge.dataset.check import check_dataset
 from unet_edge.dataset.find import find_dataset
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.sample import Dataset, Progress, Sample
-from unet_edge.pictures import list_pictures
+from unet_edge.images.listing import list_pictures
 
 __all__ = [
     "Dataset",

@@ -103,7 +103,7 @@ def check(
     """Look at every pair that `find_dataset` would find, and go on where it would raise.
 
     Takes what `find_dataset` takes, and `bit_depth`, by which pictures of more than 8 bits are read
-    (see `unet_edge.bit_depth`). What makes the folder no data set at all is one finding too.
+    (see `unet_edge.images.bit_depth`). What makes the folder no data set at all is one finding too.
     Raises ConfigError for settings that contradict each other.
     """
     root = Path(root)

@@ -15,8 +15,8 @@ from unet_edge.dataset.shapes import (
     to_points,
 )
 from unet_edge.errors import DataError
-from unet_edge.placement import Labels
-from unet_edge.run_length import parse_runs, runs_to_mask
+from unet_edge.images.placement import Labels
+from unet_edge.masks.run_length import parse_runs, runs_to_mask
 from unet_edge.spec import IGNORE
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError, DataError
-from unet_edge.files import read_regular
+from unet_edge.images.placement import Labels, Pixels
 from unet_edge.palette import Color
-from unet_edge.placement import Labels, Pixels
 from unet_edge.spec import IGNORE
+from unet_edge.system.files import read_regular
 
 LABELMAP = "labelmap.txt"
 _MOST_LABELMAP = 2**20  # bytes; 256 lines

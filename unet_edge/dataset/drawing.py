@@ -15,7 +15,7 @@ from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
 from unet_edge.dataset.split import LIST_FOLDERS, draw
 from unet_edge.errors import ConfigError, DataError
-from unet_edge.files import write_atomically
+from unet_edge.system.files import write_atomically
 
 _LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unet_edge.errors import DataError
-from unet_edge.printable import printable
+from unet_edge.system.printable import printable
 
 Severity = Literal["error", "warning"]
 

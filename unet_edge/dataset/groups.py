@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unet_edge.bit_depth import WIDE
 from unet_edge.dataset.duplicates import Fingerprint, fingerprint, near_pairs
 from unet_edge.dataset.sample import Progress, Sample
-from unet_edge.decoding import decoded_by_any_range
 from unet_edge.errors import ConfigError, ImageError
-from unet_edge.picture_file import opened, upright
+from unet_edge.images.bit_depth import WIDE
+from unet_edge.images.decoding import decoded_by_any_range
+from unet_edge.images.picture_file import opened, upright
 
 # The JPEG decoder reduces larger photos to no less than this many px: the thumbnails that are
 # compared have 17 columns.

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.bit_depth import UnknownRangeError
 from unet_edge.dataset.colors import common_colors
 from unet_edge.dataset.duplicates import Fingerprint, fingerprint
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.rules import StoredMask
 from unet_edge.dataset.sample import Dataset, Sample
-from unet_edge.decoding import decode, decoded_by_any_range, depth_warning, read_colors
 from unet_edge.errors import DataError, ImageError
-from unet_edge.picture_file import read_header
+from unet_edge.images.bit_depth import UnknownRangeError
+from unet_edge.images.decoding import decode, decoded_by_any_range, depth_warning, read_colors
+from unet_edge.images.picture_file import read_header
 
 # So many values of under 1 % of a mask each are edges between classes, not forgotten classes.
 _MANY = 16

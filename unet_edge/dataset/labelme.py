@@ -17,9 +17,9 @@ from unet_edge.dataset.shapes import (
     read_object,
     to_points,
 )
-from unet_edge.decoding import read_labels
 from unet_edge.errors import DataError, ImageError
-from unet_edge.placement import Labels
+from unet_edge.images.decoding import read_labels
+from unet_edge.images.placement import Labels
 from unet_edge.spec import IGNORE
 
 # labelme's own names, from its labels.txt.

@@ -15,8 +15,8 @@ from unet_edge.dataset.mask_names import picture_name, suggest
 from unet_edge.dataset.sample import Sample
 from unet_edge.dataset.settings import Crowds, DataSettings
 from unet_edge.errors import DataError
-from unet_edge.picture_file import SUFFIXES
-from unet_edge.pictures import natural
+from unet_edge.images.listing import natural
+from unet_edge.images.picture_file import SUFFIXES
 
 TRAIN_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "validation", "valid")

@@ -10,8 +10,8 @@ from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.sample import Sample
 from unet_edge.errors import DataError
-from unet_edge.files import read_regular
-from unet_edge.picture_file import SUFFIXES
+from unet_edge.images.picture_file import SUFFIXES
+from unet_edge.system.files import read_regular
 
 _MOST_LIST = 2**26
 """Bytes of a list that is read: a million paths of 64 bytes."""

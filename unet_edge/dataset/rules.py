@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from unet_edge.dataset.colors import colors_to_labels, format_colors, parse_colors
 from unet_edge.errors import ConfigError, DataError
+from unet_edge.images.placement import Labels
 from unet_edge.palette import Color
-from unet_edge.placement import Labels
 from unet_edge.spec import IGNORE
 
 StoredMask = NDArray[np.uint8]

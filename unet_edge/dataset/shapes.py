@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import DataError
-from unet_edge.files import read_regular
-from unet_edge.picture_file import MAX_PIXELS
-from unet_edge.placement import Labels
+from unet_edge.images.picture_file import MAX_PIXELS
+from unet_edge.images.placement import Labels
+from unet_edge.system.files import read_regular
 
 Points = NDArray[np.float64]
 """Corners as (x, y) px, float64 (N, 2)."""

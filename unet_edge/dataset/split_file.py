@@ -11,7 +11,7 @@ from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.dataset.split import Split
 from unet_edge.errors import DataError
-from unet_edge.files import json_text, read_regular
+from unet_edge.system.files import json_text, read_regular
 
 _SPLITS = ("train", "validation", "test")
 

@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from unet_edge.board import wheel_machine
-from unet_edge.metadata import Format
+from unet_edge.model_files.embedded_contract import Format
 from unet_edge.runtime.packages import Package
+from unet_edge.system.board import wheel_machine
 
 State = Literal["works", "absent", "broken", "died", "hung"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unet_edge.metadata import Format
+from unet_edge.model_files.embedded_contract import Format
 
 Package = Literal["ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino"]
 

@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.decoding import ChannelOrder, ImageSource, Photo, decode, read_photo
 from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
-from unet_edge.files import read_regular, sha256
-from unet_edge.mask import Mask
-from unet_edge.metadata import load_model_bytes
-from unet_edge.placement import Pixels, Placement, resize_labels
+from unet_edge.images.decoding import ChannelOrder, ImageSource, Photo, decode, read_photo
+from unet_edge.images.placement import Pixels, Placement, resize_labels
+from unet_edge.masks.mask import Mask
+from unet_edge.masks.upsampling import Edges, probabilities, smooth_labels
+from unet_edge.model_files.embedded_contract import load_model_bytes
 from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
 from unet_edge.runtime.packages import Package
-from unet_edge.smooth import Edges, probabilities, smooth_labels
 from unet_edge.spec import ModelSpec
+from unet_edge.system.files import read_regular, sha256
 
 if TYPE_CHECKING:
-    from unet_edge.tiling import Tiles, Watch
+    from unet_edge.runtime.tiling import Tiles, Watch
 
 Lap = Callable[[str], None]
 """Called at the end of each stage with its name: decode, place, infer, mask, restore."""
@@ -123,11 +123,14 @@ class Segmenter:
         Raises ModelFileError, BundleError, SpecError, ConfigError (`backend`) or BackendError,
         each saying what mends it.
         """
-        from unet_edge.bundle import MANIFEST, Bundle  # here: `import unet_edge` would pay for it
+        from unet_edge.bundle.bundle import (  # here: `import unet_edge` would pay for it
+            MANIFEST,
+            Bundle,
+        )
 
         path = Path(path)
         if (path / MANIFEST).exists():
-            from unet_edge.runtime.opening import open_from_bundle
+            from unet_edge.runtime.interpreter_choice import open_from_bundle
 
             bundle = Bundle.open(path)
             entry, opened = open_from_bundle(bundle, file, threads, backend)
@@ -142,7 +145,7 @@ class Segmenter:
             raise ModelFileError(
                 f"{path} holds neither {MANIFEST} (a bundle) nor {KERAS_MODEL} (a training run)"
             )
-        from unet_edge.graph.contract import checked_contract  # as above
+        from unet_edge.model_files.contract_check import checked_contract  # as above
 
         model = load_model_bytes(path)
         contract = checked_contract(model, str(path))
@@ -177,7 +180,7 @@ class Segmenter:
             self._require_scores()
             picture = _whole(image, color_order, self.spec)
             if not tiles.hold(picture.size, self.spec):
-                from unet_edge.tiling import Tiling, tiled_labels
+                from unet_edge.runtime.tiling import Tiling, tiled_labels
 
                 tiling = Tiling.plan(picture.size, self.spec, tiles)
                 labels = tiled_labels(picture, tiling, self.logits, edges, watch or _no_watch)
@@ -217,7 +220,7 @@ class Segmenter:
             whole = self.predict(image, color_order=color_order)
             return TiledPrediction(whole.mask(edges), whole.probabilities(edges))
         self._require_scores()
-        from unet_edge.tiling import Tiling, tiled_probabilities
+        from unet_edge.runtime.tiling import Tiling, tiled_probabilities
 
         tiling = Tiling.plan(picture.size, self.spec, tiles)
         labels, shares = tiled_probabilities(

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from unet_edge.errors import ConfigError
-from unet_edge.placement import FILTERS, Labels, Pixels, Placement
+from unet_edge.images.placement import FILTERS, Labels, Pixels, Placement
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.orientation import Orientation, draw_orientation
 from unet_edge.training.warp import draw_warp

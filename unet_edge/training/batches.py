@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from unet_edge.dataset import Dataset, Sample
-from unet_edge.placement import Labels, Pixels, Placement
+from unet_edge.images.placement import Labels, Pixels, Placement
 from unet_edge.spec import ModelSpec
 from unet_edge.training.augmentation import PLAIN, Augmentation, augment_into
 from unet_edge.training.config import TrainConfig

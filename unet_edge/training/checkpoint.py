@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import TrainingError
-from unet_edge.files import sha256, write_atomically
+from unet_edge.system.files import sha256, write_atomically
 
 Arrays = list[NDArray[Any]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unet_edge.dataset import Dataset
-from unet_edge.progress import progress
+from unet_edge.system.progress import progress
 
 
 def balanced_weights(dataset: Dataset) -> tuple[float, ...]:

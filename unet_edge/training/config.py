@@ -10,9 +10,9 @@ from unet_edge.dataset import Dataset, Progress, find_dataset
 from unet_edge.dataset.settings import Crowds, SplitBy
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.files import read_regular
 from unet_edge.runtime.segmenter import CONFIG_FILE, MOST_CONFIG, SPLIT_FILE
 from unet_edge.spec import Decoding, Fit, ModelSpec, Resample
+from unet_edge.system.files import read_regular
 from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.grid import require_grid
 from unet_edge.training.losses import Loss

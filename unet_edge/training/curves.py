@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from unet_edge.files import write_atomically
+from unet_edge.system.files import write_atomically
 
 
 def draw_curves(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from unet_edge.files import write_atomically
+from unet_edge.system.files import write_atomically
 from unet_edge.training.curves import draw_curves
 
 TENSORBOARD_FOLDER = "tensorboard"

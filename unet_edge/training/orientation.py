@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.placement import Labels
+from unet_edge.images.placement import Labels
 
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 

@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unet_edge.dataset import Dataset
-from unet_edge.hatching import hatch
-from unet_edge.legend import default_font
-from unet_edge.mask import Mask
+from unet_edge.drawing.image_grid import panels
+from unet_edge.images.placement import Labels, Placement
+from unet_edge.masks.hatching import hatch
+from unet_edge.masks.legend import default_font
+from unet_edge.masks.mask import Mask
 from unet_edge.palette import has_background
-from unet_edge.panels import panels
-from unet_edge.placement import Labels, Placement
 from unet_edge.spec import ModelSpec
 from unet_edge.training.augmentation import Augmentation, augment
 

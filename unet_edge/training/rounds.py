@@ -21,11 +21,11 @@ import numpy as np
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import TrainingError
-from unet_edge.files import write_atomically
-from unet_edge.metrics import Confusion
-from unet_edge.progress import progress_bar
+from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE, SPLIT_FILE
 from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.system.files import write_atomically
+from unet_edge.system.progress import progress_bar
 from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import (

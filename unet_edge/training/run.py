@@ -16,12 +16,12 @@ import keras
 from unet_edge.dataset import Dataset, check_dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, TrainingError
-from unet_edge.files import json_text, require_place, write_atomically
-from unet_edge.printable import printable
-from unet_edge.progress import progress
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.spec import ModelSpec
-from unet_edge.timing import StageClock
+from unet_edge.system.files import json_text, require_place, write_atomically
+from unet_edge.system.printable import printable
+from unet_edge.system.progress import progress
+from unet_edge.system.timing import StageClock
 from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import Checkpoint, restore_model, restore_optimizer

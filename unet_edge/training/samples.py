@@ -8,9 +8,9 @@ from pathlib import Path
 import keras
 
 from unet_edge.dataset import Dataset
-from unet_edge.mask import Mask, is_png_made_by, save_png
-from unet_edge.metrics import Confusion
-from unet_edge.panels import panels
+from unet_edge.drawing.image_grid import panels
+from unet_edge.masks.mask import Mask, is_png_made_by, save_png
+from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec

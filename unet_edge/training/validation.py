@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 from unet_edge.dataset import Dataset, Sample
-from unet_edge.metrics import Confusion
-from unet_edge.progress import progress
+from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.backends import to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE, ModelSpec
+from unet_edge.system.progress import progress
 from unet_edge.training.batch_norm import momentum_kept
 from unet_edge.training.batches import Batch, grid_batches
 from unet_edge.training.losses import Objective

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.placement import FILTERS, Labels
+from unet_edge.images.placement import FILTERS, Labels
 from unet_edge.spec import IGNORE, ModelSpec
 
 _CELLS = 8  # cells of the grid of an elastic bend, along each edge

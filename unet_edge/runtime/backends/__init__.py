@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.metadata import Format
-from unet_edge.placement import Labels, Pixels
+from unet_edge.images.placement import Labels, Pixels
+from unet_edge.model_files.embedded_contract import Format
 from unet_edge.runtime.packages import PACKAGES, Package, format_read_by
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class FileBackend(ABC):
         except MemoryError:  # of a picture or of what else runs, not of the model
             raise
         except Exception as error:  # the interpreters' exceptions share no base class but this
-            from unet_edge.runtime.trouble import failed_run
+            from unet_edge.runtime.availability import failed_run
 
             raise BackendError(failed_run(self.name, error)) from error
 
@@ -117,7 +117,7 @@ def open_backend(
         try:
             return _build(package, model, count)
         except BackendError as error:
-            from unet_edge.runtime.trouble import NoInterpreterError
+            from unet_edge.runtime.availability import NoInterpreterError
 
             if not isinstance(error, NoInterpreterError):
                 raise  # it works, and does not take this model

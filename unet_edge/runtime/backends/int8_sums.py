@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from unet_edge.board import X86
 from unet_edge.errors import BackendError
-from unet_edge.graph.onnx_file import read_onnx
+from unet_edge.model_files.onnx_graph import read_onnx
+from unet_edge.system.board import X86
 
 CAREFUL = ("session.x64quantprecision", "1")
 """https://github.com/microsoft/onnxruntime, onnxruntime_session_options_config_keys.h: of use on
@@ -43,7 +43,7 @@ def careful_options(model: bytes) -> dict[str, str]:
         return {}
     key, value = CAREFUL
     if sums_saturate(careful=True):
-        from unet_edge.board import read_processor
+        from unet_edge.system.board import read_processor
 
         raise BackendError(
             f"the installed onnxruntime computes this int8 file wrongly on {read_processor()}: "

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unet_edge.errors import BackendError, ModelFileError
-from unet_edge.placement import Labels, Pixels
-from unet_edge.quiet import quiet
+from unet_edge.images.placement import Labels, Pixels
 from unet_edge.runtime.backends import Scores, to_labels
 from unet_edge.spec import ModelSpec
+from unet_edge.system.captured_output import quiet
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.placement import Pixels
+from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
 
 LiteRTPackage = Literal["ai-edge-litert", "tflite-runtime"]
@@ -33,13 +33,13 @@ class LiteRTBackend(FileBackend):
             self._interpreter: Any = built(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ImportError, SystemError, AttributeError) as error:
-            from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
+            from unet_edge.runtime.availability import NoInterpreterError, attempt_of
 
             raise NoInterpreterError(
                 "tflite", [attempt_of(package, _MODULES[package], error)]
             ) from error
         except (RuntimeError, ValueError) as error:
-            from unet_edge.runtime.trouble import attempt_of, refusal
+            from unet_edge.runtime.availability import attempt_of, refusal
 
             attempt = attempt_of(package, _MODULES[package], error)
             raise BackendError(refusal(model, "tflite", attempt)) from error

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.placement import Pixels
+from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
 
 _TABLES = threading.Lock()
@@ -26,7 +26,7 @@ class OpenVinoBackend(FileBackend):
             library = importlib.import_module("openvino")
             core = library.Core()
         except (ImportError, SystemError, AttributeError, RuntimeError) as error:
-            from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
+            from unet_edge.runtime.availability import NoInterpreterError, attempt_of
 
             raise NoInterpreterError("onnx", [attempt_of("openvino", "openvino", error)]) from error
         settings = {
@@ -41,7 +41,7 @@ class OpenVinoBackend(FileBackend):
             self._request: Any = compiled.create_infer_request()
             _meet_numpy(library)
         except Exception as error:  # OpenVINO's exceptions share no base class but this
-            from unet_edge.runtime.trouble import attempt_of, refusal
+            from unet_edge.runtime.availability import attempt_of, refusal
 
             attempt = attempt_of("openvino", "openvino", error)
             raise BackendError(refusal(model, "onnx", attempt)) from error

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unet_edge.errors import BackendError
-from unet_edge.placement import Pixels
+from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
 from unet_edge.runtime.backends.int8_sums import SUFFIX, careful_options
 
@@ -21,7 +21,7 @@ class OnnxRuntimeBackend(FileBackend):
         try:
             import onnxruntime
         except (ImportError, SystemError, AttributeError) as error:
-            from unet_edge.runtime.trouble import NoInterpreterError, attempt_of
+            from unet_edge.runtime.availability import NoInterpreterError, attempt_of
 
             raise NoInterpreterError(
                 "onnx", [attempt_of("onnxruntime", "onnxruntime", error)]
@@ -41,7 +41,7 @@ class OnnxRuntimeBackend(FileBackend):
                 model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            from unet_edge.runtime.trouble import attempt_of, refusal
+            from unet_edge.runtime.availability import attempt_of, refusal
 
             attempt = attempt_of("onnxruntime", "onnxruntime", error)
             raise BackendError(refusal(model, "onnx", attempt)) from error

@@ -1,0 +1,1 @@
+"""The model card: a bundle's README.md and its pictures."""

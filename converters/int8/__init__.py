@@ -1,0 +1,1 @@
+"""Rounding a network to int8, so that its masks stay those of Keras."""

@@ -1,0 +1,200 @@
+"""int8 in TFLite: calibrate once, then convert with any choice of layers left in float32.
+
+TensorFlow's QuantizationDebugger keeps the calibrated graph and quantises it again for each list
+of layers to leave out, in a third of a second; a converter of its own for each would calibrate
+every time. Google's newer quantiser (ai-edge-quantizer 0.10) leaves out layers too, but pins one
+release of LiteRT and a builder of language models.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.freeze import (
+    check_calibration,
+    exact_mean,
+    freeze,
+    normalise,
+    reason,
+    spell_out_hard_swish,
+)
+from converters.int8.scores import centred
+from converters.tflite.check import check
+from converters.tflite.edit import builtin_code
+from converters.tflite.tensors import finish
+from unet_edge.errors import ConversionError
+from unet_edge.model_files.embedded_contract import Format
+from unet_edge.spec import ModelSpec
+from unet_edge.system.captured_output import quiet
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+"""The operators that can be left in float: those with weights."""
+
+
+_KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+
+_MANY_PAIRS = 4
+"""Convolutions of each kind at the beginning that stay in float with many classes."""
+
+
+class Int8Converter:
+    """A model, calibrated; `convert` makes int8 files of it.
+
+    `calibration`: grids, uint8 (H, W, 3). Raises ConversionError when they do not fit the model
+    or when TensorFlow's converter fails.
+    """
+
+    def __init__(
+        self, model: keras.Model, spec: ModelSpec, calibration: Sequence[NDArray[np.uint8]]
+    ) -> None:
+        check_calibration(calibration, spec)
+        self._spec = spec
+        self._name = model.name
+        with quiet():
+            import tensorflow as tf
+
+            self._options = tf.lite.experimental.QuantizationDebugOptions
+            source = spell_out_hard_swish(centred(model))
+            frozen = freeze(source, height=spec.height, width=spec.width, normalised=True)
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: representative(calibration, spec)
+            try:
+                self._debugger = tf.lite.experimental.QuantizationDebugger(
+                    converter=converter,
+                    debug_dataset=lambda: representative(calibration, spec),
+                    debug_options=self._options(fully_quantize=True),
+                )
+            except Exception as error:  # The converter raises its own type, ValueError and more.
+                raise ConversionError(
+                    f"TensorFlow cannot quantise {model.name}: {reason(error)}"
+                ) from error
+        self._nodes = _nodes(self._debugger.calibrated_model, model)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the Keras layers that `convert` can leave in float32, first to last.
+
+        All convolutions. With the last in float, the scores leave the file in float32.
+        """
+        return tuple(self._nodes)
+
+    def convert(self, float_layers: Sequence[str] = ()) -> bytes:
+        """The bytes of a .tflite file without its contract, `float_layers` left in float32.
+
+        Input `pixels`: uint8 (1, H, W, 3). Output `logits`: uint8 (1, H, W, classes) with a scale
+        and a zero point, float32 where the last convolution is in float, or `labels`: uint8
+        (1, H, W), where the contract says so. Raises
+        ConversionError for a layer that is not one of `layers`.
+        """
+        if strange := sorted(set(float_layers) - set(self.layers)):
+            raise ConversionError(
+                f"{', '.join(strange)} cannot be left in float; "
+                f"{self._name} has {', '.join(self.layers)}"
+            )
+        nodes = [self._nodes[name] for name in float_layers]
+        with quiet():
+            try:
+                self._debugger.options = self._options(fully_quantize=True, denylisted_nodes=nodes)
+                converted = self._debugger.get_nondebug_quantized_model()
+            except Exception as error:  # The converter raises its own type, ValueError and more.
+                raise ConversionError(
+                    f"TensorFlow cannot quantise {self._name}: {reason(error)}"
+                ) from error
+        data = finish(bytes(converted), self._spec, exact_mean(self._spec.normalisation))
+        check(data, self._spec)
+        return data
+
+
+def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple[str, ...]:
+    """The convolutions that int8 files leave in float32, by format and number of classes.
+
+    .onnx: the `stem` and the last, whose scores then have no steps to tie on; neither takes longer
+    there. .tflite of two classes: the stem. Of more: all before the fourth pointwise convolution,
+    and the last. What that gains and costs stands in CONTRIBUTING.md.
+    """
+    two = model.output.shape[-1] == 2
+    if file_format == "tflite" and two:
+        return stem(model)
+    *_, last = (layer.name for layer in model.layers if isinstance(layer, _KINDS))
+    first = stem(model) if file_format == "onnx" else _first_pairs(model, _MANY_PAIRS)
+    return tuple(dict.fromkeys((*first, last)))
+
+
+def stem(model: keras.Model) -> tuple[str, ...]:
+    """The first convolution and the depthwise one behind it; nothing where none follows.
+
+    They see the pixels at half resolution with few channels. Their rounding passes through all
+    that follows and, by the widest skip, to the end, while their arithmetic is small.
+    """
+    return _first_pairs(model, 1)
+
+
+def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
+    """The first convolutions, as far as full and depthwise ones alternate, `most` of each."""
+    convolutions = [layer for layer in model.layers if isinstance(layer, _KINDS)][: 2 * most]
+    alternating = itertools.takewhile(
+        lambda pair: isinstance(pair[0], pair[1]),
+        zip(convolutions, itertools.cycle(_KINDS), strict=False),
+    )
+    names = [layer.name for layer, _ in alternating]
+    return tuple(names[: len(names) // 2 * 2])
+
+
+def representative(
+    calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Feed the calibrator, with a black and a white corner in the first picture.
+
+    The converter takes the input's range from the data: pixels 0 and 255 make it the range of
+    uint8, so that the scale is 1/std and the zero point the mean.
+    """
+    first = calibration[0].copy()
+    first[0, 0], first[-1, -1] = 0, 255
+    for picture in normalise([first, *calibration[1:]], spec.normalisation):
+        yield [picture]
+
+
+def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
+    """The output tensor of each convolution, by the name of its Keras layer.
+
+    The converter calls a tensor after all that was fused into it, "unet_1/dec1_pw_relu_1/Relu6;
+    …;unet_1/dec1_pw_1/convolution", with Keras' numbers behind the layers' names.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    known = {layer.name for layer in model.layers}
+    parsed = schema.ModelT.InitFromPackedBuf(bytes(calibrated), 0)
+    (graph,) = parsed.subgraphs
+    wanted = {getattr(schema.BuiltinOperator, name) for name in CONVOLUTIONS}
+    made = [
+        graph.tensors[operator.outputs[0]].name.decode()
+        for operator in graph.operators
+        if builtin_code(parsed, operator) in wanted
+    ]
+    nodes = {_layer_of(tensor, known): tensor for tensor in made[:-1]}
+    # Without a resize behind it, the last one's tensor is the output and called "Identity".
+    *_, last = (layer.name for layer in model.layers if isinstance(layer, _KINDS))
+    nodes[last] = made[-1]
+    if len(nodes) < len(made):
+        raise ConversionError(f"two convolutions of {model.name} go by the name of one layer")
+    return nodes
+
+
+def _layer_of(tensor: str, known: set[str]) -> str:
+    """The Keras layer whose convolution made this tensor. Raises ConversionError if none did."""
+    for part in tensor.split(";"):
+        *scope, operation = part.split("/")
+        if scope and operation.rstrip("0123456789_") in ("convolution", "depthwise"):
+            # TensorFlow's number goes first: V3 has a layer "…_conv" and one "…_conv_1".
+            for name in (re.sub(r"_\d+$", "", scope[-1]), scope[-1]):
+                if name in known:
+                    return name
+    raise ConversionError(f"no layer is known to have made {tensor!r}")

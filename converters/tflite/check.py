@@ -1,0 +1,104 @@
+"""What a .tflite file must be: built-in operators, the promised input and shapes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from converters.freeze import exact_mean
+from converters.labels import TFLITE_OPERATORS
+from converters.tflite.edit import builtin_code
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec
+from unet_edge.system.captured_output import quiet
+
+#: All that our networks need, each with an XNNPACK kernel in float32 and int8.
+OPERATORS = frozenset(
+    {
+        "ADD",
+        "CONCATENATION",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "DEQUANTIZE",
+        "HARD_SWISH",
+        "MAX_POOL_2D",
+        "MEAN",
+        "MUL",
+        "QUANTIZE",
+        "RESIZE_BILINEAR",
+        "SUB",
+    }
+)
+
+#: What a mean between two pixel values needs besides, before the partition: see `exact_mean`.
+CAST_OPERATORS = frozenset({"CAST"})
+
+
+def operators(data: bytes) -> Counter[str]:
+    """How often each operator occurs in a .tflite file, by its name in the schema.
+
+    Read by the whole schema. `unet_edge.model_files.read_graph` names the operators of its tables
+    only; so an unknown operator is refused by its name here, and the two readers check each other.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    found: Counter[str] = Counter()
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            value = builtin_code(model, operator)
+            custom = (code.customCode or b"").decode()
+            found[custom or names.get(value, f"operator {value}")] += 1
+    return found
+
+
+def partitions(data: bytes) -> int:
+    """How many pieces of the graph LiteRT hands to XNNPACK on this machine; 1 is the aim."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with quiet():
+        interpreter = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+    return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+
+
+def check(data: bytes, spec: ModelSpec) -> None:
+    """Open the file as the device will and hold it against the promises.
+
+    Raises ConversionError for operators, shapes or an input quantisation that were not promised.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    exact = exact_mean(spec.normalisation)
+    labels = spec.output == "labels"
+    allowed = OPERATORS if exact else OPERATORS | CAST_OPERATORS
+    if labels:
+        allowed |= TFLITE_OPERATORS
+    if strange := sorted(set(operators(data)) - allowed):
+        raise ConversionError(
+            f"the converted graph holds {', '.join(strange)}, which would leave the fast path "
+            f"on the device; expected only {', '.join(sorted(allowed))}"
+        )
+    with quiet():
+        interpreter = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    if source["dtype"] != np.uint8 or tuple(source["shape_signature"]) != (1, *spec.size, 3):
+        raise ConversionError(
+            f"the converted input is {source['dtype'].__name__} {source['shape_signature']}; "
+            f"expected uint8 {(1, *spec.size, 3)}"
+        )
+    shape = (1, *spec.size) if labels else (1, *spec.size, len(spec.classes))
+    if tuple(target["shape_signature"]) != shape:
+        raise ConversionError(
+            f"the converted output has shape {target['shape_signature']}; expected {shape}"
+        )
+    wanted = (float(np.float32(1 / spec.normalisation.std)), int(spec.normalisation.mean))
+    if exact and source["quantization"] != wanted:
+        raise ConversionError(
+            f"the converted input has (scale, zero point) {source['quantization']}; "
+            f"expected the normalisation's {wanted}"
+        )

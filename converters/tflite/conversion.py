@@ -1,0 +1,115 @@
+"""Keras model → LiteRT (.tflite) bytes: uint8 pixels in, built-in operators only.
+
+The input tensor's scale and zero point are the normalisation, in every precision. A DEQUANTIZE in
+front undoes it where the first convolution computes in float; XNNPACK takes float32, float16 and
+int8 graphs as a single partition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import get_args
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.freeze import (
+    check_calibration,
+    exact_mean,
+    freeze,
+    reason,
+    spell_out_hard_swish,
+)
+from converters.int8.conversion import Int8Converter, float_layers_of, representative
+from converters.tflite.check import check
+from converters.tflite.tensors import finish
+from unet_edge.errors import ConversionError
+from unet_edge.model_files.embedded_contract import Precision
+from unet_edge.spec import ModelSpec
+from unet_edge.system.captured_output import quiet
+
+# The converter's default: it leaves smaller kernels as they are.
+_DYNAMIC_LEAST = 1024
+
+
+def to_tflite(
+    model: keras.Model,
+    spec: ModelSpec,
+    precision: Precision,
+    calibration: Sequence[NDArray[np.uint8]] = (),
+    *,
+    float_layers: Sequence[str] | None = None,
+) -> bytes:
+    """Convert `model` to the bytes of a .tflite file without its contract.
+
+    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
+    with a scale and a zero point where the last convolution is in int8; `labels`: uint8
+    (1, H, W), where the contract says so. `calibration`: grids, uint8 (H, W, 3), for int8 and
+    int16x8. `float_layers`: Keras layers to leave in float32 in int8, by default those of
+    `float_layers_of`; see `Int8Converter.layers`. The same model and calibration give the same
+    bytes.
+    MediaPipe reads them once `metadata.seal` has appended the labels.
+
+    What the precisions are: float32; float16, wide kernels stored in 16 bits, computed in float32;
+    dynamic, int8 weights with activations scaled as they come; int8 but for `float_layers`;
+    int16x8, int8 weights and int16 activations (TensorFlow's 16x8, for which XNNPACK has no
+    kernels).
+
+    Raises ConversionError when the settings do not fit, when TensorFlow's converter fails, or
+    when the result breaks a promise: operators, input quantisation, shapes.
+    """
+    if precision not in get_args(Precision):
+        raise ConversionError(
+            f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}"
+        )
+    if precision == "int8":
+        kept = float_layers_of(model) if float_layers is None else float_layers
+        return Int8Converter(model, spec, calibration).convert(kept)
+    if float_layers is not None:
+        raise ConversionError(f"float_layers are for int8, not for {precision}")
+    if precision == "int16x8":
+        check_calibration(calibration, spec)
+    converted = _converted(model, spec, precision, calibration)
+    halves = precision == "float16"
+    data = finish(converted, spec, exact_mean(spec.normalisation), halves=halves)
+    check(data, spec)
+    return data
+
+
+def dynamic_float_layers(model: keras.Model) -> tuple[str, ...]:
+    """Convolutions that a dynamic file leaves in float: TensorFlow rounds from 1,024 weights on."""
+    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+    convolutions = [layer for layer in model.layers if isinstance(layer, kinds)]
+    return tuple(x.name for x in convolutions if math.prod(x.kernel.shape) < _DYNAMIC_LEAST)
+
+
+def _converted(
+    model: keras.Model,
+    spec: ModelSpec,
+    precision: Precision,
+    calibration: Sequence[NDArray[np.uint8]],
+) -> bytes:
+    """What TensorFlow's converter makes of it, in float at both ends."""
+    with quiet():
+        import tensorflow as tf
+
+        exact = exact_mean(spec.normalisation)
+        if precision == "int16x8":
+            model = spell_out_hard_swish(model)  # the converter has no 16x8 for it
+        frozen = freeze(model, height=spec.height, width=spec.width, normalised=exact)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        if precision not in ("float32", "float16"):
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "int16x8":
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            ]
+            converter.representative_dataset = lambda: representative(calibration, spec)
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # The converter raises its own type, ValueError and more.
+            raise ConversionError(
+                f"TensorFlow cannot convert {model.name}: {reason(error)}"
+            ) from error

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sealing import seal_manifest
+
+from unet_edge.benchmarking.html_report import report_html
+from unet_edge.benchmarking.measurement import measure_bundle
+from unet_edge.benchmarking.results import Campaign, Cost, Row
+from unet_edge.benchmarking.tables import cost_rows, stage_rows, tables, warnings
+from unet_edge.bundle.bundle import Bundle, write_bundle
+from unet_edge.bundle.manifest import Choice, GoldenPicture
+from unet_edge.masks.mask import Mask
+from unet_edge.runtime.segmenter import STAGES, Segmenter
+from unet_edge.system.files import sha256
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def pictures(self) -> dict[str, Image.Image]:
+        """The last picture of each alternative text."""
+        found = {}
+        for image in self.all("img"):
+            data = image["src"].removeprefix("data:image/jpeg;base64,")
+            found[image["alt"]] = Image.open(io.BytesIO(base64.b64decode(data)))
+        return found
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_path: Path) -> Bundle:
+    return Bundle.open(bundle_path)
+
+
+@pytest.fixture(scope="module")
+def campaign(bundle: Bundle) -> Campaign:
+    return measure_bundle(bundle, runs=2, threads=1)
+
+
+def row(name: str, file_format: str, total: float, agreement: float, floor: float | None) -> Row:
+    stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), total / 5) for stage in STAGES}
+    stages["total"] = {"p50": total, "p90": total * 1.5, "p99": total * 2, "min": total / 2}
+    cost = Cost("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765)
+    return Row(name, file_format, "int8", 1_234_567, "0", floor, 0.99876, 0.81234, cost)
+
+
+@pytest.fixture
+def known() -> Campaign:
+    return Campaign(
+        model="cells",
+        height=96,
+        width=96,
+        date="2025-01-02",
+        machine={
+            "model": "Pi 5", "architecture": "aarch64", "int8": "ARM with dotprod",
+            "cores": 4, "memory_gib": 7.9,
+            "system": "Linux", "python": "3.11", "numpy": "2",
+        },
+        gemm_before_ms=10,
+        gemm_after_ms=10,
+        threads=2,
+        runs=50,
+        pictures=8,
+        sizes=("640x480",),
+        keras=row("model.keras", "keras", 250, 1.0, None),
+        files=(
+            row("a.tflite", "tflite", 12.345, 0.999999, 0.995),
+            row("b.onnx", "onnx", 40, 0.98, 0.99),
+            Row("c.onnx", "onnx", "float32", 999, "0", 0.99, 0.9, None, None, "no <interpreter>"),
+        ),
+    )  # fmt: skip
+
+
+def test_rows_say_what_was_measured(known: Campaign) -> None:
+    keras, first, under, broken = cost_rows(known)
+    assert keras[:7] == ["model.keras", "1.23", "45.6", "250", "375", "500", "50.0"]
+    assert keras[7:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
+    # 0.999999 is cut to 99.999: 100 is kept for masks that agree in every pixel.
+    assert first[3:9] == ["12.3", "18.5", "24.7", "2.47", "62", "99.999"]
+    assert first[12:] == ["20.3", "20.3"]
+    assert under[8] == "98.000 !"
+    assert broken == ["c.onnx", "0.00", *["–"] * 7, "90.000", *["–"] * 4]
+    assert stage_rows(known)[1] == ["a.tflite", *["2.47 / 2.47 / 2.47"] * 5]
+    assert len(stage_rows(known)) == 3
+
+
+def test_warnings_name_failures_broken_floors_and_noise(known: Campaign) -> None:
+    assert warnings(known) == [
+        "c.onnx did not run: no <interpreter>",
+        "b.onnx is UNDER ITS FLOOR on Pi 5 (ARM with dotprod): 98.000 % of pixels as Keras, "
+        "99.000 % asked for",
+    ]
+    noisy = dataclasses.replace(known, files=(), gemm_after_ms=14)
+    assert "10.0 ms before, 14.0 ms after" in warnings(noisy)[0]
+
+
+def test_tables_come_in_any_style(known: Campaign) -> None:
+    plain, markdown = tables(known), tables(known, "github")
+    assert "did not run: no <interpreter>" in plain
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(lines) == (2 + 4) + (2 + 3)
+    assert len({line.count("|") for line in lines[:6]}) == 1
+
+
+def test_tables_of_nothing_but_failures(known: Campaign) -> None:
+    keras = dataclasses.replace(known.keras, cost=None)
+    failed = dataclasses.replace(known, keras=keras, files=known.files[2:])
+    assert "decode" not in tables(failed).split("- c.onnx")[0]
+
+
+def test_the_page_needs_nothing_from_elsewhere(campaign: Campaign, bundle: Bundle) -> None:
+    html = report_html(campaign, bundle)
+    page = Page(html)
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "link", "iframe", "object", "base")
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert attributes.get(name, "data:").startswith("data:")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.search(r"url\(|@import|https?://", html)
+    assert len(html) < 5_000_000
+
+
+def test_the_page_shows_every_file_and_picture(campaign: Campaign, bundle: Bundle) -> None:
+    page = Page(report_html(campaign, bundle, pictures=3))
+    for entry in bundle.files:
+        assert page.text.count(entry.name) >= 3 + 2  # under each picture, in both tables
+    for golden in bundle.golden[:3]:
+        assert golden.picture in page.text
+    assert bundle.golden[3].picture not in page.text
+    assert len(page.all("img")) == 3 * (2 + 2 * len(bundle.files))
+    for picture in page.pictures().values():
+        assert picture.format == "JPEG"
+        assert picture.width <= 320
+    assert "prefers-color-scheme:dark" in page.text
+
+
+def test_wide_tables_stay_inside_their_box(known: Campaign, bundle: Bundle) -> None:
+    html = report_html(known, bundle, pictures=0)
+    assert html.count("<div class=wide><table") == html.count("<table") == 2
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    assert ".wide{overflow-x:auto}" in style
+    # 14 columns fit into 1240 px where their heads may break into lines, with smaller margins.
+    assert "<div class=wide><table class=cost>" in html
+    assert ".cost thead th{white-space:normal" in style
+    assert "position:sticky;left:0" in style  # the file's name stays beside the scrolled figures
+
+
+def test_the_page_escapes_what_it_did_not_write(campaign: Campaign, bundle: Bundle) -> None:
+    evil = "<script>alert('x')</script>"
+    spec = dataclasses.replace(bundle.spec, classes=("a", evil))
+    first = dataclasses.replace(campaign.files[0], cost=None, error=evil, name=evil)
+    spoilt = dataclasses.replace(
+        campaign,
+        model=evil,
+        machine={**campaign.machine, "model": evil},
+        files=(first, *campaign.files[1:]),
+    )
+    html = report_html(
+        spoilt, dataclasses.replace(bundle, spec=spec, tools={evil: "1"}), pictures=1
+    )
+    page = Page(html)
+    assert not page.all("script")
+    # Twice in title and heading each; once as machine, class, tool and row; twice as a warning.
+    assert page.text.count(evil) >= 8
+
+
+def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle.path, copy)
+    (copy / "model-int8.tflite").rename(copy / "<mark>.tflite")
+    manifest = (copy / "bundle.json").read_text().replace('"model-int8.tflite"', '"<mark>.tflite"')
+    seal_manifest(copy, json.loads(manifest))
+    odd = Bundle.open(copy)
+    entry = dataclasses.replace(odd.file("<mark>.tflite"), floor=0.0)  # so that it is praised
+    odd = dataclasses.replace(odd, files=(entry,))
+    page = Page(report_html(measure_bundle(odd, runs=1, threads=1), odd, pictures=1))
+    assert not page.all("mark")
+    assert page.text.count("<mark>.tflite") >= 5  # headline, both tables, chart, picture
+    assert "<mark>.tflite, difference" in page.pictures()
+
+
+def test_the_page_praises_the_fastest_file_within_its_floor(
+    known: Campaign, bundle: Bundle
+) -> None:
+    hasty = row("hasty.tflite", "tflite", 5, 0.98, 0.99)
+    html = report_html(dataclasses.replace(known, files=(hasty, *known.files)), bundle, pictures=0)
+    assert "<strong>a.tflite</strong>" in html
+    assert "<b>20.3×</b>" in html
+    html = report_html(dataclasses.replace(known, files=(hasty,)), bundle, pictures=0)
+    assert "No file ran here and kept its agreement floor" in html
+
+
+def test_one_wrong_pixel_of_a_large_photo_is_red(bundle: Bundle, tmp_path: Path) -> None:
+    name = "model-float32.tflite"
+    pixels = np.random.default_rng(0).integers(0, 90, (900, 1200, 3), np.uint8)
+    photo = _png(Image.fromarray(pixels))
+    labels = Segmenter.open(bundle.path, file=name).segment(photo).labels.copy()
+    labels[450, 601] ^= 1
+    mask = _png(Mask.of(labels, bundle.spec).picture("index"))
+    golden = GoldenPicture(
+        "golden/1.png", "golden/1.mask.png", sha256(photo), sha256(mask), Choice("typical", None)
+    )
+    large = dataclasses.replace(
+        bundle, path=tmp_path / "large", files=(bundle.file(name),), golden=(golden,), card=()
+    )
+    write_bundle(large, {name: (bundle.path / name).read_bytes()}, [(photo, mask)])
+    page = Page(report_html(measure_bundle(large, runs=1, threads=1), large))
+    assert "99.999 %, 1 px differ" in page.text
+    difference = np.asarray(page.pictures()[f"{name}, difference"]).astype(int)
+    assert difference.shape == (240, 320, 3)
+    redness = difference[..., 0] - difference[..., 1]
+    assert np.unravel_index(redness.argmax(), redness.shape) == (
+        450 * 240 // 900,
+        601 * 320 // 1200,
+    )
+    assert redness.max() > 100
+    assert (redness > 60).sum() <= 4  # JPEG blurs it a little
+
+
+def test_the_chart_places_points_by_time_and_agreement(known: Campaign, bundle: Bundle) -> None:
+    page = Page(report_html(known, dataclasses.replace(bundle, golden=())))
+    points = {c["class"]: (float(c["cx"]), float(c["cy"])) for c in page.all("circle")}
+    assert points["tflite"][0] < points["onnx"][0] < points["keras"][0]
+    assert points["onnx"][1] > points["tflite"][1] >= points["keras"][1]
+    assert "ms, logarithmic" in page.text
+    # Logarithmic: equal factors are equal distances.
+    a, b, c = (points[name][0] for name in ("tflite", "onnx", "keras"))
+    assert (b - a) / (c - b) == pytest.approx(np.log(40 / 12.345) / np.log(250 / 40), abs=0.01)
+
+
+def test_names_of_coinciding_points_stay_apart(known: Campaign, bundle: Bundle) -> None:
+    rows = tuple(row(f"model-{n}.tflite", "tflite", 20, 1.0, 0.9) for n in range(6))
+    crowd = dataclasses.replace(known, keras=row("model.keras", "keras", 20, 1, None), files=rows)
+    # None of these files is in the bundle, so no golden picture is segmented with them.
+    html = report_html(crowd, dataclasses.replace(bundle, golden=()), pictures=0)
+    names = [text for text in Page(html).all("text") if text.get("class") == "name"]
+    places = [(float(name["x"]), float(name["y"])) for name in names]
+    assert len(places) == 7
+    for index, (x, y) in enumerate(places):
+        for other_x, other_y in places[index + 1 :]:
+            assert abs(y - other_y) >= 18 or abs(x - other_x) >= 7 * len("model-0.tflite")
+
+
+def test_importing_the_package_leaves_measuring_and_reporting_out() -> None:
+    code = "import sys, unet_edge; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    ).stdout.split()
+    assert not {"unet_edge.benchmarking.html_report", "unet_edge.benchmarking.measurement"} & set(
+        loaded
+    )
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unet_edge.benchmarking.measurement import measure_bundle, summarise
+from unet_edge.benchmarking.results import Campaign
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.errors import BundleError, ConfigError, ImageError
+from unet_edge.evaluation.verification import golden_references, verify
+from unet_edge.runtime.segmenter import STAGES, Segmenter
+from unet_edge.system.files import sha256
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_path: Path) -> Bundle:
+    return Bundle.open(bundle_path)
+
+
+@pytest.fixture(scope="module")
+def campaign(bundle: Bundle, run_path: Path) -> Campaign:
+    """Slow, since Keras is measured too."""
+    return measure_bundle(bundle, runs=6, threads=1, keras=run_path)
+
+
+def only(bundle: Bundle, *names: str) -> Bundle:
+    """The bundle with these of its files."""
+    return dataclasses.replace(bundle, files=tuple(bundle.file(name) for name in names))
+
+
+def test_totals_are_of_whole_runs_not_of_stages() -> None:
+    stages = summarise({"decode": [1, 5, 9], "infer": [10, 40, 20]})
+    assert stages["decode"] == pytest.approx({"p50": 5, "p90": 8.2, "p99": 8.92, "min": 1})
+    # Runs of 11, 45 and 29 ms; the stages' own medians would add up to 25.
+    assert stages["total"] == pytest.approx({"p50": 29, "p90": 41.8, "p99": 44.68, "min": 11})
+
+
+@pytest.mark.slow
+def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, campaign: Campaign) -> None:
+    assert [row.name for row in campaign.files] == [entry.name for entry in bundle.files]
+    for row, entry in zip(campaign.files, bundle.files, strict=True):
+        data = (bundle.path / row.name).read_bytes()
+        assert (row.bytes, row.sha256) == (len(data), sha256(data))
+        assert (row.format, row.precision) == (entry.format, entry.precision)
+        assert (row.floor, row.label_miou) == (entry.golden_floor, entry.label_miou)
+        assert row.held_out == entry.agreement
+        assert row.error is None
+
+
+@pytest.mark.slow
+def test_costs_hang_together(campaign: Campaign) -> None:
+    for row in campaign.rows:
+        cost = row.cost
+        assert cost is not None
+        assert list(cost.stages) == [*STAGES, "total"]
+        for figures in cost.stages.values():
+            assert 0 < figures["min"] <= figures["p50"] <= figures["p90"] <= figures["p99"]
+        assert cost.stages["total"]["min"] >= sum(cost.stages[name]["min"] for name in STAGES)
+        assert cost.stages["total"]["p99"] <= sum(cost.stages[name]["p99"] for name in STAGES) * 1.1
+        assert cost.load_ms > 0
+        assert cost.worst <= cost.agreement <= 1
+
+
+@pytest.mark.slow
+def test_backends_and_threads_are_named(campaign: Campaign) -> None:
+    backends = {"keras": "keras ", "tflite": "ai-edge-litert ", "onnx": "onnxruntime "}
+    for row in campaign.rows:
+        assert row.cost is not None
+        assert row.cost.backend.startswith(backends[row.format])
+        assert row.cost.threads == (None if row.format == "keras" else 1)
+    assert (campaign.threads, campaign.runs) == (1, 6)
+
+
+@pytest.mark.slow
+def test_agreement_is_what_verify_finds_here(bundle: Bundle, campaign: Campaign) -> None:
+    for row in campaign.files:
+        segmenter = Segmenter.open(bundle.path, file=row.name, threads=1)
+        proof = verify(segmenter, golden_references(bundle), floor=0.0)
+        assert row.cost is not None
+        assert row.cost.agreement == proof.agreement
+        assert row.cost.worst == proof.worst
+        assert row.cost.mask_miou == proof.mask_miou
+
+
+@pytest.mark.slow
+def test_keras_is_measured_the_same_way(campaign: Campaign, run_path: Path) -> None:
+    cost = campaign.keras.cost
+    assert cost is not None
+    assert (cost.agreement, cost.mask_miou) == (1.0, 1.0)
+    assert campaign.keras.bytes == (run_path / "model.keras").stat().st_size
+    assert campaign.speedup(campaign.keras) == 1.0
+    fastest = min(campaign.files, key=lambda row: row.cost.p50_ms)  # type: ignore[union-attr]
+    assert fastest.cost is not None
+    assert campaign.speedup(fastest) == cost.p50_ms / fastest.cost.p50_ms
+    infer = cost.stages["infer"]["p50"] / fastest.cost.stages["infer"]["p50"]
+    assert campaign.speedup(fastest, "infer") == infer
+
+
+@pytest.mark.slow
+def test_memory_belongs_to_the_file_alone(campaign: Campaign) -> None:
+    # This process and the Keras child hold TensorFlow, some hundred MiB.
+    assert campaign.keras.cost is not None
+    for row in campaign.files:
+        assert row.cost is not None
+        assert 20 < row.cost.peak_memory_mib < campaign.keras.cost.peak_memory_mib / 2
+
+
+def test_without_keras_its_row_holds_what_the_bundle_knows(bundle: Bundle) -> None:
+    tiny = only(bundle, "model-int8.tflite")
+    campaign = measure_bundle(tiny, runs=1, threads=1)
+    keras = campaign.keras
+    assert (keras.cost, keras.error, keras.bytes) == (None, None, None)
+    assert keras.label_miou == bundle.reference.label_miou
+    assert keras.sha256 == bundle.reference.keras_sha256
+    assert campaign.speedup(campaign.files[0]) is None
+
+
+@pytest.mark.slow
+def test_json_holds_everything(campaign: Campaign) -> None:
+    data = json.loads(json.dumps(campaign.to_dict(), allow_nan=False))
+    assert data["machine"]["cores"] == os.cpu_count()
+    assert data["gemm_before_ms"] > 0
+    assert [row["name"] for row in data["files"]] == [row.name for row in campaign.files]
+    first = campaign.files[0].cost
+    assert first is not None
+    assert data["files"][0]["cost"] == dataclasses.asdict(first)
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (
+            "raise ModuleNotFoundError(name='onnxruntime')",
+            "no ONNX interpreter works here: onnxruntime is not installed; openvino ",
+        ),
+        (
+            "print('hello'); import os; os.write(1, b'{}'); raise ImportError('wrong libc')",
+            " does not work here (wrong libc); ",
+        ),
+        (
+            "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+            "os.kill(os.getpid(), 4)",
+            "died with signal SIGILL",
+        ),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "died with signal SIGKILL (as when memory runs out)",
+        ),
+        ("raise RuntimeError('boom')", "ended with exit code 1: RuntimeError: boom"),
+        ("import os; os._exit(3)", "ended with exit code 3: no message"),
+    ],
+)
+def test_a_broken_interpreter_costs_its_own_rows_only(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: str
+) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    pair = only(bundle, "model-int8.onnx", "model-int8.tflite")
+    broken, whole = measure_bundle(pair, runs=1, threads=1).files
+    assert broken.cost is None
+    assert error in (broken.error or "")
+    assert not broken.kept_floor
+    assert whole.error is None
+    assert whole.cost is not None
+
+
+def test_a_damaged_file_is_named_as_such(bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle.path, copy)
+    damaged = copy / "model-int8.tflite"
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    pair = only(Bundle.open(copy), "model-int8.tflite", "model-float32.tflite")
+    first, second = measure_bundle(pair, runs=1, threads=1).files
+    assert first.error is not None
+    assert "model-int8.tflite is damaged" in first.error
+    assert second.cost is not None
+
+
+def test_another_keras_model_is_refused(bundle: Bundle, run_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "model.keras"
+    other.write_bytes((run_path / "model.keras").read_bytes() + b"\0")
+    with pytest.raises(BundleError, match="is not the model that"):
+        measure_bundle(bundle, keras=other)
+
+
+def test_given_pictures_are_timed(bundle: Bundle, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(photo)
+    tiny = only(bundle, "model-int8.tflite")
+    campaign = measure_bundle(tiny, pictures=[photo], runs=2, threads=1)
+    assert (campaign.pictures, campaign.sizes) == (1, ("64x48",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"runs": 0}, ConfigError),
+        ({"threads": -1}, ConfigError),
+        ({"pictures": []}, ConfigError),
+        ({"pictures": [Path("nowhere.jpg")]}, ImageError),
+    ],
+)
+def test_what_would_spoil_every_row_is_refused_before(
+    bundle: Bundle, settings: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        measure_bundle(bundle, **settings)  # type: ignore[arg-type]
+
+
+def test_a_bundle_without_golden_pictures_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="no golden pictures"):
+        measure_bundle(dataclasses.replace(bundle, golden=()))
+
+
+@pytest.mark.slow
+def test_a_change_of_speed_is_noticed(campaign: Campaign) -> None:
+    def steady(before: float, after: float) -> bool:
+        return dataclasses.replace(campaign, gemm_before_ms=before, gemm_after_ms=after).steady
+
+    assert steady(10, 12)
+    assert steady(12, 10)
+    assert not steady(10, 13)
+    assert not steady(13, 10)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_child_too(bundle: Bundle) -> None:
+    code = (
+        "import sys\n"
+        "from unet_edge.bundle.bundle import Bundle\n"
+        "from unet_edge.benchmarking.measurement import measure_bundle\n"
+        "measure_bundle(Bundle.open(sys.argv[1]), runs=10_000_000, threads=1)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(bundle.path)],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    try:
+        if not children.exists():
+            pytest.skip("this system does not list a process's children")
+        child = Path("/proc") / _until(lambda: children.read_text().split())[0]
+        _until(lambda: b"unet_edge.benchmarking.measurement" in (child / "cmdline").read_bytes())
+        parent.send_signal(signal.SIGINT)  # to the parent alone
+        _, log = parent.communicate(timeout=30)
+    finally:
+        parent.kill()
+    assert b"KeyboardInterrupt" in log
+    # Gone, or dead and waiting for whoever inherited it to take note.
+    _until(lambda: not child.exists() or "State:\tZ" in (child / "status").read_text())
+
+
+def test_the_child_loads_nothing_that_segmenting_does_not_need() -> None:
+    code = "import sys, unet_edge.benchmarking.measurement; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    ).stdout.split()
+    unwanted = {"tqdm", "tabulate", "click", "keras", "tensorflow", "onnx", "matplotlib"}
+    assert not unwanted & set(loaded)
+
+
+def _until(found: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("nothing happened in 30 seconds")

@@ -1,0 +1,98 @@
+"""Kernels that are fitted to what they see, in steps that cannot saturate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from converters.int8.conversion import float_layers_of
+from converters.int8.fitting import fit_to_int8
+from converters.int8.kernels import round_bounded, round_plain
+from converters.int8.rounding import fit_kernel
+from converters.onnx.conversion import to_onnx
+from unet_edge.errors import ConversionError
+from unet_edge.model_files.onnx_graph import read_onnx
+from unet_edge.model_files.saturation import largest_pair
+from unet_edge.spec import ModelSpec
+
+Run = Callable[[bytes, NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def convolution(filters: int, size: int, channels: int) -> Any:
+    layer = keras.layers.Conv2D(filters, size, padding="same", use_bias=False)
+    layer.build((None, None, None, channels))
+    weights = np.random.default_rng(0).normal(0, 0.1, layer.kernel.shape)
+    layer.kernel.assign(weights)
+    return layer
+
+
+def correlated(channels: int) -> NDArray[np.float32]:
+    """Activations as ReLU6 leaves them, (2, 32, 32, channels), whose channels go together."""
+    random = np.random.default_rng(1)
+    mixed = random.normal(size=(2, 32, 32, 4)) @ random.normal(size=(4, channels))
+    return (3 + 0.5 * mixed + random.normal(0, 0.05, mixed.shape)).clip(0, 6).astype(np.float32)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(1, 32), (3, 3), (3, 8)])
+def test_a_fitted_kernel_is_bounded_and_found_again(size: int, channels: int) -> None:
+    layer, inputs = convolution(16, size, channels), correlated(channels)
+    fitted = fit_kernel(layer, inputs, inputs, rounded="bounded").transpose(3, 2, 0, 1)
+    scales, whole = round_bounded(fitted)
+    assert largest_pair(whole.astype(np.int8)) <= 128
+    # The quantiser's own rounding finds the steps that were fitted: float32 lies between.
+    np.testing.assert_allclose(whole * scales[:, None, None, None], fitted, rtol=1e-5, atol=1e-9)
+
+
+def test_fitting_makes_up_for_rounding() -> None:
+    layer, inputs = convolution(16, 1, 32), correlated(32)
+    kernel = np.asarray(layer.kernel)[0, 0]
+    wanted = inputs @ kernel
+
+    def error(found: NDArray[Any]) -> float:
+        differences = inputs @ found - wanted  # a constant is made up for by the offset
+        return float((differences - differences.mean((0, 1, 2))).std())
+
+    scales, whole = round_bounded(kernel.T[..., None, None])
+    nearest = (whole * scales[:, None, None, None])[..., 0, 0].T
+    fitted = fit_kernel(layer, inputs, inputs, rounded="bounded")[0, 0]
+    # Four directions carry nearly all of 32 channels: errors are spread where nothing is seen.
+    assert error(fitted) < 0.5 * error(nearest)
+    plain = round_plain(kernel.T[..., None, None])
+    assert error(fitted) < error((plain[1] * plain[0][:, None, None, None])[..., 0, 0].T)
+
+
+def test_layers_in_float_are_kept_out_of_an_onnx_file(
+    trained: Any,
+    spec: ModelSpec,
+    calibration: list[NDArray[np.uint8]],
+    pictures: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    run_onnx: Run,
+) -> None:
+    kept = float_layers_of(trained)  # the first layers and the last: both ends of the graph
+    fitted = fit_to_int8(trained, calibration, kept, rounding="bounded")
+    data = to_onnx(fitted, spec, "int8", calibration, float_layers=kept)
+    graph = read_onnx(data)
+    assert graph.kernels["float32"] == len(kept)
+    assert not graph.can_saturate
+    whole = to_onnx(
+        fit_to_int8(trained, calibration, rounding="bounded"), spec, "int8", calibration
+    )
+    assert "float32" not in read_onnx(whole).kernels
+
+    def same(model: bytes) -> float:
+        return float((run_onnx(model, pictures).argmax(-1) == reference.argmax(-1)).mean())
+
+    assert same(data) > same(whole)
+
+
+def test_a_layer_that_is_none_is_an_error(
+    trained: Any, spec: ModelSpec, calibration: list[NDArray[np.uint8]]
+) -> None:
+    with pytest.raises(ConversionError, match="does not have all of no_such_layer"):
+        to_onnx(trained, spec, "int8", calibration, float_layers=("no_such_layer",))

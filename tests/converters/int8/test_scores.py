@@ -1,0 +1,146 @@
+"""Two classes in int8: hardly a tie, and a fine step where the decision is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from converters.int8.correction import correct_channels
+from converters.int8.scores import RANGE, centred, narrow
+from converters.tflite.conversion import to_tflite
+from unet_edge.errors import ConversionError
+from unet_edge.spec import ModelSpec, Normalisation
+from unet_edge.training.models import DecoderKind, Network, build
+
+
+def quantised(data: bytes, grids: list[NDArray[np.uint8]]) -> tuple[NDArray[np.int64], float, int]:
+    """Raw scores (N, H, W, classes), their scale and zero point."""
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    found = []
+    for grid in grids:
+        interpreter.set_tensor(source["index"], grid[None])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(target["index"])[0].astype(np.int64))
+    return np.stack(found), *target["quantization"]
+
+
+@pytest.fixture(scope="module")
+def two_classes(
+    trained: Any, calibration: list[NDArray[np.uint8]], pictures: NDArray[np.uint8]
+) -> tuple[Any, ModelSpec, list[NDArray[np.uint8]]]:
+    """The trained network without its third class, its contract, and 48 pictures."""
+    model = build(Network(alpha=0.25), 2, Normalisation())
+    model.set_weights(
+        [
+            weight[..., : own.shape[-1]]
+            for weight, own in zip(trained.get_weights(), model.get_weights(), strict=True)
+        ]
+    )
+    spec = ModelSpec(*pictures.shape[1:3], ("background", "disc"))
+    return model, spec, [*calibration, *pictures]
+
+
+def test_near_the_border_scores_are_fine_and_hardly_tie(two_classes: Any) -> None:
+    model, spec, grids = two_classes
+    corrected = correct_channels(model, grids[:16])
+    raw, scale, zero_point = quantised(to_tflite(corrected, spec, "int8", grids[:16]), grids[16:])
+    assert zero_point == 128
+    assert 0 < scale <= RANGE / 127 * (1 + 1e-6)
+    # Half a step was added to both: they add up to one step, where neither is at the range's end.
+    # Convolution and resize round both scores, each by half a step at most: 2 steps in all.
+    inside = (raw > 0).all(-1) & (raw < 255).all(-1)
+    assert inside.mean() > 0.2
+    over = raw.sum(-1)[inside] - 2 * zero_point - 1
+    assert abs(over).max() <= 2
+    assert (over == 0).mean() > 0.9
+    assert (raw[..., 0] == raw[..., 1]).mean() < 1e-3
+    # And the difference is Keras', where both can say it.
+    logits = np.asarray(model.predict(np.stack(grids[16:]), verbose=0), np.float64)
+    wanted = (logits[..., 1] - logits[..., 0]).clip(-2 * RANGE, 2 * RANGE)
+    found = (raw[..., 1] - raw[..., 0]) * scale
+    # The bound on a whole int8 network's error that test_tflite derives: a tenth of the scores.
+    assert np.sqrt(((found - wanted) ** 2).mean()) < 0.1 * np.sqrt((wanted**2).mean())
+    # A floor only: 99.7 % were measured.
+    assert ((found > 0) == (wanted > 0)).mean() > 0.99
+
+
+@pytest.mark.parametrize("decoder", ["separable", "dense"])
+def test_centred_scores_add_up_to_nothing_and_differ_as_before(
+    pictures: NDArray[np.uint8], decoder: DecoderKind
+) -> None:
+    keras.utils.set_random_seed(3)
+    model = build(Network(alpha=0.25, decoder=decoder), 2, Normalisation())
+    last = next(x for x in reversed(model.layers) if isinstance(x, keras.layers.Conv2D))
+    last.bias.assign([0.5, -2.0])
+    kept = model.get_weights()
+    before = np.asarray(model.predict(pictures[:4], verbose=0))
+    after = np.asarray(centred(model).predict(pictures[:4], verbose=0))
+    # Sums of 64 to 576 float32 terms of order one: 600 roundings of 2^-24 are 4e-5.
+    np.testing.assert_allclose(after.sum(-1), 0, atol=1e-4)
+    np.testing.assert_allclose(
+        after[..., 1] - after[..., 0], before[..., 1] - before[..., 0], atol=1e-4
+    )
+    assert abs(before.sum(-1)).max() > 1
+    for weight, old in zip(model.get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_full_integer_scores_of_more_classes_stay_as_they_are(
+    trained: Any, spec: ModelSpec, calibration: list[NDArray[np.uint8]], pictures: Any
+) -> None:
+    assert centred(trained) is trained
+    data = to_tflite(trained, spec, "int8", calibration, float_layers=())
+    raw, scale, _ = quantised(data, list(pictures[:4]))
+    logits = np.asarray(trained.predict(pictures[:4], verbose=0))
+    # The calibrated range: the largest score is told, not cut.
+    assert 255 * scale >= 0.9 * (logits.max() - logits.min())
+    assert raw.min() < 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network("unet_mini"),
+        Network(alpha=0.25, decoder="dense"),
+        Network(encoder="mobilenet_v2", alpha=0.35),
+        Network(encoder="mobilenet_v3_small", alpha=0.75),
+    ],
+    ids=str,
+)
+def test_every_network_of_two_classes(
+    network: Network, calibration: list[NDArray[np.uint8]], pictures: NDArray[np.uint8]
+) -> None:
+    """Untrained: biases of zero, which share one buffer."""
+    keras.utils.set_random_seed(4)
+    model = build(network, 2, Normalisation())
+    spec = ModelSpec(*pictures.shape[1:3], ("background", "thing"))
+    raw, scale, zero_point = quantised(to_tflite(model, spec, "int8", calibration), list(pictures))
+    assert zero_point == 128
+    assert 0 < scale <= RANGE / 127 * (1 + 1e-6)
+    inside = (raw > 0).all(-1) & (raw < 255).all(-1)
+    over = raw.sum(-1)[inside] - 257
+    assert abs(over).max() <= 2
+    assert (over == 0).mean() > 0.9
+
+
+def test_scores_that_no_convolution_makes_are_refused(
+    spec: ModelSpec, calibration: list[NDArray[np.uint8]]
+) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    two = build(Network(alpha=0.25), 2, Normalisation())
+    data = to_tflite(two, ModelSpec(*spec.size, ("a", "b")), "int8", calibration)
+    file = schema.ModelT.InitFromPackedBuf(data, 0)
+    (graph,) = file.subgraphs
+    for operator in graph.operators:
+        operator.inputs = operator.inputs[:2]
+    with pytest.raises(ConversionError, match="a convolution with a bias"):
+        narrow(file)

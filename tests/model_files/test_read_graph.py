@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
+
+from unet_edge.errors import ModelFileError
+from unet_edge.model_files.embedded_contract import Format
+from unet_edge.model_files.read_graph import OnnxGraph, Operator, Port, TFLiteGraph, read_graph
+from unet_edge.model_files.runtime_support import runtimes
+from unet_edge.model_files.tflite_graph import BUILTINS
+
+Make = Callable[..., bytes]
+
+
+def read_tflite(data: bytes) -> TFLiteGraph:
+    graph = read_graph(data, "tflite", "m.tflite")
+    assert isinstance(graph, TFLiteGraph)
+    return graph
+
+
+def read_onnx(data: bytes) -> OnnxGraph:
+    graph = read_graph(data, "onnx", "m.onnx")
+    assert isinstance(graph, OnnxGraph)
+    return graph
+
+
+def test_a_tflite_graph(tflite: Make) -> None:
+    data = tflite(("CONV_2D", 3), ("ADD", 2), ("CONV_2D", 5), min_runtime_version=b"2.11.0\0\0")
+    assert read_tflite(data) == TFLiteGraph(
+        operators=(Operator("ADD", 1, 2), Operator("CONV_2D", 1, 3), Operator("CONV_2D", 1, 5)),
+        inputs=(Port("pixels", "uint8", (1, 2, 2, 3), 0.5, 7),),
+        outputs=(Port("logits", "float32", (1, 2, 2, 3)),),
+        kernels={"int8 per channel": 1},  # both convolutions share it
+        min_runtime_version="2.11.0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "scales", "expected"),
+    [
+        ("INT8", (0.5,), "int8 per tensor"),
+        ("INT8", (0.5, 0.5), "int8 per channel"),
+        ("FLOAT16", (), "float16"),
+        ("FLOAT32", (), "float32"),
+        ("INT4", (0.5,), "int4 per tensor"),
+    ],
+)
+def test_how_kernels_are_stored(
+    tflite: Make, kind: str, scales: tuple[float, ...], expected: str
+) -> None:
+    data = tflite(("CONV_2D", 1), kernel=kind, scales=scales)
+    assert read_tflite(data).kernels == {expected: 1}
+
+
+def test_names_of_operators_are_the_schemas() -> None:
+    assert {getattr(schema.BuiltinOperator, name): name for name in BUILTINS.values()} == BUILTINS
+
+
+def test_operators_that_are_no_builtins_of_ours(tflite: Make) -> None:
+    assert read_tflite(tflite(("SIN", 1))).operators == (Operator("operator 66", 1, 1),)
+    # A custom operator must not pass for a built-in one by its name.
+    named = read_tflite(tflite(("CUSTOM", 1), custom="ADD"))
+    assert named.operators == (Operator("custom ADD", 1, 1),)
+    # Codes above 127 are in the newer of the schema's two fields.
+    assert read_tflite(tflite(("GELU", 1))).operators == (Operator("operator 150", 1, 1),)
+
+
+@pytest.mark.parametrize("text", [b"", b"\x1b[2J", b"two"])
+def test_a_strange_min_runtime_version_is_left_out(tflite: Make, text: bytes) -> None:
+    assert read_tflite(tflite(("ADD", 1), min_runtime_version=text)).min_runtime_version is None
+
+
+def test_an_onnx_graph(onnx_file: Make) -> None:
+    assert read_onnx(onnx_file("Relu", "Relu", "com.microsoft.Gelu")) == OnnxGraph(
+        operators=(Operator("Relu", 2), Operator("com.microsoft.Gelu", 1)),
+        inputs=(Port("pixels", "uint8", (1, 2, 2, 3)),),
+        outputs=(Port("logits", "float32", (1, 2, 2, 3)),),
+        kernels={},
+        opset=14,
+        ir_version=7,
+        can_saturate=False,
+    )
+
+
+def test_a_field_added_to_an_onnx_file_counts_as_the_library_counts_it(onnx_file: Make) -> None:
+    # Protobuf merges a message that occurs twice.
+    more = onnx.ModelProto(graph=onnx.GraphProto(node=[onnx.helper.make_node("Neg", ["a"], ["b"])]))
+    data = onnx_file("Relu") + more.SerializeToString()
+    assert len(onnx.load_from_string(data).graph.node) == 2
+    assert read_onnx(data).operators == (Operator("Neg", 1), Operator("Relu", 1))
+
+
+def test_an_onnx_file_of_too_many_fields_is_refused() -> None:
+    data = b"\x08\x0a" + b"\x08\x01" * 200_000
+    with pytest.raises(ModelFileError, match="more than 200000 fields"):
+        read_graph(data, "onnx", "m.onnx")
+
+
+@pytest.mark.parametrize("file_format", ["tflite", "onnx"])
+def test_damaged_bytes_are_refused_or_read_and_nothing_else(
+    tflite: Make, onnx_file: Make, file_format: Format
+) -> None:
+    whole = {
+        "tflite": tflite(("CONV_2D", 3), ("ADD", 2), min_runtime_version=b"2.2.0"),
+        "onnx": onnx_file("Conv", "Relu"),
+    }[file_format]
+    rng = random.Random(0)
+    refused = []
+    cuts = [whole[:length] for length in range(len(whole))]
+    changes = []
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 2, 8))):
+            start, size = rng.randrange(len(data)), rng.choice((1, 2, 4))
+            piece = rng.choice((bytes(size), b"\xff" * size, rng.randbytes(size)))
+            data[start : start + size] = piece
+        changes.append(bytes(data))
+    for data in cuts + changes:
+        try:
+            str(runtimes(read_graph(data, file_format, "m")))
+        except ModelFileError as error:
+            refused.append(str(error))
+    # A cut and about half of the changes hit the structure; the rest change a number or a name.
+    assert len(refused) > 1000
+    assert all(re.fullmatch(r"m: its graph cannot be read \(.*again", r) for r in refused)
+
+
+def test_sound_files_of_others_are_read() -> None:
+    """A sequence as input, an output without a type, a scalar kept elsewhere, a long name."""
+    elsewhere = TensorProto(name="zero", data_type=TensorProto.UINT8, dims=[])
+    elsewhere.data_location = TensorProto.EXTERNAL
+    graph = helper.make_graph(
+        [
+            helper.make_node("SequenceAt", ["pixels", "zero"], ["x" * 2000]),
+            helper.make_node("DequantizeLinear", ["x" * 2000, "scale", "zero"], ["logits"]),
+        ],
+        "unet",
+        [helper.make_tensor_sequence_value_info("pixels", TensorProto.FLOAT, (1, 3))],
+        [ValueInfoProto(name="logits")],
+        [elsewhere, numpy_helper.from_array(np.array(0.5, np.float32), "scale")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+    found = read_graph(model.SerializeToString(), "onnx", "m")
+    assert [port.dtype for port in (*found.inputs, *found.outputs)] == ["unknown", "unknown"]
+    assert {operator.name: operator.count for operator in found.operators} == {
+        "SequenceAt": 1,
+        "DequantizeLinear": 1,
+    }

@@ -1,0 +1,11 @@
+"""Where things lie: this checkout, the committed test data, and the helpers of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SUPPORT = ROOT / "tests" / "support"
+DATA = ROOT / "tests" / "data"
+JPEGS = DATA / "jpeg"
+OLD_BUNDLE = DATA / "bundle-schema-1"

@@ -1,0 +1,34 @@
+"""Manifests that a test changed, sealed again as if the bundle had been exported so."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, _file, digest_line
+from unet_edge.system.files import sha256
+
+
+def seal_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest with its digest, and with the files to prefer by its own figures."""
+    if "preferred" in manifest:
+        with contextlib.suppress(Exception):  # a malformed manifest prefers nothing
+            manifest = manifest | {"preferred": _preferred(manifest)}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False).encode()
+    (folder / MANIFEST).write_bytes(text)
+    (folder / DIGEST).write_bytes(digest_line(sha256(text)))
+
+
+def _preferred(manifest: dict[str, Any]) -> list[str]:
+    files, unused = tuple(map(_file, manifest["files"])), None
+    bundle = Bundle(
+        Path(),
+        4,
+        unused,
+        files,
+        (),
+        unused,
+        {},
+        search=manifest.get("search"),  # type: ignore[arg-type]
+    )
+    return bundle._preferred_names()

@@ -1,0 +1,138 @@
+"""Make the committed test data `data/trained`: a small run, its bundle, a network, their digests.
+
+    python tests/support/trained_data.py           export the committed run again
+    python tests/support/trained_data.py --train   train run and network anew, then export the run
+
+Tests of the device start from this bundle, so they need no TensorFlow and no training. Run this
+after a change of what an export writes, on any machine: no test asserts a figure that another
+processor would give otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+from paths import ROOT
+
+from unet_edge.demo.cells import CLASSES, write_dataset
+from unet_edge.system.files import sha256
+
+DATA = ROOT / "tests" / "data" / "trained"
+RUN, BUNDLE, DISCS = DATA / "run", DATA / "bundle", DATA / "discs.npz"
+DIGESTS = DATA / "SHA256SUMS"
+
+RUN_FILES = ("config.toml", "model.keras", "result.json", "spec.json", "split.json")
+GOLDEN = 4
+
+# Half of the smallest published width: an eighth of MobileNet's channels. The layers are the same
+# ones, and all files of the bundle together stay under a megabyte.
+ALPHA = 0.125
+
+
+def write_pictures(root: Path) -> Path:
+    """Write the pictures that the run trains on: 16 for training, 5 for validation."""
+    write_dataset(root, train=16, validation=5, seed=7)
+    return root
+
+
+def train_run(pictures: Path, run: Path) -> None:
+    """Train the run, and keep what an export or an evaluation reads."""
+    from unet_edge.training.augmentation import Augmentation
+    from unet_edge.training.config import TrainConfig
+    from unet_edge.training.encoders import ALPHAS
+    from unet_edge.training.models import Network
+    from unet_edge.training.optimisation import Optimisation
+    from unet_edge.training.run import train
+
+    with mock.patch.dict(ALPHAS, {"mobilenet_v1": (ALPHA,)}):  # type: ignore[arg-type]
+        config = TrainConfig(
+            data=pictures,
+            classes=CLASSES,
+            size=(192, 192),
+            crop=(96, 96),
+            network=Network(alpha=ALPHA),
+            encoder_weights="none",
+            steps=600,
+            rounds=3,
+            optimisation=Optimisation(learning_rate=0.005),
+            augmentation=Augmentation(scale=(0.8, 1.25), hue=0, any_orientation=True),
+            name="cells",
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            train(config, Path(scratch) / "run")
+            shutil.rmtree(run, ignore_errors=True)
+            run.mkdir()
+            for name in RUN_FILES:
+                shutil.copy(Path(scratch) / "run" / name, run / name)
+    # A run's settings name a published width, and no folder of this machine.
+    stated = replace(config, data=Path("cells"), network=Network(alpha=0.25))
+    (run / "config.toml").write_text(stated.to_toml(), encoding="utf-8")
+    _deflate(run / "model.keras")
+
+
+def _deflate(path: Path) -> None:
+    """Compress a .keras file, which Keras leaves uncompressed and opens either way."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for info, data in members:
+            archive.writestr(zipfile.ZipInfo(info.filename), data, zipfile.ZIP_DEFLATED)
+
+
+def export_run(pictures: Path, run: Path, output: Path) -> None:
+    """Export every format of `run`, trained on `pictures`, to the bundle `output`."""
+    from converters.export import ExportSettings, export
+    from unet_edge.runtime.backends.keras_model import load_keras
+    from unet_edge.runtime.segmenter import read_spec
+    from unet_edge.training.config import read_config
+
+    model = run / "model.keras"
+    export(
+        load_keras(model),
+        read_spec(run / "spec.json"),
+        replace(read_config(run), data=pictures).dataset(),
+        output,
+        keras_sha256=sha256(model.read_bytes()),
+        settings=ExportSettings(golden=GOLDEN),
+    )
+
+
+def train_discs(path: Path) -> None:
+    """Train the network of `discs.py` and save its weights, rounded to float16."""
+    import numpy as np
+    from discs import train_network
+
+    weights = train_network().get_weights()
+    np.savez_compressed(path, *(weight.astype(np.float16) for weight in weights))
+
+
+def digests() -> str:
+    """Digests of every other file of the folder, as `sha256sum` writes them."""
+    files = sorted(path for path in DATA.rglob("*") if path.is_file() and path != DIGESTS)
+    return "".join(
+        f"{sha256(path.read_bytes())}  {path.relative_to(DATA).as_posix()}\n" for path in files
+    )
+
+
+def main() -> None:
+    """Make the data, as the module's docstring says."""
+    parser = argparse.ArgumentParser(description="Make the committed test data.")
+    parser.add_argument("--train", action="store_true", help="train run and network anew")
+    anew = parser.parse_args().train
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures = write_pictures(Path(scratch) / "cells")
+        if anew:
+            train_run(pictures, RUN)
+            train_discs(DISCS)
+        export_run(pictures, RUN, BUNDLE)
+    DIGESTS.write_text(digests(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What each file costs on this machine, as figures, tables, a page, and a tuned choice."""

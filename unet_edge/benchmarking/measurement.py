@@ -1,0 +1,230 @@
+"""What each model file costs on this machine: time, memory and agreement, a process for each.
+
+`measure_bundle` starts this module once for every file. The child opens the model, times it,
+verifies it and answers with JSON, so peak memory and load time belong to that file alone, and a
+crash costs one row. The Keras reference is measured in the very same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unet_edge.benchmarking.results import TOTAL, Campaign, Cost, Row
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
+from unet_edge.evaluation.verification import golden_references, verify
+from unet_edge.images.decoding import decode
+from unet_edge.model_files.embedded_contract import load_model_bytes
+from unet_edge.runtime.backends import thread_count
+from unet_edge.runtime.interpreter_choice import readable
+from unet_edge.runtime.packages import Package
+from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
+from unet_edge.system.child_process import answer_pipe, run_child
+from unet_edge.system.files import sha256
+from unet_edge.system.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
+
+WARM_UP = 5
+"""Untimed runs before the timed ones: Keras traces in the first, caches and clocks settle."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a child is asked to do."""
+
+    bundle: str
+    model: str
+    file: str | None
+    threads: int | None
+    runs: int
+    pictures: Sequence[str]
+    backend: Package | None = None
+
+
+def measure_bundle(
+    bundle: Bundle,
+    *,
+    pictures: Sequence[Path] | None = None,
+    runs: int = 50,
+    threads: int | None = None,
+    keras: Path | None = None,
+    backend: Package | None = None,
+) -> Campaign:
+    """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
+
+    With `backend`, only the files that it reads, by it. Times `runs` pictures with each, cycling
+    over `pictures` (by default the golden ones), then verifies on the golden pictures.
+
+    A file that cannot run here becomes a row with its error. Raises ConfigError, ImageError,
+    ModelFileError or BundleError, before anything is measured, for what would spoil every row.
+    """
+    # Here, not at the top: children import this module, and tqdm would be 3 MiB of each peak.
+    from unet_edge.system.progress import progress_bar
+
+    count = thread_count(threads)
+    if runs < 1:
+        raise ConfigError(f"runs is {runs}; it must be at least 1")
+    if not bundle.golden:
+        raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
+    if pictures is None:
+        pictures = [bundle.path / golden.picture for golden in bundle.golden]
+    used = [path.absolute() for path in pictures[:runs]]
+    if not used:
+        raise ConfigError("there is no picture to measure with")
+    files = readable(bundle.path, bundle.files, backend)
+    photos = (decode(path) for path in used)
+    sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
+
+    request = Request(
+        bundle=str(bundle.path),
+        model=str(bundle.path),
+        file=None,
+        threads=count,
+        runs=runs,
+        pictures=[str(path) for path in used],
+        backend=backend,
+    )
+    jobs = [
+        (
+            Row(
+                name=e.name,
+                format=e.format,
+                precision=e.precision,
+                bytes=e.bytes,
+                sha256=e.sha256,
+                floor=e.golden_floor,
+                held_out=e.agreement,
+                label_miou=e.label_miou,
+            ),
+            dataclasses.replace(request, file=e.name),
+        )
+        for e in files
+    ]
+    reference = _keras_row(bundle, keras)
+    if keras is not None:
+        # Keras has no setting for threads; what it runs on takes every processor.
+        run = dataclasses.replace(request, model=str(keras), threads=None, backend=None)
+        jobs.insert(0, (reference, run))
+    rows: list[Row] = []
+    before = gemm_ms()
+    bar = progress_bar(len(jobs), "measuring")
+    for row, job in jobs:
+        bar.set_postfix_str(row.name)
+        rows.append(_measured(row, job))
+        bar.update()
+    bar.close()
+    return Campaign(
+        model=bundle.spec.name,
+        height=bundle.spec.height,
+        width=bundle.spec.width,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        machine=machine(),
+        gemm_before_ms=before,
+        gemm_after_ms=gemm_ms(),
+        threads=count,
+        runs=runs,
+        pictures=len(used),
+        sizes=sizes,
+        keras=reference if keras is None else rows.pop(0),
+        files=tuple(rows),
+    )
+
+
+def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """p50, p90, p99 and min of each stage and of TOTAL, the sum of each run's stages."""
+    totals = [sum(run) for run in zip(*laps.values(), strict=True)]
+    return {stage: percentiles(values) for stage, values in {**laps, TOTAL: totals}.items()}
+
+
+def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
+    """The reference's row before it is measured; raises BundleError for another model's file."""
+    known = bundle.reference
+    row = Row(
+        name=KERAS_MODEL,
+        format="keras",
+        precision="float32",
+        bytes=None,
+        sha256=known.keras_sha256,
+        floor=None,
+        held_out=None,
+        label_miou=known.label_miou,
+    )
+    if keras is None:
+        return row
+    path = keras if keras.suffix == ".keras" else keras / KERAS_MODEL
+    data = load_model_bytes(path)
+    if sha256(data) != known.keras_sha256:
+        raise BundleError(
+            f"{path} is not the model that {bundle.path} was exported from (its SHA-256 differs); "
+            "name that one, or export again"
+        )
+    return dataclasses.replace(row, bytes=len(data))
+
+
+def cost_of(request: Request) -> Cost | str:
+    """What a fresh process measures; a text says why there is no cost."""
+    child = run_child(__name__, dataclasses.asdict(request))
+    try:
+        answer = json.loads(child.output)
+    except ValueError:
+        return child.death
+    return Cost(**answer["cost"]) if "cost" in answer else str(answer["error"])
+
+
+def _measured(row: Row, request: Request) -> Row:
+    cost = cost_of(request)
+    if isinstance(cost, str):
+        return dataclasses.replace(row, error=cost)
+    return dataclasses.replace(row, cost=cost)
+
+
+def _measure(request: Request) -> Cost:
+    """Open, warm up, time and verify one model in this very process."""
+    started = time.perf_counter_ns()
+    segmenter = Segmenter.open(
+        request.model, file=request.file, threads=request.threads, backend=request.backend
+    )
+    load_ms = (time.perf_counter_ns() - started) / 1e6
+    pictures = itertools.cycle(request.pictures)
+    for picture in itertools.islice(pictures, WARM_UP):
+        segmenter.segment(picture)
+    clock = StageClock()
+    for picture in itertools.islice(itertools.cycle(request.pictures), request.runs):
+        clock.start()
+        segmenter.timed_segment(picture, clock)
+    memory = peak_memory()  # before the proof, whose counting is no part of segmenting
+    proof = verify(segmenter, golden_references(Bundle.open(request.bundle)), floor=0.0)
+    return Cost(
+        backend=segmenter.backend.name,
+        threads=request.threads,
+        load_ms=load_ms,
+        stages=summarise(clock.laps),
+        peak_memory_mib=memory,
+        agreement=proof.agreement,
+        worst=proof.worst,
+        mask_miou=proof.mask_miou,
+    )
+
+
+def _main() -> None:
+    """The child: a request on standard input, an answer on standard output, both JSON."""
+    answer = answer_pipe()
+    result: dict[str, Any]
+    try:
+        result = {"cost": dataclasses.asdict(_measure(Request(**json.load(sys.stdin))))}
+    except UnetEdgeError as error:
+        result = {"error": str(error)}
+    os.write(answer, json.dumps(result).encode())
+
+
+if __name__ == "__main__":
+    _main()

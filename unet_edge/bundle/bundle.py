@@ -1,0 +1,445 @@
+"""Bundle: the one folder that is copied to the device.
+
+bundle.json                 contract, files with digests, floors and measured agreement
+bundle.sha256               the SHA-256 of bundle.json, as sha256sum writes and checks it
+model-int8.tflite …         the exported files, each with the contract inside
+golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
+README.md, card/01.png      the model card and its pictures
+tuning.json                 no member: what 'unet-edge tune' chose on a device
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unet_edge.bundle.manifest import (
+    KIND,
+    CardFile,
+    Choice,
+    DataCounts,
+    GoldenPicture,
+    Reference,
+    SplitFigures,
+    check_manifest,
+    parse_json,
+)
+from unet_edge.errors import BundleError, SpecError
+from unet_edge.images.decoding import read_labels
+from unet_edge.images.placement import Labels
+from unet_edge.model_files.embedded_contract import Format, Precision
+from unet_edge.spec import ModelSpec
+from unet_edge.system.atomic_folders import folder_written_atomically
+from unet_edge.system.board import Processor, read_processor
+from unet_edge.system.files import read_regular, sha256
+
+MANIFEST = "bundle.json"
+DIGEST = "bundle.sha256"
+
+_MOST_MANIFEST = 2**20
+"""Bytes of a manifest that is read. Ours have about 20 kB; JSON takes up to 25 times its size."""
+
+_MOST_DIGEST = 1000
+
+_MOST_MEMBER = 512 * 2**20
+"""Bytes of a member that is read. A model's size is in the manifest and compared first."""
+
+#: Least share of pixels that must equal the Keras reference's, by format and precision. Float32
+#: may flip exact near-ties (summation order differs); float16 rounds weights to 11 bits; those of
+#: the integers are what a well-trained model reaches with post-training quantisation. A search
+#: sets them to its budget.
+FLOORS: dict[tuple[Format, Precision], float] = {
+    ("tflite", "float32"): 0.99999,
+    ("tflite", "float16"): 0.999,
+    ("tflite", "int8"): 0.995,
+    ("tflite", "int16x8"): 0.995,
+    ("tflite", "dynamic"): 0.99,
+    ("onnx", "float32"): 0.99999,
+    ("onnx", "float16"): 0.999,
+    ("onnx", "int8"): 0.99,
+}
+
+# What a device would rather run: the smallest first, and TFLite before ONNX because LiteRT is
+# the lighter install.
+_PREFERENCE: tuple[tuple[Format, Precision], ...] = (
+    ("tflite", "int8"),
+    ("tflite", "float32"),
+    ("tflite", "float16"),
+    ("onnx", "int8"),
+    ("onnx", "float32"),
+    ("onnx", "float16"),
+    # XNNPACK has no kernels for the depthwise convolutions of the first, and none for the second.
+    ("tflite", "dynamic"),
+    ("tflite", "int16x8"),
+)
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One exported file, with what was measured on the workstation over `pictures` pictures.
+
+    `agreement` is the share of pixels (0..1) equal to the Keras reference's, `worst` the same
+    for the worst picture, `mask_miou` the mIoU of its masks against the reference's masks, and
+    `label_miou` against the true labels where there were any. `floor` is the least agreement.
+    `label_iou` has the IoU of each class, None for one that occurs nowhere; `golden_agreement`
+    is the agreement on the golden pictures. Both are None in bundles of schema 1. `float_layers`
+    are the Keras layers of an int8 file that compute in float32. `measured_by` is the interpreter
+    that all of this was measured with, None before schema 4.
+    """
+
+    name: str
+    format: Format
+    precision: Precision
+    sha256: str
+    bytes: int
+    floor: float
+    agreement: float
+    worst: float
+    mask_miou: float
+    label_miou: float | None
+    pictures: int
+    label_iou: tuple[float | None, ...] | None = None
+    golden_agreement: float | None = None
+    float_layers: tuple[str, ...] = ()
+    measured_by: str | None = None
+
+    @property
+    def kept_floor(self) -> bool:
+        """Whether the measured agreement reaches the floor."""
+        return self.agreement >= self.floor
+
+    @property
+    def golden_floor(self) -> float:
+        """Least agreement on the golden pictures, which are chosen to be hard.
+
+        As far under the floor as the file agreed less on them than on all pictures: a machine
+        that gives the workstation's masks passes exactly where the workstation did.
+        """
+        if self.golden_agreement is None:
+            return self.floor
+        return self.floor - max(0.0, self.agreement - self.golden_agreement)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle.
+
+    `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
+    is what a search for a file within a budget tried, as plain JSON values, or None. `processor` is
+    the one that the agreements were measured on, None before schema 4. `test` has the figures of a
+    test split, None without one. `schema` is that of the manifest it was read from, `digest` the
+    manifest's SHA-256, None before it is written.
+    """
+
+    path: Path
+    schema: int
+    spec: ModelSpec
+    files: tuple[BundleFile, ...]
+    golden: tuple[GoldenPicture, ...]
+    reference: Reference
+    tools: dict[str, str]
+    data: DataCounts | None = None
+    license: str | None = None
+    card: tuple[CardFile, ...] = ()
+    search: dict[str, Any] | None = None
+    processor: Processor | None = None
+    test: SplitFigures | None = None
+    digest: str | None = dataclasses.field(default=None, compare=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Read `bundle.json` by its digest, and see that every file it names is there.
+
+        The files' digests are checked when they are read. Raises BundleError.
+        """
+        path = Path(path)
+        manifest = path / MANIFEST
+        try:
+            text = read_regular(manifest, _MOST_MANIFEST)
+        except (FileNotFoundError, NotADirectoryError):
+            raise BundleError(
+                f"{path} is no bundle: it has no {MANIFEST}; 'unet-edge export' writes bundles"
+            ) from None
+        except OSError as error:
+            raise _unreadable(manifest, error) from error
+        digest = sha256(text)
+        sealed = _has_digest(path, digest)
+        try:
+            data = parse_json(text)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(manifest, error) from error
+        bundle = dataclasses.replace(_parse(path, data), digest=digest)
+        if bundle.schema >= 4 and not sealed:
+            raise BundleError(
+                f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked; copy "
+                "the whole folder again"
+            )
+        for name in bundle.members():
+            # Not Path.is_file, which raises for a name that is too long for the file system.
+            if not os.path.isfile(path / name):  # noqa: PTH113
+                raise BundleError(
+                    f"{path} is incomplete: {name} is missing; copy the whole folder again"
+                )
+        return bundle
+
+    def members(self) -> list[str]:
+        """Every file of the bundle but the manifest, as paths inside it."""
+        return [
+            *(file.name for file in self.files),
+            *(name for golden in self.golden for name in (golden.picture, golden.mask)),
+            *(card.name for card in self.card),
+        ]
+
+    def file(self, name: str) -> BundleFile:
+        """The file called `name`. Raises BundleError, listing the names there are."""
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        names = ", ".join(entry.name for entry in self.files)
+        raise BundleError(f"{self.path} holds no {name}; it holds {names}")
+
+    def preferred(self) -> list[BundleFile]:
+        """Files that kept their floor, the one a device would rather run first.
+
+        That is the file that a search kept, where there was one.
+
+        Raises BundleError when none did.
+        """
+        kept = [entry for entry in self.files if entry.kept_floor]
+        if not kept:
+            where = f" on {self.processor}" if self.processor else ""
+            raise BundleError(
+                f"no file of {self.path} kept its agreement floor{where} when it was exported; "
+                "name one to run it all the same"
+            )
+        return self._by_preference(kept)
+
+    def _preferred_names(self) -> list[str]:
+        return [entry.name for entry in self._by_preference(e for e in self.files if e.kept_floor)]
+
+    def promising(self) -> list[BundleFile]:
+        """`preferred`, and behind them files that missed their floor on another kind of processor.
+
+        Those may keep it here: 'unet-edge verify' and 'tune' measure it. It may be empty.
+        """
+        kept = [entry for entry in self.files if entry.kept_floor]
+        return self._by_preference(kept) + self._by_preference(self.missed_elsewhere())
+
+    def missed_elsewhere(self) -> list[BundleFile]:
+        """Files that missed their floor on a processor that adds int8 otherwise than this one."""
+        if self.processor is None or self.processor.int8 == read_processor().int8:
+            return []
+        return [entry for entry in self.files if not entry.kept_floor]
+
+    def measured_elsewhere(self) -> str | None:
+        """A sentence if agreements were measured on another kind of processor, else None."""
+        here = read_processor()
+        if self.processor is None or self.processor.int8 == here.int8:
+            return None
+        return f"agreements were measured on {self.processor} at export; this is {here}"
+
+    def _by_preference(self, files: Iterable[BundleFile]) -> list[BundleFile]:
+        searched = {c["precision"] for c in (self.search or {}).get("candidates", ()) if c["kept"]}
+
+        def order(entry: BundleFile) -> tuple[bool, int]:
+            chosen = entry.format == "tflite" and entry.precision in searched
+            return not chosen, _PREFERENCE.index((entry.format, entry.precision))
+
+        return sorted(files, key=order)
+
+    def read(self, entry: BundleFile) -> bytes:
+        """A model file's bytes, checked against its digest. Raises BundleError."""
+        return self._read(entry.name, entry.sha256, entry.bytes)
+
+    def read_golden(self, golden: GoldenPicture) -> tuple[bytes, Labels]:
+        """A golden picture's file bytes and its reference labels, uint8 (H, W)."""
+        picture = self._read(golden.picture, golden.picture_sha256)
+        mask = self._read(golden.mask, golden.mask_sha256)
+        return picture, np.asarray(read_labels(mask))
+
+    def read_card(self, card: CardFile) -> bytes:
+        """A file of the model card, checked against its digest. Raises BundleError."""
+        return self._read(card.name, card.sha256)
+
+    def _read(self, name: str, digest: str, size: int | None = None) -> bytes:
+        try:
+            data = read_regular(self.path / name, _MOST_MEMBER, size)
+        except OSError as error:
+            raise BundleError(
+                f"cannot read {self.path / name}: {error.strerror or error}; copy the bundle again"
+            ) from error
+        if sha256(data) != digest:
+            raise BundleError(
+                f"{self.path / name} is damaged: its SHA-256 is not the one in {MANIFEST}; "
+                "copy the bundle again"
+            )
+        return data
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest as plain JSON values."""
+        return {
+            "kind": KIND,
+            "schema": self.schema,
+            "spec": self.spec.to_dict(),
+            "files": [dataclasses.asdict(entry) for entry in self.files],
+            "golden": [dataclasses.asdict(entry) for entry in self.golden],
+            "reference": dataclasses.asdict(self.reference),
+            "data": dataclasses.asdict(self.data) if self.data else None,
+            "license": self.license,
+            "card": [dataclasses.asdict(entry) for entry in self.card],
+            "search": self.search,
+            "processor": dataclasses.asdict(self.processor) if self.processor else None,
+            "test": dataclasses.asdict(self.test) if self.test else None,
+            "preferred": self._preferred_names(),
+            "tools": self.tools,
+        }
+
+
+def write_bundle(
+    bundle: Bundle,
+    models: dict[str, bytes],
+    golden: Sequence[tuple[bytes, bytes]],
+    card: Sequence[bytes] = (),
+) -> Bundle:
+    """Write `bundle` to its path, atomically: a killed write leaves the old bundle or none.
+
+    `models` holds each model file's bytes by name; `golden` the picture and mask files' bytes in
+    the order of `bundle.golden`, `card` the files' in that of `bundle.card`. An existing bundle
+    is replaced; any other folder with files in it is left alone (BundleError). What a reader
+    would refuse is not written (BundleError). Returns the bundle with the manifest's digest.
+    """
+    target = bundle.path
+    require_writable(target)
+    text = (json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
+    if len(text) > _MOST_MANIFEST:
+        raise BundleError(
+            f"{MANIFEST} would have {len(text):,} bytes, expected at most {_MOST_MANIFEST:,}; "
+            "export with fewer golden pictures"
+        )
+    _parse(target, parse_json(text))
+    digest = sha256(text)
+    with folder_written_atomically(target) as folder:
+        for name, data in models.items():
+            (folder / name).write_bytes(data)
+        pieces = [(entry.name, data) for entry, data in zip(bundle.card, card, strict=True)]
+        for entry, contents in zip(bundle.golden, golden, strict=True):
+            pieces += zip((entry.picture, entry.mask), contents, strict=True)
+        for name, data in pieces:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        (folder / MANIFEST).write_bytes(text)
+        (folder / DIGEST).write_bytes(digest_line(digest))
+    return dataclasses.replace(bundle, digest=digest)
+
+
+def digest_line(digest: str) -> bytes:
+    """What bundle.sha256 holds, in the format of sha256sum."""
+    return f"{digest}  {MANIFEST}\n".encode()
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    """Whether there is a digest of the manifest. Raises BundleError where it is another."""
+    try:
+        written = read_regular(path / DIGEST, _MOST_DIGEST)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unreadable(path / DIGEST, error) from error
+    if written != digest_line(digest):
+        raise BundleError(
+            f"{path / MANIFEST} is damaged: its SHA-256 is not the one in {DIGEST}; copy the "
+            "bundle again"
+        )
+    return True
+
+
+def _unreadable(path: Path, error: Exception) -> BundleError:
+    reason = getattr(error, "strerror", None) or error
+    return BundleError(f"{path} cannot be read: {reason}; copy the bundle again")
+
+
+def require_writable(target: Path) -> None:
+    """Raise BundleError when something other than a bundle or an empty folder is there."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    try:
+        manifest = json.loads(read_regular(target / MANIFEST, _MOST_MANIFEST))
+    except (OSError, ValueError, RecursionError):
+        manifest = None
+    # Other software writes a bundle.json too, and replacing the folder would delete it.
+    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        raise BundleError(f"{target} exists and is no bundle; choose another --output or remove it")
+
+
+def _parse(path: Path, data: Any) -> Bundle:
+    where = path / MANIFEST
+    check_manifest(data, str(where))
+    try:
+        bundle = Bundle(
+            path=path,
+            schema=data["schema"],
+            spec=ModelSpec.from_dict(data["spec"]),
+            files=tuple(_file(entry) for entry in data["files"]),
+            golden=tuple(_golden(entry) for entry in data["golden"]),
+            reference=Reference(**_with_ious(data["reference"])),
+            tools=dict(data["tools"]),
+            data=DataCounts(**data["data"]) if "data" in data else None,
+            license=data.get("license"),
+            card=tuple(CardFile(**entry) for entry in data.get("card", ())),
+            search=data.get("search"),
+            processor=Processor(**data["processor"]) if data.get("processor") else None,
+            test=SplitFigures.from_dict(data["test"]) if data.get("test") else None,
+        )
+    except SpecError as error:
+        raise BundleError(f"{where}: {error}") from error
+    for entry in bundle.files:
+        if (entry.format, entry.precision) not in _PREFERENCE:
+            raise BundleError(
+                f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
+                "which this version does not know"
+            )
+    _require_distinct(bundle, where)
+    if bundle.test and len(bundle.test.files) != len(bundle.files):
+        raise BundleError(
+            f"{where} has test figures of {len(bundle.test.files)} files, and lists "
+            f"{len(bundle.files)}; copy the bundle again"
+        )
+    # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
+    # The order is that of the version that exported; the digest guards it.
+    kept = bundle._preferred_names()
+    if "preferred" in data and sorted(data["preferred"]) != sorted(kept):
+        raise BundleError(
+            f"{where} contradicts itself: by its agreements and floors the files to prefer are "
+            f"{kept}, and it says {data['preferred']}; copy the bundle again"
+        )
+    return bundle
+
+
+def _require_distinct(bundle: Bundle, where: Path) -> None:
+    for name, count in Counter((MANIFEST, DIGEST, *bundle.members())).items():
+        if count > 1:
+            raise BundleError(f"{where} names {name} {count} times; copy the bundle again")
+
+
+def _file(entry: dict[str, Any]) -> BundleFile:
+    layers = tuple(entry.get("float_layers", ()))
+    return BundleFile(**_with_ious(entry) | {"float_layers": layers})
+
+
+def _with_ious(entry: dict[str, Any]) -> dict[str, Any]:
+    """Fields with a tuple in place of JSON's list: frozen values are compared and hashed."""
+    ious = entry.get("label_iou")
+    return entry | {"label_iou": None if ious is None else tuple(ious)}
+
+
+def _golden(entry: dict[str, Any]) -> GoldenPicture:
+    chosen = entry.get("chosen")
+    return GoldenPicture(**entry | {"chosen": None if chosen is None else Choice(**chosen)})

@@ -1,0 +1,157 @@
+"""What a bundle's manifest says beside its model files, and the schema it is checked by."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Literal
+
+from unet_edge.bundle.json_schema import first_error
+from unet_edge.errors import BundleError
+
+SCHEMA = 4
+"""Version of the manifest. A reader refuses a newer one and opens every older one.
+
+4 has a digest beside it, says where each agreement was measured and which files to prefer, and has
+the figures of a test split.
+3 is 2 with a contract of schema 3.
+"""
+
+KIND = "unet-edge bundle"
+
+Reason = Literal["agreement", "miou", "near-ties", "typical"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Why a picture became a golden one: `figure` (0..1) decided, measured at its own size.
+
+    agreement: `file` agrees with Keras on this share of the pixels, less than elsewhere.
+    miou: Keras' own mask is this close to the true labels. near-ties: this share of the pixels
+    has two best scores that are nearly equal. typical: an mIoU near the median (None without
+    true labels).
+    """
+
+    reason: Reason
+    figure: float | None
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class GoldenPicture:
+    """A picture and the Keras reference's mask of it, as paths inside the bundle.
+
+    `chosen` is None in bundles of schema 1, whose pictures were taken at even distances.
+    """
+
+    picture: str
+    mask: str
+    picture_sha256: str
+    mask_sha256: str
+    chosen: Choice | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The Keras model that the files were exported from.
+
+    `label_iou` is the IoU of each class against the true labels over `pictures` held-out
+    pictures, None for a class that occurs nowhere, `worst_miou` that of the worst picture. They,
+    `network` and `parameters` (how many weights) are None where schema 1 did not say.
+    """
+
+    keras_sha256: str
+    label_miou: float | None
+    pictures: int
+    label_iou: tuple[float | None, ...] | None = None
+    worst_miou: float | None = None
+    network: str | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class DataCounts:
+    """Pictures of each split, and how many of the training ones scaled the int8 files."""
+
+    train: int
+    validation: int
+    calibration: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """IoU against true labels: the mean, and each class's, None for a class that occurs nowhere.
+
+    `agreement` is a file's share of pixels, 0..1, whose label is Keras'; None for Keras itself.
+    """
+
+    label_miou: float | None
+    label_iou: tuple[float | None, ...]
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class SplitFigures:
+    """Figures over `pictures` of the `of` test pictures, which neither trained nor chose a model.
+
+    `files` has one Quality for each file of the bundle, in the bundle's order.
+    """
+
+    pictures: int
+    of: int
+    keras: Quality
+    files: tuple[Quality, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SplitFigures:
+        """Read what `dataclasses.asdict` gave."""
+        return cls(
+            pictures=data["pictures"],
+            of=data["of"],
+            keras=_quality(data["keras"]),
+            files=tuple(map(_quality, data["files"])),
+        )
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(data["label_miou"], tuple(data["label_iou"]), data["agreement"])
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """A file of the model card, as a path inside the bundle."""
+
+    name: str
+    sha256: str
+
+
+@functools.cache
+def manifest_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of bundle.json."""
+    text = resources.files("unet_edge.bundle").joinpath("bundle.schema.json").read_bytes()
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def parse_json(text: bytes) -> Any:
+    """Read JSON. NaN, which is none but was written for an mIoU of nothing once, becomes null."""
+    return json.loads(text, parse_constant=lambda _: None)
+
+
+def check_manifest(data: Any, where: str) -> None:
+    """Raise BundleError unless `data` is a manifest of a known schema, saying what is wrong."""
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise BundleError(f"{where} is not the manifest of a {KIND}")
+    schema = data.get("schema")
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:  # bool is an int
+        raise BundleError(
+            f"{where} has bundle schema {schema!r}, this version reads up to {SCHEMA}; "
+            "mend with: pip install --upgrade unet-edge"
+        )
+    if error := first_error(data, manifest_schema()):
+        raise BundleError(
+            f"{where} is malformed: {error}; copy the bundle again "
+            "('unet-edge inspect --schema' prints what belongs there)"
+        )

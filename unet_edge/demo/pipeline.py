@@ -1,0 +1,66 @@
+"""The demo's steps: the commands a user would give, on generated pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unet_edge.dataset import find_dataset
+from unet_edge.demo.cells import CLASSES, SIZE, write_dataset
+from unet_edge.drawing.image_grid import panels
+from unet_edge.masks.mask import Mask, save_png
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.system.captured_output import quiet
+
+_TRAIN, _VALIDATION = 48, 12
+_SHOWN = 3  # validation pictures that are segmented and shown
+
+
+def make_data(folder: Path) -> None:
+    """Generate the pictures and masks below `folder/data`."""
+    write_dataset(folder / "data", train=_TRAIN, validation=_VALIDATION)
+
+
+def train_settings() -> str:
+    """The demo's training options: alpha 0.5 from scratch, about a minute on two cores."""
+    return (
+        f"--classes {','.join(CLASSES)} --size {SIZE} --name demo --alpha 0.5 "
+        "--encoder-weights none --steps 240 --learning-rate 0.003 --scale 0.8 1.25 --hue 0 "
+        "--any-orientation"
+    )
+
+
+def steps(folder: Path) -> list[list[str]]:
+    """Each command's arguments, in order."""
+    data, run, bundle = (str(folder / name) for name in ("data", "run", "bundle"))
+    photos = [str(folder / "data" / "images" / f"{name}.png") for name in _shown_names(folder)]
+    html, results = str(folder / "benchmark.html"), str(folder / "benchmark.json")
+    return [
+        ["train", data, "-o", run, "--overwrite", *train_settings().split()],
+        ["export", run, "-o", bundle],
+        ["verify", bundle],
+        ["segment", bundle, *photos, "-o", str(folder / "masks")],
+        ["benchmark", bundle, "--keras", run, "--html", html, "-o", results],
+    ]
+
+
+def save_overview(folder: Path) -> None:
+    """Write `overview.png`: photo, true mask and the int8 file's mask of a few pictures."""
+    dataset = find_dataset(folder / "data", classes=CLASSES)
+    with quiet():  # interpreters announce their delegates on standard error
+        segmenter = Segmenter.open(folder / "bundle", file="model-int8.tflite")
+    rows = []
+    for sample in dataset.validation[:_SHOWN]:
+        picture, truth = dataset.read(sample)
+        mask = segmenter.segment(sample.image)
+        overlays = [
+            Mask.of(truth, segmenter.spec).overlay(picture, legend="none"),
+            mask.overlay(picture, legend="none"),
+        ]
+        rows.append([picture, *overlays, mask.colored()])
+    titles = ["picture", "true membranes", "int8 TFLite, laid over", "int8 TFLite, mask"]
+    save_png(panels(rows, titles), folder / "overview.png")
+
+
+def _shown_names(folder: Path) -> list[str]:
+    listed = (folder / "data" / "val.txt").read_text().split()
+    return listed[:_SHOWN]

@@ -1,0 +1,42 @@
+"""Small pictures of photos, masks and differences, for reports and model cards."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unet_edge.images.placement import Labels
+from unet_edge.masks.mask import Mask
+from unet_edge.spec import ModelSpec
+
+DIFFERS = (235, 25, 45)
+"""The colour of pixels that differ."""
+
+_SIZE = (320, 480)  # width, height, px: five files and six pictures stay under 3 MB
+
+
+def thumbnail(picture: Image.Image) -> Image.Image:
+    """A copy of at most 320x480 px."""
+    small = picture.copy()
+    small.thumbnail(_SIZE)
+    return small
+
+
+def overlay(photo: Image.Image, labels: Labels, spec: ModelSpec) -> Image.Image:
+    """A thumbnail of the photo with its mask, uint8 (H, W), over it."""
+    return thumbnail(Mask.of(labels, spec).overlay(photo, legend="none"))
+
+
+def difference(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:
+    """The photo in dim grey, red wherever any pixel under a thumbnail's pixel is `wrong` (H, W).
+
+    The maximum, not the mean: a single wrong pixel of a large photo stays visible.
+    """
+    small = thumbnail(photo).convert("L")
+    rows = np.arange(small.height) * photo.height // small.height
+    columns = np.arange(small.width) * photo.width // small.width
+    marks = np.maximum.reduceat(np.maximum.reduceat(wrong, rows, axis=0), columns, axis=1)
+    pixels = np.repeat((np.asarray(small) * 0.45 + 60).astype(np.uint8)[..., None], 3, axis=2)
+    pixels[marks] = DIFFERS
+    return Image.fromarray(pixels)

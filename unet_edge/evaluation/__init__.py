@@ -1,0 +1,1 @@
+"""What masks are worth: against the Keras reference, and against true labels."""

@@ -1,0 +1,136 @@
+"""An evaluation as a folder: report, tables, the confusion matrix and the worst pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from unet_edge.dataset import Dataset, Sample
+from unet_edge.drawing.comparison import compare
+from unet_edge.drawing.confusion_matrix import confusion_picture
+from unet_edge.errors import OutputError
+from unet_edge.evaluation.evaluation import Evaluation
+from unet_edge.masks.mask import save_png
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.system.atomic_folders import folder_written_atomically
+from unet_edge.system.files import json_text, require_place, write_atomically
+
+KIND = "unet-edge evaluation"
+
+_REPORT = "report.json"
+_PICTURES = "pictures.csv"
+_CONFUSION = "confusion.csv"
+_CONFUSION_PICTURE = "confusion.png"
+_WORST = "worst"
+_OURS = {_REPORT, _PICTURES, _CONFUSION, _CONFUSION_PICTURE, _WORST}
+
+
+def require_evaluation_place(folder: Path) -> None:
+    """See that an evaluation can be written to `folder`; raises OutputError.
+
+    It may be new, empty or an earlier evaluation, which will be replaced as a whole, so it must
+    hold nothing else.
+    """
+    # A folder is replaced by renaming, for which its parent must be writable.
+    require_place(folder.absolute().parent if folder.is_dir() else folder.absolute())
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file; choose another --output")
+    held = {path.name for path in folder.iterdir()}
+    foreign = sorted(held - _OURS)
+    if (folder / _WORST).is_dir():
+        foreign += sorted(
+            f"{_WORST}/{path.name}"
+            for path in (folder / _WORST).iterdir()
+            if not re.fullmatch(r"\d\d+-.*\.png", path.name)
+        )
+    if held and not foreign and not _is_evaluation(folder):
+        foreign = sorted(held)
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
+        raise OutputError(
+            f"{folder} holds other things than an evaluation: {shown}; choose another --output"
+        )
+
+
+def _is_evaluation(folder: Path) -> bool:
+    try:
+        report = json.loads((folder / _REPORT).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(report, dict) and report.get("kind") == KIND
+
+
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    report: dict[str, Any],
+    segmenter: Segmenter,
+    dataset: Dataset,
+    samples: Iterable[Sample],
+    *,
+    worst: int = 8,
+) -> None:
+    """Write `folder` aside and then in one step: what was there before is replaced.
+
+    `report` becomes report.json. The `worst` pictures by mIoU are segmented once more, so that
+    the masks of all need not be kept. Raises OutputError as `require_evaluation_place`.
+    """
+    require_evaluation_place(folder)
+    by_name = {sample.name: sample for sample in samples}
+    with folder_written_atomically(folder.absolute()) as fresh:
+        write_atomically(fresh / _REPORT, json_text({"kind": KIND, **report}))
+        write_atomically(fresh / _PICTURES, _pictures_table(evaluation))
+        write_atomically(fresh / _CONFUSION, _confusion_table(evaluation))
+        save_png(
+            confusion_picture(evaluation.confusion, evaluation.classes), fresh / _CONFUSION_PICTURE
+        )
+        for rank, score in enumerate(evaluation.worst_first[:worst], 1):
+            sample = by_name[score.name]
+            photo, truth = dataset.read(sample, segmenter.spec.bit_depth)
+            sheet = compare(photo, truth, segmenter.segment(sample.image), score.name)
+            # 60 characters are 240 bytes at most, and a file's name may have 255.
+            name = score.name.replace("/", "-")[:60]
+            save_png(sheet, fresh / _WORST / f"{rank:02d}-{name}.png")
+
+
+def _pictures_table(evaluation: Evaluation) -> str:
+    """One line a picture, worst first; what has no figure is left empty."""
+    header = ["picture", "miou", "accuracy", "boundary_f", "pixels"]
+    return _csv(
+        [*header, *(f"iou {name}" for name in evaluation.classes)],
+        (
+            [p.name, *map(_cell, (p.miou, p.accuracy, p.boundary_f)), p.pixels, *map(_cell, p.iou)]
+            for p in evaluation.worst_first
+        ),
+    )
+
+
+def _confusion_table(evaluation: Evaluation) -> str:
+    """Pixels: a row for each true class, a column for each predicted one."""
+    return _csv(
+        ["true \\ predicted", *evaluation.classes],
+        (
+            [name, *map(int, counts)]
+            for name, counts in zip(evaluation.classes, evaluation.confusion.counts, strict=True)
+        ),
+    )
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6f}"

@@ -1,0 +1,139 @@
+"""Proof: how many pixels of a file's masks equal the reference's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.errors import BundleError, ImageError
+from unet_edge.images.decoding import ImageSource
+from unet_edge.images.placement import Labels
+from unet_edge.masks.metrics import Confusion
+from unet_edge.runtime.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class ReferenceMask:
+    """A picture, the reference's labels of it, and the true labels where they are known.
+
+    Both label arrays are uint8 (H, W) of the picture's own size.
+    """
+
+    name: str
+    picture: ImageSource
+    labels: Labels
+    truth: Labels | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How one model's masks compare with the reference's, over all pixels of all pictures.
+
+    Shares are 0..1. `against_truth` is the confusion with the true labels, where known;
+    `shares` has each picture's agreement, in the order they were given.
+    """
+
+    name: str
+    backend: str
+    floor: float
+    against_reference: Confusion
+    against_truth: Confusion | None
+    pictures: int
+    worst_picture: str
+    worst: float
+    shares: tuple[float, ...] = ()
+
+    @property
+    def agreement(self) -> float:
+        """Share of pixels whose label equals the reference's."""
+        return self.against_reference.accuracy
+
+    @property
+    def mask_miou(self) -> float:
+        """mIoU of the masks against the reference's masks."""
+        return self.against_reference.miou
+
+    @property
+    def label_miou(self) -> float | None:
+        """mIoU against the true labels, where known."""
+        return None if self.against_truth is None else self.against_truth.miou
+
+    @property
+    def passed(self) -> bool:
+        """Whether the agreement reaches the floor."""
+        return self.agreement >= self.floor
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "file": self.name,
+            "backend": self.backend,
+            "pictures": self.pictures,
+            "pixels": self.against_reference.pixels,
+            "agreement": self.agreement,
+            "floor": self.floor,
+            "passed": self.passed,
+            "mask_miou": self.mask_miou,
+            "label_miou": self.label_miou,
+            "worst_picture": self.worst_picture,
+            "worst": self.worst,
+        }
+
+
+def verify(
+    candidate: Segmenter, references: Iterable[ReferenceMask], *, floor: float
+) -> Verification:
+    """Segment every picture and compare with the reference's labels, pixel by pixel.
+
+    Raises BundleError when there is no picture: an empty proof proves nothing.
+    """
+    classes = len(candidate.spec.classes)
+    total = Confusion.empty(classes)
+    truth: Confusion | None = None
+    pictures, worst, worst_picture = 0, 2.0, ""
+    shares: list[float] = []
+    for reference in references:
+        with _named(reference.name):
+            labels = candidate.segment(reference.picture).labels
+        confusion = Confusion.of(reference.labels, labels, classes)
+        total += confusion
+        if reference.truth is not None:
+            scored = Confusion.of(reference.truth, labels, classes)
+            truth = scored if truth is None else truth + scored
+        pictures += 1
+        shares.append(confusion.accuracy)
+        if confusion.accuracy < worst:
+            worst, worst_picture = confusion.accuracy, reference.name
+    if not pictures:
+        raise BundleError(f"there is no picture to verify {candidate.name} with")
+    return Verification(
+        name=candidate.name,
+        backend=candidate.backend.name,
+        floor=floor,
+        against_reference=total,
+        against_truth=truth,
+        pictures=pictures,
+        worst_picture=worst_picture,
+        worst=worst,
+        shares=tuple(shares),
+    )
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the picture in an ImageError of a picture's bytes."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error).replace("the picture", name, 1)) from error
+
+
+def golden_references(bundle: Bundle) -> Iterator[ReferenceMask]:
+    """The bundle's golden pictures with the Keras reference's masks, digests checked."""
+    for golden in bundle.golden:
+        with _named(golden.mask):
+            picture, labels = bundle.read_golden(golden)
+        yield ReferenceMask(golden.picture, picture, labels)

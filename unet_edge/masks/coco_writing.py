@@ -1,0 +1,96 @@
+"""Masks as COCO annotations: polygons of each connected region, or run lengths of each class.
+
+A COCO polygon has no holes: the API fills every ring of an annotation and joins them. So a region
+with holes is written as run lengths (uncompressed, as COCO's own files have them), and iscrowd
+stays 0: readers tell the two by their type, and crowds are left out of training. Cutting such a
+region into polygons would put edges where the mask has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.masks.contours import Region, regions
+from unet_edge.masks.mask import Mask
+from unet_edge.masks.run_length import format_runs, mask_to_runs
+
+CocoStyle = Literal["polygons", "rle"]
+
+
+def coco(mask: Mask, file_name: str, style: CocoStyle = "polygons") -> dict[str, Any]:
+    """A COCO file of one picture, as plain JSON values; category ids are the class indices.
+
+    "polygons" has an annotation for each region of pixels connected by their edges, "rle" one
+    for each class that occurs, in compressed run lengths, as COCO's results have them. Class 0,
+    the background, is what is left. Areas count pixels; boxes are (left, top, width, height) px.
+    """
+    height, width = mask.labels.shape
+    found = [
+        {"id": number, "image_id": 1, **annotation, "iscrowd": 0}
+        for number, annotation in enumerate(_annotations(mask, style), start=1)
+    ]
+    image = {"id": 1, "file_name": file_name, "width": width, "height": height}
+    return {
+        "images": [image],
+        "categories": [
+            {"id": index, "name": name} for index, name in enumerate(mask.classes) if index
+        ],
+        "annotations": found,
+    }
+
+
+def joined(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """One COCO file of several pictures' that `coco` made: ids are numbered anew, from 1.
+
+    `files` are pairs of the picture's file_name and its file; all are of the same classes.
+    """
+    result: dict[str, Any] = {"images": [], "categories": [], "annotations": []}
+    for number, (file_name, file) in enumerate(files, start=1):
+        result["categories"] = file["categories"]
+        (image,) = file["images"]
+        result["images"].append({**image, "id": number, "file_name": file_name})
+        for annotation in file["annotations"]:
+            counted = len(result["annotations"]) + 1
+            result["annotations"].append({**annotation, "id": counted, "image_id": number})
+    return result
+
+
+def _annotations(mask: Mask, style: CocoStyle) -> Iterator[dict[str, Any]]:
+    for index in np.unique(mask.labels).tolist():
+        if not 0 < index < len(mask.classes):
+            continue
+        inside = mask.labels == index
+        match style:
+            case "polygons":
+                for region in regions(inside):
+                    yield {"category_id": index, **_region(region, *inside.shape)}
+            case "rle":
+                counts = format_runs(mask_to_runs(inside))
+                yield {
+                    "category_id": index,
+                    "segmentation": {"size": list(inside.shape), "counts": counts},
+                    "area": int(inside.sum()),
+                    "bbox": _box(inside),
+                }
+            case _:
+                assert_never(style)
+
+
+def _region(region: Region, height: int, width: int) -> dict[str, Any]:
+    segmentation: Any = [region.outline.ravel().tolist()]
+    if region.holes:
+        left, top, box_width, box_height = region.box
+        inside = np.zeros((height, width), bool)
+        inside[top : top + box_height, left : left + box_width] = region.mask()
+        segmentation = {"size": [height, width], "counts": mask_to_runs(inside)}
+    return {"segmentation": segmentation, "area": region.area, "bbox": list(region.box)}
+
+
+def _box(inside: NDArray[np.bool_]) -> list[int]:
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]

@@ -1,0 +1,1 @@
+"""What is inside a .tflite or .onnx file, read with NumPy alone."""

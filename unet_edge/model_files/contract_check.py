@@ -1,0 +1,108 @@
+"""Whether a model file's tensors are those that its contract promises.
+
+A contract that says otherwise places pictures on another grid, or names channels that do not exist.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import assert_never
+
+from unet_edge.errors import ModelFileError
+from unet_edge.model_files.embedded_contract import Contract, Precision, parse_contract
+from unet_edge.model_files.graph import Ends, Port
+from unet_edge.spec import ModelSpec
+
+
+def checked_contract(data: bytes, name: str) -> Contract:
+    """The contract of a model file's bytes, compared with the file's tensors.
+
+    Takes 1 to 3 ms. Raises ModelFileError and SpecError as `parse_contract` does, and
+    ModelFileError where shapes, types, quantisation or precision differ.
+    """
+    contract = parse_contract(data, name)
+    try:
+        inputs, outputs, kernels = _ends(data, contract)
+    except (ValueError, IndexError, TypeError, OverflowError, struct.error) as error:
+        raise ModelFileError(
+            f"{name}: its graph cannot be read ({error}); copy or export it again"
+        ) from error
+    differences = (
+        _input_difference(inputs, contract.spec)
+        or _output_difference(outputs, contract.spec)
+        or _kernel_difference(kernels, contract.precision)
+    )
+    if differences:
+        found, expected = differences
+        raise ModelFileError(
+            f"{name} contradicts its contract: it has {found}, the contract says {expected}; "
+            "export it again"
+        )
+    return contract
+
+
+def _ends(data: bytes, contract: Contract) -> Ends:
+    # Here, not at the top: a file of one format needs no reader of the other.
+    match contract.format:
+        case "tflite":
+            from unet_edge.model_files.tflite_graph import read_tflite
+
+            graph = read_tflite(data)
+            kinds = frozenset(kind.split()[0] for kind in graph.kernels)
+            return graph.inputs, graph.outputs, kinds
+        case "onnx":
+            from unet_edge.model_files.onnx_tensors import read_onnx_ends
+
+            return read_onnx_ends(data)
+        case _:
+            assert_never(contract.format)
+
+
+def _input_difference(inputs: tuple[Port, ...], spec: ModelSpec) -> tuple[str, str] | None:
+    expected = f"one input of uint8 {(1, spec.height, spec.width, 3)}"
+    if len(inputs) != 1:
+        return f"{len(inputs)} inputs", expected
+    (port,) = inputs
+    if (port.dtype, port.shape) != ("uint8", (1, spec.height, spec.width, 3)):
+        return f"an input of {port.dtype} {port.shape}", expected
+    mean, std = spec.normalisation.mean, spec.normalisation.std
+    # An inexact mean has no zero point: it is subtracted inside the graph.
+    if port.scale is None or not (0 <= mean <= 255 and mean == int(mean)):
+        return None
+    if port.zero_point == mean and math.isclose(port.scale, 1 / std, rel_tol=1e-5):
+        return None
+    found = f"an input of zero point {port.zero_point} and scale {port.scale:g}"
+    return found, f"mean {mean:g} and std {std:g}"
+
+
+def _output_difference(outputs: tuple[Port, ...], spec: ModelSpec) -> tuple[str, str] | None:
+    labels = spec.output == "labels"
+    shape = (1, spec.height, spec.width, *(() if labels else (len(spec.classes),)))
+    expected = f"one output of {spec.output} {shape}"
+    if len(outputs) != 1:
+        return f"{len(outputs)} outputs", expected
+    (port,) = outputs
+    if port.shape != shape:
+        return f"an output of {port.dtype} {port.shape}", expected
+    if labels:
+        return None if port.dtype == "uint8" else (f"labels of {port.dtype}", "labels of uint8")
+    if port.dtype == "float32":
+        return None
+    if port.dtype in ("uint8", "int8", "int16") and port.scale and 0 < port.scale < math.inf:
+        return None
+    found = f"scores of {port.dtype}" + ("" if port.scale else " without a scale")
+    return found, "scores of float32, or of integers with a scale"
+
+
+def _kernel_difference(kernels: frozenset[str], precision: Precision) -> tuple[str, str] | None:
+    match precision:
+        case "float32" | "float16":
+            fits = kernels <= {precision, "float32"} and (precision in kernels or not kernels)
+        case "int8" | "dynamic" | "int16x8":
+            fits = "int8" in kernels or not kernels
+        case _:
+            assert_never(precision)
+    if fits:
+        return None
+    return f"weights of {' and '.join(sorted(kernels))}", f"{precision}"

@@ -1,0 +1,147 @@
+"""The graph of a .tflite file, read with NumPy alone.
+
+Places of fields and the values of enumerations are those of TFLite's schema.fbs, which only
+appends: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from unet_edge.model_files.flatbuffer import Buffer, Table, Tables
+from unet_edge.model_files.graph import Operator, Port, TFLiteGraph
+
+#: BuiltinOperator, as far as our converters go; the table of versions is in `runtimes`.
+BUILTINS = {
+    0: "ADD",
+    1: "AVERAGE_POOL_2D",
+    2: "CONCATENATION",
+    3: "CONV_2D",
+    4: "DEPTHWISE_CONV_2D",
+    6: "DEQUANTIZE",
+    9: "FULLY_CONNECTED",
+    14: "LOGISTIC",
+    17: "MAX_POOL_2D",
+    18: "MUL",
+    19: "RELU",
+    21: "RELU6",
+    22: "RESHAPE",
+    23: "RESIZE_BILINEAR",
+    25: "SOFTMAX",
+    34: "PAD",
+    39: "TRANSPOSE",
+    40: "MEAN",
+    41: "SUB",
+    45: "STRIDED_SLICE",
+    53: "CAST",
+    56: "ARG_MAX",
+    67: "TRANSPOSE_CONV",
+    97: "RESIZE_NEAREST_NEIGHBOR",
+    114: "QUANTIZE",
+    117: "HARD_SWISH",
+}
+_CUSTOM = 32
+
+# TensorType, in its order.
+_TYPES = (
+    "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64",
+    "int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4",
+)  # fmt: skip
+
+# Each takes its kernel as the second input.
+_WITH_KERNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
+
+
+def read_tflite(data: bytes) -> TFLiteGraph:
+    """Read the graph; what follows the flatbuffer in `data` is not looked at.
+
+    Raises ValueError or IndexError when the bytes are no TFLite model.
+    """
+    model = Buffer(data).root()
+    codes = [(_operator_name(code), code.number(2, "i", default=1)) for code in model.tables(1)]
+    graphs, buffers = model.tables(2), model.tables(4)
+    counts: Counter[tuple[str, int]] = Counter()
+    kernels: Counter[str] = Counter()
+    for graph in graphs:
+        used, found = _walk(graph, codes, buffers)
+        counts += used
+        kernels += found
+    tensors = graphs[0].tables(0)
+    return TFLiteGraph(
+        operators=tuple(Operator(n, count, v) for (n, v), count in sorted(counts.items())),
+        inputs=tuple(_port(tensors[int(i)]) for i in graphs[0].array(1, "<i4")),
+        outputs=tuple(_port(tensors[int(i)]) for i in graphs[0].array(2, "<i4")),
+        kernels=dict(sorted(kernels.items())),
+        min_runtime_version=_min_runtime_version(model, buffers),
+    )
+
+
+def _operator_name(code: Table) -> str:
+    # The old field is a byte; codes above 127 are in the new one. TFLite takes the greater.
+    value = max(code.number(3, "i"), code.number(0, "b"))
+    if value == _CUSTOM:
+        return f"custom {code.text(1)}"
+    return BUILTINS.get(value, f"operator {value}")
+
+
+def _walk(
+    graph: Table, codes: list[tuple[str, int]], buffers: Tables
+) -> tuple[Counter[tuple[str, int]], Counter[str]]:
+    """Count one subgraph's operators, and its kernels by how they are stored."""
+    tensors = graph.tables(0)
+    counts: Counter[tuple[str, int]] = Counter()
+    dequantised: dict[int, int] = {}
+    kernels: set[int] = set()  # one that two operators share counts once
+    for operator in graph.tables(3):
+        code = codes[operator.number(0, "I")]
+        counts[code] += 1
+        inputs = operator.array(1, "<i4")
+        if code[0] == "DEQUANTIZE":
+            dequantised[int(operator.array(2, "<i4")[0])] = int(inputs[0])
+        elif code[0] in _WITH_KERNEL:
+            index = int(inputs[1])
+            kernels.add(dequantised.get(index, index))
+    return counts, Counter(
+        _stored_as(tensors[i]) for i in kernels if _constant(tensors[i], buffers)
+    )
+
+
+def _constant(tensor: Table, buffers: Tables) -> bool:
+    return buffers[tensor.number(2, "I")].array(0, np.uint8).size > 0
+
+
+def _stored_as(tensor: Table) -> str:
+    quantisation = tensor.table(4)
+    scales = 0 if quantisation is None else quantisation.array(2, "<f4").size
+    granularity = ("", " per tensor", " per channel")[min(scales, 2)]
+    return _dtype(tensor) + granularity
+
+
+def _port(tensor: Table) -> Port:
+    name, shape = tensor.text(3), tensor.array(0, "<i4")
+    if shape.size > 8:  # TFLite's own kernels stop at 6 dimensions
+        raise ValueError(f"a tensor of {shape.size} dimensions")
+    dimensions = tuple(map(int, shape))
+    quantisation = tensor.table(4)
+    if quantisation is None or quantisation.array(2, "<f4").size != 1:
+        return Port(name, _dtype(tensor), dimensions)
+    (scale,), zero_points = quantisation.array(2, "<f4"), quantisation.array(3, "<i8")
+    zero_point = int(zero_points[0]) if zero_points.size else 0
+    return Port(name, _dtype(tensor), dimensions, float(scale), zero_point)
+
+
+def _dtype(tensor: Table) -> str:
+    kind = tensor.number(1, "b")
+    return _TYPES[kind] if 0 <= kind < len(_TYPES) else f"type {kind}"
+
+
+def _min_runtime_version(model: Table, buffers: Tables) -> str | None:
+    for entry in model.tables(6):
+        if entry.text(0) == "min_runtime_version":
+            raw = buffers[entry.number(1, "I")].array(0, np.uint8)[:16].tobytes()
+            found = re.match(rb"\d+(\.\d+)+", raw)
+            return found[0].decode() if found else None
+    return None

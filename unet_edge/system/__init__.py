@@ -1,0 +1,1 @@
+"""The machine below: files and folders, board, timing, progress, other processes' output."""
