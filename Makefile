@@ -6,7 +6,7 @@
 #   make test-torch  the same model and steps on PyTorch, which it installs
 #   make test-processors  a bundle's masks on kinds of processors, emulated (root, Debian); BUNDLE=dir
 #   make test-pi the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
-#   make lint    ruff and mypy
+#   make lint    ruff, the directions of imports, and mypy
 #   make wheel   dist/unet_edge-*.whl, to copy to the device
 #   make bench   the committed benchmark table, see benchmarks/formats.py
 
@@ -45,6 +45,7 @@ demo/bundle/bundle.json: | $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 wheel: $(VENV)/.installed

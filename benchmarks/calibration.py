@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from converters.float_layers import float_layers_of
 from converters.int8.calibration import calibration_grids
-from converters.int8.conversion import float_layers_of
 from converters.int8.fitting import fit_to_int8
 from converters.tflite.conversion import to_tflite
 from unet_edge.dataset import Dataset

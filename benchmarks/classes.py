@@ -23,13 +23,14 @@ import keras
 
 from benchmarks.mosaic import write_dataset
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from converters.float_layers import stem
 from converters.int8.calibration import calibration_grids
-from converters.int8.conversion import Int8Converter, stem
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
 from converters.int8.search import miou_drop
 from converters.references import held_out
 from converters.tflite.conversion import to_tflite
+from converters.tflite.int8 import Int8Converter
 from unet_edge.evaluation.verification import verify
 from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import Backend, open_backend

@@ -21,8 +21,8 @@ import click
 import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from converters.float_layers import float_layers_of
 from converters.int8.calibration import calibration_grids
-from converters.int8.conversion import float_layers_of
 from converters.int8.fitting import fit_to_int8
 from converters.int8.kernels import Rounding
 from converters.onnx.conversion import to_onnx

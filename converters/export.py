@@ -13,10 +13,10 @@ import keras
 
 from converters.card.card import with_card
 from converters.card.latency import Latency
+from converters.float_layers import float_layers_of
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
 from converters.int8.calibration import calibration_grids
-from converters.int8.conversion import float_layers_of
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
 from converters.int8.kernels import Rounding

@@ -1,146 +1,26 @@
-"""Which module may import which, and what a bare device can import."""
+"""What a bare device can import, and what imports load. Directions: importlinter in pyproject."""
 
-import ast
 import subprocess
 import sys
 import textwrap
 
-import pytest
 from paths import ROOT
-
-# Lower numbers know nothing of higher ones (see CONTRIBUTING.md). A name stands for the module
-# and all below it; the longest that fits counts.
-RANKS = {
-    "unet_edge": 0,  # spec, decoding, mask, metrics, files, dataset …
-    "unet_edge.bundle.bundle": 1,
-    "unet_edge.model_files.read_graph": 1,
-    "unet_edge.model_files.embedded_contract": 1,
-    "unet_edge.runtime": 2,
-    "unet_edge.__init__": 2,  # what users import; nothing inside the package does
-    "unet_edge.training": 3,
-    "converters": 4,
-    "unet_edge.demo": 5,
-    "unet_edge.cli": 6,
-    "unet_edge.__main__": 6,
-    "unet_edge.command": 6,
-    "benchmarks": 7,
-}
-
-# Where a library may be imported at all, be it inside a function.
-HOMES = {
-    "tensorflow": ("converters", "benchmarks", "unet_edge.training.fused_batch_norm"),
-    "tf2onnx": ("converters", "benchmarks"),
-    "onnx": ("converters", "benchmarks"),
-    "matplotlib": ("unet_edge.training.curves", "benchmarks"),
-    "keras": (
-        "unet_edge.training",
-        "unet_edge.runtime.backends.keras_model",
-        "unet_edge.demo",
-        "unet_edge.cli",
-        "converters",
-        "benchmarks",
-    ),
-    "ai_edge_litert": (
-        "unet_edge.runtime.backends.litert",
-        "unet_edge.evaluation.layer_errors",
-        "converters",
-        "benchmarks",
-    ),
-    "onnxruntime": (
-        "unet_edge.runtime.backends.ort",
-        "unet_edge.runtime.backends.int8_sums",
-        "unet_edge.evaluation.layer_errors",
-        "converters",
-        "benchmarks",
-    ),
-    "openvino": ("unet_edge.runtime.backends.openvino",),
-}
 
 WORKSTATION = ("tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "h5py", "jax", "torch")
 INTERPRETERS = ("ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino")
 
 
-def sources():
-    """Every module of ours with its syntax tree, by dotted name."""
-    found = {}
-    for package in ("unet_edge", "converters", "benchmarks"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            if name != "unet_edge.__init__":
-                name = name.removesuffix(".__init__")
-            found[name] = ast.parse(path.read_text(encoding="utf-8"))
-    return found
-
-
-SOURCES = sources()
-
-
-def imported(tree):
-    """Every absolute name that a module imports anywhere, with its line."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import():
-                yield from ((alias.name, node.lineno) for alias in node.names)
-            case ast.ImportFrom(level=0, module=module):
-                for alias in node.names:
-                    # "from package import module" imports the module.
-                    whole = f"{module}.{alias.name}"
-                    yield (whole if whole in SOURCES else module), node.lineno
-            case ast.ImportFrom():
-                yield "a relative import", node.lineno
+def modules():
+    """Every module of the package, by dotted name."""
+    names = (
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "unet_edge").rglob("*.py"))
+    )
+    return [name.removesuffix(".__init__") for name in names]
 
 
 def within(name, package):
     return name == package or name.startswith(f"{package}.")
-
-
-def rank(name):
-    return RANKS[max((key for key in RANKS if within(name, key)), key=len)]
-
-
-def test_dependencies_point_one_way():
-    wrong = [
-        f"{name}:{line} imports {target}"
-        for name, tree in SOURCES.items()
-        for target, line in imported(tree)
-        if any(within(target, key) for key in RANKS) and rank(target) > rank(name)
-    ]
-    assert not wrong
-
-
-def test_inside_the_package_nobody_goes_through_its_front_door():
-    # unet_edge/__init__.py imports the runtime; a leaf that imported it would be no leaf.
-    wrong = [
-        f"{name}:{line}"
-        for name, tree in SOURCES.items()
-        if within(name, "unet_edge") and name != "unet_edge.__init__" and rank(name) < 5
-        for target, line in imported(tree)
-        if target == "unet_edge"
-    ]
-    assert not wrong
-
-
-def test_there_are_no_relative_imports():
-    assert not [
-        f"{name}:{line}"
-        for name, tree in SOURCES.items()
-        for target, line in imported(tree)
-        if target == "a relative import"
-    ]
-
-
-@pytest.mark.parametrize("library", HOMES)
-def test_a_library_is_imported_at_home_only(library):
-    wrong = [
-        f"{name}:{line} imports {target}"
-        for name, tree in SOURCES.items()
-        for target, line in imported(tree)
-        if within(target, library) and not any(within(name, home) for home in HOMES[library])
-    ]
-    assert not wrong
-
-
-# --- what really happens ----------------------------------------------------------------------
 
 
 def run(code, *arguments):
@@ -171,10 +51,9 @@ BLOCK = """
 
 def test_every_module_of_the_device_imports_where_only_its_own_libraries_are():
     device = [
-        name.removesuffix(".__init__")
-        for name in SOURCES
-        if within(name, "unet_edge")
-        and not within(name, "unet_edge.training")
+        name
+        for name in modules()
+        if not within(name, "unet_edge.training")
         and not within(name, "unet_edge.demo")
         and name not in ("unet_edge.runtime.backends.keras_model", "unet_edge.__main__")
     ]

@@ -28,25 +28,12 @@ def main() -> None:
         sys.stderr.write("\ninterrupted\n")
         sys.exit(130)
     except OSError as error:  # as click prints a help page, or as modules are imported
+        from unet_edge.system.os_errors import what_failed
+
         sys.stderr.write(f"error: {what_failed(error)}\n")
         sys.exit(1)
     finally:
         _give_up_what_cannot_be_written()
-
-
-def what_failed(error: OSError) -> str:
-    """The file or stream that an error is of and the reason, in one line."""
-    from unet_edge.system.printable import printable
-
-    reason = error.strerror or error
-    if error.filename is not None:
-        return f"cannot use {printable(error.filename)}: {printable(reason)}"
-    trace = error.__traceback__
-    while trace:  # an error of a stream names no file: see whether click was printing
-        if trace.tb_frame.f_code.co_name == "echo":
-            return f"cannot write to standard output: {reason}"
-        trace = trace.tb_next
-    return f"cannot use a file: {printable(reason)}"
 
 
 def _give_up_what_cannot_be_written() -> None:

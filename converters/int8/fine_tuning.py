@@ -18,7 +18,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, as_list, require_tensorflow
-from converters.int8.scores import RANGE, centred
+from converters.tflite.int8_scores import RANGE, centred
 from unet_edge.errors import ConversionError
 from unet_edge.system.progress import progress
 

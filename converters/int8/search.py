@@ -24,11 +24,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.int8.conversion import Int8Converter, float_layers_of
+from converters.float_layers import float_layers_of
 from converters.int8.correction import correct_channels
 from converters.int8.fine_tuning import fine_tune
 from converters.int8.fitting import fit_to_int8
 from converters.tflite.conversion import dynamic_float_layers, to_tflite
+from converters.tflite.int8 import Int8Converter
 from unet_edge.errors import ConfigError
 from unet_edge.evaluation.verification import ReferenceMask, Verification, verify
 from unet_edge.model_files.embedded_contract import Precision

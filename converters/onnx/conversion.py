@@ -28,9 +28,10 @@ from converters.freeze import (
 )
 from converters.fusion import fuse
 from converters.int8.kernels import Rounding
-from converters.labels import ONNX_OPERATORS, end_in_labels_onnx
 from converters.onnx.float16 import halve_kernels
 from converters.onnx.int8 import quantise
+from converters.onnx.labels import OPERATORS as LABEL_OPERATORS
+from converters.onnx.labels import end_in_labels
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.spec import ModelSpec
@@ -103,7 +104,7 @@ def to_onnx(
                 proto = quantise(proto, calibration, spec.normalisation, rounding, kept)
             _start_from_pixels(proto, spec)
             if spec.output == "labels":
-                end_in_labels_onnx(proto, spec)
+                end_in_labels(proto, spec)
             _rename(proto)
         except ConversionError:
             raise
@@ -251,7 +252,7 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
         allowed |= {"Cast", "Sub"}
     wanted: dict[str, tuple[int, ...]] = {PIXELS: (1, *spec.size, 3)}
     if spec.output == "labels":
-        allowed |= ONNX_OPERATORS
+        allowed |= LABEL_OPERATORS
         wanted[LABELS] = (1, *spec.size)
     else:
         wanted[LOGITS] = (1, *spec.size, len(spec.classes))

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 
 from converters.freeze import exact_mean
-from converters.labels import TFLITE_OPERATORS
 from converters.tflite.edit import builtin_code
+from converters.tflite.labels import OPERATORS as LABEL_OPERATORS
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import quiet
@@ -76,7 +76,7 @@ def check(data: bytes, spec: ModelSpec) -> None:
     labels = spec.output == "labels"
     allowed = OPERATORS if exact else OPERATORS | CAST_OPERATORS
     if labels:
-        allowed |= TFLITE_OPERATORS
+        allowed |= LABEL_OPERATORS
     if strange := sorted(set(operators(data)) - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}, which would leave the fast path "

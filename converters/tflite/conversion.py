@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.float_layers import float_layers_of
 from converters.freeze import (
     check_calibration,
     exact_mean,
@@ -22,8 +23,8 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
-from converters.int8.conversion import Int8Converter, float_layers_of, representative
 from converters.tflite.check import check
+from converters.tflite.int8 import Int8Converter, representative
 from converters.tflite.tensors import finish
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Precision

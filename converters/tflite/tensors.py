@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from converters.freeze import LABELS, LOGITS, PIXELS
-from converters.int8.scores import narrow, widen
-from converters.labels import end_in_labels_tflite
 from converters.tflite.edit import new_operator
 from converters.tflite.float16 import halve_kernels
+from converters.tflite.int8_scores import narrow, widen
+from converters.tflite.labels import end_in_labels
 from converters.tflite.mediapipe_metadata import add_metadata
 from unet_edge.spec import ModelSpec, Normalisation
 
@@ -47,7 +47,7 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool, *, halves: bool = Fal
         narrow(model)
     end = LOGITS
     if spec.output == "labels":
-        target, end = end_in_labels_tflite(model), LABELS
+        target, end = end_in_labels(model), LABELS
     for tensor, name in ((source, PIXELS), (target, end)):
         graph.tensors[tensor].name = name
     signature = schema.SignatureDefT()

@@ -5,6 +5,7 @@ import numpy as np
 from unet_edge.evaluation.evaluation import Evaluation, PictureScore
 from unet_edge.masks.boundary import Boundary
 from unet_edge.masks.metrics import Confusion
+from unet_edge.masks.region_matching import RegionMatches
 
 NAMES = ("sky", "tree", "road")
 
@@ -16,6 +17,7 @@ def evaluation(counts, pictures=()):
         classes=NAMES,
         confusion=Confusion(np.array(counts, np.int64)),
         boundary=Boundary.empty(3),
+        regions=RegionMatches.empty(3),
         pictures=tuple(PictureScore(name, miou, 1, 1, 9, ()) for name, miou in pictures),
     )
 

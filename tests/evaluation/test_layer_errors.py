@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.int8.conversion import Int8Converter
 from converters.onnx.conversion import to_onnx
 from converters.tflite.conversion import to_tflite
+from converters.tflite.int8 import Int8Converter
 from unet_edge.errors import ModelFileError
 from unet_edge.evaluation.layer_errors import layer_errors
 from unet_edge.spec import ModelSpec

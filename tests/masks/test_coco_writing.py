@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unet_edge.dataset.coco import CocoFile
-from unet_edge.masks.coco_writing import coco, joined
+from unet_edge.masks.coco_writing import joined
 from unet_edge.masks.mask import Mask
 from unet_edge.spec import ModelSpec
 
@@ -30,7 +30,7 @@ def noisy(seed=0):
 
 
 def test_a_region_with_a_hole_is_run_lengths_and_others_are_polygons():
-    file = coco(MASK, "photo.jpg")
+    file = MASK.coco("photo.jpg")
     assert file["images"] == [{"id": 1, "file_name": "photo.jpg", "width": 6, "height": 4}]
     assert file["categories"] == [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     ring, bar, corner = file["annotations"]
@@ -50,7 +50,7 @@ def test_a_region_with_a_hole_is_run_lengths_and_others_are_polygons():
 
 
 def test_run_lengths_have_one_annotation_for_each_class():
-    cat, dog = coco(MASK, "photo.jpg", "rle")["annotations"]
+    cat, dog = MASK.coco("photo.jpg", "rle")["annotations"]
     assert (cat["category_id"], cat["area"], cat["bbox"]) == (1, 8, [1, 0, 3, 3])
     assert (dog["category_id"], dog["area"], dog["bbox"]) == (2, 5, [0, 1, 6, 3])
 
@@ -60,7 +60,7 @@ def test_our_own_reader_gives_the_labels_back(tmp_path, style):
     masks = {"a.png": MASK, "b/a.png": noisy(), "c.png": noisy(1)}
     path = tmp_path / "annotations.json"
     path.write_text(
-        json.dumps(joined((name, coco(mask, "x", style)) for name, mask in masks.items()))
+        json.dumps(joined((name, mask.coco("x", style)) for name, mask in masks.items()))
     )
     found = CocoFile.read(path).draw(SPEC.classes, take_crowds=False)
     assert [picture.file_name for picture in found] == list(masks)
@@ -69,7 +69,7 @@ def test_our_own_reader_gives_the_labels_back(tmp_path, style):
 
 
 def test_joined_files_number_pictures_and_annotations_anew():
-    file = joined([("a.png", coco(MASK, "x")), ("b.png", coco(MASK, "x"))])
+    file = joined([("a.png", MASK.coco("x")), ("b.png", MASK.coco("x"))])
     assert [image["id"] for image in file["images"]] == [1, 2]
     assert [a["id"] for a in file["annotations"]] == [1, 2, 3, 4, 5, 6]
     assert [a["image_id"] for a in file["annotations"]] == [1, 1, 1, 2, 2, 2]
@@ -77,7 +77,7 @@ def test_joined_files_number_pictures_and_annotations_anew():
 
 
 def test_a_picture_of_background_alone_has_no_annotations():
-    file = coco(Mask.of(np.zeros((3, 4), np.uint8), SPEC), "x")
+    file = Mask.of(np.zeros((3, 4), np.uint8), SPEC).coco("x")
     assert file["annotations"] == []
 
 
@@ -87,7 +87,7 @@ def test_pycocotools_reads_the_same_pixels_areas_and_boxes(tmp_path, mask, style
     api = pytest.importorskip("pycocotools.coco")
     tools = pytest.importorskip("pycocotools.mask")
     path = tmp_path / "annotations.json"
-    path.write_text(json.dumps(coco(mask, "x.png", style)))
+    path.write_text(json.dumps(mask.coco("x.png", style)))
     file = api.COCO(path)
     labels = np.zeros_like(mask.labels)
     for annotation in file.loadAnns(file.getAnnIds()):

@@ -9,8 +9,9 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from converters import labels
+from converters.onnx import labels as onnx_labels
 from converters.onnx.conversion import OPERATORS as ONNX_EMITTED
+from converters.tflite import labels as tflite_labels
 from converters.tflite.check import CAST_OPERATORS, OPERATORS
 from unet_edge.model_files.read_graph import read_graph
 from unet_edge.model_files.runtime_support import (
@@ -39,9 +40,9 @@ def of_onnx(data: bytes) -> Runtimes:
 
 def test_the_table_holds_every_operator_that_our_converters_emit() -> None:
     assert set(TFLITE_VERSIONS) == set(BUILTINS.values())
-    assert set(TFLITE_VERSIONS) >= OPERATORS | CAST_OPERATORS | labels.TFLITE_OPERATORS
+    assert set(TFLITE_VERSIONS) >= OPERATORS | CAST_OPERATORS | tflite_labels.OPERATORS
     assert ONNX_EMITTED | {"QuantizeLinear", "Cast", "Sub"} <= ONNX_OPERATORS
-    assert labels.ONNX_OPERATORS <= ONNX_OPERATORS
+    assert onnx_labels.OPERATORS <= ONNX_OPERATORS
 
 
 def test_what_all_know_runs_on_all(tflite: Make) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unet_edge.command import what_failed
 from unet_edge.errors import BackendError, UnetEdgeError
 from unet_edge.system.captured_output import quiet
+from unet_edge.system.os_errors import what_failed
 from unet_edge.system.printable import printable
 
 if TYPE_CHECKING:

@@ -151,7 +151,7 @@ class _TFLiteTensors:
             if detail["index"] in made
         }
         # Pixels are exact, and scores of two classes centred and cut on purpose
-        # (converters/int8/scores.py).
+        # (converters/tflite/int8_scores.py).
         self.names = tuple(
             name
             for name, detail in self._details.items()

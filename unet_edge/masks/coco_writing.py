@@ -8,37 +8,38 @@ region into polygons would put edges where the mask has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unet_edge.images.placement import Labels
 from unet_edge.masks.contours import Region, regions
-from unet_edge.masks.mask import Mask
 from unet_edge.masks.run_length import format_runs, mask_to_runs
 
 CocoStyle = Literal["polygons", "rle"]
 
 
-def coco(mask: Mask, file_name: str, style: CocoStyle = "polygons") -> dict[str, Any]:
+def coco(
+    labels: Labels, classes: Sequence[str], file_name: str, style: CocoStyle = "polygons"
+) -> dict[str, Any]:
     """A COCO file of one picture, as plain JSON values; category ids are the class indices.
 
+    `labels` is uint8 (H, W).
     "polygons" has an annotation for each region of pixels connected by their edges, "rle" one
     for each class that occurs, in compressed run lengths, as COCO's results have them. Class 0,
     the background, is what is left. Areas count pixels; boxes are (left, top, width, height) px.
     """
-    height, width = mask.labels.shape
+    height, width = labels.shape
     found = [
         {"id": number, "image_id": 1, **annotation, "iscrowd": 0}
-        for number, annotation in enumerate(_annotations(mask, style), start=1)
+        for number, annotation in enumerate(_annotations(labels, len(classes), style), start=1)
     ]
     image = {"id": 1, "file_name": file_name, "width": width, "height": height}
     return {
         "images": [image],
-        "categories": [
-            {"id": index, "name": name} for index, name in enumerate(mask.classes) if index
-        ],
+        "categories": [{"id": index, "name": name} for index, name in enumerate(classes) if index],
         "annotations": found,
     }
 
@@ -59,11 +60,11 @@ def joined(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     return result
 
 
-def _annotations(mask: Mask, style: CocoStyle) -> Iterator[dict[str, Any]]:
-    for index in np.unique(mask.labels).tolist():
-        if not 0 < index < len(mask.classes):
+def _annotations(labels: Labels, classes: int, style: CocoStyle) -> Iterator[dict[str, Any]]:
+    for index in np.unique(labels).tolist():
+        if not 0 < index < classes:
             continue
-        inside = mask.labels == index
+        inside = labels == index
         match style:
             case "polygons":
                 for region in regions(inside):

@@ -173,7 +173,7 @@ class Mask:
         """The mask as a COCO file of one picture, plain JSON values; see `annotations.coco`."""
         from unet_edge.masks.coco_writing import coco  # here: `import unet_edge` would pay for it
 
-        return coco(self, file_name, style)
+        return coco(self.labels, self.classes, file_name, style)
 
     def _strips(self) -> Iterator[tuple[int, Mask]]:
         """The mask in strips of rows, each with its first row."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.int8.conversion import float_layers_of
+from converters.float_layers import float_layers_of
 from converters.int8.fitting import fit_to_int8
 from converters.int8.kernels import round_bounded, round_plain
 from converters.int8.rounding import fit_kernel

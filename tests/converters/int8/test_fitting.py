@@ -10,10 +10,11 @@ from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 from numpy.typing import NDArray
 
-from converters.int8.conversion import Int8Converter, float_layers_of
+from converters.float_layers import float_layers_of
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
 from converters.int8.rounding import MOST_INPUTS, fit_kernel
+from converters.tflite.int8 import Int8Converter
 from unet_edge.spec import ModelSpec
 
 Floats = NDArray[np.float32]

@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 from paths import ROOT
 
-from converters.int8.conversion import stem
+from converters.float_layers import stem
 from converters.tflite.conversion import to_tflite
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.model_files.read_graph import read_graph

@@ -10,9 +10,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from converters.int8.conversion import Int8Converter, float_layers_of, stem
+from converters.float_layers import float_layers_of, stem
 from converters.tflite.check import operators, partitions
 from converters.tflite.conversion import to_tflite
+from converters.tflite.int8 import Int8Converter
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.training.models import Network, build

@@ -11,8 +11,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from converters.int8.correction import correct_channels
-from converters.int8.scores import RANGE, centred, narrow
 from converters.tflite.conversion import to_tflite
+from converters.tflite.int8_scores import RANGE, centred, narrow
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import DecoderKind, Network, build
