@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import os
 import subprocess
 import sys
 import venv
@@ -75,7 +76,9 @@ def test_device_commands_with_only_one_interpreter(
 
     def run(*arguments: object, status: int = 0) -> str:
         command = [tmp_path / "venv" / "bin" / "unet-edge", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        # Without PYTHONPATH, which may lead to an interpreter outside of the environment.
+        alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=alone)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -24,8 +24,12 @@ static void answer(int number, siginfo_t *info, void *context) {
     const uint8_t *code = (const uint8_t *)registers[REG_RIP];
     uint32_t leaf = registers[REG_RAX], subleaf = registers[REG_RCX];
     uint32_t eax, ebx, ecx, edx;
-    if (code[0] != 0x0f || code[1] != 0x0b) { /* not ours: let it end the process */
+    if (info->si_code <= 0 || code[0] != 0x0f || code[1] != 0x0b) {
+        /* Sent by kill or raise, or another instruction: let it end the process. */
         signal(SIGILL, SIG_DFL);
+        if (info->si_code <= 0) {
+            raise(SIGILL);
+        }
         return;
     }
     __asm__ volatile("cpuid" : "=a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx) : "a"(leaf), "c"(subleaf));
@@ -43,7 +47,6 @@ static void answer(int number, siginfo_t *info, void *context) {
     registers[REG_RDX] = edx;
     registers[REG_RIP] += 2;
     (void)number;
-    (void)info;
 }
 
 __attribute__((constructor(101))) static void install(void) {

@@ -7,8 +7,9 @@ QEMU emulates a processor without VNNI exactly, but slowly. Here the interpreter
 kernels and run them natively: in copies of the packages each CPUID instruction is replaced by one
 that traps, and a small library answers it without AVX-512, VNNI and AMX. /proc/cpuinfo is replaced
 likewise. ONNX Runtime gives the same bits as under QEMU (`make test-processors`). TensorFlow is
-told by its own variable; NumPy is not changed. A command must leave SIGILL alone, as Python's
-faulthandler does not. Needs root, cc, objdump and Linux on x86-64.
+told by its own variables. NumPy is not changed, nor what other environments have installed. A
+command must leave SIGILL alone, as Python's faulthandler does not. Needs root, cc, objdump and
+Linux on x86-64.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def main(command: tuple[str, ...]) -> None:
         "LD_PRELOAD": str(library),
         "PYTHONPATH": os.pathsep.join(places),
         "ONEDNN_MAX_CPU_ISA": "AVX2",
+        # As TensorFlow chooses on such a processor: oneDNN is its default with VNNI or AMX only.
+        "TF_ENABLE_ONEDNN_OPTS": "0",
     }
     inside = f'mount --bind "{cpuinfo}" /proc/cpuinfo && exec "$@"'
     words = ["unshare", "--mount", "sh", "-c", inside, "sh", *command]
