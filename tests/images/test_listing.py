@@ -77,3 +77,11 @@ def test_a_folder_that_is_named_twice(tree: Path) -> None:
 def test_nothing_fits(tree: Path) -> None:
     with pytest.raises(DataError, match="fit"):
         list_pictures(tree / "**" / "*.webp")
+
+
+def test_a_folder_whose_pictures_lie_deeper_names_the_pattern(tree: Path) -> None:
+    (tree / "a.png").unlink()
+    with pytest.raises(DataError, match=r"but in its sub-folders; name them with '(.*)'") as error:
+        list_pictures(tree)
+    pattern = str(error.value).split("'")[1]
+    assert [path.name for path in list_pictures(Path(pattern))] == ["b.png", "c.jpg", "d.png"]

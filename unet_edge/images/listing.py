@@ -24,6 +24,11 @@ def list_pictures(path: Path) -> list[Path]:
     if path.is_dir():
         found = [child for child in path.iterdir() if is_picture(child)]
         if not found:
+            if any(is_picture(child) for folder in _folders([path]) for child in folder.iterdir()):
+                raise DataError(
+                    f"no pictures directly in {path}, but in its sub-folders; name them with "
+                    f"'{path}/**/*'"
+                )
             raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {path}")
         return sorted(found, key=lambda child: natural(child.name))
     import glob  # here: `import unet_edge` would pay for it
