@@ -34,7 +34,7 @@ import numpy as np
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.batch.folder_run import FolderRun
 from unet_edge.batch.outputs import PhotoKind, Segmented
-from unet_edge.batch.resume_log import JOURNAL, opened
+from unet_edge.batch.resume_log import RESUME_LOG, opened
 from unet_edge.images.decoding import decode, read_photo
 from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.segmenter import Segmenter
@@ -193,7 +193,7 @@ def _resident(process: int) -> float | None:
 
 def _lines(out: Path) -> int:
     """Photos that the journal calls done; a photo done twice counts twice."""
-    journal = out / JOURNAL
+    journal = out / RESUME_LOG
     return journal.read_bytes().count(b'"coverage"') if journal.exists() else 0
 
 

@@ -21,7 +21,7 @@ import click
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.benchmarking.measurement import measure_bundle
-from unet_edge.benchmarking.results import Campaign
+from unet_edge.benchmarking.results import BenchmarkResult
 from unet_edge.benchmarking.tables import tables
 from unet_edge.bundle.bundle import MANIFEST, Bundle
 from unet_edge.demo.pipeline import make_data, train_settings
@@ -97,7 +97,7 @@ def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
     """Train, export and measure; write the reference table of this machine."""
     work.mkdir(parents=True, exist_ok=True)
     write_atomically(work / "membranes-val.txt", "\n".join(map(str, range(24, 30))) + "\n")
-    measured: list[tuple[Task, Campaign]] = []
+    measured: list[tuple[Task, BenchmarkResult]] = []
     for task in tasks(data, work):
         bundle = _prepare(task, work)
         print(f"\nmeasuring {task.title}", flush=True)
@@ -126,7 +126,7 @@ def _command(arguments: list[str]) -> None:
     subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=True)
 
 
-def _markdown(measured: list[tuple[Task, Campaign]]) -> str:
+def _markdown(measured: list[tuple[Task, BenchmarkResult]]) -> str:
     first = measured[0][1]
     parts = [
         "# Formats: cost and agreement",

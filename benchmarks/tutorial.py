@@ -1,6 +1,6 @@
 """The tutorial this project started from, as it was written: its loader, loss, model and schedule.
 
-For comparison only. Its defects are kept on purpose and marked; `unet_edge` mends each of them.
+For comparison only. Its defects are kept on purpose and marked; `unet_edge` fixes each of them.
 Written anew from its description, with the libraries that it uses (Pillow, OpenCV, NumPy, Keras).
 """
 

@@ -69,11 +69,11 @@ def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> 
 
 
 def require_tensorflow(backend: str) -> None:
-    """Raise ConversionError, with the mend, when Keras runs on another backend."""
+    """Raise ConversionError, with the fix, when Keras runs on another backend."""
     if backend != "tensorflow":
         raise ConversionError(
             f"exporting needs Keras on TensorFlow, but it runs on {backend}; "
-            "mend with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"
+            "fix with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"
         )
 
 

@@ -13,7 +13,7 @@ UnetEdgeError
 ├── ConversionError     a converter failed or produced a graph that breaks its promise
 └── TrainingError       training cannot go on, or went wrong
 
-Each message is one line that names what was found, what was expected and what mends it; the
+Each message is one line that names what was found, what was expected and how to fix it; the
 command line prints it as it is and exits with 1.
 """
 

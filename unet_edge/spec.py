@@ -135,7 +135,7 @@ class ModelSpec:
         if schema > SCHEMA:
             raise SpecError(
                 f"the contract has schema {schema}, this version reads up to {SCHEMA}; "
-                "mend with: pip install --upgrade unet-edge"
+                "fix with: pip install --upgrade unet-edge"
             )
         if schema < 2 and data.get("output") == "labels":
             raise SpecError(f"the contract has schema {schema}, which knows no labels as output")

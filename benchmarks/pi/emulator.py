@@ -190,7 +190,7 @@ def _unpack(suite: str, architecture: str, packages: str, folder: Path) -> None:
     if not shutil.which("mmdebstrap"):
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "mmdebstrap"]
         for command in (["apt-get", "update", "-qq"], install):
-            _call(command, "mend with: apt-get install mmdebstrap")
+            _call(command, "fix with: apt-get install mmdebstrap")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _call(

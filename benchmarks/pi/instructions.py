@@ -86,7 +86,7 @@ def count(environment: Environment, bundle: Path, precision: str, cpu: Cpu) -> C
     root = prepare(environment.suite, environment.architecture, environment.packages)
     here = Machine(root, cache() / "homes" / environment.name)
     if not (here.home / "venv").is_dir():
-        raise EmulationError(f"{environment.name} is not installed; mend with: make test-pi")
+        raise EmulationError(f"{environment.name} is not installed; fix with: make test-pi")
     start = _instructions(here, cpu, file, 1, 1)
     inference = (_instructions(here, cpu, file, 1 + _RUNS, 1) - start) / _RUNS
     whole = (_instructions(here, cpu, file, 1, 1 + _RUNS) - start) / _RUNS

@@ -41,7 +41,7 @@ class Patient:
         return report
 
     def suffers(self, file: str, expected: str, package: str) -> None:
-        """The doctor and `segment` say `expected`, a pattern; what mends `package` does."""
+        """The doctor and `segment` say `expected`, a pattern; what fixes `package` does."""
         report = self.doctor(file)
         reason = report["files"][0]["reason"]
         assert not report["ready"], report
@@ -125,7 +125,7 @@ def _none(patient: Patient) -> None:
     assert {one["state"] for one in report["interpreters"]} == {"absent"}
     done = patient.here.run("unet-edge segment int8.tflite photo.png -o masks", patient.cpu)
     assert done.stderr.strip() == f"error: {report['files'][0]['reason']}", done.stderr
-    assert report["mends"]["ai-edge-litert"].startswith("pip install "), report["mends"]
+    assert report["fixes"]["ai-edge-litert"].startswith("pip install "), report["fixes"]
 
 
 def _numpy_2(patient: Patient) -> None:
@@ -136,14 +136,14 @@ def _numpy_2(patient: Patient) -> None:
     assert re.search(pattern, report["files"][0]["reason"]), report
     done = patient.here.run("unet-edge segment int8.tflite photo.png -o masks", patient.cpu)
     assert done.stderr.strip() == f"error: {report['files'][0]['reason']}", done.stderr
-    assert report["mends"]["tflite-runtime"] == "pip install 'numpy<2'"
-    patient.pip(report["mends"]["tflite-runtime"])
+    assert report["fixes"]["tflite-runtime"] == "pip install 'numpy<2'"
+    patient.pip(report["fixes"]["tflite-runtime"])
     report = patient.doctor("int8.tflite")
     assert report["files"][0]["runs_by"] == "tflite-runtime 2.14.0", report
 
 
 def _newer(patient: Patient) -> None:
-    expected = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); mend with: pip"
+    expected = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); fix with: pip"
     patient.suffers("new.tflite", expected, "ai-edge-litert>=")
 
 
@@ -167,6 +167,6 @@ def _python_3_13(patient: Patient) -> None:
 def _onnx_on_32_bits(patient: Patient) -> None:
     report = patient.doctor("float32.onnx")
     reason = report["files"][0]["reason"]
-    assert reason.endswith("mend with: the 64-bit Raspberry Pi OS, for which there are wheels")
+    assert reason.endswith("fix with: the 64-bit Raspberry Pi OS, for which there are wheels")
     patient.suffers("int8.tflite", "ai-edge-litert is not installed, and has no wheel for armv7l",
                     "unet-edge[tflite]")  # fmt: skip

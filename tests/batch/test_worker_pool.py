@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from unet_edge.batch.worker_pool import Allowance, Shared, in_threads
+from unet_edge.batch.worker_pool import PixelBudget, ResourcePool, in_threads
 
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
@@ -73,7 +73,7 @@ def test_tasks_are_told_to_stop_and_waited_for() -> None:
 
 
 def test_what_is_shared_is_with_one_at_a_time() -> None:
-    shared, used, most = Shared(["a", "b"]), {"a": 0, "b": 0}, []
+    shared, used, most = ResourcePool(["a", "b"]), {"a": 0, "b": 0}, []
     lock = threading.Lock()
 
     def use(_: int) -> str:
@@ -91,7 +91,7 @@ def test_what_is_shared_is_with_one_at_a_time() -> None:
 
 
 def test_a_thing_is_given_back_when_its_use_fails() -> None:
-    shared = Shared(["only"])
+    shared = ResourcePool(["only"])
     with pytest.raises(RuntimeError), shared.borrowed():
         raise RuntimeError
     with shared.borrowed() as name:
@@ -99,7 +99,7 @@ def test_a_thing_is_given_back_when_its_use_fails() -> None:
 
 
 def test_no_more_is_taken_than_there_is_and_the_largest_goes_alone() -> None:
-    allowance, lock, held, seen = Allowance(10), threading.Lock(), [0], []
+    allowance, lock, held, seen = PixelBudget(10), threading.Lock(), [0], []
 
     def take(amount: int) -> int:
         with allowance.taken(amount):

@@ -14,7 +14,7 @@ import pytest
 from unet_edge.benchmarking import autotune
 from unet_edge.benchmarking.autotune import tune
 from unet_edge.benchmarking.measurement import Request
-from unet_edge.benchmarking.results import TOTAL, Cost
+from unet_edge.benchmarking.results import TOTAL, Measurement
 from unet_edge.benchmarking.tuning_results import (
     EQUAL,
     Candidate,
@@ -40,12 +40,12 @@ def bundle(bundle_path: Path) -> Bundle:
 # --- what is chosen of what was measured ------------------------------------------------------
 
 
-def cost(ms: float, agreement: float = 1.0) -> Cost:
+def cost(ms: float, agreement: float = 1.0) -> Measurement:
     """Inference and labels in `ms`, half each; the rest of a picture takes 100 ms."""
     times = {"decode": 60.0, "place": 30.0, "infer": ms / 2, "mask": ms / 2, "restore": 10.0}
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), times[stage]) for stage in STAGES}
     stages[TOTAL] = dict.fromkeys(("p50", "p90", "p99", "min"), 100 + ms)
-    return Cost("x 1", 1, 5.0, stages, 50.0, agreement, agreement, agreement)
+    return Measurement("x 1", 1, 5.0, stages, 50.0, agreement, agreement, agreement)
 
 
 def trial(file: str, *model_ms: float, threads: int = 1) -> Trial:
@@ -97,7 +97,7 @@ def hot_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, 
     ) -> list[tuple[str, int]]:
         asked: list[tuple[str, int]] = []
 
-        def measured(request: Request) -> Cost | str:
+        def measured(request: Request) -> Measurement | str:
             assert request.file is not None
             assert request.threads is not None
             slowness = 1.04 ** len(asked)

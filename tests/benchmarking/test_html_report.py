@@ -18,7 +18,7 @@ from sealing import seal_manifest
 
 from unet_edge.benchmarking.html_report import report_html
 from unet_edge.benchmarking.measurement import measure_bundle
-from unet_edge.benchmarking.results import Campaign, Cost, Row
+from unet_edge.benchmarking.results import BenchmarkResult, Measurement, ModelResult
 from unet_edge.benchmarking.tables import cost_rows, stage_rows, tables, warnings
 from unet_edge.bundle.bundle import Bundle, write_bundle
 from unet_edge.bundle.manifest import Choice, GoldenPicture
@@ -61,20 +61,26 @@ def bundle(bundle_path: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def campaign(bundle: Bundle) -> Campaign:
+def result(bundle: Bundle) -> BenchmarkResult:
     return measure_bundle(bundle, runs=2, threads=1)
 
 
-def row(name: str, file_format: str, total: float, agreement: float, floor: float | None) -> Row:
+def failed(name: str, error: str) -> ModelResult:
+    return ModelResult(name, "onnx", "float32", 999, "0", 0.99, 0.9, None, None, error)
+
+
+def row(
+    name: str, file_format: str, total: float, agreement: float, floor: float | None
+) -> ModelResult:
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), total / 5) for stage in STAGES}
     stages["total"] = {"p50": total, "p90": total * 1.5, "p99": total * 2, "min": total / 2}
-    cost = Cost("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765)
-    return Row(name, file_format, "int8", 1_234_567, "0", floor, 0.99876, 0.81234, cost)
+    cost = Measurement("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765)
+    return ModelResult(name, file_format, "int8", 1_234_567, "0", floor, 0.99876, 0.81234, cost)
 
 
 @pytest.fixture
-def known() -> Campaign:
-    return Campaign(
+def known() -> BenchmarkResult:
+    return BenchmarkResult(
         model="cells",
         height=96,
         width=96,
@@ -94,12 +100,12 @@ def known() -> Campaign:
         files=(
             row("a.tflite", "tflite", 12.345, 0.999999, 0.995),
             row("b.onnx", "onnx", 40, 0.98, 0.99),
-            Row("c.onnx", "onnx", "float32", 999, "0", 0.99, 0.9, None, None, "no <interpreter>"),
+            failed("c.onnx", "no <interpreter>"),
         ),
     )  # fmt: skip
 
 
-def test_rows_say_what_was_measured(known: Campaign) -> None:
+def test_rows_say_what_was_measured(known: BenchmarkResult) -> None:
     keras, first, under, broken = cost_rows(known)
     assert keras[:7] == ["model.keras", "1.23", "45.6", "250", "375", "500", "50.0"]
     assert keras[7:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
@@ -112,7 +118,7 @@ def test_rows_say_what_was_measured(known: Campaign) -> None:
     assert len(stage_rows(known)) == 3
 
 
-def test_warnings_name_failures_broken_floors_and_noise(known: Campaign) -> None:
+def test_warnings_name_failures_broken_floors_and_noise(known: BenchmarkResult) -> None:
     assert warnings(known) == [
         "c.onnx did not run: no <interpreter>",
         "b.onnx is UNDER ITS FLOOR on Pi 5 (ARM with dotprod): 98.000 % of pixels as Keras, "
@@ -122,7 +128,7 @@ def test_warnings_name_failures_broken_floors_and_noise(known: Campaign) -> None
     assert "10.0 ms before, 14.0 ms after" in warnings(noisy)[0]
 
 
-def test_tables_come_in_any_style(known: Campaign) -> None:
+def test_tables_come_in_any_style(known: BenchmarkResult) -> None:
     plain, markdown = tables(known), tables(known, "github")
     assert "did not run: no <interpreter>" in plain
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
@@ -130,14 +136,14 @@ def test_tables_come_in_any_style(known: Campaign) -> None:
     assert len({line.count("|") for line in lines[:6]}) == 1
 
 
-def test_tables_of_nothing_but_failures(known: Campaign) -> None:
+def test_tables_of_nothing_but_failures(known: BenchmarkResult) -> None:
     keras = dataclasses.replace(known.keras, cost=None)
     failed = dataclasses.replace(known, keras=keras, files=known.files[2:])
     assert "decode" not in tables(failed).split("- c.onnx")[0]
 
 
-def test_the_page_needs_nothing_from_elsewhere(campaign: Campaign, bundle: Bundle) -> None:
-    html = report_html(campaign, bundle)
+def test_the_page_needs_nothing_from_elsewhere(result: BenchmarkResult, bundle: Bundle) -> None:
+    html = report_html(result, bundle)
     page = Page(html)
     for tag, attributes in page.elements:
         assert tag not in ("script", "link", "iframe", "object", "base")
@@ -148,8 +154,8 @@ def test_the_page_needs_nothing_from_elsewhere(campaign: Campaign, bundle: Bundl
     assert len(html) < 5_000_000
 
 
-def test_the_page_shows_every_file_and_picture(campaign: Campaign, bundle: Bundle) -> None:
-    page = Page(report_html(campaign, bundle, pictures=3))
+def test_the_page_shows_every_file_and_picture(result: BenchmarkResult, bundle: Bundle) -> None:
+    page = Page(report_html(result, bundle, pictures=3))
     for entry in bundle.files:
         assert page.text.count(entry.name) >= 3 + 2  # under each picture, in both tables
     for golden in bundle.golden[:3]:
@@ -162,7 +168,7 @@ def test_the_page_shows_every_file_and_picture(campaign: Campaign, bundle: Bundl
     assert "prefers-color-scheme:dark" in page.text
 
 
-def test_wide_tables_stay_inside_their_box(known: Campaign, bundle: Bundle) -> None:
+def test_wide_tables_stay_inside_their_box(known: BenchmarkResult, bundle: Bundle) -> None:
     html = report_html(known, bundle, pictures=0)
     assert html.count("<div class=wide><table") == html.count("<table") == 2
     style = html.partition("<style>")[2].partition("</style>")[0]
@@ -173,15 +179,15 @@ def test_wide_tables_stay_inside_their_box(known: Campaign, bundle: Bundle) -> N
     assert "position:sticky;left:0" in style  # the file's name stays beside the scrolled figures
 
 
-def test_the_page_escapes_what_it_did_not_write(campaign: Campaign, bundle: Bundle) -> None:
+def test_the_page_escapes_what_it_did_not_write(result: BenchmarkResult, bundle: Bundle) -> None:
     evil = "<script>alert('x')</script>"
     spec = dataclasses.replace(bundle.spec, classes=("a", evil))
-    first = dataclasses.replace(campaign.files[0], cost=None, error=evil, name=evil)
+    first = dataclasses.replace(result.files[0], cost=None, error=evil, name=evil)
     spoilt = dataclasses.replace(
-        campaign,
+        result,
         model=evil,
-        machine={**campaign.machine, "model": evil},
-        files=(first, *campaign.files[1:]),
+        machine={**result.machine, "model": evil},
+        files=(first, *result.files[1:]),
     )
     html = report_html(
         spoilt, dataclasses.replace(bundle, spec=spec, tools={evil: "1"}), pictures=1
@@ -208,7 +214,7 @@ def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> 
 
 
 def test_the_page_praises_the_fastest_file_within_its_floor(
-    known: Campaign, bundle: Bundle
+    known: BenchmarkResult, bundle: Bundle
 ) -> None:
     hasty = row("hasty.tflite", "tflite", 5, 0.98, 0.99)
     html = report_html(dataclasses.replace(known, files=(hasty, *known.files)), bundle, pictures=0)
@@ -245,7 +251,9 @@ def test_one_wrong_pixel_of_a_large_photo_is_red(bundle: Bundle, tmp_path: Path)
     assert (redness > 60).sum() <= 4  # JPEG blurs it a little
 
 
-def test_the_chart_places_points_by_time_and_agreement(known: Campaign, bundle: Bundle) -> None:
+def test_the_chart_places_points_by_time_and_agreement(
+    known: BenchmarkResult, bundle: Bundle
+) -> None:
     page = Page(report_html(known, dataclasses.replace(bundle, golden=())))
     points = {c["class"]: (float(c["cx"]), float(c["cy"])) for c in page.all("circle")}
     assert points["tflite"][0] < points["onnx"][0] < points["keras"][0]
@@ -256,7 +264,7 @@ def test_the_chart_places_points_by_time_and_agreement(known: Campaign, bundle: 
     assert (b - a) / (c - b) == pytest.approx(np.log(40 / 12.345) / np.log(250 / 40), abs=0.01)
 
 
-def test_names_of_coinciding_points_stay_apart(known: Campaign, bundle: Bundle) -> None:
+def test_names_of_coinciding_points_stay_apart(known: BenchmarkResult, bundle: Bundle) -> None:
     rows = tuple(row(f"model-{n}.tflite", "tflite", 20, 1.0, 0.9) for n in range(6))
     crowd = dataclasses.replace(known, keras=row("model.keras", "keras", 20, 1, None), files=rows)
     # None of these files is in the bundle, so no golden picture is segmented with them.

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from unet_edge.benchmarking.measurement import measure_bundle, summarise
-from unet_edge.benchmarking.results import Campaign
+from unet_edge.benchmarking.results import BenchmarkResult
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BundleError, ConfigError, ImageError
 from unet_edge.evaluation.verification import golden_references, verify
@@ -31,7 +31,7 @@ def bundle(bundle_path: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def campaign(bundle: Bundle, run_path: Path) -> Campaign:
+def result(bundle: Bundle, run_path: Path) -> BenchmarkResult:
     """Slow, since Keras is measured too."""
     return measure_bundle(bundle, runs=6, threads=1, keras=run_path)
 
@@ -49,9 +49,9 @@ def test_totals_are_of_whole_runs_not_of_stages() -> None:
 
 
 @pytest.mark.slow
-def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, campaign: Campaign) -> None:
-    assert [row.name for row in campaign.files] == [entry.name for entry in bundle.files]
-    for row, entry in zip(campaign.files, bundle.files, strict=True):
+def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, result: BenchmarkResult) -> None:
+    assert [row.name for row in result.files] == [entry.name for entry in bundle.files]
+    for row, entry in zip(result.files, bundle.files, strict=True):
         data = (bundle.path / row.name).read_bytes()
         assert (row.bytes, row.sha256) == (len(data), sha256(data))
         assert (row.format, row.precision) == (entry.format, entry.precision)
@@ -61,8 +61,8 @@ def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, campaign: Campaign
 
 
 @pytest.mark.slow
-def test_costs_hang_together(campaign: Campaign) -> None:
-    for row in campaign.rows:
+def test_costs_hang_together(result: BenchmarkResult) -> None:
+    for row in result.rows:
         cost = row.cost
         assert cost is not None
         assert list(cost.stages) == [*STAGES, "total"]
@@ -75,18 +75,18 @@ def test_costs_hang_together(campaign: Campaign) -> None:
 
 
 @pytest.mark.slow
-def test_backends_and_threads_are_named(campaign: Campaign) -> None:
+def test_backends_and_threads_are_named(result: BenchmarkResult) -> None:
     backends = {"keras": "keras ", "tflite": "ai-edge-litert ", "onnx": "onnxruntime "}
-    for row in campaign.rows:
+    for row in result.rows:
         assert row.cost is not None
         assert row.cost.backend.startswith(backends[row.format])
         assert row.cost.threads == (None if row.format == "keras" else 1)
-    assert (campaign.threads, campaign.runs) == (1, 6)
+    assert (result.threads, result.runs) == (1, 6)
 
 
 @pytest.mark.slow
-def test_agreement_is_what_verify_finds_here(bundle: Bundle, campaign: Campaign) -> None:
-    for row in campaign.files:
+def test_agreement_is_what_verify_finds_here(bundle: Bundle, result: BenchmarkResult) -> None:
+    for row in result.files:
         segmenter = Segmenter.open(bundle.path, file=row.name, threads=1)
         proof = verify(segmenter, golden_references(bundle), floor=0.0)
         assert row.cost is not None
@@ -96,45 +96,45 @@ def test_agreement_is_what_verify_finds_here(bundle: Bundle, campaign: Campaign)
 
 
 @pytest.mark.slow
-def test_keras_is_measured_the_same_way(campaign: Campaign, run_path: Path) -> None:
-    cost = campaign.keras.cost
+def test_keras_is_measured_the_same_way(result: BenchmarkResult, run_path: Path) -> None:
+    cost = result.keras.cost
     assert cost is not None
     assert (cost.agreement, cost.mask_miou) == (1.0, 1.0)
-    assert campaign.keras.bytes == (run_path / "model.keras").stat().st_size
-    assert campaign.speedup(campaign.keras) == 1.0
-    fastest = min(campaign.files, key=lambda row: row.cost.p50_ms)  # type: ignore[union-attr]
+    assert result.keras.bytes == (run_path / "model.keras").stat().st_size
+    assert result.speedup(result.keras) == 1.0
+    fastest = min(result.files, key=lambda row: row.cost.p50_ms)  # type: ignore[union-attr]
     assert fastest.cost is not None
-    assert campaign.speedup(fastest) == cost.p50_ms / fastest.cost.p50_ms
+    assert result.speedup(fastest) == cost.p50_ms / fastest.cost.p50_ms
     infer = cost.stages["infer"]["p50"] / fastest.cost.stages["infer"]["p50"]
-    assert campaign.speedup(fastest, "infer") == infer
+    assert result.speedup(fastest, "infer") == infer
 
 
 @pytest.mark.slow
-def test_memory_belongs_to_the_file_alone(campaign: Campaign) -> None:
+def test_memory_belongs_to_the_file_alone(result: BenchmarkResult) -> None:
     # This process and the Keras child hold TensorFlow, some hundred MiB.
-    assert campaign.keras.cost is not None
-    for row in campaign.files:
+    assert result.keras.cost is not None
+    for row in result.files:
         assert row.cost is not None
-        assert 20 < row.cost.peak_memory_mib < campaign.keras.cost.peak_memory_mib / 2
+        assert 20 < row.cost.peak_memory_mib < result.keras.cost.peak_memory_mib / 2
 
 
 def test_without_keras_its_row_holds_what_the_bundle_knows(bundle: Bundle) -> None:
     tiny = only(bundle, "model-int8.tflite")
-    campaign = measure_bundle(tiny, runs=1, threads=1)
-    keras = campaign.keras
+    result = measure_bundle(tiny, runs=1, threads=1)
+    keras = result.keras
     assert (keras.cost, keras.error, keras.bytes) == (None, None, None)
     assert keras.label_miou == bundle.reference.label_miou
     assert keras.sha256 == bundle.reference.keras_sha256
-    assert campaign.speedup(campaign.files[0]) is None
+    assert result.speedup(result.files[0]) is None
 
 
 @pytest.mark.slow
-def test_json_holds_everything(campaign: Campaign) -> None:
-    data = json.loads(json.dumps(campaign.to_dict(), allow_nan=False))
+def test_json_holds_everything(result: BenchmarkResult) -> None:
+    data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert data["machine"]["cores"] == os.cpu_count()
     assert data["gemm_before_ms"] > 0
-    assert [row["name"] for row in data["files"]] == [row.name for row in campaign.files]
-    first = campaign.files[0].cost
+    assert [row["name"] for row in data["files"]] == [row.name for row in result.files]
+    first = result.files[0].cost
     assert first is not None
     assert data["files"][0]["cost"] == dataclasses.asdict(first)
 
@@ -204,8 +204,8 @@ def test_given_pictures_are_timed(bundle: Bundle, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     Image.fromarray(pixels).save(photo)
     tiny = only(bundle, "model-int8.tflite")
-    campaign = measure_bundle(tiny, pictures=[photo], runs=2, threads=1)
-    assert (campaign.pictures, campaign.sizes) == (1, ("64x48",))
+    result = measure_bundle(tiny, pictures=[photo], runs=2, threads=1)
+    assert (result.pictures, result.sizes) == (1, ("64x48",))
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_a_bundle_without_golden_pictures_is_refused(bundle: Bundle) -> None:
 
 
 @pytest.mark.slow
-def test_a_change_of_speed_is_noticed(campaign: Campaign) -> None:
+def test_a_change_of_speed_is_noticed(result: BenchmarkResult) -> None:
     def steady(before: float, after: float) -> bool:
-        return dataclasses.replace(campaign, gemm_before_ms=before, gemm_after_ms=after).steady
+        return dataclasses.replace(result, gemm_before_ms=before, gemm_after_ms=after).steady
 
     assert steady(10, 12)
     assert steady(12, 10)

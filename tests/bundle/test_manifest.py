@@ -23,7 +23,7 @@ from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import _CHOICES
 from unet_edge.spec import SCHEMA as SPEC_SCHEMA
 
-jsonschema = pytest.importorskip("jsonschema", reason="mend with: pip install '.[dev]'")
+jsonschema = pytest.importorskip("jsonschema", reason="fix with: pip install '.[dev]'")
 
 """Exported at commit f9b512c, before schema 2: a network of three convolutions on 48x40 px."""
 

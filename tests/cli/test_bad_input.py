@@ -217,12 +217,12 @@ main({arguments})
             "error: no TFLite interpreter works here: ai-edge-litert is not installed; "
             "tflite-runtime is not installed"
         )
-        assert said.endswith(f"; mend with: {install(interpreter('ai-edge-litert'))}")
+        assert said.endswith(f"; fix with: {install(interpreter('ai-edge-litert'))}")
 
     def test_no_onnx_runtime(self, bundle_path: Path, photo: Path) -> None:
         done = self.run_without({"onnxruntime"}, "segment", bundle_path / "model-int8.onnx", photo)
         assert done.returncode == 1
-        assert f"mend with: {install(interpreter('onnxruntime'))}" in done.stderr
+        assert f"fix with: {install(interpreter('onnxruntime'))}" in done.stderr
 
     def test_a_bundle_falls_back_to_what_is_installed(
         self, bundle_path: Path, photo: Path, tmp_path: Path

@@ -42,7 +42,7 @@ class TestCheck:
         assert lines[3].split()[:2] == ["validation", "5"]
         assert lines[4] == "pictures of 192x192 px (width x height)"
 
-    def test_an_error_is_shown_with_what_mends_it(self, copy: Path) -> None:
+    def test_an_error_is_shown_with_its_fix(self, copy: Path) -> None:
         (copy / "masks" / "cells-003.png").unlink()
         done = run("check", copy, *CLASSES)
         assert done.exit_code == 1

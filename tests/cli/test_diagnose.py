@@ -78,7 +78,7 @@ def test_heat_maps_and_tables_are_written(bundle_path: Path, tmp_path: Path) -> 
     assert (output / "report.json").read_bytes() == before
 
 
-def test_without_a_float32_file_the_export_that_mends_is_named(
+def test_without_a_float32_file_the_export_that_fixes_it_is_named(
     bundle_path: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(bundle_path, tmp_path / "bundle"))

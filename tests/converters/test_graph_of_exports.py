@@ -19,7 +19,7 @@ from converters.tflite.check import operators, partitions
 from converters.tflite.conversion import to_tflite
 from unet_edge.errors import ModelFileError
 from unet_edge.model_files.embedded_contract import Format, Precision
-from unet_edge.model_files.read_graph import Port, TFLiteGraph, read_graph
+from unet_edge.model_files.read_graph import TensorInfo, TFLiteGraph, read_graph
 from unet_edge.model_files.runtime_support import Runtimes, runtimes
 from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.models import Network
@@ -40,7 +40,7 @@ CASES = [
     pytest.param(network, count, marks=[pytest.mark.slow] if index else [])
     for index, (network, count) in enumerate(zip(NETWORKS, CONVOLUTIONS, strict=True))
 ]
-PIXELS = Port("pixels", "uint8", (1, 64, 64, 3), 1 / 128, 128)
+PIXELS = TensorInfo("pixels", "uint8", (1, 64, 64, 3), 1 / 128, 128)
 
 
 def versions(data: bytes) -> Counter[tuple[str, int]]:
@@ -110,7 +110,7 @@ def test_onnx(
         kernels = {"float16": convolutions - whole, "float32": whole}
     assert graph.kernels == kernels
     assert graph.inputs == (PIXELS,)
-    assert graph.outputs == (Port("logits", "float32", (1, 64, 64, 3)),)
+    assert graph.outputs == (TensorInfo("logits", "float32", (1, 64, 64, 3)),)
     assert runtimes(graph) == Runtimes(("onnxruntime 1.8 or later",), {}, ())
 
 

@@ -16,7 +16,7 @@ from converters.tflite.check import operators, partitions
 from converters.tflite.conversion import to_tflite
 from unet_edge.errors import BackendError
 from unet_edge.model_files.embedded_contract import Contract, Format, Precision, seal
-from unet_edge.model_files.read_graph import Port, read_graph
+from unet_edge.model_files.read_graph import TensorInfo, read_graph
 from unet_edge.model_files.runtime_support import runtimes
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.segmenter import Segmenter
@@ -106,11 +106,11 @@ def test_masks_are_those_of_the_file_with_scores(
         np.testing.assert_array_equal(labels, with_scores.labels(picture))
         found.append(labels.copy())
     assert (np.bincount(np.ravel(found), minlength=classes) > 0.05 * np.size(found)).all()
-    with pytest.raises(BackendError, match=r"no scores; mend with: unet-edge export RUN \(without"):
+    with pytest.raises(BackendError, match=r"no scores; fix with: unet-edge export RUN \(without"):
         backend.scores(pictures[0])
 
     graph = read_graph(data, kind[0], "m")
-    assert graph.outputs == (Port("labels", "uint8", (1, *spec.size)),)
+    assert graph.outputs == (TensorInfo("labels", "uint8", (1, *spec.size)),)
     oldest = {"tflite": "tflite-runtime 2.14", "onnx": "onnxruntime 1.8 or later"}[kind[0]]
     assert runtimes(graph).runs_on[0] == oldest
     if kind[0] == "tflite":

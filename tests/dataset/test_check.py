@@ -531,7 +531,7 @@ def test_the_report_holds_shares_sizes_and_all_findings(copy):
             "kind": "ignored-mask",
             "file": str(mask(root, "t0")),
             "found": "the mask ignores every pixel",
-            "mend": "draw it, or remove the picture",
+            "fix": "draw it, or remove the picture",
         }
     ]
 

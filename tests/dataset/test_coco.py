@@ -141,7 +141,7 @@ def test_mask_folders_come_first_unless_polygons_are_asked_for(data):
         find_dataset(data, classes=CLASSES, masks="index")
 
 
-def test_an_unknown_category_is_named_with_what_mends_it(data):
+def test_an_unknown_category_is_named_with_its_fix(data):
     with pytest.raises(DataError, match=r"draws cat, not among the classes background, dog.*--cla"):
         find_dataset(data, classes=("background", "dog"))
 

@@ -46,7 +46,7 @@ def test_the_scheme_is_suggested_and_read(tmp_path, pictures, masks, pattern):
     dataset = find(root, mask_names=pattern)
     assert sorted(names([*dataset.train, *dataset.validation])) == sorted(pictures)
     (finding,) = check(root, classes=("a", "b")).findings
-    assert (finding.kind, finding.mend) == ("layout", f"pass --mask-names {pattern}")
+    assert (finding.kind, finding.fix) == ("layout", f"pass --mask-names {pattern}")
 
 
 def test_label_studios_names_do_not_say_the_picture(tmp_path):
@@ -89,5 +89,5 @@ def test_lists_that_name_nothing_that_is_there(tmp_path, listed):
     assert report.errors
     missing = [f for f in report.findings if f.kind == "listed-missing"]
     assert len(missing) == 2 * len(listed)
-    assert str(tmp_path) in missing[0].mend
-    assert missing[0].mend.endswith(".png")
+    assert str(tmp_path) in missing[0].fix
+    assert missing[0].fix.endswith(".png")

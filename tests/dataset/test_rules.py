@@ -46,7 +46,7 @@ def test_applying_a_rule_leaves_the_values_alone():
     assert np.array_equal(values, VALUES)
 
 
-def test_values_outside_the_classes_are_named_with_what_mends_them():
+def test_values_outside_the_classes_are_named_with_its_fix():
     values = np.arange(20, dtype=np.uint8)[None]
     with pytest.raises(DataError) as raised:
         MaskRule.parse("index").apply(values, 3, "m.png")

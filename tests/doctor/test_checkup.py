@@ -40,7 +40,7 @@ class SessionOptions:
     def add_session_config_entry(self, key, value):
         pass
 
-class Port:
+class TensorInfo:
     name = "pixels"
 
 class InferenceSession:
@@ -48,7 +48,7 @@ class InferenceSession:
         ACT
 
     def get_inputs(self):
-        return [Port]
+        return [TensorInfo]
 
     def run(self, outputs, feed):
         return [feed["pixels"][..., ::-2].astype(np.float32)]
@@ -131,7 +131,7 @@ def test_one_that_does_not_start(stand_in: StandIn) -> None:
     assert found.troubles["onnxruntime"].endswith(
         "(libstdc++.so.6: cannot open shared object file)"
     )
-    assert found.mends["onnxruntime"].startswith("pip install --force-reinstall 'onnxruntime")
+    assert found.fixes["onnxruntime"].startswith("pip install --force-reinstall 'onnxruntime")
     assert found.ready, "LiteRT is here"
 
 
@@ -222,7 +222,7 @@ def test_without_any_interpreter_doctor_and_segment_say_the_same(tmp_path: Path)
     assert report["ready"] is False
     assert {one["state"] for one in report["interpreters"]} == {"absent"}
     (file,) = report["files"]
-    assert "mend with: pip install " in file["reason"]
+    assert "fix with: pip install " in file["reason"]
     status, _, error = doctor(path, "segment", TINY / "int8.tflite", ROOT / "docs")
     assert status == 1
     assert "no pictures" in error  # before the model is opened

@@ -86,8 +86,8 @@ def test_numpy_2_is_found_out_and_what_is_prescribed_helps(
     opened = old.unet_edge("segment", file, photo, "-o", tmp_path)
     assert opened[0] == 1
     assert opened[2].strip() == f"error: {report['files'][0]['reason']}"
-    assert report["mends"]["tflite-runtime"] == "pip install 'numpy<2'"
-    old.do(report["mends"]["tflite-runtime"])
+    assert report["fixes"]["tflite-runtime"] == "pip install 'numpy<2'"
+    old.do(report["fixes"]["tflite-runtime"])
     status, report = old.doctor(file)
     assert (status, report["files"][0]["runs_by"]) == (0, "tflite-runtime 2.14.0")
     assert old.unet_edge("segment", file, photo, "-o", tmp_path)[0] == 0
@@ -106,7 +106,7 @@ def test_an_operator_that_is_newer_than_it(
     assert report["files"][0]["reason"] == (
         "tflite-runtime 2.14.0 cannot run this model: it needs QUANTIZE version 6 "
         "(tflite-runtime 2.14 has up to 3); "
-        "mend with: pip install --upgrade 'ai-edge-litert>=2.3,!=2.0.*'"
+        "fix with: pip install --upgrade 'ai-edge-litert>=2.3,!=2.0.*'"
     )
 
 
@@ -120,12 +120,12 @@ def test_python_3_13_without_an_interpreter(tmp_path: Path) -> None:
     assert status == 1
     assert report["files"][0]["reason"].endswith(
         "tflite-runtime is not installed, and has no wheel for Python 3.13 (3.11 is its last); "
-        f"mend with: {report['mends']['ai-edge-litert']}"
+        f"fix with: {report['fixes']['ai-edge-litert']}"
     )
     # pip agrees that there is none, and that what is prescribed there is.
     with pytest.raises(AssertionError, match="No matching distribution"):
         fresh.do("pip install tflite-runtime")
-    fresh.do(report["mends"]["ai-edge-litert"])
+    fresh.do(report["fixes"]["ai-edge-litert"])
     status, report = fresh.doctor(file)
     assert status == 0
     assert report["files"][0]["runs_by"].startswith("ai-edge-litert 2.")

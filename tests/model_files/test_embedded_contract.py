@@ -343,7 +343,7 @@ def test_a_contract_of_another_format_is_noticed(models):
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_the_message_names_the_file_and_what_mends_it(models, sealed, file_format):
+def test_the_message_names_the_file_and_the_fix(models, sealed, file_format):
     data = bytearray(sealed[file_format])
     data[len(models[file_format]) - 1] ^= 1
     with pytest.raises(

@@ -12,7 +12,13 @@ from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from unet_edge.errors import ModelFileError
 from unet_edge.model_files.embedded_contract import Format
-from unet_edge.model_files.read_graph import OnnxGraph, Operator, Port, TFLiteGraph, read_graph
+from unet_edge.model_files.read_graph import (
+    OnnxGraph,
+    Operator,
+    TensorInfo,
+    TFLiteGraph,
+    read_graph,
+)
 from unet_edge.model_files.runtime_support import runtimes
 from unet_edge.model_files.tflite_graph import BUILTINS
 
@@ -35,8 +41,8 @@ def test_a_tflite_graph(tflite: Make) -> None:
     data = tflite(("CONV_2D", 3), ("ADD", 2), ("CONV_2D", 5), min_runtime_version=b"2.11.0\0\0")
     assert read_tflite(data) == TFLiteGraph(
         operators=(Operator("ADD", 1, 2), Operator("CONV_2D", 1, 3), Operator("CONV_2D", 1, 5)),
-        inputs=(Port("pixels", "uint8", (1, 2, 2, 3), 0.5, 7),),
-        outputs=(Port("logits", "float32", (1, 2, 2, 3)),),
+        inputs=(TensorInfo("pixels", "uint8", (1, 2, 2, 3), 0.5, 7),),
+        outputs=(TensorInfo("logits", "float32", (1, 2, 2, 3)),),
         kernels={"int8 per channel": 1},  # both convolutions share it
         min_runtime_version="2.11.0",
     )
@@ -80,8 +86,8 @@ def test_a_strange_min_runtime_version_is_left_out(tflite: Make, text: bytes) ->
 def test_an_onnx_graph(onnx_file: Make) -> None:
     assert read_onnx(onnx_file("Relu", "Relu", "com.microsoft.Gelu")) == OnnxGraph(
         operators=(Operator("Relu", 2), Operator("com.microsoft.Gelu", 1)),
-        inputs=(Port("pixels", "uint8", (1, 2, 2, 3)),),
-        outputs=(Port("logits", "float32", (1, 2, 2, 3)),),
+        inputs=(TensorInfo("pixels", "uint8", (1, 2, 2, 3)),),
+        outputs=(TensorInfo("logits", "float32", (1, 2, 2, 3)),),
         kernels={},
         opset=14,
         ir_version=7,

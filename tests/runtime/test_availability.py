@@ -8,7 +8,7 @@ import pytest
 from paths import ROOT
 
 from unet_edge.runtime import interpreters
-from unet_edge.runtime.availability import explain, mends, nothing_works
+from unet_edge.runtime.availability import explain, fixes, nothing_works
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, interpreter, no_wheel
 
 PI_4 = System((3, 11), "aarch64", "2.4.6")
@@ -40,7 +40,7 @@ def test_requirements_are_those_of_the_extras() -> None:
 def test_nothing_is_installed() -> None:
     assert nothing_works("tflite", [LITERT_ABSENT, TFLITE_ABSENT], PI_4) == (
         "no TFLite interpreter works here: ai-edge-litert is not installed; tflite-runtime is not "
-        "installed; mend with: pip install 'unet-edge[litert]'"
+        "installed; fix with: pip install 'unet-edge[litert]'"
     )
     assert nothing_works("onnx", [ONNX_ABSENT], PI_4).endswith("pip install 'unet-edge[onnx]'")
 
@@ -50,8 +50,8 @@ def test_without_our_own_package_pip_installs_the_interpreter(
 ) -> None:
     monkeypatch.setattr(interpreters, "version_of", lambda _: None)
     said = nothing_works("tflite", [LITERT_ABSENT, TFLITE_ABSENT], PI_4)
-    assert said.endswith("mend with: pip install 'ai-edge-litert>=1.2,!=2.0.*'")
-    assert mends("tflite", [LITERT_ABSENT, TFLITE_ABSENT], PI_32) == {
+    assert said.endswith("fix with: pip install 'ai-edge-litert>=1.2,!=2.0.*'")
+    assert fixes("tflite", [LITERT_ABSENT, TFLITE_ABSENT], PI_32) == {
         "tflite-runtime": "pip install 'tflite-runtime>=2.14' 'numpy<2'"
     }
 
@@ -59,7 +59,7 @@ def test_without_our_own_package_pip_installs_the_interpreter(
 def test_numpy_2_under_tflite_runtime() -> None:
     assert nothing_works("tflite", [LITERT_ABSENT, TFLITE_BROKEN], PI_4) == (
         "no TFLite interpreter works here: ai-edge-litert is not installed; tflite-runtime 2.14.0 "
-        "does not work with NumPy 2.4.6: it was built for NumPy 1; mend with: pip install "
+        "does not work with NumPy 2.4.6: it was built for NumPy 1; fix with: pip install "
         "'unet-edge[litert]', or keep tflite-runtime with: pip install 'numpy<2'"
     )
     # With NumPy 1 it is something else, and its own words are worth having.
@@ -70,37 +70,37 @@ def test_python_3_13_has_no_tflite_runtime() -> None:
     assert nothing_works("tflite", [LITERT_ABSENT, TFLITE_ABSENT], TRIXIE) == (
         "no TFLite interpreter works here: ai-edge-litert is not installed; tflite-runtime is not "
         "installed, and has no wheel for Python 3.13 (3.11 is its last); "
-        "mend with: pip install 'unet-edge[litert]'"
+        "fix with: pip install 'unet-edge[litert]'"
     )
-    assert mends("tflite", [TFLITE_ABSENT], TRIXIE) == {}
+    assert fixes("tflite", [TFLITE_ABSENT], TRIXIE) == {}
 
 
 def test_32_bit_systems() -> None:
     both = [LITERT_ABSENT, TFLITE_ABSENT]
-    assert mends("tflite", both, PI_32) == {"tflite-runtime": "pip install 'unet-edge[tflite]'"}
+    assert fixes("tflite", both, PI_32) == {"tflite-runtime": "pip install 'unet-edge[tflite]'"}
     said = nothing_works("tflite", both, System((3, 13), "armv7l", "1.24.2"))
     assert "ai-edge-litert is not installed, and has no wheel for armv7l" in said
-    assert said.endswith("mend with: the 64-bit Raspberry Pi OS, for which there are wheels")
+    assert said.endswith("fix with: the 64-bit Raspberry Pi OS, for which there are wheels")
     assert "64-bit processor" in nothing_works("tflite", both, System((3, 11), "armv6l", "1.24"))
     assert "for armv7l" in nothing_works("onnx", [ONNX_ABSENT], PI_32)
 
 
 def test_one_interpreter_is_enough() -> None:
     works = Attempt("ai-edge-litert", "2.3.0", "works")
-    assert mends("tflite", [works, TFLITE_ABSENT], PI_4) == {}
-    # But what is there and broken is worth mending.
-    assert mends("tflite", [works, TFLITE_BROKEN], PI_4) == {
+    assert fixes("tflite", [works, TFLITE_ABSENT], PI_4) == {}
+    # But what is there and broken is worth fixing.
+    assert fixes("tflite", [works, TFLITE_BROKEN], PI_4) == {
         "tflite-runtime": "pip install 'numpy<2'"
     }
 
 
 def test_the_onnxruntime_that_dies_on_a_pi_4_is_one_that_pip_then_leaves_out() -> None:
     dead = Attempt("onnxruntime", "1.21.0", "died", "died with signal SIGILL: …")
-    assert mends("onnx", [dead], PI_4) == {
+    assert fixes("onnx", [dead], PI_4) == {
         "onnxruntime": "pip install --upgrade 'onnxruntime>=1.18,!=1.21.0'"
     }
     # No other build helps where memory ran out.
-    assert mends("onnx", [Attempt("onnxruntime", "1", "died", "signal SIGKILL")], PI_4) == {}
+    assert fixes("onnx", [Attempt("onnxruntime", "1", "died", "signal SIGKILL")], PI_4) == {}
 
 
 def test_where_the_index_was_not_asked_there_is_no_verdict() -> None:

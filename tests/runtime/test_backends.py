@@ -81,13 +81,13 @@ def test_a_backend_turns_a_grid_into_scores(file_format, threads):
 
 
 @pytest.mark.parametrize(
-    ("file_format", "mends"),
+    ("file_format", "fixes"),
     [("tflite", "upgrade 'ai-edge-litert>="), ("onnx", "upgrade 'onnxruntime>=")],
 )
 @pytest.mark.parametrize("cut", [0.3, 0.7])
-def test_a_model_that_cannot_be_run_says_what_may_help(file_format, mends, cut):
+def test_a_model_that_cannot_be_run_says_what_may_help(file_format, fixes, cut):
     model = MODELS[file_format]()
-    with pytest.raises(BackendError, match=rf"cannot run this model: .*{mends}") as raised:
+    with pytest.raises(BackendError, match=rf"cannot run this model: .*{fixes}") as raised:
         open_backend(model[: int(len(model) * cut)], file_format)
     assert "\n" not in str(raised.value)
 
@@ -140,7 +140,7 @@ def bare(code, *arguments):
 def test_without_an_interpreter_the_error_names_the_install_command(blocked, file_format, package):
     message = bare(BARE, blocked, file_format)
     assert f"{package} is not installed; " in message
-    assert message.endswith(f"mend with: {install(interpreter(package))}")
+    assert message.endswith(f"fix with: {install(interpreter(package))}")
 
 
 def test_an_interpreter_that_fails_to_start_is_passed_over_and_named():

@@ -165,7 +165,7 @@ def test_the_doctor_finds_it_and_opens_what_it_reads(
     by = {file["name"]: file["runs_by"] for file in report["files"]}
     assert by["model-int8.onnx"] == f"openvino {found['version']}"
     assert by["model-int8.tflite"] is None
-    assert "onnxruntime" not in report["mends"], "one interpreter is enough"
+    assert "onnxruntime" not in report["fixes"], "one interpreter is enough"
     # Without a word, the first file that something here runs.
     done = python(
         *("-m", "unet_edge", "segment", bundle_path, bundle_path / "golden", "-o", tmp_path)
@@ -213,4 +213,4 @@ def test_what_it_refuses_and_what_is_absent_is_said_in_a_line(
     assert "cannot run this model: " in said
     assert "\n" not in said
     said = python("-c", OPEN, TINY / "float32.onnx", "onnxruntime").stdout.strip()
-    assert said.startswith("no ONNX interpreter works here: onnxruntime is not installed; mend ")
+    assert said.startswith("no ONNX interpreter works here: onnxruntime is not installed; fix ")

@@ -119,7 +119,7 @@ def test_changes_may_bring_a_table_that_was_not_there():
     assert found.distillation == Distillation(Path("/runs/teacher"))
 
 
-def test_changes_mend_what_does_not_fit():
+def test_changes_replace_what_does_not_fit():
     text = CROPPED.to_toml().replace("steps = 77", "steps = 0")
     with pytest.raises(ConfigError, match="steps 0 must be at least 1"):
         TrainConfig.from_toml(text, "config.toml")

@@ -39,7 +39,7 @@ def test_every_variable_is_put_back(sample_data):
     batches = training_batches(config, dataset, spec, seed=0)
     first = [array.copy() for array in batches[0]]
 
-    pace = measure_pace(model, config, dataset, spec, batches, judged=3, statistics=0.5)
+    pace = measure_pace(model, config, dataset, spec, batches, probed=3, statistics=0.5)
 
     assert states(model) == before
     assert all(np.array_equal(a, b) for a, b in zip(batches[0], first, strict=True))

@@ -136,7 +136,7 @@ def unfinished(run, data):
     return run
 
 
-def test_a_damaged_checkpoint_is_told_with_what_mends_it(sample_data, tmp_path):
+def test_a_damaged_checkpoint_is_told_with_its_fix(sample_data, tmp_path):
     run = unfinished(tmp_path / "run", sample_data)
     (run / "progress" / "checkpoint").write_bytes(b"PK\3\4" + bytes(99))
     line = refused("resume", run)

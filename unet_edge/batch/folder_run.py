@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from unet_edge.batch.outputs import PhotoKind, Segmented, contents, file_names
-from unet_edge.batch.resume_log import Journal
+from unet_edge.batch.resume_log import ResumeLog
 from unet_edge.batch.resume_log_entries import Entry, photo_facts
 from unet_edge.errors import UnetEdgeError
 from unet_edge.images.picture_file import FORMATS
@@ -56,7 +56,7 @@ class _Job:
 class FolderRun:
     """One run over pictures, by one model with one choice of settings."""
 
-    def __init__(self, journal: Journal, look: Look, kinds: Sequence[PhotoKind], by: Any) -> None:
+    def __init__(self, journal: ResumeLog, look: Look, kinds: Sequence[PhotoKind], by: Any) -> None:
         """`kinds` are written of each photo; `by` is what masks depend on beside the photo."""
         self._journal = journal
         self._look = look
@@ -101,9 +101,9 @@ class FolderRun:
         if len(jobs) == 1:
             return {jobs[0].name: self._one(jobs[0], nullcontext(segmenters[0]))}
         # Here: one photo needs no threads, and should not wait for what they need.
-        from unet_edge.batch.worker_pool import Allowance, Shared, in_threads, most_pixels
+        from unet_edge.batch.worker_pool import PixelBudget, ResourcePool, in_threads, most_pixels
 
-        models, open_at_once = Shared(segmenters), Allowance(most_pixels())
+        models, open_at_once = ResourcePool(segmenters), PixelBudget(most_pixels())
 
         def one(job: _Job) -> Result:
             with open_at_once.taken(_pixels(job.picture)):

@@ -30,7 +30,7 @@ from unet_edge.errors import OutputError
 from unet_edge.images.listing import place_of
 from unet_edge.system.files import Writer, cut_name, write_atomically, written_aside
 
-JOURNAL = ".segment.jsonl"
+RESUME_LOG = ".segment.jsonl"
 
 _OF_ALL = ""
 """The name of the entry that owns the files of all photos."""
@@ -40,7 +40,7 @@ class Work:
     """The writing of one entry's files."""
 
     def __init__(self, folder: Path, entry: Entry, first: set[str]) -> None:
-        """`first` are the files that were never written before. For `Journal`."""
+        """`first` are the files that were never written before. For `ResumeLog`."""
         self.entry = entry
         self._folder = folder
         self._first = first
@@ -59,7 +59,7 @@ class Work:
         self.entry["written"][file] = mark
 
 
-class Journal:
+class ResumeLog:
     """The entries of a folder, by the name that the photo's files begin with.
 
     Several threads may be `doing` photos, each one of its own: no entry is looked at by two.
@@ -193,7 +193,7 @@ class Journal:
     def _append(self, entry: Entry) -> None:
         # To the disk, as the files are: no older entry may come back and vouch for them.
         line = (json.dumps(entry) + "\n").encode()
-        path = self._folder / JOURNAL
+        path = self._folder / RESUME_LOG
         try:
             with self._appending:
                 handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -222,7 +222,7 @@ def _foreign(path: Path) -> OutputError:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Journal]:
+def opened(folder: Path) -> Iterator[ResumeLog]:
     """Lock a folder, which is made if need be, clear up what a killed run left, and read it.
 
     Raises OutputError when another process is at work there, and for a file of the journal's name
@@ -240,15 +240,15 @@ def opened(folder: Path) -> Iterator[Journal]:
                 f"another unet-edge segment is writing to {folder}; "
                 "wait for it, or choose another --output"
             ) from None
-        entries, lines = read_entries(folder / JOURNAL)
-        owned = {file for entry in entries.values() for file in entry["owned"]} | {JOURNAL}
+        entries, lines = read_entries(folder / RESUME_LOG)
+        owned = {file for entry in entries.values() for file in entry["owned"]} | {RESUME_LOG}
         asides = {cut_name(file) for file in owned}
         for path in folder.iterdir():
             if written_aside(path.name) in asides:
                 path.unlink(missing_ok=True)
         if lines != len(entries):  # outdated lines, or half a one: later ones must not join it
             text = "".join(json.dumps(entry) + "\n" for entry in entries.values())
-            write_atomically(folder / JOURNAL, text)
-        yield Journal(folder, entries)
+            write_atomically(folder / RESUME_LOG, text)
+        yield ResumeLog(folder, entries)
     finally:
         os.close(lock)

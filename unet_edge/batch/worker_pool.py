@@ -33,7 +33,7 @@ def most_pixels() -> int:
     return (available_memory() or _UNKNOWN_MEMORY) // _SHARE_OF_MEMORY // _BYTES_A_PIXEL
 
 
-class Shared(Generic[_T]):
+class ResourcePool(Generic[_T]):
     """Things that one thread at a time may use, such as interpreters."""
 
     def __init__(self, things: Sequence[_T]) -> None:
@@ -52,7 +52,7 @@ class Shared(Generic[_T]):
             self._free.put(thing)
 
 
-class Allowance:
+class PixelBudget:
     """So much of something for all threads together; what asks for more than all goes alone."""
 
     def __init__(self, most: int) -> None:

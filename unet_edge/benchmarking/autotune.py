@@ -30,8 +30,8 @@ from unet_edge.system.timing import gemm_ms
 HOPELESS = 2.0
 """How many times as slow as the fastest a candidate may be in its first pass and stay.
 
-A quarter more or less is a machine that was throttled or shared (`Campaign.steady`), so two equals
-may come out 1.25² apart; the rest is for one burst of something else.
+A quarter more or less is a machine that was throttled or shared (`BenchmarkResult.steady`), so two
+equals may come out 1.25² apart; the rest is for one burst of something else.
 """
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from unet_edge.benchmarking.results import Row
+from unet_edge.benchmarking.results import ModelResult
 from unet_edge.benchmarking.tables import number
 from unet_edge.percent import percent
 
@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT = 900, 350
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 30, 56  # px around the axes
 
 
-def chart(rows: Sequence[Row]) -> str:
+def chart(rows: Sequence[ModelResult]) -> str:
     """Scatter of time against agreement, as inline SVG; logarithmic time over a wide range."""
     points = [(row, row.cost.p50_ms, row.cost.agreement) for row in rows if row.cost]
     if not points:

@@ -1,4 +1,4 @@
-"""A campaign for people: one self-contained HTML page."""
+"""A benchmark result for people: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from html import escape
 from PIL import Image
 
 from unet_edge.benchmarking.chart import chart
-from unet_edge.benchmarking.results import Campaign
+from unet_edge.benchmarking.results import BenchmarkResult
 from unet_edge.benchmarking.tables import (
     COST_HEADERS,
     conditions,
@@ -33,26 +33,26 @@ def is_report(data: bytes) -> bool:
     return data.startswith(b"<!doctype html>") and _GENERATOR.encode() in data[:1000]
 
 
-def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str:
+def report_html(result: BenchmarkResult, bundle: Bundle, *, pictures: int = 6) -> str:
     """One HTML page without anything external: tables, chart, and masks of golden pictures.
 
-    Segments the first `pictures` golden pictures with every file that ran in the campaign.
+    Segments the first `pictures` golden pictures with every file that ran in the benchmark.
     Raises BundleError when the bundle is damaged.
     """
-    title = f"{campaign.model} on {campaign.machine['model']}"
+    title = f"{result.model} on {result.machine['model']}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        _facts(campaign, bundle),
-        _headline(campaign),
+        _facts(result, bundle),
+        _headline(result),
         "<h2>Cost and agreement</h2>",
-        _table(COST_HEADERS, cost_rows(campaign)),
+        _table(COST_HEADERS, cost_rows(result)),
         "<ul class=notes>",
-        *(f"<li class=bad>{escape(remark)}" for remark in warnings(campaign)),
-        *(f"<li>{escape(remark)}" for remark in conditions(campaign)),
+        *(f"<li class=bad>{escape(remark)}" for remark in warnings(result)),
+        *(f"<li>{escape(remark)}" for remark in conditions(result)),
         "</ul>",
-        chart([row for row in campaign.rows if row.cost]),
-        _stages(campaign),
-        _gallery(campaign, bundle, pictures),
+        chart([row for row in result.rows if row.cost]),
+        _stages(result),
+        _gallery(result, bundle, pictures),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -63,33 +63,33 @@ def report_html(campaign: Campaign, bundle: Bundle, *, pictures: int = 6) -> str
     )
 
 
-def _facts(campaign: Campaign, bundle: Bundle) -> str:
-    machine = campaign.machine
-    backends = dict.fromkeys(row.cost.backend for row in campaign.rows if row.cost)
+def _facts(result: BenchmarkResult, bundle: Bundle) -> str:
+    machine = result.machine
+    backends = dict.fromkeys(row.cost.backend for row in result.rows if row.cost)
     facts = {
-        "Machine": f"{campaign.processor}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        "Machine": f"{result.processor}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         "System": f"{machine['system']}, {machine['architecture']}, Python {machine['python']}, "
         f"NumPy {machine['numpy']}",
         "Interpreters": ", ".join(backends) or "none ran",
-        "Model": f"{campaign.width}×{campaign.height} px, {bundle.spec.fit}; "
+        "Model": f"{result.width}×{result.height} px, {bundle.spec.fit}; "
         f"{', '.join(bundle.spec.classes)}",
         "Exported with": ", ".join(f"{name} {number}" for name, number in bundle.tools.items()),
         "Keras reference": f"SHA-256 {bundle.reference.keras_sha256}",
-        "Measured": f"{campaign.date}; 512³ matrix product {number(campaign.gemm_before_ms)} ms "
-        f"before, {number(campaign.gemm_after_ms)} ms after",
+        "Measured": f"{result.date}; 512³ matrix product {number(result.gemm_before_ms)} ms "
+        f"before, {number(result.gemm_after_ms)} ms after",
     }
     items = (f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _headline(campaign: Campaign) -> str:
+def _headline(result: BenchmarkResult) -> str:
     """The fastest file that kept its floor, in a few large numbers."""
-    kept = [(row.cost.p50_ms, row) for row in campaign.files if row.cost and row.kept_floor]
+    kept = [(row.cost.p50_ms, row) for row in result.files if row.cost and row.kept_floor]
     if not kept:
         return "<p class=bad>No file ran here and kept its agreement floor.</p>"
     _, best = min(kept, key=lambda pair: pair[0])
     assert best.cost is not None
-    speedup = campaign.speedup(best)
+    speedup = result.speedup(best)
     cards = {
         f"{number(best.cost.p50_ms)} ms": "median for a whole picture",
         f"{percent(best.cost.agreement)} %": "of its pixels are the Keras reference's",
@@ -116,11 +116,11 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<div class=wide><table class=cost><thead><tr>{head}<tbody>{body}</table></div>"
 
 
-def _stages(campaign: Campaign) -> str:
+def _stages(result: BenchmarkResult) -> str:
     """Bars of each stage's share of a picture's time, with its median in ms."""
     rows = [
         [row.name, *(number(row.cost.stages[stage]["p50"]) for stage in STAGES)]
-        for row in campaign.rows
+        for row in result.rows
         if row.cost
     ]
     if not rows:
@@ -139,7 +139,7 @@ def _stages(campaign: Campaign) -> str:
     )
 
 
-def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
+def _gallery(result: BenchmarkResult, bundle: Bundle, pictures: int) -> str:
     """Photo, reference, every file's overlay and its difference, for each golden picture."""
     golden = [(entry.picture, *bundle.read_golden(entry)) for entry in bundle.golden[:pictures]]
     if not golden:
@@ -152,12 +152,12 @@ def _gallery(campaign: Campaign, bundle: Bundle, pictures: int) -> str:
             for photo, (_, _, labels) in zip(photos, golden, strict=True)
         ]
     ]
-    for row in campaign.files:
+    for row in result.files:
         if row.cost is None:
             continue
         try:
-            segmenter = Segmenter.open(bundle.path, file=row.name, threads=campaign.threads)
-        except BackendError:  # it ran in the campaign, which may have been on another machine
+            segmenter = Segmenter.open(bundle.path, file=row.name, threads=result.threads)
+        except BackendError:  # it ran in the benchmark, which may have been on another machine
             continue
         column = []
         for photo, (_, picture, reference) in zip(photos, golden, strict=True):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_edge.benchmarking.results import TOTAL, Campaign, Cost, Row
+from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, Measurement, ModelResult
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.evaluation.verification import golden_references, verify
@@ -58,7 +58,7 @@ def measure_bundle(
     threads: int | None = None,
     keras: Path | None = None,
     backend: Package | None = None,
-) -> Campaign:
+) -> BenchmarkResult:
     """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
 
     With `backend`, only the files that it reads, by it. Times `runs` pictures with each, cycling
@@ -95,7 +95,7 @@ def measure_bundle(
     )
     jobs = [
         (
-            Row(
+            ModelResult(
                 name=e.name,
                 format=e.format,
                 precision=e.precision,
@@ -114,7 +114,7 @@ def measure_bundle(
         # Keras has no setting for threads; what it runs on takes every processor.
         run = dataclasses.replace(request, model=str(keras), threads=None, backend=None)
         jobs.insert(0, (reference, run))
-    rows: list[Row] = []
+    rows: list[ModelResult] = []
     before = gemm_ms()
     bar = progress_bar(len(jobs), "measuring")
     for row, job in jobs:
@@ -122,7 +122,7 @@ def measure_bundle(
         rows.append(_measured(row, job))
         bar.update()
     bar.close()
-    return Campaign(
+    return BenchmarkResult(
         model=bundle.spec.name,
         height=bundle.spec.height,
         width=bundle.spec.width,
@@ -145,10 +145,10 @@ def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     return {stage: percentiles(values) for stage, values in {**laps, TOTAL: totals}.items()}
 
 
-def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
+def _keras_row(bundle: Bundle, keras: Path | None) -> ModelResult:
     """The reference's row before it is measured; raises BundleError for another model's file."""
     known = bundle.reference
-    row = Row(
+    row = ModelResult(
         name=KERAS_MODEL,
         format="keras",
         precision="float32",
@@ -170,24 +170,24 @@ def _keras_row(bundle: Bundle, keras: Path | None) -> Row:
     return dataclasses.replace(row, bytes=len(data))
 
 
-def cost_of(request: Request) -> Cost | str:
+def cost_of(request: Request) -> Measurement | str:
     """What a fresh process measures; a text says why there is no cost."""
     child = run_child(__name__, dataclasses.asdict(request))
     try:
         answer = json.loads(child.output)
     except ValueError:
         return child.death
-    return Cost(**answer["cost"]) if "cost" in answer else str(answer["error"])
+    return Measurement(**answer["cost"]) if "cost" in answer else str(answer["error"])
 
 
-def _measured(row: Row, request: Request) -> Row:
+def _measured(row: ModelResult, request: Request) -> ModelResult:
     cost = cost_of(request)
     if isinstance(cost, str):
         return dataclasses.replace(row, error=cost)
     return dataclasses.replace(row, cost=cost)
 
 
-def _measure(request: Request) -> Cost:
+def _measure(request: Request) -> Measurement:
     """Open, warm up, time and verify one model in this very process."""
     started = time.perf_counter_ns()
     segmenter = Segmenter.open(
@@ -203,7 +203,7 @@ def _measure(request: Request) -> Cost:
         segmenter.timed_segment(picture, clock)
     memory = peak_memory()  # before the proof, whose counting is no part of segmenting
     proof = verify(segmenter, golden_references(Bundle.open(request.bundle)), floor=0.0)
-    return Cost(
+    return Measurement(
         backend=segmenter.backend.name,
         threads=request.threads,
         load_ms=load_ms,

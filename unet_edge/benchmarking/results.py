@@ -1,4 +1,4 @@
-"""Campaign: what every file of a bundle cost on one machine, as values."""
+"""BenchmarkResult: what every file of a bundle cost on one machine, as values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_steady(gemm_before_ms: float, gemm_after_ms: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Measurement:
     """What one model cost in its own process. Times in ms, memory in MiB, shares 0..1.
 
     `load_ms` is from nothing to ready: reading, digest, the interpreter's import and set-up.
@@ -47,8 +47,8 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One model of a campaign; without `cost`, `error` says why, or it was not asked for.
+class ModelResult:
+    """One model of a benchmark; without `cost`, `error` says why, or it was not asked for.
 
     `held_out` (agreement with Keras, 0..1) and `label_miou` (against the true labels) are the
     bundle's, measured at export over the held-out pictures. `floor` is the least agreement on
@@ -63,7 +63,7 @@ class Row:
     floor: float | None
     held_out: float | None
     label_miou: float | None
-    cost: Cost | None = None
+    cost: Measurement | None = None
     error: str | None = None
 
     @property
@@ -72,8 +72,8 @@ class Row:
         return self.cost is not None and self.cost.agreement >= (self.floor or 0.0)
 
 
-def is_campaign(data: bytes) -> bool:
-    """Whether a file holds a Campaign's figures."""
+def is_benchmark_result(data: bytes) -> bool:
+    """Whether a file holds a BenchmarkResult's figures."""
     try:
         figures = json.loads(data)
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def is_campaign(data: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Campaign:
+class BenchmarkResult:
     """All files of a bundle and its Keras reference on one machine.
 
     `gemm_before_ms` and `gemm_after_ms` time a matrix product: how busy the machine was. `sizes`
@@ -100,11 +100,11 @@ class Campaign:
     runs: int
     pictures: int
     sizes: tuple[str, ...]
-    keras: Row
-    files: tuple[Row, ...]
+    keras: ModelResult
+    files: tuple[ModelResult, ...]
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[ModelResult, ...]:
         """Keras first, then the bundle's files in its order."""
         return (self.keras, *self.files)
 
@@ -115,10 +115,10 @@ class Campaign:
 
     @property
     def steady(self) -> bool:
-        """Whether the machine was about as fast after the campaign as before."""
+        """Whether the machine was about as fast after the benchmark as before."""
         return is_steady(self.gemm_before_ms, self.gemm_after_ms)
 
-    def speedup(self, row: Row, stage: str = TOTAL) -> float | None:
+    def speedup(self, row: ModelResult, stage: str = TOTAL) -> float | None:
         """How many times faster than Keras (medians), where both ran.
 
         For a whole picture, or for one of STAGES.

@@ -1,10 +1,10 @@
-"""A campaign as tables of text, for the terminal and for Markdown."""
+"""A benchmark result as tables of text, for the terminal and for Markdown."""
 
 from __future__ import annotations
 
 from tabulate import tabulate
 
-from unet_edge.benchmarking.results import TOTAL, Campaign, Row
+from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult
 from unet_edge.percent import percent
 from unet_edge.runtime.segmenter import STAGES
 
@@ -27,16 +27,16 @@ COST_HEADERS = (
 STAGE_HEADERS = ("p50 / p90 / p99, ms", *STAGES)
 
 
-def cost_rows(campaign: Campaign) -> list[list[str]]:
+def cost_rows(result: BenchmarkResult) -> list[list[str]]:
     """One list of texts, under COST_HEADERS, for each model; Keras first."""
-    return [_cost_row(campaign, row) for row in campaign.rows]
+    return [_cost_row(result, row) for row in result.rows]
 
 
-def stage_rows(campaign: Campaign) -> list[list[str]]:
+def stage_rows(result: BenchmarkResult) -> list[list[str]]:
     """One list of texts, under STAGE_HEADERS, for each model that ran."""
     return [
         [row.name, *(_percentiles(row.cost.stages[stage]) for stage in STAGES)]
-        for row in campaign.rows
+        for row in result.rows
         if row.cost
     ]
 
@@ -45,37 +45,37 @@ def _percentiles(figures: dict[str, float]) -> str:
     return " / ".join(number(figures[name]) for name in ("p50", "p90", "p99"))
 
 
-def warnings(campaign: Campaign) -> list[str]:
+def warnings(result: BenchmarkResult) -> list[str]:
     """What went wrong, a sentence each: files that did not run or broke their floor, noise."""
-    found = [f"{row.name} did not run: {row.error}" for row in campaign.rows if row.error]
+    found = [f"{row.name} did not run: {row.error}" for row in result.rows if row.error]
     found += [
-        f"{row.name} is UNDER ITS FLOOR on {campaign.processor}: {percent(row.cost.agreement)} % "
+        f"{row.name} is UNDER ITS FLOOR on {result.processor}: {percent(row.cost.agreement)} % "
         f"of pixels as Keras, {percent(row.floor)} % asked for"
-        for row in campaign.files
+        for row in result.files
         if row.cost and row.floor and not row.kept_floor
     ]
-    if not campaign.steady:
+    if not result.steady:
         found.append(
             f"this machine's speed changed meanwhile (a matrix product took "
-            f"{number(campaign.gemm_before_ms)} ms before, {number(campaign.gemm_after_ms)} ms "
+            f"{number(result.gemm_before_ms)} ms before, {number(result.gemm_after_ms)} ms "
             "after): measure again when it is cool and nothing else runs"
         )
     return found
 
 
-def conditions(campaign: Campaign) -> list[str]:
+def conditions(result: BenchmarkResult) -> list[str]:
     """How the figures were taken, a sentence each."""
     return [
-        f"measured on {campaign.processor}",
-        f"{campaign.runs} runs in a process for each, over {campaign.pictures} pictures "
-        f"({', '.join(campaign.sizes)} px), {campaign.threads} threads; Keras as many as it likes",
+        f"measured on {result.processor}",
+        f"{result.runs} runs in a process for each, over {result.pictures} pictures "
+        f"({', '.join(result.sizes)} px), {result.threads} threads; Keras as many as it likes",
         f"p50, p90 and p99 are of the whole picture: {', '.join(STAGES)}",
         "agreement and mask mIoU are against Keras' masks of the golden pictures, measured here; "
         "held out and label mIoU are the workstation's, over the held-out pictures",
     ]
 
 
-def tables(campaign: Campaign, style: str = "simple") -> str:
+def tables(result: BenchmarkResult, style: str = "simple") -> str:
     """Both tables, warnings and conditions, in a style of tabulate's ("github" is Markdown)."""
     parts = [
         tabulate(
@@ -86,23 +86,23 @@ def tables(campaign: Campaign, style: str = "simple") -> str:
             colalign=("left", *["right"] * (len(headers) - 1)),
         )
         for headers, rows in (
-            (COST_HEADERS, cost_rows(campaign)),
-            (STAGE_HEADERS, stage_rows(campaign)),
+            (COST_HEADERS, cost_rows(result)),
+            (STAGE_HEADERS, stage_rows(result)),
         )
         if rows
     ]
-    remarks = [*warnings(campaign), *conditions(campaign)]
+    remarks = [*warnings(result), *conditions(result)]
     return "\n\n".join([*parts, "\n".join(f"- {remark}" for remark in remarks)])
 
 
-def _cost_row(campaign: Campaign, row: Row) -> list[str]:
+def _cost_row(result: BenchmarkResult, row: ModelResult) -> list[str]:
     label = "–" if row.label_miou is None else f"{row.label_miou:.4f}"
     held_out = "–" if row.held_out is None else percent(row.held_out)
     size = "–" if row.bytes is None else number(row.bytes / 1e6)
     if row.cost is None:
         return [row.name, size, *["–"] * 7, held_out, "–", label, "–", "–"]
     total = row.cost.stages[TOTAL]
-    speedups = (campaign.speedup(row), campaign.speedup(row, "infer"))
+    speedups = (result.speedup(row), result.speedup(row, "infer"))
     return [
         row.name,
         size,

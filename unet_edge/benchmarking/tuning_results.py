@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unet_edge.benchmarking.results import Cost, is_steady
+from unet_edge.benchmarking.results import Measurement, is_steady
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.runtime.interpreters import installed_versions
 from unet_edge.runtime.packages import Package
@@ -40,7 +40,7 @@ class Trial:
 
     candidate: Candidate
     floor: float
-    costs: tuple[Cost, ...] = ()
+    costs: tuple[Measurement, ...] = ()
     out: str | None = None
 
     @property

@@ -148,7 +148,7 @@ def check_manifest(data: Any, where: str) -> None:
     if type(schema) is not int or not 1 <= schema <= SCHEMA:  # bool is an int
         raise BundleError(
             f"{where} has bundle schema {schema!r}, this version reads up to {SCHEMA}; "
-            "mend with: pip install --upgrade unet-edge"
+            "fix with: pip install --upgrade unet-edge"
         )
     if error := first_error(data, manifest_schema()):
         raise BundleError(

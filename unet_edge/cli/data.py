@@ -270,7 +270,7 @@ def _print_findings(report: DataReport, examples: float) -> None:
         kinds.setdefault((finding.severity, finding.kind), []).append(finding)
     click.echo()
     counts = [
-        (severity, kind, len(findings), printable(findings[0].mend))
+        (severity, kind, len(findings), printable(findings[0].fix))
         for (severity, kind), findings in kinds.items()
     ]
     print_table(counts, ["severity", "kind", "findings", "what to do"])

@@ -18,7 +18,7 @@ from unet_edge.batch.outputs import (
     collected,
     file_names,
 )
-from unet_edge.cli.group import Failure, open_crew, open_model
+from unet_edge.cli.group import Failure, open_model, open_workers
 from unet_edge.cli.options import (
     Names,
     backend_option,
@@ -157,10 +157,10 @@ def segment(
     require_scores(segmenter, kinds, edges, tiles)
     # Here: the stream needs neither lock nor journal.
     from unet_edge.batch.folder_run import FolderRun
-    from unet_edge.batch.resume_log import JOURNAL, opened
+    from unet_edge.batch.resume_log import RESUME_LOG, opened
 
     if click.get_current_context().get_parameter_source("output") is ParameterSource.DEFAULT:
-        _require_own_folder(output, JOURNAL)
+        _require_own_folder(output, RESUME_LOG)
     _make_folder(output)  # here: a wrong model leaves none
 
     by: dict[str, Any] = {"model": segmenter.digest, "edges": edges}
@@ -193,7 +193,7 @@ def segment(
         with libraries_quiet():
             report = run.run(
                 pictures,
-                lambda count: open_crew(model, how, segmenter, count),
+                lambda count: open_workers(model, how, segmenter, count),
                 classes=len(segmenter.spec.classes),
                 again=again,
             )

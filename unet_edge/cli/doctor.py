@@ -1,4 +1,4 @@
-"""The command that says what runs on this machine, and what mends what does not. No TensorFlow."""
+"""The command that says what runs on this machine, and how to fix what does not. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATES = {
 @click.argument("bundle", type=path_type(), required=False)
 @json_option
 def doctor(bundle: Path | None, as_json: bool) -> None:
-    """Look at this machine: which interpreters work, which files run, what mends the rest.
+    """Look at this machine: which interpreters work, which files run, how to fix the rest.
 
     Each interpreter runs a real model in a process of its own, so one that hangs or dies is
     found out too; with a BUNDLE (or a single file) it then runs each of the files. The exit
@@ -75,7 +75,7 @@ def _print(found: Diagnosis) -> None:
     for one in found.interpreters:
         # What is missing for a file is said below, with the file.
         if one.state != "works" and not (one.state == "absent" and found.files):
-            _print_trouble(found.troubles[one.package], found.mends.get(one.package))
+            _print_trouble(found.troubles[one.package], found.fixes.get(one.package))
     if found.files:
         click.echo()
         files = [(file.name, file.runs_by or "NOTHING") for file in found.files]
@@ -89,8 +89,8 @@ def _print(found: Diagnosis) -> None:
     click.echo()
 
 
-def _print_trouble(trouble: str, mend: str | None) -> None:
-    click.echo(f"{trouble}; mend with: {mend}" if mend else trouble)
+def _print_trouble(trouble: str, fix: str | None) -> None:
+    click.echo(f"{trouble}; fix with: {fix}" if fix else trouble)
 
 
 def _print_rows(rows: Sequence[Sequence[str | None]], headers: list[str]) -> None:

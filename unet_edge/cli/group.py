@@ -87,7 +87,7 @@ class Group(click.Group):
 
 
 def need(extra: str, modules: Sequence[str]) -> None:
-    """Import the modules of an extra; raises BackendError with the mending command.
+    """Import the modules of an extra; raises BackendError with the fixing command.
 
     Imported, not looked for: Keras without the library it runs on is there and does not work.
     """
@@ -96,11 +96,11 @@ def need(extra: str, modules: Sequence[str]) -> None:
             with quiet():
                 importlib.import_module(module)
         except ImportError as error:
-            mend = f"pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
+            fix = f"pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
             if (chosen := os.environ.get("KERAS_BACKEND")) and chosen != "tensorflow":
-                mend = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
+                fix = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
             raise BackendError(
-                f"this needs {module}, which cannot be imported ({error}); mend with: {mend}"
+                f"this needs {module}, which cannot be imported ({error}); fix with: {fix}"
             ) from error
 
 
@@ -120,7 +120,7 @@ def open_model(
         return Segmenter.open(path, file=file, threads=threads, backend=backend)
 
 
-def open_crew(path: Path, how: Opening, first: Segmenter, pictures: int) -> list[Segmenter]:
+def open_workers(path: Path, how: Opening, first: Segmenter, pictures: int) -> list[Segmenter]:
     """What works on `pictures` at once: interpreters that share out all threads, or `first` alone.
 
     `first` is what `open_model` gave; one picture is its own, with the threads that were tuned. For

@@ -21,7 +21,13 @@ from unet_edge.model_files.embedded_contract import (
     load_model_bytes,
     parse_contract,
 )
-from unet_edge.model_files.read_graph import SATURATES, OnnxGraph, Port, TFLiteGraph, read_graph
+from unet_edge.model_files.read_graph import (
+    SATURATES,
+    OnnxGraph,
+    TensorInfo,
+    TFLiteGraph,
+    read_graph,
+)
 from unet_edge.model_files.runtime_support import Runtimes, runtimes
 from unet_edge.system.files import sha256
 
@@ -176,7 +182,7 @@ def _runs_on(graph: AnyGraph, found: Runtimes) -> str:
     return str(found)
 
 
-def _spell_out(port: Port) -> str:
+def _spell_out(port: TensorInfo) -> str:
     shape = "x".join(map(str, port.shape))
     text = f"{port.name}, {port.dtype} {shape}"
     if port.scale is not None:

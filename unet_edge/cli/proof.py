@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_edge.benchmarking.results import is_campaign
+from unet_edge.benchmarking.results import is_benchmark_result
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
@@ -194,7 +194,7 @@ def benchmark(
             keras = beside.parent
         else:
             say(f"{beside.parent} was trained again since this export; Keras is not timed")
-    campaign = measure_bundle(
+    result = measure_bundle(
         opened,
         pictures=list_pictures(images) if images else None,
         runs=runs,
@@ -202,24 +202,24 @@ def benchmark(
         keras=keras,
         backend=backend,
     )
-    write_atomically(output, json_text(campaign.to_dict()))
+    write_atomically(output, json_text(result.to_dict()))
     if html is not None:
         from unet_edge.benchmarking.html_report import report_html
 
         with quiet():
-            page = report_html(campaign, opened)
+            page = report_html(result, opened)
         write_atomically(html, page)
     if as_json:
-        print_json(campaign.to_dict())
+        print_json(result.to_dict())
     else:
-        click.echo(tables(campaign))
+        click.echo(tables(result))
         echo(f"figures in {output}" + (f", page in {html}" if html else ""))
         echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
 
 
 def _require_places(figures: Path, page: Path | None) -> None:
     require_place(figures)
-    require_own(figures, is_campaign, "benchmark")
+    require_own(figures, is_benchmark_result, "benchmark")
     if page is None:
         return
     if page.absolute() == figures.absolute():

@@ -111,8 +111,8 @@ def check(
     try:
         dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
     except (DataError, ImageError) as error:
-        found, _, mend = str(error).partition("; ")
-        finding = Finding("error", "layout", root, found, mend or "see the README's data formats")
+        found, _, fix = str(error).partition("; ")
+        finding = Finding("error", "layout", root, found, fix or "see the README's data formats")
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
@@ -171,16 +171,16 @@ def _other_encodings(dataset: Dataset, results: Sequence[Inspected]) -> list[Fin
         if any(IGNORE in values and values - {0, IGNORE} for _, values in masks):
             return []  # 255 is what surrounds a class: it does mean "ignore"
         found = "holds 0 and 255 only: as class indices its white is ignored, and nothing is left"
-        mend = "say --masks 'binary>127' if all masks are black and white, or write 0 and 1"
+        fix = "say --masks 'binary>127' if all masks are black and white, or write 0 and 1"
         trap: Kind = "black-white-trap"
-        return [Finding("error", trap, f, found, mend) for f, values in masks if values == {0, 255}]
+        return [Finding("error", trap, f, found, fix) for f, values in masks if values == {0, 255}]
     if dataset.rule.kind == "binary" and dataset.rule.threshold > 1:
         if max((max(values) for _, values in masks), default=0) <= 1:
             return []  # so are all: a class is absent, which is said once
         found = f"holds class indices (0 and 1), the masks are read as {dataset.rule}"
-        mend = "write 0 and 255 as in the others"
+        fix = "write 0 and 255 as in the others"
         odd = [file for file, values in masks if 1 in values and max(values) == 1]
-        return [Finding("error", "mixed-encoding", file, found, mend) for file in odd]
+        return [Finding("error", "mixed-encoding", file, found, fix) for file in odd]
     return []
 
 
@@ -189,12 +189,12 @@ def _empty(results: Sequence[Inspected]) -> list[Finding]:
     for result in results:
         labels = {int(label) for label in np.flatnonzero(result.pixels)}
         if labels == {IGNORE}:
-            found, mend = "the mask ignores every pixel", "draw it, or remove the picture"
-            findings.append(Finding("warning", "ignored-mask", result.mask, found, mend))
+            found, fix = "the mask ignores every pixel", "draw it, or remove the picture"
+            findings.append(Finding("warning", "ignored-mask", result.mask, found, fix))
         elif labels and labels <= {0, IGNORE}:
             found = "the mask is background throughout"
-            mend = "right where there is nothing to see; draw it otherwise"
-            findings.append(Finding("warning", "empty-mask", result.mask, found, mend))
+            fix = "right where there is nothing to see; draw it otherwise"
+            findings.append(Finding("warning", "empty-mask", result.mask, found, fix))
     return findings
 
 
@@ -204,16 +204,16 @@ def _classes(dataset: Dataset, splits: Splits) -> list[Finding]:
         if not labelled.any():
             found = f"every pixel of every {_ADJECTIVE[name]} mask is ignored: nothing can be "
             found += _DONE[name]
-            mend = "check --ignore and --masks, or split the pictures otherwise"
-            return [Finding("error", "ignored-mask", dataset.root, found, mend)]
+            fix = "check --ignore and --masks, or split the pictures otherwise"
+            return [Finding("error", "ignored-mask", dataset.root, found, fix)]
     findings = []
     for index, name in enumerate(dataset.class_names):
         has = [split for split in seen if seen[split][index]]
         lacks = [split for split in seen if split not in has]
         if not has:
             found = f"no pixel of any mask is of class {index} ({name}); read as {dataset.rule}"
-            mend = "check --classes and --masks"
-            findings.append(Finding("error", "class-absent", dataset.root, found, mend))
+            fix = "check --classes and --masks"
+            findings.append(Finding("error", "class-absent", dataset.root, found, fix))
         elif lacks:
             where = " and ".join(_ADJECTIVE[split] for split in has)
             cannot = "cannot be learnt" if "train" in lacks else "cannot be measured"
@@ -222,8 +222,8 @@ def _classes(dataset: Dataset, splits: Splits) -> list[Finding]:
             else:
                 missing = " or ".join(_ADJECTIVE[split] for split in lacks)
                 found = f"class {index} ({name}) is in no {missing} mask, and so {cannot} there"
-            mend = "split the pictures so that each split has every class"
-            findings.append(Finding("warning", "class-in-one-split", dataset.root, found, mend))
+            fix = "split the pictures so that each split has every class"
+            findings.append(Finding("warning", "class-in-one-split", dataset.root, found, fix))
     return findings
 
 

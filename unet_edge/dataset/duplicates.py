@@ -114,20 +114,20 @@ def _stack(rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 
 def _in_split(sample: Sample, first: Sample) -> Finding:
     found = f"is the same picture as {first.name}"
-    mend = "remove one, unless it is meant to count twice"
-    return Finding("warning", "duplicate-in-split", sample.image, found, mend)
+    fix = "remove one, unless it is meant to count twice"
+    return Finding("warning", "duplicate-in-split", sample.image, found, fix)
 
 
 def _across(sample: Sample, first: Sample, split: str) -> Finding:
     found = f"is the same picture as {first.name}, which is {_USES[split]}"
-    mend = "keep it in one split: what is measured on it tells nothing"
-    return Finding("error", "duplicate-across-splits", sample.image, found, mend)
+    fix = "keep it in one split: what is measured on it tells nothing"
+    return Finding("error", "duplicate-across-splits", sample.image, found, fix)
 
 
 def _near(sample: Sample, first: Sample, split: str) -> Finding:
     found = f"looks like {first.name}, which is {_USES[split]}"
-    mend = (
+    fix = (
         "look at both, and keep them in one split if they show the same: 'unet-edge data split' "
         "does"
     )
-    return Finding("warning", "near-duplicate", sample.image, found, mend)
+    return Finding("warning", "near-duplicate", sample.image, found, fix)

@@ -99,7 +99,7 @@ def survey(
             rule, note = _likely(root, samples, names, ignore, pairs.findings)
         notes.append(note)
     if strict:
-        told = {f"WARNING: {f.found}; {f.mend}": f for f in pairs.findings if f.kind in _TOLD}
+        told = {f"WARNING: {f.found}; {f.fix}": f for f in pairs.findings if f.kind in _TOLD}
         notes += list(told)[:_MANY]
     found = Dataset(root, parts.train, parts.validation, rule, names, tuple(notes), test=parts.test)
     return found, pairs.findings
@@ -115,6 +115,6 @@ def _likely(
     try:
         return likely_rule(root, samples, names, ignore)
     except DataError as error:
-        found, _, mend = str(error).partition("; ")
-        findings.append(Finding("error", "encoding", root, found, mend or "give it with --masks"))
+        found, _, fix = str(error).partition("; ")
+        findings.append(Finding("error", "encoding", root, found, fix or "give it with --masks"))
         return MaskRule(), "masks: not understood"

@@ -50,7 +50,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in `file`, and what mends it.
+    """What was found in `file`, and how to fix it.
 
     An error keeps the data from being used as it is meant; a warning may be as intended.
     """
@@ -59,10 +59,10 @@ class Finding:
     kind: Kind
     file: Path
     found: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return printable(f"{self.file}: {self.found}; {self.mend}")
+        return printable(f"{self.file}: {self.found}; {self.fix}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -45,9 +45,9 @@ class Inspected:
         """The file that stands for the mask: the picture's where one COCO file has many."""
         return self.sample.image if self.sample.drawing else self.sample.mask
 
-    def report(self, severity: Severity, kind: Kind, file: Path, found: str, mend: str) -> None:
+    def report(self, severity: Severity, kind: Kind, file: Path, found: str, fix: str) -> None:
         """Note a finding."""
-        self.findings.append(Finding(severity, kind, file, found, mend))
+        self.findings.append(Finding(severity, kind, file, found, fix))
 
 
 def inspect_sample(dataset: Dataset, sample: Sample, bit_depth: int | None = None) -> Inspected:
@@ -97,8 +97,8 @@ def _picture(result: Inspected, path: Path, bit_depth: int | None) -> Image.Imag
         result.report("warning", "blank-picture", path, found, "replace or remove it")
     if few or (bit_depth is None and header.mode.startswith("I")):
         found = few or "has 16 bits a channel, of which the upper 8 are used"
-        mend = "look at it with 'unet-edge data preview'; if it is too dark, train with --bit-depth"
-        result.report("warning", "sixteen-bit", path, found, mend)
+        fix = "look at it with 'unet-edge data preview'; if it is too dark, train with --bit-depth"
+        result.report("warning", "sixteen-bit", path, found, fix)
     return picture
 
 
@@ -118,9 +118,9 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
     try:
         stored = dataset.read_stored(sample)
     except DataError as error:
-        found, _, mend = str(error).removeprefix(f"{path}").lstrip(", :").partition("; ")
-        mend = mend or "correct it where it was drawn"
-        result.report("error", "annotation", result.mask, found, mend)
+        found, _, fix = str(error).removeprefix(f"{path}").lstrip(", :").partition("; ")
+        fix = fix or "correct it where it was drawn"
+        result.report("error", "annotation", result.mask, found, fix)
         return None
     except ImageError as error:
         if rule.kind in ("index", "binary") and _is_colored(path):
@@ -158,8 +158,8 @@ def _frames(result: Inspected, path: Path, frames: int) -> None:
     """Several frames; the caller leaves out MPO, whose second one is a camera's preview."""
     if frames > 1:
         found = f"has {frames} frames or pages, of which only the first is used"
-        mend = "save each one you need as a picture of its own"
-        result.report("warning", "several-frames", path, found, mend)
+        fix = "save each one you need as a picture of its own"
+        result.report("warning", "several-frames", path, found, fix)
 
 
 def _fit(
@@ -174,31 +174,31 @@ def _fit(
         found = f"the mask has {mask[0]}x{mask[1]} px, the picture {picture[0]}x{picture[1]}"
         if turned and picture == mask[::-1]:
             found += f", which EXIF turns (orientation {orientation}; the mask's is {own})"
-            mend = "turn the mask as the picture is shown, or remove the picture's EXIF tag"
-            result.report("error", "exif-rotation", result.mask, found, mend)
+            fix = "turn the mask as the picture is shown, or remove the picture's EXIF tag"
+            result.report("error", "exif-rotation", result.mask, found, fix)
         else:
-            mend = "draw it again, or scale it with nearest-neighbour resampling"
-            result.report("error", "size-mismatch", result.mask, found, mend)
+            fix = "draw it again, or scale it with nearest-neighbour resampling"
+            result.report("error", "size-mismatch", result.mask, found, fix)
         return False
     if orientation != own and (not turned or picture[0] == picture[1]):
         found = (
             f"its picture is turned by EXIF ({orientation}), it is not ({own}); sizes cannot tell"
         )
-        mend = "look at it with 'unet-edge data preview', and turn it if it does not fit"
-        result.report("warning", "exif-rotation", result.mask, found, mend)
+        fix = "look at it with 'unet-edge data preview', and turn it if it does not fit"
+        result.report("warning", "exif-rotation", result.mask, found, fix)
     return True
 
 
 def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, message: str) -> None:
     path, kind = result.mask, dataset.rule.kind
-    found, _, mend = message.partition("; ")
+    found, _, fix = message.partition("; ")
     lossy = kind != "polygons" and read_header(path).lossy
     if lossy or _is_smoothed(stored):
-        mend = "save masks without smoothing, as PNG: values between two classes are none"
-        result.report("error", "blurred-mask", path, found, mend)
+        fix = "save masks without smoothing, as PNG: values between two classes are none"
+        result.report("error", "blurred-mask", path, found, fix)
     else:
         strange: Kind = "unknown-color" if kind == "colors" else "unknown-value"
-        result.report("error", strange, path, found, mend)
+        result.report("error", strange, path, found, fix)
 
 
 def _is_smoothed(stored: StoredMask) -> bool:
@@ -221,11 +221,11 @@ def _lossy(result: Inspected, kind: str) -> None:
         return
     found = f"is saved as {header.format} by a lossy codec, which changes values"
     if kind == "binary":
-        mend = "save masks as PNG; the threshold decides for now"
-        result.report("warning", "blurred-mask", path, found, mend)
+        fix = "save masks as PNG; the threshold decides for now"
+        result.report("warning", "blurred-mask", path, found, fix)
     else:
-        mend = "save masks as PNG from what drew them: a class that changed cannot be told"
-        result.report("error", "blurred-mask", path, f"{found}: some are other classes", mend)
+        fix = "save masks as PNG from what drew them: a class that changed cannot be told"
+        result.report("error", "blurred-mask", path, f"{found}: some are other classes", fix)
 
 
 def _blurred(result: Inspected, counts: NDArray[np.int64], ignore: int | None) -> None:
@@ -234,5 +234,5 @@ def _blurred(result: Inspected, counts: NDArray[np.int64], ignore: int | None) -
     if len(values) > 2 and values[0] < 16 and values[-1] >= 240:
         between = int(counts[values[1] : values[-1]].sum())
         found = f"has {len(values) - 2} values between {values[0]} and {values[-1]} ({between} px)"
-        mend = "save masks without smoothing, as PNG; the threshold decides for now"
-        result.report("warning", "blurred-mask", result.sample.mask, found, mend)
+        fix = "save masks without smoothing, as PNG; the threshold decides for now"
+        result.report("warning", "blurred-mask", result.sample.mask, found, fix)

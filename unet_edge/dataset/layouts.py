@@ -142,16 +142,16 @@ def _background(pairs: Pairs, file: Path, drawn: set[str], classes: Sequence[str
     first = classes[0]
     if first in drawn and first.lower() not in _BACKGROUNDS:
         found = f"draws {first}, which is class 0, and so is every pixel that nobody drew"
-        mend = f"name the background first: --classes background,{','.join(classes)}"
-        pairs.findings.append(Finding("warning", "class-zero", file, found, mend))
+        fix = f"name the background first: --classes background,{','.join(classes)}"
+        pairs.findings.append(Finding("warning", "class-zero", file, found, fix))
 
 
 def _pair(pairs: Pairs, images: dict[str, Path], masks: dict[str, Path]) -> None:
     for name in sorted(images.keys() | masks.keys(), key=natural):
         if name not in images:
-            mend = "add the picture, or remove the mask"
+            fix = "add the picture, or remove the mask"
             pairs.findings.append(
-                Finding("warning", "missing-picture", masks[name], "is of no picture", mend)
+                Finding("warning", "missing-picture", masks[name], "is of no picture", fix)
             )
         elif name in masks:
             pairs.samples[name] = Sample(name, images[name], masks[name])
@@ -203,8 +203,8 @@ def _from_coco(
             name = _name(Path(prefix, drawing.file_name))
             if image is None:
                 found = f"names {drawing.file_name}, which is not there"
-                mend = "add the picture, or remove its entry"
-                pairs.findings.append(Finding("error", "listed-missing", path, found, mend))
+                fix = "add the picture, or remove its entry"
+                pairs.findings.append(Finding("error", "listed-missing", path, found, fix))
             elif name in pairs.samples:
                 pairs.findings.append(_clash(pairs.samples[name].image, image))
             else:
@@ -225,11 +225,11 @@ def _take_crowds(pairs: Pairs, files: Sequence[CocoFile], crowds: Crowds) -> boo
         pairs.note += f"; {said}, {'taken as objects' if take else 'ignored'}"
         if crowds == "auto" and not take:
             path = next(file.path for file in files if file.crowds)
-            mend = (
+            fix = (
                 "pass --crowds take if they are objects, as brush and SAM masks of CVAT are, "
                 "or --crowds ignore if they are crowds"
             )
-            finding = Finding("warning", "crowds", path, f"{said}, and so ignored", mend)
+            finding = Finding("warning", "crowds", path, f"{said}, and so ignored", fix)
             pairs.findings.append(finding)
     return take
 

@@ -81,8 +81,8 @@ def write_lines(samples: Sequence[Sample]) -> bytes:
 
 def without_mask(picture: Path) -> Finding:
     """A picture that has no mask, and should have one."""
-    mend = "draw one, or leave the picture out with a train.txt"
-    return Finding("error", "missing-mask", picture, "has no mask", mend)
+    fix = "draw one, or leave the picture out with a train.txt"
+    return Finding("error", "missing-mask", picture, "has no mask", fix)
 
 
 def _not_found(
@@ -97,8 +97,8 @@ def _not_found(
     if example in pairs.samples:
         example += pairs.samples[example].image.suffix
     found = f"line {number}: {which} called {word} in {root}"
-    mend = f"write each picture's path below the folder of pictures, or below {root}: {example}"
-    return Finding("error", "listed-missing", path, found, mend)
+    fix = f"write each picture's path below the folder of pictures, or below {root}: {example}"
+    return Finding("error", "listed-missing", path, found, fix)
 
 
 def _below(path: Path, root: Path) -> Path:

@@ -139,8 +139,8 @@ def _require_both(
     if train and validation:
         return
     found = f"{len(train)} pictures to train on and {len(validation)} to validate on"
-    mend = "both need at least one"
-    pairs.findings.append(Finding("error", "split", root, found, mend))
+    fix = "both need at least one"
+    pairs.findings.append(Finding("error", "split", root, found, fix))
 
 
 def _in_folder(pairs: Pairs, folders: Sequence[str]) -> list[Sample]:
@@ -167,6 +167,6 @@ def _in_both(
     here = first.name if isinstance(first, Path) else first
     there = second.name if second else "the held-out pictures"
     found = f"is in both {here} and {there}, and so not {used}"
-    mend = f"remove it from one, or leave out {here} to train on the rest"
+    fix = f"remove it from one, or leave out {here} to train on the rest"
     both = [sample for sample in samples if sample.name in names]
-    return [Finding("warning", "listed-in-both", s.image, found, mend) for s in both]
+    return [Finding("warning", "listed-in-both", s.image, found, fix) for s in both]

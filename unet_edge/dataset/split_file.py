@@ -66,9 +66,9 @@ class SplitNames:
             for name in names:
                 if name not in pairs.samples:
                     found = f"the run was begun with {name}, which is not there or has no mask"
-                    mend = "put it back, or train anew with --overwrite"
+                    fix = "put it back, or train anew with --overwrite"
                     place = pairs.bare.get(name, Path(name))
-                    pairs.findings.append(Finding(self.gone, "split-missing", place, found, mend))
+                    pairs.findings.append(Finding(self.gone, "split-missing", place, found, fix))
         train, validation, test = parts
         note = f"split: {len(train)} train, {len(validation)} validation (as the run began)"
         if test:

@@ -1,4 +1,4 @@
-"""Diagnosis: this machine, which interpreters work, which files run, what mends the rest."""
+"""Diagnosis: this machine, which interpreters work, which files run, how to fix the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unet_edge.errors import UnetEdgeError
 from unet_edge.model_files.embedded_contract import Format, load_model_bytes, parse_contract
-from unet_edge.runtime.availability import explain, mends, nothing_works
+from unet_edge.runtime.availability import explain, fixes, nothing_works
 from unet_edge.runtime.interpreter_probe import TIMEOUT, Probe, probe
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, version_of
 from unet_edge.system.board import Board, Processor, read_board, read_processor
@@ -25,7 +25,7 @@ LIBRARIES = ("unet-edge", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class FileVerdict:
-    """Whether a model file runs here: by which interpreter, or why not and what mends it."""
+    """Whether a model file runs here: by which interpreter, or why not and how to fix it."""
 
     name: str
     runs_by: str | None
@@ -37,7 +37,7 @@ class Diagnosis:
     """What was found. `libraries` are versions, None where one is missing; Keras is the reference.
 
     `troubles` says of each interpreter what is wrong with it (nothing of one that works), and
-    `mends` the command that mends it, where there is one. `tuning` is a line on what was chosen
+    `fixes` the command that fixes it, where there is one. `tuning` is a line on what was chosen
     for a bundle here, None for anything else. `processor` is how this one adds int8; `remarks` are
     what its kind means for the files.
     """
@@ -48,7 +48,7 @@ class Diagnosis:
     keras: str | None
     interpreters: tuple[Attempt, ...]
     troubles: dict[str, str]
-    mends: dict[str, str]
+    fixes: dict[str, str]
     files: tuple[FileVerdict, ...]
     summary: str
     processor: Processor
@@ -107,7 +107,7 @@ def diagnose(
         keras=version_of("keras"),
         interpreters=attempts,
         troubles={attempt.package: explain(attempt, system) for attempt in troubles},
-        mends=mends("tflite", attempts, system) | mends("onnx", attempts, system),
+        fixes=fixes("tflite", attempts, system) | fixes("onnx", attempts, system),
         files=verdicts,
         summary=_summary(attempts, verdicts, system),
         processor=read_processor(),

@@ -129,8 +129,7 @@ class _TFLiteTensors:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need LiteRT ({error}); "
-                "mend with: pip install 'unet-edge[litert]'"
+                f"errors of layers need LiteRT ({error}); fix with: pip install 'unet-edge[litert]'"
             ) from error
         with quiet():
             self._interpreter: Any = Interpreter(
@@ -194,7 +193,7 @@ class _OnnxTensors:
         except ImportError as error:
             raise BackendError(
                 f"errors of layers need ONNX Runtime ({error}); "
-                "mend with: pip install 'unet-edge[onnx]'"
+                "fix with: pip install 'unet-edge[onnx]'"
             ) from error
         nodes = read_onnx_nodes(model)
         tensors = {

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from unet_edge.errors import ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, Precision, parse_contract
-from unet_edge.model_files.graph import Ends, Port
+from unet_edge.model_files.graph import Ends, TensorInfo
 from unet_edge.spec import ModelSpec
 
 
@@ -59,7 +59,7 @@ def _ends(data: bytes, contract: Contract) -> Ends:
             assert_never(contract.format)
 
 
-def _input_difference(inputs: tuple[Port, ...], spec: ModelSpec) -> tuple[str, str] | None:
+def _input_difference(inputs: tuple[TensorInfo, ...], spec: ModelSpec) -> tuple[str, str] | None:
     expected = f"one input of uint8 {(1, spec.height, spec.width, 3)}"
     if len(inputs) != 1:
         return f"{len(inputs)} inputs", expected
@@ -76,7 +76,7 @@ def _input_difference(inputs: tuple[Port, ...], spec: ModelSpec) -> tuple[str, s
     return found, f"mean {mean:g} and std {std:g}"
 
 
-def _output_difference(outputs: tuple[Port, ...], spec: ModelSpec) -> tuple[str, str] | None:
+def _output_difference(outputs: tuple[TensorInfo, ...], spec: ModelSpec) -> tuple[str, str] | None:
     labels = spec.output == "labels"
     shape = (1, spec.height, spec.width, *(() if labels else (len(spec.classes),)))
     expected = f"one output of {spec.output} {shape}"

@@ -15,7 +15,7 @@ class Operator:
 
 
 @dataclass(frozen=True)
-class Port:
+class TensorInfo:
     """An input or output. Scale and zero point are those of the whole tensor, where it has any."""
 
     name: str
@@ -25,7 +25,7 @@ class Port:
     zero_point: int | None = None
 
 
-Ends = tuple[tuple[Port, ...], tuple[Port, ...], frozenset[str]]
+Ends = tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...], frozenset[str]]
 """Inputs, outputs, and the types of what has several dimensions: float32, float16, int8 …"""
 
 
@@ -37,8 +37,8 @@ class Graph:
     """
 
     operators: tuple[Operator, ...]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     kernels: dict[str, int]
 
 

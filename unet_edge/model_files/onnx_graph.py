@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unet_edge.model_files.graph import OnnxGraph, Operator, Port
+from unet_edge.model_files.graph import OnnxGraph, Operator, TensorInfo
 from unet_edge.model_files.protobuf import read_fields, read_varint
 
 # TensorProto.DataType, in its order.
@@ -211,17 +211,17 @@ def type_and_rank(tensor: Message) -> tuple[str, int]:
     return _dtype(_number(tensor, 2)), len(_numbers(tensor[1]))
 
 
-def port_of(reader: Reader, value: Message, scales: dict[str, tuple[float, int]]) -> Port:
+def port_of(reader: Reader, value: Message, scales: dict[str, tuple[float, int]]) -> TensorInfo:
     """The input or output of a ValueInfoProto; `scales` are those that `quantised` found."""
     name = _text(value, 1)
     told = reader.message(value[2][0])[1] if value[2] else []  # TypeProto.tensor_type
     if not told:  # a sequence, a map, or an output left to be inferred
-        return Port(name, "unknown", (), None, None)
+        return TensorInfo(name, "unknown", (), None, None)
     kind = reader.message(told[0])
     dimensions = reader.message(kind[2][0])[1] if kind[2] else []
     # A free dimension has a name or nothing in place of its size: 0.
     shape = tuple(_number(reader.message(entry), 1) for entry in dimensions)
-    return Port(name, _dtype(_number(kind, 1)), shape, *scales.get(name, (None, None)))
+    return TensorInfo(name, _dtype(_number(kind, 1)), shape, *scales.get(name, (None, None)))
 
 
 def _opset(entry: Message) -> tuple[str, int]:

@@ -7,15 +7,22 @@ from typing import assert_never
 
 from unet_edge.errors import ModelFileError
 from unet_edge.model_files.embedded_contract import Format
-from unet_edge.model_files.graph import SATURATES, Graph, OnnxGraph, Operator, Port, TFLiteGraph
+from unet_edge.model_files.graph import (
+    SATURATES,
+    Graph,
+    OnnxGraph,
+    Operator,
+    TensorInfo,
+    TFLiteGraph,
+)
 
 __all__ = [
     "SATURATES",
     "Graph",
     "OnnxGraph",
     "Operator",
-    "Port",
     "TFLiteGraph",
+    "TensorInfo",
     "read_graph",
 ]
 

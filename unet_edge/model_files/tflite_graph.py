@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 
 from unet_edge.model_files.flatbuffer import Buffer, Table, Tables
-from unet_edge.model_files.graph import Operator, Port, TFLiteGraph
+from unet_edge.model_files.graph import Operator, TensorInfo, TFLiteGraph
 
 #: BuiltinOperator, as far as our converters go; the table of versions is in `runtimes`.
 BUILTINS = {
@@ -120,17 +120,17 @@ def _stored_as(tensor: Table) -> str:
     return _dtype(tensor) + granularity
 
 
-def _port(tensor: Table) -> Port:
+def _port(tensor: Table) -> TensorInfo:
     name, shape = tensor.text(3), tensor.array(0, "<i4")
     if shape.size > 8:  # TFLite's own kernels stop at 6 dimensions
         raise ValueError(f"a tensor of {shape.size} dimensions")
     dimensions = tuple(map(int, shape))
     quantisation = tensor.table(4)
     if quantisation is None or quantisation.array(2, "<f4").size != 1:
-        return Port(name, _dtype(tensor), dimensions)
+        return TensorInfo(name, _dtype(tensor), dimensions)
     (scale,), zero_points = quantisation.array(2, "<f4"), quantisation.array(3, "<i8")
     zero_point = int(zero_points[0]) if zero_points.size else 0
-    return Port(name, _dtype(tensor), dimensions, float(scale), zero_point)
+    return TensorInfo(name, _dtype(tensor), dimensions, float(scale), zero_point)
 
 
 def _dtype(tensor: Table) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with an interpreter, in words, and the command that mends it.
+"""What is wrong with an interpreter, in words, and the command that fixes it.
 
 `unet-edge doctor` and the error of a model that cannot be opened say the same: both come from
 here. Nothing here is imported while all is well.
@@ -38,7 +38,7 @@ def attempt_of(package: str, module: str, error: Exception) -> Attempt:
 
 
 def explain(attempt: Attempt, system: System) -> str:
-    """What is wrong with an interpreter, without the mend."""
+    """What is wrong with an interpreter, without the fix."""
     known = interpreter(attempt.package)
     missing = no_wheel(known, system)
     match attempt.state:
@@ -58,8 +58,8 @@ def explain(attempt: Attempt, system: System) -> str:
             return f"{attempt.name} {attempt.detail}"
 
 
-def mend(attempt: Attempt, system: System) -> str | None:
-    """The command that mends an interpreter, None where none does or it works."""
+def fix(attempt: Attempt, system: System) -> str | None:
+    """The command that fixes an interpreter, None where none does or it works."""
     known = interpreter(attempt.package)
     wheel = no_wheel(known, system) is None
     match attempt.state:
@@ -77,8 +77,8 @@ def mend(attempt: Attempt, system: System) -> str | None:
             return f"pip install --force-reinstall {known.quoted}" if wheel else None
 
 
-def mends(file_format: Format, attempts: Sequence[Attempt], system: System) -> dict[str, str]:
-    """Each package of a format with the command that mends it, where that is of use.
+def fixes(file_format: Format, attempts: Sequence[Attempt], system: System) -> dict[str, str]:
+    """Each package of a format with the command that fixes it, where that is of use.
 
     One interpreter is enough: an absent one is offered where none works, and no second one.
     """
@@ -86,7 +86,7 @@ def mends(file_format: Format, attempts: Sequence[Attempt], system: System) -> d
     enough = any(one.state == "works" for one in tried)
     offers: dict[str, str] = {}
     for attempt in tried:
-        command = mend(attempt, system)
+        command = fix(attempt, system)
         if command is None or (attempt.state == "absent" and enough):
             continue
         enough = enough or attempt.state == "absent"
@@ -95,11 +95,11 @@ def mends(file_format: Format, attempts: Sequence[Attempt], system: System) -> d
 
 
 def nothing_works(file_format: Format, attempts: Sequence[Attempt], system: System) -> str:
-    """One line on a format that no interpreter runs here: each one's trouble, and the mend."""
+    """One line on a format that no interpreter runs here: each one's trouble, and the fix."""
     label = {"tflite": "TFLite", "onnx": "ONNX"}[file_format]
     troubles = "; ".join(explain(attempt, system) for attempt in attempts)
-    mending = _mend_text(file_format, attempts, system)
-    return f"no {label} interpreter works here: {troubles}; {mending}"
+    fixing = _fix_text(file_format, attempts, system)
+    return f"no {label} interpreter works here: {troubles}; {fixing}"
 
 
 def refusal(model: bytes, file_format: Format, attempt: Attempt) -> str:
@@ -146,7 +146,7 @@ def _newer(runs_on: Sequence[str], attempt: Attempt, system: System) -> str | No
         if later and not has_it and no_wheel(known, system) is None:
             excluded = known.requirement.partition(",")[2]
             wanted = ",".join(filter(None, (f"{package}>={version}", excluded)))
-            return f"mend with: pip install --upgrade '{wanted}'"
+            return f"fix with: pip install --upgrade '{wanted}'"
     return None
 
 
@@ -160,16 +160,16 @@ def _numpy_is_too_new(attempt: Attempt, system: System) -> bool:
     return attempt.package == "tflite-runtime" and numpy.isdecimal() and int(numpy) >= 2
 
 
-def _mend_text(file_format: Format, attempts: Sequence[Attempt], system: System) -> str:
+def _fix_text(file_format: Format, attempts: Sequence[Attempt], system: System) -> str:
     offers: list[str] = []
-    for package, command in mends(file_format, attempts, system).items():
+    for package, command in fixes(file_format, attempts, system).items():
         absent = any(one.package == package and one.state == "absent" for one in attempts)
         keep = f"keep {package} with: " if offers and not absent else ""
         offers.append(f"{keep}{command}")
     if offers:
-        return f"mend with: {', or '.join(offers)}"
+        return f"fix with: {', or '.join(offers)}"
     if system.machine == "armv7l":
-        return "mend with: the 64-bit Raspberry Pi OS, for which there are wheels"
+        return "fix with: the 64-bit Raspberry Pi OS, for which there are wheels"
     if system.machine == "armv6l":
-        return "mend with: a Raspberry Pi with a 64-bit processor (Zero 2, 3 and later)"
-    return "mend with: a 64-bit Python on a 64-bit system, for which there are wheels"
+        return "fix with: a Raspberry Pi with a 64-bit processor (Zero 2, 3 and later)"
+    return "fix with: a 64-bit Python on a 64-bit system, for which there are wheels"

@@ -62,7 +62,7 @@ def readable(
         return found
     raise BackendError(
         f"{backend} reads .{file_format} files, and {path} holds none to run; "
-        f"mend with: unet-edge export RUN --formats {file_format}-float32"
+        f"fix with: unet-edge export RUN --formats {file_format}-float32"
     )
 
 

@@ -121,7 +121,7 @@ class Segmenter:
         `threads` then defaults to this machine's processors, at most four.
 
         Raises ModelFileError, BundleError, SpecError, ConfigError (`backend`) or BackendError,
-        each saying what mends it.
+        each saying how to fix it.
         """
         from unet_edge.bundle.bundle import (  # here: `import unet_edge` would pay for it
             MANIFEST,

@@ -34,12 +34,12 @@ def measure_pace(
     spec: ModelSpec,
     batches: TrainingBatches,
     *,
-    judged: int,
+    probed: int,
     statistics: float,
 ) -> Pace:
     """Train on one batch a few times, put everything back, and tell what a run costs.
 
-    Each round looks at `judged` pictures besides the validation ones, and spends `statistics`
+    Each round looks at `probed` pictures besides the validation ones, and spends `statistics`
     seconds on BatchNorm's. The compiled model comes out as it went in.
     """
     model.optimizer.build(model.trainable_variables)
@@ -56,7 +56,7 @@ def measure_pace(
     if cores <= _FEW_CORES:
         step = training + drawing / cores
     placing = _timed(lambda: place_sample(dataset, dataset.validation[0], spec))
-    pictures = len(dataset.validation) + judged
+    pictures = len(dataset.validation) + probed
     crops = config.batch_size * config.crop_size[0] * config.crop_size[1]
     forward = training / _PASSES * config.size[0] * config.size[1] / crops  # s a whole picture
     close = statistics + pictures * (forward + placing) + _FILES

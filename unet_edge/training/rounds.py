@@ -1,8 +1,8 @@
 """What happens at the end of each round: statistics, validation, history, best model, checkpoint.
 
-A round's model is looked at through a twin: the same network in float32, outside every
-distribution and distillation, with the averaged weights if the run averages them. The twin is
-what is validated and saved; the model in training is never touched.
+A round validates and saves an evaluation model: the same network in float32, outside every
+distribution and distillation, with the averaged weights if the run averages them. The model in
+training is never changed by it.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ CHECKPOINT_FILE = "checkpoint"
 _STATISTICS_BATCHES = 12
 
 # Training pictures, as inference sees them, whose loss chooses between the statistics.
-_JUDGES = 16
+_PROBE_SAMPLES = 16
 
 
-class Rounds:
+class ValidationLoop:
     """Follows a run, round by round, and writes its folder unless `writes` is False."""
 
     def __init__(
@@ -97,8 +97,8 @@ class Rounds:
             watched=not self._bar.disable,
         )
         self.views = _views(config, dataset, spec)
-        self._judges = _judges(dataset)
-        self.twin = build(config.network, len(config.classes), spec.normalisation)
+        self._probe_samples = _probe_samples(dataset)
+        self.eval_model = build(config.network, len(config.classes), spec.normalisation)
 
     @property
     def done(self) -> int:
@@ -106,9 +106,9 @@ class Rounds:
         return len(self._history)
 
     @property
-    def judged(self) -> int:
+    def probed(self) -> int:
         """Whole pictures that a round looks at besides the validation ones."""
-        return len(self._judges) * len(self.views)
+        return len(self._probe_samples) * len(self.views)
 
     def time_statistics(self) -> float:
         """Seconds that a round spends on re-estimating statistics, from one of its batches."""
@@ -116,7 +116,7 @@ class Rounds:
         with undistributed():
             for _ in range(2):  # the first one loads kernels
                 started = time.perf_counter()
-                self.twin(pixels, training=True)  # every round overwrites what this changes
+                self.eval_model(pixels, training=True)  # every round overwrites what this changes
                 spent = time.perf_counter() - started
         return spent * sum(map(len, self.views.values()))
 
@@ -169,9 +169,11 @@ class Rounds:
         )
 
     def close(self, model: keras.Model) -> None:
-        """End a round: validate the twin and write everything."""
+        """End a round: validate the evaluation model and write everything."""
         with undistributed():
-            statistics = self._update_twin(model, frozen=self.done < self._config.frozen_rounds)
+            statistics = self._update_eval_model(
+                model, frozen=self.done < self._config.frozen_rounds
+            )
             loss, confusion = self._score(self._dataset.validation)
         if not np.isfinite(loss):
             raise self._diverged(f"the validation loss is {loss} after")
@@ -195,41 +197,50 @@ class Rounds:
         )
         if better:
             self._best = (entry, confusion)
-            self._best_state = model_state(self.twin)
+            self._best_state = model_state(self.eval_model)
         if self._writes:
             self._write(model, entry, better)
         assert self._best is not None
         self.log.close(entry, self._best[0].validation_grid_miou)
 
     def best(self) -> tuple[RoundResult, Confusion]:
-        """The best round; the twin holds its model afterwards."""
+        """The best round; the evaluation model holds its model afterwards."""
         self._bar.close()
         assert self._best is not None, "a run has at least one round"
-        restore_model(self.twin, self._best_state)
+        restore_model(self.eval_model, self._best_state)
         return self._best
 
-    def _update_twin(self, model: keras.Model, *, frozen: bool) -> str:
+    def _update_eval_model(self, model: keras.Model, *, frozen: bool) -> str:
         """Copy the weights, averaged if they are, and choose fresh statistics; their name."""
-        freeze_encoder(self.twin, frozen)  # frozen layers trained with the statistics they have
+        freeze_encoder(
+            self.eval_model, frozen
+        )  # frozen layers trained with the statistics they have
         # Random states too: the statistics depend on what dropout leaves out, and must come out
         # the same after an interruption.
-        restore_model(self.twin, model_state(model))
+        restore_model(self.eval_model, model_state(model))
         if self._config.optimisation.ema:
-            model.optimizer.finalize_variable_values(self.twin.trainable_variables)
-            # Copied: on JAX the averages themselves were handed over, and the twin's predictions
-            # would give up their memory.
-            self.twin.set_weights([np.array(weight) for weight in self.twin.get_weights()])
+            model.optimizer.finalize_variable_values(self.eval_model.trainable_variables)
+            # Copied: on JAX the averages themselves were handed over, and predictions of the
+            # evaluation model would give up their memory.
+            self.eval_model.set_weights(
+                [np.array(weight) for weight in self.eval_model.get_weights()]
+            )
         chosen = batch_norm.choose_statistics(
-            self.twin,
+            self.eval_model,
             {name: [pixels for pixels, _ in views] for name, views in self.views.items()},
-            lambda: self._score(self._judges)[0],
+            lambda: self._score(self._probe_samples)[0],
         )
-        freeze_encoder(self.twin, False)
+        freeze_encoder(self.eval_model, False)
         return chosen
 
     def _score(self, samples: Sequence[Sample]) -> tuple[float, Confusion]:
         return validate(
-            self.twin, self._dataset, samples, self._spec, self._config.batch_size, self._objective
+            self.eval_model,
+            self._dataset,
+            samples,
+            self._spec,
+            self._config.batch_size,
+            self._objective,
         )
 
     def _write(self, model: keras.Model, entry: RoundResult, better: bool) -> None:
@@ -239,11 +250,11 @@ class Rounds:
         if better:
             # The five belong together: of an earlier run, nothing stays that speaks of this one.
             (self._run / RESULT_FILE).unlink(missing_ok=True)
-            save_model(self.twin, self._run / KERAS_MODEL)
+            save_model(self.eval_model, self._run / KERAS_MODEL)
             write_atomically(self._run / SPEC_FILE, self._spec.to_json() + "\n")
             write_atomically(self._run / CONFIG_FILE, self._config.to_toml())
             write_atomically(self._run / SPLIT_FILE, SplitNames.of(self._dataset).to_json())
-        save_model(self.twin, self._run / LAST_MODEL)
+        save_model(self.eval_model, self._run / LAST_MODEL)
         write_history(self._run, self._history)
         if self.done == 1:
             shutil.rmtree(self._run / TENSORBOARD_FOLDER, ignore_errors=True)  # an earlier run's
@@ -269,17 +280,17 @@ def _round(entry: dict[str, Any]) -> RoundResult:
     return RoundResult(**{names.get(name, name): value for name, value in entry.items()})
 
 
-def _judges(dataset: Dataset) -> list[Sample]:
+def _probe_samples(dataset: Dataset) -> list[Sample]:
     """Training pictures spread over the set, those that are ignored throughout left out."""
-    judges: list[Sample] = []
-    step = max(1, len(dataset.train) // _JUDGES)
+    samples: list[Sample] = []
+    step = max(1, len(dataset.train) // _PROBE_SAMPLES)
     spread = (sample for start in range(step) for sample in dataset.train[start::step])
     for sample in spread:
-        if len(judges) == _JUDGES:
+        if len(samples) == _PROBE_SAMPLES:
             break
         if (dataset.read(sample)[1] != IGNORE).any():
-            judges.append(sample)
-    return judges
+            samples.append(sample)
+    return samples
 
 
 def save_model(model: keras.Model, path: Path) -> None:

@@ -38,7 +38,7 @@ from unet_edge.training.rounds import (
     CHECKPOINT_FILE,
     PROGRESS_FOLDER,
     RESULT_FILE,
-    Rounds,
+    ValidationLoop,
 )
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.samples import save_samples
@@ -200,7 +200,7 @@ def _fit(
     precision = choose_precision(config, spec.normalisation, say)
     config = replace(config, optimisation=replace(config.optimisation, precision=precision))
     target = _objective(config, dataset, say)
-    rounds = Rounds(config, dataset, spec, run, target, say=say, writes=writes)
+    rounds = ValidationLoop(config, dataset, spec, run, target, say=say, writes=writes)
 
     with data_parallel() as devices:
         if config.batch_size % devices:
@@ -238,11 +238,11 @@ def _fit(
 
     entry, on_grid = rounds.best()
     # What was frozen in the best round trained with the statistics it has.
-    freeze_encoder(rounds.twin, entry.step <= config.frozen_rounds * config.steps_per_round)
+    freeze_encoder(rounds.eval_model, entry.step <= config.frozen_rounds * config.steps_per_round)
     training_loss, inference_loss = compare_modes(
-        rounds.twin, rounds.views[entry.statistics], target
+        rounds.eval_model, rounds.views[entry.statistics], target
     )
-    confusion = score_at_own_size(rounds.twin, dataset, dataset.validation, spec)
+    confusion = score_at_own_size(rounds.eval_model, dataset, dataset.validation, spec)
     result = TrainResult(
         run=run,
         best_step=entry.step,
@@ -254,7 +254,7 @@ def _fit(
         data_wait=_data_wait(clock),
     )
     if writes:
-        save_samples(rounds.twin, dataset, spec, run / "samples")
+        save_samples(rounds.eval_model, dataset, spec, run / "samples")
         write_atomically(run / RESULT_FILE, json_text(result.to_dict()))
         _end(run)
     if not result.agrees:
@@ -288,7 +288,7 @@ def _run_phases(
     dataset: Dataset,
     spec: ModelSpec,
     part: slice,
-    rounds: Rounds,
+    rounds: ValidationLoop,
     checkpoint: Checkpoint | None,
 ) -> StageClock:
     """Train with the encoder frozen, then whole; each phase has an optimiser of its own."""
@@ -309,9 +309,9 @@ def _run_phases(
         if clock is None:
             clock = StageClock()
             if config.total_steps - rounds.done * config.steps_per_round >= _WORTH_AN_ESTIMATE:
-                judged, statistics = rounds.judged, rounds.time_statistics()
+                probed, statistics = rounds.probed, rounds.time_statistics()
                 pace = measure_pace(
-                    model, config, dataset, spec, batches, judged=judged, statistics=statistics
+                    model, config, dataset, spec, batches, probed=probed, statistics=statistics
                 )
                 rounds.log.begin(rounds.done * config.steps_per_round, pace)
         steps = config.steps_per_round

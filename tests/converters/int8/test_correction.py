@@ -69,7 +69,7 @@ def test_means_survive_residuals_gates_and_hard_swish(
 def test_gains_bring_scores_closer(
     trained: Any, corrected: Any, calibration: list[Pictures]
 ) -> None:
-    """Stretched channels are mended too, not only shifted ones."""
+    """Stretched channels are fixed too, not only shifted ones."""
     pictures = np.stack(calibration[:8])
 
     def error(model: Any) -> float:

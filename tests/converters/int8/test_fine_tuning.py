@@ -34,7 +34,7 @@ def small() -> Any:
 
 
 @pytest.mark.slow
-def test_a_model_that_int8_ruins_is_mended(
+def test_a_model_that_int8_ruins_is_repaired(
     hard: Any,
     spec: ModelSpec,
     calibration: list[Pictures],

@@ -379,9 +379,9 @@ def test_slow_operators_are_refused_by_name(nearest: Any, spec: ModelSpec) -> No
         to_tflite(nearest, spec, "float32")
 
 
-def test_another_keras_backend_is_refused_with_the_mend() -> None:
+def test_another_keras_backend_is_refused_with_the_fix() -> None:
     require_tensorflow("tensorflow")
-    with pytest.raises(ConversionError, match="runs on jax; mend with: KERAS_BACKEND=tensorflow"):
+    with pytest.raises(ConversionError, match="runs on jax; fix with: KERAS_BACKEND=tensorflow"):
         require_tensorflow("jax")
 
 

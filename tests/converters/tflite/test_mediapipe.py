@@ -67,7 +67,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "cannot open shared object file" in probe.stderr:
         pytest.skip(
             f"MediaPipe needs libraries of the system ({probe.stderr.splitlines()[-1]}); "
-            "mend with: apt install libgl1 libegl1 libgles2"
+            "fix with: apt install libgl1 libegl1 libgles2"
         )
     assert probe.returncode == 0, probe.stderr
     return python

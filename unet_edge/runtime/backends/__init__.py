@@ -205,7 +205,7 @@ def no_scores() -> BackendError:
     """The error of asking a file of labels for scores."""
     return BackendError(
         "this file holds each pixel's class, but no scores; "
-        "mend with: unet-edge export RUN (without --labels)"
+        "fix with: unet-edge export RUN (without --labels)"
     )
 
 

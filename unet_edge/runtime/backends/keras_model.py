@@ -76,7 +76,7 @@ def load_keras(path: Path) -> keras.Model:
     except ImportError as error:
         raise BackendError(
             f"{path} needs Keras, which cannot be imported ({error}); "
-            "mend with: pip install keras tensorflow"
+            "fix with: pip install keras tensorflow"
         ) from error
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
