@@ -36,7 +36,7 @@ from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, digest_line
 from unet_edge.errors import UnetEdgeError
 from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import decode
-from unet_edge.model_files.embedded_contract import _trailers, format_of
+from unet_edge.model_files.embedded_contract import _trailer, format_of
 from unet_edge.system.files import sha256
 
 VALUES: tuple[Any, ...] = (
@@ -144,9 +144,9 @@ class Mutants:
         file_format = format_of(self.model, self.entry.name)
         try:
             fields = {key: contract[key] for key in contract if key != "sha256"}
-            return self.payload + _trailers(self.payload, file_format, fields)[0]
+            return self.payload + _trailer(self.payload, file_format, fields)
         except Exception:  # not even we can write such a trailer: another contract, whole
-            return self.payload + _trailers(self.payload, file_format, self.contract)[0]
+            return self.payload + _trailer(self.payload, file_format, self.contract)
 
     def judge(self) -> str:
         """What the mutant on disk comes to: refused, the same masks, or what must not be."""

@@ -31,7 +31,7 @@ from unet_edge.bundle.bundle import (
     require_writable,
     write_bundle,
 )
-from unet_edge.bundle.manifest import SCHEMA, DataCounts, Quality, Reference, SplitFigures
+from unet_edge.bundle.manifest import DataCounts, Quality, Reference, SplitFigures
 from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.evaluation.verification import Verification, verify
@@ -201,7 +201,6 @@ def _export(
     golden_files, golden = golden_pictures(keras_segmenter, references, agreements, settings.golden)
     bundle = Bundle(
         path=output,
-        schema=SCHEMA,
         spec=spec,
         files=tuple(files),
         golden=golden,
@@ -336,6 +335,7 @@ def _entry(
         label_iou=(
             None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
         ),
+        golden_agreement=None,  # the card measures it
         float_layers=float_layers,
         measured_by=proof.backend,
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from paths import OLD_BUNDLE
+from paths import SMALL_BUNDLE
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
@@ -88,7 +88,7 @@ NO_FILES: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(OLD_BUNDLE, tmp_path / "bundle"))
+    return Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
 
 
 def replaced(path: Path, kind: str) -> None:
@@ -283,7 +283,7 @@ def test_a_model_of_holes(tmp_path: Path, name: str, end: bytes) -> None:
 
 
 def old_manifest(text: bytes, other: bytes) -> bytes:
-    return (OLD_BUNDLE / MANIFEST).read_bytes().replace(text, other)
+    return (SMALL_BUNDLE / MANIFEST).read_bytes().replace(text, other)
 
 
 MANIFESTS: dict[str, Callable[[], bytes]] = {

@@ -11,20 +11,14 @@ from typing import Any, Literal, get_args
 from unet_edge.errors import SpecError
 from unet_edge.palette import Color, default_palette
 
-SCHEMA = 4
-"""Version of the contract's JSON. A reader refuses a newer one and opens every older one.
-
-2 knows labels as output, 3 scaled decoding, 4 a bit depth. A contract is written in the oldest
-schema that can express it, so that older readers can open it.
-"""
+SCHEMA = 1
+"""Version of the contract's JSON. A reader refuses a newer one."""
 
 IGNORE = 255
 """The label that losses and metrics skip: letterbox padding and unlabelled pixels."""
 
 Fit = Literal["letterbox", "stretch"]
 Resample = Literal["bilinear", "bicubic", "box"]
-Orientation = Literal["exif"]
-ColorOrder = Literal["rgb"]
 Output = Literal["logits", "labels"]
 Decoding = Literal["full", "scaled"]
 
@@ -52,6 +46,7 @@ class Normalisation:
 class ModelSpec:
     """How a picture becomes the model's input, and what the model's output means.
 
+    Pictures are turned upright by their EXIF orientation, and their channels are red, green, blue.
     Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
     a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
     "scaled": a JPEG file is reduced while it is decoded, as `placement.reduction` says.
@@ -67,8 +62,6 @@ class ModelSpec:
     fit: Fit = "letterbox"
     resample: Resample = "bilinear"
     pad_color: Color = (128, 128, 128)
-    orientation: Orientation = "exif"
-    color_order: ColorOrder = "rgb"
     normalisation: Normalisation = Normalisation()
     output: Output = "logits"
     decoding: Decoding = "full"
@@ -111,14 +104,7 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as plain JSON values."""
-        fields = dataclasses.asdict(self)
-        if self.bit_depth is not None:
-            return {"schema": 4, **fields}
-        del fields["bit_depth"]  # what schemas 1 to 3 do not know
-        if self.decoding != "full":
-            return {"schema": 3, **fields}
-        del fields["decoding"]  # what schemas 1 and 2 do not know, and mean
-        return {"schema": 2 if self.output == "labels" else 1, **fields}
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
     def to_json(self) -> str:
         """The contract as one JSON text, keys in a fixed order."""
@@ -137,12 +123,6 @@ class ModelSpec:
                 f"the contract has schema {schema}, this version reads up to {SCHEMA}; "
                 "fix with: pip install --upgrade unet-edge"
             )
-        if schema < 2 and data.get("output") == "labels":
-            raise SpecError(f"the contract has schema {schema}, which knows no labels as output")
-        if schema < 3 and "decoding" in data:
-            raise SpecError(f"the contract has schema {schema}, which knows no scaled decoding")
-        if schema < 4 and "bit_depth" in data:
-            raise SpecError(f"the contract has schema {schema}, which knows no bit depth")
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = set(data) - known - {"schema"}
         if unknown:
@@ -177,8 +157,6 @@ class ModelSpec:
 _CHOICES: dict[str, tuple[str, ...]] = {
     "fit": get_args(Fit),
     "resample": get_args(Resample),
-    "orientation": get_args(Orientation),
-    "color_order": get_args(ColorOrder),
     "output": get_args(Output),
     "decoding": get_args(Decoding),
 }

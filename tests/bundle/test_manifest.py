@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
-from paths import OLD_BUNDLE
+from paths import SMALL_BUNDLE
 
 from unet_edge.bundle.bundle import FLOORS, MANIFEST, Bundle
 from unet_edge.bundle.json_schema import KEYWORDS, first_error
@@ -27,7 +27,7 @@ jsonschema = pytest.importorskip("jsonschema", reason="fix with: pip install '.[
 
 """Exported at commit f9b512c, before schema 2: a network of three convolutions on 48x40 px."""
 
-FIRST: dict[str, Any] = json.loads((OLD_BUNDLE / MANIFEST).read_bytes())
+FIRST: dict[str, Any] = json.loads((SMALL_BUNDLE / MANIFEST).read_bytes())
 SECOND: dict[str, Any] = FIRST | {
     "schema": 2,
     "files": [
@@ -235,7 +235,7 @@ def test_damage_is_refused_by_reader_and_schema_alike(
         parent = parent[key]
     parent[last] = value
     assert not validator.is_valid(data)
-    shutil.copytree(OLD_BUNDLE, tmp_path / "bundle")
+    shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle")
     (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(data))
     with pytest.raises(BundleError, match=message) as error:
         Bundle.open(tmp_path / "bundle")
@@ -246,7 +246,7 @@ def test_damage_is_refused_by_reader_and_schema_alike(
 
 
 def test_a_bundle_of_schema_1_opens_with_what_it_did_not_say_left_empty() -> None:
-    bundle = Bundle.open(OLD_BUNDLE)
+    bundle = Bundle.open(SMALL_BUNDLE)
     assert (bundle.schema, bundle.data, bundle.license, bundle.card) == (1, None, None, ())
     assert [golden.chosen for golden in bundle.golden] == [None, None]
     assert bundle.reference.label_iou is None
@@ -262,21 +262,21 @@ def test_verify_inspect_and_segment_take_a_bundle_of_schema_1(tmp_path: Path) ->
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    verified = json.loads(run("verify", OLD_BUNDLE, "--file", "model-float32.onnx", "--json"))
+    verified = json.loads(run("verify", SMALL_BUNDLE, "--file", "model-float32.onnx", "--json"))
     assert verified["files"][0]["agreement"] == 1
     assert verified["files"][0]["floor"] == 0.99999
     # Its int8 file has 99.65 % where it was made; another processor rounds a few pixels otherwise.
-    verified = CliRunner().invoke(main, ["verify", str(OLD_BUNDLE), "--json"])
+    verified = CliRunner().invoke(main, ["verify", str(SMALL_BUNDLE), "--json"])
     assert all(file["agreement"] > 0.985 for file in json.loads(verified.stdout)["files"])
-    assert json.loads(run("inspect", OLD_BUNDLE, "--json"))["schema"] == 1
-    assert "model-int8.tflite" in run("inspect", OLD_BUNDLE)
-    run("segment", OLD_BUNDLE, OLD_BUNDLE / "golden" / "01.png", "-o", tmp_path)
+    assert json.loads(run("inspect", SMALL_BUNDLE, "--json"))["schema"] == 1
+    assert "model-int8.tflite" in run("inspect", SMALL_BUNDLE)
+    run("segment", SMALL_BUNDLE, SMALL_BUNDLE / "golden" / "01.png", "-o", tmp_path)
     assert (tmp_path / "01.mask.png").is_file()
 
 
 def test_nan_in_a_manifest_of_before_is_read_as_no_figure(tmp_path: Path) -> None:
     # json.dumps wrote the mIoU of pictures without a labelled pixel as NaN, which is no JSON.
-    shutil.copytree(OLD_BUNDLE, tmp_path / "bundle")
+    shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle")
     data = copy.deepcopy(FIRST)
     data["reference"]["label_miou"] = float("nan")
     (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(data))
@@ -284,7 +284,7 @@ def test_nan_in_a_manifest_of_before_is_read_as_no_figure(tmp_path: Path) -> Non
 
 
 def test_the_golden_floor_is_lower_by_what_the_pictures_are_harder() -> None:
-    (entry, _) = Bundle.open(OLD_BUNDLE).files
+    (entry, _) = Bundle.open(SMALL_BUNDLE).files
 
     def floor(agreement: float, golden: float) -> float:
         changed = dataclasses.replace(entry, agreement=agreement, golden_agreement=golden)

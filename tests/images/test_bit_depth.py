@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from paths import OLD_BUNDLE
+from paths import SMALL_BUNDLE
 from PIL import Image
 
 from unet_edge.cli import main
@@ -297,7 +297,7 @@ def test_segment_decodes_a_picture_of_16_bits_once(
 
     monkeypatch.setattr("unet_edge.images.decoding.opened", counting)
     (tmp_path / "a.png").write_bytes(PICTURES["PNG 16 RGB"][0])
-    bundle = OLD_BUNDLE
+    bundle = SMALL_BUNDLE
     arguments = ["segment", str(bundle), str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(main, [*arguments, "--save", "palette", *options])
     assert done.exit_code == 0, done.output
@@ -305,7 +305,7 @@ def test_segment_decodes_a_picture_of_16_bits_once(
 
 
 def test_segment_and_data_check_warn_alike(tmp_path: Path) -> None:
-    old = OLD_BUNDLE
+    old = SMALL_BUNDLE
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from paths import OLD_BUNDLE
+from paths import SMALL_BUNDLE
 from sealing import seal_manifest
 from tiny_models import H, W, tiny_onnx, tiny_tflite
 
@@ -69,7 +69,7 @@ def test_a_contract_that_its_tensors_contradict(
 
 @pytest.mark.parametrize("name", ["model-int8.tflite", "model-float32.onnx"])
 def test_quantisation_and_precision_are_compared(name: str) -> None:
-    data = (OLD_BUNDLE / name).read_bytes()
+    data = (SMALL_BUNDLE / name).read_bytes()
     contract = checked_contract(data, name)
     model = payload(data)
     other = replace(contract, spec=replace(contract.spec, normalisation=Normalisation(127, 128)))
@@ -87,7 +87,7 @@ def forged(tmp_path: Path) -> Any:
     """A bundle whose manifest and contracts are changed alike, all digests right."""
 
     def make(**changes: Any) -> Path:
-        folder = Path(shutil.copytree(OLD_BUNDLE, tmp_path / "bundle"))
+        folder = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
         manifest = json.loads((folder / "bundle.json").read_text())
         manifest["spec"] |= changes
         for entry in manifest["files"]:
@@ -131,7 +131,7 @@ def test_what_opens_a_bundle_compares_its_contract_with_the_tensors(
 
 
 def test_a_file_under_another_entry_is_refused(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(OLD_BUNDLE, tmp_path / "bundle"))
+    folder = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["files"][0]["precision"] = "float16"
     seal_manifest(folder, manifest)
@@ -142,7 +142,7 @@ def test_a_file_under_another_entry_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(OLD_BUNDLE, tmp_path / "bundle"))
+    folder = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
     with (folder / "model-int8.tflite").open("r+b") as file:
         file.truncate(10**12)  # sparse
     with pytest.raises(BundleError, match=r"it has 1,000,000,000,000 bytes, expected .*copy the"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paths import OLD_BUNDLE
+from paths import SMALL_BUNDLE
 
 from unet_edge import Segmenter
 from unet_edge.errors import BackendError
@@ -19,7 +19,7 @@ from unet_edge.spec import ModelSpec
 
 @pytest.mark.parametrize("file", ["model-int8.tflite", "model-float32.onnx"])
 def test_each_thread_gets_the_mask_of_its_own_picture(file: str) -> None:
-    segmenter = Segmenter.open(OLD_BUNDLE, file=file, threads=1)
+    segmenter = Segmenter.open(SMALL_BUNDLE, file=file, threads=1)
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (40, 60, 3), np.uint8) for _ in range(4)]
     masks = [segmenter.segment(picture).labels.copy() for picture in pictures]

@@ -8,4 +8,4 @@ ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
 DATA = ROOT / "tests" / "data"
 JPEGS = DATA / "jpeg"
-OLD_BUNDLE = DATA / "bundle-schema-1"
+SMALL_BUNDLE = DATA / "small-bundle"

@@ -21,14 +21,15 @@ def seal_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 def _preferred(manifest: dict[str, Any]) -> list[str]:
     files, unused = tuple(map(_file, manifest["files"])), None
-    bundle = Bundle(
-        Path(),
-        4,
-        unused,
-        files,
-        (),
-        unused,
-        {},
-        search=manifest.get("search"),  # type: ignore[arg-type]
+    bundle = Bundle(  # type: ignore[arg-type]
+        path=Path(),
+        spec=unused,
+        files=files,
+        golden=(),
+        reference=unused,
+        tools={},
+        data=unused,
+        processor=unused,
+        search=manifest.get("search"),
     )
     return bundle._preferred_names()

@@ -1,9 +1,11 @@
-"""Make the committed test data `data/trained`: a small run, its bundle, a network, their digests.
+"""Make the committed test data: a small run, its bundle, a network, a smaller bundle, digests.
 
     python tests/support/trained_data.py           export the committed run again
     python tests/support/trained_data.py --train   train run and network anew, then export the run
 
-Tests of the device start from this bundle, so they need no TensorFlow and no training. Run this
+`data/small-bundle` has two files of three convolutions on 48x32 px; they are sealed again.
+
+Tests of the device start from these bundles, so they need no TensorFlow and no training. Run this
 after a change of what an export writes, on any machine: no test asserts a figure that another
 processor would give otherwise.
 """
@@ -11,16 +13,22 @@ processor would give otherwise.
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import shutil
 import tempfile
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from unittest import mock
 
-from paths import ROOT
+from paths import ROOT, SMALL_BUNDLE
+from sealing import seal_manifest
 
+from unet_edge.bundle.bundle import MANIFEST
 from unet_edge.demo.cells import CLASSES, write_dataset
+from unet_edge.model_files.embedded_contract import Contract, seal
+from unet_edge.spec import SCHEMA, ModelSpec
 from unet_edge.system.files import sha256
 
 DATA = ROOT / "tests" / "data" / "trained"
@@ -112,6 +120,39 @@ def train_discs(path: Path) -> None:
     np.savez_compressed(path, *(weight.astype(np.float16) for weight in weights))
 
 
+def seal_small(folder: Path) -> None:
+    """Write contracts and manifest of the small bundle again, around the same models."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    known = {field.name for field in fields(ModelSpec)}
+    spec = ModelSpec.from_dict(
+        {"schema": SCHEMA} | {k: v for k, v in manifest["spec"].items() if k in known}
+    )
+    processor = {"model": "some", "architecture": "x86_64", "int8": "x86 with VNNI"}
+    added = {"label_iou": None, "float_layers": [], "measured_by": "some interpreter 1.0"}
+    for entry in manifest["files"]:
+        data = (folder / entry["name"]).read_bytes()
+        size = int(re.findall(rb'"payload_bytes": (\d+)', data)[-1])
+        sealed = seal(data[:size], Contract(spec, entry["format"], entry["precision"]))
+        (folder / entry["name"]).write_bytes(sealed)
+        entry |= added | {"golden_agreement": entry["agreement"]}
+        entry |= {"sha256": sha256(sealed), "bytes": len(sealed)}
+    for golden in manifest["golden"]:
+        golden["chosen"] = {"reason": "typical", "figure": None, "file": None}
+    reference = {"label_iou": None, "worst_miou": None, "network": None, "parameters": 954}
+    manifest |= {
+        "spec": spec.to_dict(),
+        "reference": manifest["reference"] | reference,
+        "data": {"train": 8, "validation": 3, "calibration": 8},
+        "license": None,
+        "card": [],
+        "search": None,
+        "processor": processor,
+        "test": None,
+        "preferred": [e["name"] for e in manifest["files"] if e["agreement"] >= e["floor"]],
+    }
+    seal_manifest(folder, manifest)
+
+
 def digests() -> str:
     """Digests of every other file of the folder, as `sha256sum` writes them."""
     files = sorted(path for path in DATA.rglob("*") if path.is_file() and path != DIGESTS)
@@ -131,6 +172,7 @@ def main() -> None:
             train_run(pictures, RUN)
             train_discs(DISCS)
         export_run(pictures, RUN, BUNDLE)
+    seal_small(SMALL_BUNDLE)
     DIGESTS.write_text(digests(), encoding="utf-8")
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from unet_edge.bundle.manifest import (
     KIND,
+    SCHEMA,
     CardFile,
     Choice,
     DataCounts,
@@ -89,10 +90,10 @@ class BundleFile:
     `agreement` is the share of pixels (0..1) equal to the Keras reference's, `worst` the same
     for the worst picture, `mask_miou` the mIoU of its masks against the reference's masks, and
     `label_miou` against the true labels where there were any. `floor` is the least agreement.
-    `label_iou` has the IoU of each class, None for one that occurs nowhere; `golden_agreement`
-    is the agreement on the golden pictures. Both are None in bundles of schema 1. `float_layers`
-    are the Keras layers of an int8 file that compute in float32. `measured_by` is the interpreter
-    that all of this was measured with, None before schema 4.
+    `label_iou` has the IoU of each class, None for one that occurs nowhere. `golden_agreement` is
+    the agreement on the golden pictures, None without any. `float_layers` are the Keras layers of
+    an int8 file that compute in float32. `measured_by` is the interpreter that all of this was
+    measured with.
     """
 
     name: str
@@ -106,10 +107,10 @@ class BundleFile:
     mask_miou: float
     label_miou: float | None
     pictures: int
-    label_iou: tuple[float | None, ...] | None = None
-    golden_agreement: float | None = None
-    float_layers: tuple[str, ...] = ()
-    measured_by: str | None = None
+    label_iou: tuple[float | None, ...] | None
+    golden_agreement: float | None
+    float_layers: tuple[str, ...]
+    measured_by: str
 
     @property
     def kept_floor(self) -> bool:
@@ -132,25 +133,23 @@ class BundleFile:
 class Bundle:
     """An opened bundle.
 
-    `data`, `license` and `card` are None, None and empty where schema 1 did not have them. `search`
-    is what a search for a file within a budget tried, as plain JSON values, or None. `processor` is
-    the one that the agreements were measured on, None before schema 4. `test` has the figures of a
-    test split, None without one. `schema` is that of the manifest it was read from, `digest` the
-    manifest's SHA-256, None before it is written.
+    `license` is None where it was not stated. `search` is what a search for a file within a budget
+    tried, as plain JSON values, or None. `processor` is the one that the agreements were measured
+    on. `test` has the figures of a test split, None without one. `digest` is the manifest's
+    SHA-256, None before it is written.
     """
 
     path: Path
-    schema: int
     spec: ModelSpec
     files: tuple[BundleFile, ...]
     golden: tuple[GoldenPicture, ...]
     reference: Reference
     tools: dict[str, str]
-    data: DataCounts | None = None
+    data: DataCounts
+    processor: Processor
     license: str | None = None
     card: tuple[CardFile, ...] = ()
     search: dict[str, Any] | None = None
-    processor: Processor | None = None
     test: SplitFigures | None = None
     digest: str | None = dataclasses.field(default=None, compare=False)
 
@@ -171,17 +170,12 @@ class Bundle:
         except OSError as error:
             raise _unreadable(manifest, error) from error
         digest = sha256(text)
-        sealed = _has_digest(path, digest)
+        _require_digest(path, digest)
         try:
             data = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise _unreadable(manifest, error) from error
         bundle = dataclasses.replace(_parse(path, data), digest=digest)
-        if bundle.schema >= 4 and not sealed:
-            raise BundleError(
-                f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked; copy "
-                "the whole folder again"
-            )
         for name in bundle.members():
             # Not Path.is_file, which raises for a name that is too long for the file system.
             if not os.path.isfile(path / name):  # noqa: PTH113
@@ -215,10 +209,9 @@ class Bundle:
         """
         kept = [entry for entry in self.files if entry.kept_floor]
         if not kept:
-            where = f" on {self.processor}" if self.processor else ""
             raise BundleError(
-                f"no file of {self.path} kept its agreement floor{where} when it was exported; "
-                "name one to run it all the same"
+                f"no file of {self.path} kept its agreement floor on {self.processor} when it was "
+                "exported; name one to run it all the same"
             )
         return self._by_preference(kept)
 
@@ -235,14 +228,14 @@ class Bundle:
 
     def missed_elsewhere(self) -> list[BundleFile]:
         """Files that missed their floor on a processor that adds int8 otherwise than this one."""
-        if self.processor is None or self.processor.int8 == read_processor().int8:
+        if self.processor.int8 == read_processor().int8:
             return []
         return [entry for entry in self.files if not entry.kept_floor]
 
     def measured_elsewhere(self) -> str | None:
         """A sentence if agreements were measured on another kind of processor, else None."""
         here = read_processor()
-        if self.processor is None or self.processor.int8 == here.int8:
+        if self.processor.int8 == here.int8:
             return None
         return f"agreements were measured on {self.processor} at export; this is {here}"
 
@@ -287,16 +280,16 @@ class Bundle:
         """The manifest as plain JSON values."""
         return {
             "kind": KIND,
-            "schema": self.schema,
+            "schema": SCHEMA,
             "spec": self.spec.to_dict(),
             "files": [dataclasses.asdict(entry) for entry in self.files],
             "golden": [dataclasses.asdict(entry) for entry in self.golden],
             "reference": dataclasses.asdict(self.reference),
-            "data": dataclasses.asdict(self.data) if self.data else None,
+            "data": dataclasses.asdict(self.data),
             "license": self.license,
             "card": [dataclasses.asdict(entry) for entry in self.card],
             "search": self.search,
-            "processor": dataclasses.asdict(self.processor) if self.processor else None,
+            "processor": dataclasses.asdict(self.processor),
             "test": dataclasses.asdict(self.test) if self.test else None,
             "preferred": self._preferred_names(),
             "tools": self.tools,
@@ -345,12 +338,15 @@ def digest_line(digest: str) -> bytes:
     return f"{digest}  {MANIFEST}\n".encode()
 
 
-def _has_digest(path: Path, digest: str) -> bool:
-    """Whether there is a digest of the manifest. Raises BundleError where it is another."""
+def _require_digest(path: Path, digest: str) -> None:
+    """Raise BundleError unless the digest beside the manifest is this one."""
     try:
         written = read_regular(path / DIGEST, _MOST_DIGEST)
     except FileNotFoundError:
-        return False
+        raise BundleError(
+            f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked; copy "
+            "the whole folder again"
+        ) from None
     except OSError as error:
         raise _unreadable(path / DIGEST, error) from error
     if written != digest_line(digest):
@@ -358,7 +354,6 @@ def _has_digest(path: Path, digest: str) -> bool:
             f"{path / MANIFEST} is damaged: its SHA-256 is not the one in {DIGEST}; copy the "
             "bundle again"
         )
-    return True
 
 
 def _unreadable(path: Path, error: Exception) -> BundleError:
@@ -385,18 +380,17 @@ def _parse(path: Path, data: Any) -> Bundle:
     try:
         bundle = Bundle(
             path=path,
-            schema=data["schema"],
             spec=ModelSpec.from_dict(data["spec"]),
             files=tuple(_file(entry) for entry in data["files"]),
             golden=tuple(_golden(entry) for entry in data["golden"]),
             reference=Reference(**_with_ious(data["reference"])),
             tools=dict(data["tools"]),
-            data=DataCounts(**data["data"]) if "data" in data else None,
-            license=data.get("license"),
-            card=tuple(CardFile(**entry) for entry in data.get("card", ())),
-            search=data.get("search"),
-            processor=Processor(**data["processor"]) if data.get("processor") else None,
-            test=SplitFigures.from_dict(data["test"]) if data.get("test") else None,
+            data=DataCounts(**data["data"]),
+            license=data["license"],
+            card=tuple(CardFile(**entry) for entry in data["card"]),
+            search=data["search"],
+            processor=Processor(**data["processor"]),
+            test=SplitFigures.from_dict(data["test"]) if data["test"] else None,
         )
     except SpecError as error:
         raise BundleError(f"{where}: {error}") from error
@@ -415,7 +409,7 @@ def _parse(path: Path, data: Any) -> Bundle:
     # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
     # The order is that of the version that exported; the digest guards it.
     kept = bundle._preferred_names()
-    if "preferred" in data and sorted(data["preferred"]) != sorted(kept):
+    if sorted(data["preferred"]) != sorted(kept):
         raise BundleError(
             f"{where} contradicts itself: by its agreements and floors the files to prefer are "
             f"{kept}, and it says {data['preferred']}; copy the bundle again"
@@ -430,16 +424,14 @@ def _require_distinct(bundle: Bundle, where: Path) -> None:
 
 
 def _file(entry: dict[str, Any]) -> BundleFile:
-    layers = tuple(entry.get("float_layers", ()))
-    return BundleFile(**_with_ious(entry) | {"float_layers": layers})
+    return BundleFile(**_with_ious(entry) | {"float_layers": tuple(entry["float_layers"])})
 
 
 def _with_ious(entry: dict[str, Any]) -> dict[str, Any]:
     """Fields with a tuple in place of JSON's list: frozen values are compared and hashed."""
-    ious = entry.get("label_iou")
+    ious = entry["label_iou"]
     return entry | {"label_iou": None if ious is None else tuple(ious)}
 
 
 def _golden(entry: dict[str, Any]) -> GoldenPicture:
-    chosen = entry.get("chosen")
-    return GoldenPicture(**entry | {"chosen": None if chosen is None else Choice(**chosen)})
+    return GoldenPicture(**entry | {"chosen": Choice(**entry["chosen"])})

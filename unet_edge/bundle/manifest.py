@@ -11,13 +11,8 @@ from typing import Any, Literal
 from unet_edge.bundle.json_schema import first_error
 from unet_edge.errors import BundleError
 
-SCHEMA = 4
-"""Version of the manifest. A reader refuses a newer one and opens every older one.
-
-4 has a digest beside it, says where each agreement was measured and which files to prefer, and has
-the figures of a test split.
-3 is 2 with a contract of schema 3.
-"""
+SCHEMA = 1
+"""Version of the manifest. A reader refuses a newer one."""
 
 KIND = "unet-edge bundle"
 
@@ -41,16 +36,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class GoldenPicture:
-    """A picture and the Keras reference's mask of it, as paths inside the bundle.
-
-    `chosen` is None in bundles of schema 1, whose pictures were taken at even distances.
-    """
+    """A picture and the Keras reference's mask of it, as paths inside the bundle."""
 
     picture: str
     mask: str
     picture_sha256: str
     mask_sha256: str
-    chosen: Choice | None = None
+    chosen: Choice
 
 
 @dataclass(frozen=True)
@@ -58,17 +50,18 @@ class Reference:
     """The Keras model that the files were exported from.
 
     `label_iou` is the IoU of each class against the true labels over `pictures` held-out
-    pictures, None for a class that occurs nowhere, `worst_miou` that of the worst picture. They,
-    `network` and `parameters` (how many weights) are None where schema 1 did not say.
+    pictures, None for a class that occurs nowhere, `worst_miou` that of the worst picture, None
+    without true labels. `network` describes the network, None where it was not stated. `parameters`
+    counts the weights.
     """
 
     keras_sha256: str
     label_miou: float | None
     pictures: int
-    label_iou: tuple[float | None, ...] | None = None
-    worst_miou: float | None = None
-    network: str | None = None
-    parameters: int | None = None
+    label_iou: tuple[float | None, ...] | None
+    worst_miou: float | None
+    network: str | None
+    parameters: int
 
 
 @dataclass(frozen=True)

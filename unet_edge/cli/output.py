@@ -69,11 +69,11 @@ def print_spec(spec: ModelSpec) -> None:
     print_table(
         [
             ("name", spec.name),
-            ("input", f"{spec.height}x{spec.width} px (height x width), {spec.color_order} uint8"),
+            ("input", f"{spec.height}x{spec.width} px (height x width), RGB uint8"),
             ("fit", f"{spec.fit}, {spec.resample}, padding {spec.pad_color}"),
             ("decoding", _DECODINGS[spec.decoding]),
             *([("bit depth", spec.bit_depth)] if spec.bit_depth else []),
-            ("orientation", spec.orientation),
+            ("orientation", "upright by EXIF"),
             ("normalisation", f"(pixel - {spec.normalisation.mean}) / {spec.normalisation.std}"),
             ("output", _OUTPUTS[spec.output]),
             *(

@@ -68,30 +68,20 @@ def seal(model: bytes, contract: Contract) -> bytes:
         "payload_bytes": len(model),
         "spec": contract.spec.to_dict(),
     }
-    return model + _trailers(model, contract.format, fields)[0]
+    return model + _trailer(model, contract.format, fields)
 
 
-def _trailers(
-    model: bytes | memoryview, file_format: Format, fields: dict[str, Any]
-) -> tuple[bytes, ...]:
-    """What follows `model`: the fields and a digest of the model and the fields.
-
-    The trailer that is written comes first, then those of files that may be around.
-    """
+def _trailer(model: bytes | memoryview, file_format: Format, fields: dict[str, Any]) -> bytes:
+    """What follows `model`: the fields and a digest of the model and the fields."""
     text = _text({**fields, "sha256": sha256(model, _text(fields))})
     match file_format:
         case "tflite":
             labels = "".join(f"{name}\n" for name in fields["spec"]["classes"]).encode()
-            return (
-                _zip_trailer({LABELS: labels, _ENTRY: text}, offset=len(model)),
-                # Before the files were made for MediaPipe too, the contract was the one entry.
-                _zip_trailer({_ENTRY: text}, offset=len(model)),
-            )
+            return _zip_trailer({LABELS: labels, _ENTRY: text}, offset=len(model))
         case "onnx":
             contract = _prop(_KEY, text)
             flat = (_prop(k, v.encode()) for k, v in flat_properties(fields["spec"]).items())
-            # Before there were flat entries, the contract was the only one.
-            return b"".join(flat) + contract, contract
+            return b"".join(flat) + contract
         case _:
             assert_never(file_format)
 
@@ -161,8 +151,7 @@ def parse_contract(data: bytes, name: str) -> Contract:
         spec = fields["spec"]
         view = memoryview(data)  # slices of it are no copies
         # Written again and compared: the digest, and every byte of the wrapping around it.
-        written = _trailers(view[:size], file_format, fields)
-        intact = any(view[size:] == trailer for trailer in written)
+        intact = view[size:] == _trailer(view[:size], file_format, fields)
     except (ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise _damaged(name, f"its contract is unreadable ({error!r})") from error
     if not intact:
