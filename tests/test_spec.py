@@ -24,8 +24,8 @@ SCHEMA_1 = """{
   "schema": 1, "height": 224, "width": 320,
   "classes": ["background", "cat"], "palette": [[0, 0, 0], [255, 64, 133]], "name": "cats",
   "fit": "letterbox", "resample": "bilinear", "pad_color": [128, 128, 128],
-  "orientation": "exif", "color_order": "rgb",
-  "normalisation": {"mean": 128.0, "std": 128.0}, "output": "logits"
+  "normalisation": {"mean": 128.0, "std": 128.0}, "output": "logits",
+  "decoding": "scaled", "bit_depth": null
 }"""
 
 
@@ -41,29 +41,7 @@ def test_a_contract_survives_json():
 
 def test_json_names_every_field_and_the_schema():
     fields = {field.name for field in dataclasses.fields(ModelSpec)}
-    deep = dataclasses.replace(FULL, bit_depth=12)
-    scaled = dataclasses.replace(FULL, decoding="scaled")
-    assert set(json.loads(deep.to_json())) == fields | {"schema"}
-    assert set(json.loads(scaled.to_json())) == (fields | {"schema"}) - {"bit_depth"}
-    assert set(json.loads(FULL.to_json())) == (fields | {"schema"}) - {"bit_depth", "decoding"}
-
-
-def test_a_contract_is_written_in_the_oldest_schema_that_says_it():
-    # So a unet-edge of before opens every file that means what it knows, and of others says
-    # "upgrade".
-    labels = dataclasses.replace(FULL, output="labels")
-    scaled = dataclasses.replace(FULL, decoding="scaled")
-    both = dataclasses.replace(labels, decoding="scaled")
-    assert [spec.to_dict()["schema"] for spec in (FULL, labels, scaled, both)] == [1, 2, 3, 3]
-    for spec in (labels, scaled, both):
-        assert ModelSpec.from_json(spec.to_json()) == spec
-    assert ModelSpec.from_dict(contract(schema=3)).decoding == "full"
-    for schema in (1, 2):
-        with pytest.raises(SpecError, match=f"schema {schema}, which knows no scaled decoding"):
-            ModelSpec.from_dict(contract(schema=schema, decoding="scaled"))
-    assert ModelSpec.from_dict(contract(schema=2)).output == "logits"
-    with pytest.raises(SpecError, match="schema 1, which knows no labels"):
-        ModelSpec.from_dict(contract(output="labels"))
+    assert set(json.loads(FULL.to_json())) == fields | {"schema"}
 
 
 def test_the_same_contract_gives_the_same_text():
@@ -71,12 +49,9 @@ def test_the_same_contract_gives_the_same_text():
     assert ModelSpec.from_dict(reordered).to_json() == FULL.to_json()
 
 
-def test_a_bit_depth_needs_schema_4():
+def test_a_bit_depth_is_a_whole_number_of_8_to_16():
     deep = dataclasses.replace(FULL, bit_depth=12)
-    assert deep.to_dict()["schema"] == 4
     assert ModelSpec.from_json(deep.to_json()) == deep
-    with pytest.raises(SpecError, match="schema 3, which knows no bit depth"):
-        ModelSpec.from_dict(deep.to_dict() | {"schema": 3})
     for wrong in (7, 17, 12.0, "12", True):
         with pytest.raises(SpecError, match=r"bit_depth is .*; expected a whole number of 8 to 16"):
             ModelSpec.from_dict(deep.to_dict() | {"bit_depth": wrong})
@@ -89,6 +64,7 @@ def test_contracts_of_the_first_schema_stay_readable():
         classes=("background", "cat"),
         palette=((0, 0, 0), (255, 64, 133)),
         name="cats",
+        decoding="scaled",
     )
 
 
@@ -114,7 +90,7 @@ def test_default_normalisation_makes_every_pixel_an_exact_int8():
 
 
 def test_a_newer_schema_is_refused_with_the_upgrade_command():
-    with pytest.raises(SpecError, match=r"schema 5.*reads up to 4.*pip install --upgrade"):
+    with pytest.raises(SpecError, match=r"schema 2.*reads up to 1.*pip install --upgrade"):
         ModelSpec.from_dict(contract(schema=SCHEMA + 1))
 
 
@@ -153,10 +129,8 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"fit": "crop"}, "fit is 'crop'; known are letterbox, stretch"),
         ({"fit": ["letterbox"]}, "known are letterbox, stretch"),
         ({"resample": "lanczos"}, "known are bilinear, bicubic, box"),
-        ({"orientation": "up"}, "known are exif"),
-        ({"color_order": "bgr"}, "known are rgb"),
         ({"output": "softmax"}, "known are logits"),
-        ({"schema": 3, "decoding": "half"}, "decoding is 'half'; known are full, scaled"),
+        ({"decoding": "half"}, "decoding is 'half'; known are full, scaled"),
         ({"normalisation": {"std": 0}}, "std is 0; it must be above 0"),
         ({"normalisation": {"std": float("nan")}}, "std is nan"),
         ({"normalisation": {"std": float("inf")}}, "malformed|std"),

@@ -72,9 +72,8 @@ _OUTPUTS: dict[Output, str] = {
 
 
 def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None) -> str:
-    """The card, Markdown, of a bundle of the present schema whose golden pictures are `rows`."""
+    """The card, Markdown, of a bundle whose golden pictures are `rows`."""
     spec, reference = bundle.spec, bundle.reference
-    assert bundle.data is not None, "schema 1 had no card"
     parameters = "not stated" if reference.parameters is None else f"{reference.parameters:,}"
     grid = f"{spec.height}x{spec.width} px (height x width)"
     fitted = {"letterbox": "scaled and padded", "stretch": "stretched"}[spec.fit]

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner
 from paths import SMALL_BUNDLE
+from sealing import seal_manifest
 
 from unet_edge.bundle.bundle import FLOORS, MANIFEST, Bundle
 from unet_edge.bundle.json_schema import KEYWORDS, first_error
@@ -25,24 +26,17 @@ from unet_edge.spec import SCHEMA as SPEC_SCHEMA
 
 jsonschema = pytest.importorskip("jsonschema", reason="fix with: pip install '.[dev]'")
 
-"""Exported at commit f9b512c, before schema 2: a network of three convolutions on 48x40 px."""
-
-FIRST: dict[str, Any] = json.loads((SMALL_BUNDLE / MANIFEST).read_bytes())
-SECOND: dict[str, Any] = FIRST | {
-    "schema": 2,
-    "files": [
-        f | {"label_iou": [0.8, None], "golden_agreement": 0.99, "float_layers": ["conv1"]}
-        for f in FIRST["files"]
-    ],
-    "golden": [
-        g | {"chosen": {"reason": "agreement", "figure": 0.98, "file": "model-int8.tflite"}}
-        for g in FIRST["golden"]
-    ],
-    "reference": FIRST["reference"]
-    | {"label_iou": None, "worst_miou": 0.5, "network": "unet_mini", "parameters": 954},
-    "data": {"train": 8, "validation": 3, "calibration": 8},
-    "license": None,
+FULL: dict[str, Any] = json.loads((SMALL_BUNDLE / MANIFEST).read_bytes()) | {
     "card": [{"name": "README.md", "sha256": "0" * 64}],
+    "test": {
+        "pictures": 3,
+        "of": 4,
+        "keras": {"label_miou": 0.7, "label_iou": [0.7, None], "agreement": None},
+        "files": [
+            {"label_miou": None, "label_iou": [None, 0.5], "agreement": agreement}
+            for agreement in (0.99, 1)
+        ],
+    },
     "search": {
         "min_agreement": 0.998,
         "max_miou_drop": None,
@@ -109,15 +103,15 @@ def test_it_uses_only_what_our_reader_understands() -> None:
 def test_its_choices_are_those_of_the_code() -> None:
     schema = manifest_schema()
     defined = schema["$defs"]
-    assert schema["properties"]["schema"]["enum"] == list(range(1, SCHEMA + 1))
+    assert schema["properties"]["schema"]["enum"] == [SCHEMA]
     assert defined["chosen"]["properties"]["reason"]["enum"] == list(get_args(Reason))
     spec, file = defined["spec"]["properties"], defined["file"]["properties"]
-    assert spec["schema"]["enum"] == list(range(1, SPEC_SCHEMA + 1))
+    assert spec["schema"]["enum"] == [SPEC_SCHEMA]
     assert {name: tuple(spec[name]["enum"]) for name in _CHOICES} == _CHOICES
     for file_format in get_args(Format):
         for precision in get_args(Precision):
-            entry = FIRST["files"][0] | {"format": file_format, "precision": precision}
-            error = first_error(FIRST | {"files": [entry]}, schema)
+            entry = FULL["files"][0] | {"format": file_format, "precision": precision}
+            error = first_error(FULL | {"files": [entry]}, schema)
             assert (error is None) == ((file_format, precision) in FLOORS), error
     assert file["format"]["enum"] == list(get_args(Format))
 
@@ -125,27 +119,13 @@ def test_its_choices_are_those_of_the_code() -> None:
 # --- the reader and the schema ----------------------------------------------------------------
 
 
-THIRD = SECOND | {"schema": 3, "spec": FIRST["spec"] | {"schema": 3, "decoding": "scaled"}}
-
-
-FOURTH = THIRD | {
-    "schema": 4,
-    "files": [file | {"measured_by": "onnxruntime 1.32.0"} for file in SECOND["files"]],
-    "processor": {"model": "AMD EPYC", "architecture": "x86_64", "int8": "x86 with VNNI"},
-    "preferred": [],
-}
-
-
-def test_manifests_of_all_schemas_are_valid(validator: Any) -> None:
-    for manifest in (FIRST, SECOND, THIRD, FOURTH):
-        validator.validate(manifest)
-        assert first_error(manifest, manifest_schema()) is None
-
-
-@pytest.mark.parametrize("manifest", [FOURTH | {"files": SECOND["files"]}, THIRD | {"schema": 4}])
-def test_schema_4_says_where_agreements_were_measured(manifest: Any, validator: Any) -> None:
-    assert not validator.is_valid(manifest)
-    assert first_error(manifest, manifest_schema())
+def test_a_manifest_is_valid_and_lacks_no_field(validator: Any) -> None:
+    validator.validate(FULL)
+    assert first_error(FULL, manifest_schema()) is None
+    for field in FULL:
+        less = {name: value for name, value in FULL.items() if name != field}
+        assert not validator.is_valid(less)
+        assert first_error(less, manifest_schema())
 
 
 def test_a_really_exported_manifest_is_valid(bundle_path: Path, validator: Any) -> None:
@@ -190,14 +170,9 @@ def damaged(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "manifest", [FIRST, SECOND, THIRD], ids=["schema 1", "schema 2", "schema 3"]
-)
-def test_our_reader_judges_damage_as_the_jsonschema_library_does(
-    manifest: dict[str, Any], validator: Any
-) -> None:
+def test_our_reader_judges_damage_as_the_jsonschema_library_does(validator: Any) -> None:
     schema = manifest_schema()
-    cases = damaged(manifest)
+    cases = damaged(FULL)
     refused = 0
     for what, data in cases:
         error = first_error(data, schema)
@@ -220,7 +195,7 @@ def test_our_reader_judges_damage_as_the_jsonschema_library_does(
         (("golden", 0, "chosen", "reason"), "luck", r"'luck'; 'agreement' or 'miou' or 'near-"),
         (("data", "train"), None, r"data\.train is None; integer was expected"),
         (("card", 0), {"name": "README.md"}, r"card\[0\] lacks sha256"),
-        (("schema",), 1, r"does not belong there"),
+        (("schema",), 0, r"bundle schema 0"),
         (("spec", "normalisation", "std"), 0, r"std is 0; more than 0 was expected"),
         (("colour",), "red", r"colour does not belong there"),
     ],
@@ -228,7 +203,7 @@ def test_our_reader_judges_damage_as_the_jsonschema_library_does(
 def test_damage_is_refused_by_reader_and_schema_alike(
     path: tuple[Any, ...], value: Any, message: str, validator: Any, tmp_path: Path
 ) -> None:
-    data = copy.deepcopy(SECOND)
+    data = copy.deepcopy(FULL)
     *keys, last = path
     parent: Any = data
     for key in keys:
@@ -236,27 +211,13 @@ def test_damage_is_refused_by_reader_and_schema_alike(
     parent[last] = value
     assert not validator.is_valid(data)
     shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle")
-    (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(data))
+    seal_manifest(tmp_path / "bundle", data)
     with pytest.raises(BundleError, match=message) as error:
         Bundle.open(tmp_path / "bundle")
-    assert "copy the bundle again" in str(error.value)
+    assert re.search("copy the bundle again|pip install --upgrade", str(error.value))
 
 
-# --- schema 1 ---------------------------------------------------------------------------------
-
-
-def test_a_bundle_of_schema_1_opens_with_what_it_did_not_say_left_empty() -> None:
-    bundle = Bundle.open(SMALL_BUNDLE)
-    assert (bundle.schema, bundle.data, bundle.license, bundle.card) == (1, None, None, ())
-    assert [golden.chosen for golden in bundle.golden] == [None, None]
-    assert bundle.reference.label_iou is None
-    for entry in bundle.files:
-        assert (entry.label_iou, entry.golden_agreement) == (None, None)
-        assert entry.golden_floor == entry.floor
-        assert len(bundle.read(entry)) == entry.bytes
-
-
-def test_verify_inspect_and_segment_take_a_bundle_of_schema_1(tmp_path: Path) -> None:
+def test_verify_inspect_and_segment_take_the_small_bundle(tmp_path: Path) -> None:
     def run(*arguments: object) -> str:
         result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -274,13 +235,13 @@ def test_verify_inspect_and_segment_take_a_bundle_of_schema_1(tmp_path: Path) ->
     assert (tmp_path / "01.mask.png").is_file()
 
 
-def test_nan_in_a_manifest_of_before_is_read_as_no_figure(tmp_path: Path) -> None:
-    # json.dumps wrote the mIoU of pictures without a labelled pixel as NaN, which is no JSON.
+def test_nan_is_no_json(tmp_path: Path) -> None:
     shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle")
-    data = copy.deepcopy(FIRST)
+    data = copy.deepcopy(FULL)
     data["reference"]["label_miou"] = float("nan")
-    (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(data))
-    assert Bundle.open(tmp_path / "bundle").reference.label_miou is None
+    seal_manifest(tmp_path / "bundle", data)
+    with pytest.raises(BundleError, match="cannot be read: NaN is no JSON"):
+        Bundle.open(tmp_path / "bundle")
 
 
 def test_the_golden_floor_is_lower_by_what_the_pictures_are_harder() -> None:

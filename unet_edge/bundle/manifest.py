@@ -129,8 +129,12 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Read JSON. NaN, which is none but was written for an mIoU of nothing once, becomes null."""
-    return json.loads(text, parse_constant=lambda _: None)
+    """Read JSON. Raises ValueError, for NaN and Infinity too, which Python would take."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def check_manifest(data: Any, where: str) -> None:

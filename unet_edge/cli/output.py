@@ -110,8 +110,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
     print_texts(rows, [*headers, *(["test mIoU"] if test else []), "", "SHA-256"])
     if bundle.search:
         _print_search(bundle.search)
-    if bundle.processor:
-        click.echo(f"measured on {bundle.processor}")
+    click.echo(f"measured on {bundle.processor}")
     reference = bundle.reference
     click.echo(
         f"Keras itself: label mIoU {_miou(reference.label_miou)} on {reference.pictures} "

@@ -236,7 +236,7 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
     for failed in failures:
         entry = bundle.file(failed.name)
         with_it = f" with {entry.measured_by}" if entry.measured_by else ""
-        where = f" on {bundle.processor}" if bundle.processor else ""
+        where = f" on {bundle.processor}"
         golden = entry.golden_agreement or entry.agreement
         say(
             f"{failed.name}: {percent(failed.agreement)} % of pixels as Keras with "
