@@ -85,7 +85,10 @@ class ExportSettings:
 
     def __post_init__(self) -> None:
         if not self.artifacts:
-            raise ConfigError("there is no format to export; see --help for their names")
+            raise ConfigError(
+                "there is no format to export",
+                fix="see --help for their names",
+            )
         for name in ("calibration", "check", "golden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1 picture")
@@ -95,7 +98,10 @@ class ExportSettings:
                 "integer by itself"
             )
         if self.license is not None and not self.license.strip():
-            raise ConfigError("the license is empty; leave --license out where it is not known")
+            raise ConfigError(
+                "the license is empty",
+                fix="leave --license out where it is not known",
+            )
 
 
 def export(
@@ -123,7 +129,10 @@ def export(
     settings = settings or ExportSettings()
     require_tensorflow(keras.backend.backend())
     if settings.budget and spec.output != "logits":
-        raise ConfigError("a search compares scores; export with --labels or with --min-agreement")
+        raise ConfigError(
+            "a search compares scores",
+            fix="export with --labels or with --min-agreement",
+        )
     require_writable(output)
     require_place(output)
     with temporary_files_beside(output):
@@ -238,7 +247,10 @@ def _searched(
     """A search that kept a file; raises ConversionError when nothing holds the budget."""
     assert settings.budget
     if settings.budget.max_miou_drop is not None and math.isnan(reference.miou):
-        raise ConfigError("--max-miou-drop needs true labels; no held-out picture has any")
+        raise ConfigError(
+            "--max-miou-drop needs true labels",
+            expected="no held-out picture has any",
+        )
     found = Search(
         model,
         spec,
@@ -252,9 +264,12 @@ def _searched(
     if found.kept is None:
         closest = max(found.candidates, key=lambda candidate: candidate.agreement)
         raise ConversionError(
-            f"no .tflite file holds the budget; the closest, {closest.recipe}, agrees with Keras "
-            f"on {percent(closest.agreement)} % of the pixels: lower --min-agreement, or allow a "
-            "larger --max-miou-drop"
+            "no .tflite file holds the budget",
+            fix=(
+                f"the closest, {closest.recipe}, agrees with Keras on "
+                f"{percent(closest.agreement)} % of the pixels: lower "
+                "--min-agreement, or allow a larger --max-miou-drop"
+            ),
         )
     return found
 
@@ -270,7 +285,10 @@ def parse_artifact(name: str) -> tuple[Format, Precision]:
         if name == f"{file_format}-{precision}":
             return file_format, precision
     known = ", ".join(f"{file_format}-{precision}" for file_format, precision in ARTIFACTS)
-    raise ConfigError(f"unknown format {name!r}; known are {known}")
+    raise ConfigError(
+        f"unknown format {name!r}",
+        expected=f"known are {known}",
+    )
 
 
 def _prepared(

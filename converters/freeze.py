@@ -62,8 +62,11 @@ def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> 
     shape = tuple(frozen.outputs[0].shape)
     if shape[:3] != (1, height, width):
         raise ConversionError(
-            f"{model.name} makes {shape} of (1, {height}, {width}, 3); expected one score per "
-            "pixel and class: choose a height and a width that are multiples of its stride"
+            f"{model.name} makes {shape} of (1, {height}, {width}, 3)",
+            expected=(
+                "expected one score per pixel and class: choose a height and a width "
+                "that are multiples of its stride"
+            ),
         )
     return frozen
 
@@ -72,8 +75,8 @@ def require_tensorflow(backend: str) -> None:
     """Raise ConversionError, with the fix, when Keras runs on another backend."""
     if backend != "tensorflow":
         raise ConversionError(
-            f"exporting needs Keras on TensorFlow, but it runs on {backend}; "
-            "fix with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"
+            f"exporting needs Keras on TensorFlow, but it runs on {backend}",
+            fix=("fix with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"),
         )
 
 
@@ -157,7 +160,8 @@ def _core(model: keras.Model, normalised: bool) -> keras.Model:
         layer = model.get_layer(NORMALISE)
     except ValueError as error:
         raise ConversionError(
-            f"{model.name} has no layer named {NORMALISE!r}; build it with unet_edge.training"
+            f"{model.name} has no layer named {NORMALISE!r}",
+            fix="build it with unet_edge.training",
         ) from error
     return keras.Model(layer.output if normalised else model.inputs, model.outputs, name="unet")
 
@@ -175,12 +179,15 @@ def check_calibration(calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec)
             f"{spec.normalisation.mean}: train with the default mean of 128"
         )
     if not len(calibration):
-        raise ConversionError("int8 needs calibration pictures; 32 of the training set will do")
+        raise ConversionError(
+            "int8 needs calibration pictures",
+            fix="32 of the training set will do",
+        )
     for grid in calibration:
         if grid.shape != (*spec.size, 3) or grid.dtype != np.uint8:
             raise ConversionError(
-                f"a calibration picture is {grid.dtype} {grid.shape}; "
-                f"expected uint8 {(*spec.size, 3)}"
+                f"a calibration picture is {grid.dtype} {grid.shape}",
+                expected=f"expected uint8 {(*spec.size, 3)}",
             )
 
 

@@ -13,8 +13,8 @@ UnetEdgeError
 ├── ConversionError     a converter failed or produced a graph that breaks its promise
 └── TrainingError       training cannot go on, or went wrong
 
-Each message is one line that names what was found, what was expected and how to fix it; the
-command line prints it as it is and exits with 1.
+An error has what was found, what was expected and how to fix it, each by itself. Its message is
+one line of all three, which the command line prints and exits with 1.
 """
 
 from __future__ import annotations
@@ -37,20 +37,33 @@ def _one_line(text: str) -> str:
     )
 
 
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
 class UnetEdgeError(Exception):
     """Root of everything this package raises on purpose.
 
-    The message is one line of printable text: what a file or its name holds may be anything.
+    `found` says what was found, `expected` what would be right, `fix` what to do about it; the
+    latter two are empty where nothing can be said. The message is all three in one line of
+    printable text: what a file or its name holds may be anything.
     """
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(_one_line(message))
+    def __init__(self, found: str = "", *, expected: str = "", fix: str = "") -> None:
+        self.found, self.expected, self.fix = map(_one_line, (found, expected, fix))
+        super().__init__(_joined(self.found, self.expected, self.fix))
+
+    @property
+    def trouble(self) -> str:
+        """What was found and what was expected, without the fix."""
+        return _joined(self.found, self.expected)
 
     @classmethod
     def of_lines(cls, *lines: str) -> Self:
         """An error of several lines, each of them printable."""
         error = cls()
-        error.args = ("\n".join(map(_one_line, lines)),)
+        error.found = "\n".join(map(_one_line, lines))
+        error.args = (error.found,)
         return error
 
 

@@ -37,9 +37,15 @@ class Normalisation:
 
     def __post_init__(self) -> None:
         if not 0 < self.std < math.inf:
-            raise SpecError(f"normalisation.std is {self.std}; it must be above 0 and finite")
+            raise SpecError(
+                f"normalisation.std is {self.std}",
+                expected="it must be above 0 and finite",
+            )
         if not math.isfinite(self.mean):
-            raise SpecError(f"normalisation.mean is {self.mean}; it must be finite")
+            raise SpecError(
+                f"normalisation.mean is {self.mean}",
+                expected="it must be finite",
+            )
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,20 @@ class ModelSpec:
             raise SpecError(f"input size {self.height}x{self.width} must be at least 1x1")
         if not 2 <= len(self.classes) <= IGNORE:
             raise SpecError(
-                f"{len(self.classes)} classes given; a model has 2 to {IGNORE} "
-                "(a binary task has two: background and the target)"
+                f"{len(self.classes)} classes given",
+                expected=(
+                    f"a model has 2 to {IGNORE} (a binary task has two: background and the target)"
+                ),
             )
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(f"class names must differ: {', '.join(self.classes)}")
         for name in self.classes:
             # labels.txt has a line for each, and C programs read it.
             if not name or any(end in name for end in "\r\n\0"):
-                raise SpecError(f"class name {name!r} is not one line of text; train with another")
+                raise SpecError(
+                    f"class name {name!r} is not one line of text",
+                    fix="train with another",
+                )
         if not self.palette:
             object.__setattr__(self, "palette", default_palette(self.classes))
         if len(self.palette) != len(self.classes):
@@ -91,11 +102,17 @@ class ModelSpec:
         if self.bit_depth is not None and (
             type(self.bit_depth) is not int or not 8 <= self.bit_depth <= 16
         ):
-            raise SpecError(f"bit_depth is {self.bit_depth!r}; expected a whole number of 8 to 16")
+            raise SpecError(
+                f"bit_depth is {self.bit_depth!r}",
+                expected="expected a whole number of 8 to 16",
+            )
         for field, choices in _CHOICES.items():
             value = getattr(self, field)
             if value not in choices:
-                raise SpecError(f"{field} is {value!r}; known are {', '.join(choices)}")
+                raise SpecError(
+                    f"{field} is {value!r}",
+                    expected=f"known are {', '.join(choices)}",
+                )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -120,8 +137,8 @@ class ModelSpec:
             raise SpecError("the contract has no schema version")
         if schema > SCHEMA:
             raise SpecError(
-                f"the contract has schema {schema}, this version reads up to {SCHEMA}; "
-                "fix with: pip install --upgrade unet-edge"
+                f"the contract has schema {schema}, this version reads up to {SCHEMA}",
+                fix="fix with: pip install --upgrade unet-edge",
             )
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = set(data) - known - {"schema"}

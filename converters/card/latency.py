@@ -43,6 +43,6 @@ def read_latency(path: Path) -> Latency:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
-            f"{path} is no report of 'unet-edge benchmark' ({error!r}); "
-            f"write one with: unet-edge benchmark BUNDLE -o {path}"
+            f"{path} is no report of 'unet-edge benchmark' ({error!r})",
+            fix=f"write one with: unet-edge benchmark BUNDLE -o {path}",
         ) from error

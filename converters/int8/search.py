@@ -62,9 +62,15 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not 0 < self.min_agreement <= 1:
-            raise ConfigError(f"min-agreement is {self.min_agreement}; it is a share above 0, to 1")
+            raise ConfigError(
+                f"min-agreement is {self.min_agreement}",
+                fix="it is a share above 0, to 1",
+            )
         if self.max_miou_drop is not None and self.max_miou_drop < 0:
-            raise ConfigError(f"max-miou-drop is {self.max_miou_drop}; it must be 0 or above")
+            raise ConfigError(
+                f"max-miou-drop is {self.max_miou_drop}",
+                expected="it must be 0 or above",
+            )
 
     def holds(self, proof: Verification, keras_miou: float) -> bool:
         """Whether a file that was proven keeps to it; `keras_miou` is 0..1."""

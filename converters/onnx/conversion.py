@@ -87,7 +87,8 @@ def to_onnx(
     """
     if precision not in get_args(OnnxPrecision):
         raise ConversionError(
-            f"unknown precision {precision!r}; choose one of {', '.join(get_args(OnnxPrecision))}"
+            f"unknown precision {precision!r}",
+            fix=f"choose one of {', '.join(get_args(OnnxPrecision))}",
         )
     if precision == "int8":
         check_calibration(calibration, spec)
@@ -258,8 +259,8 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
         wanted[LOGITS] = (1, *spec.size, len(spec.classes))
     if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
         raise ConversionError(
-            f"the converted graph holds {', '.join(strange)}; "
-            f"expected only {', '.join(sorted(allowed))}"
+            f"the converted graph holds {', '.join(strange)}",
+            expected=f"expected only {', '.join(sorted(allowed))}",
         )
     checker.check_model(proto)
     inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
@@ -272,7 +273,8 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
     for name, shape in wanted.items():
         if shapes.get(name) != shape:
             raise ConversionError(
-                f"{name} has the shape {shapes.get(name)} in the converted graph; expected {shape}"
+                f"{name} has the shape {shapes.get(name)} in the converted graph",
+                expected=f"expected {shape}",
             )
     for node in proto.graph.node:
         if node.op_type == "Resize":
@@ -280,6 +282,8 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
             mode = (said.get("mode"), said.get("coordinate_transformation_mode"))
             if mode != ("linear", "half_pixel"):
                 raise ConversionError(
-                    f"{node.name} resizes by {mode}; expected ('linear', 'half_pixel'), "
-                    "as Keras' bilinear UpSampling2D does"
+                    f"{node.name} resizes by {mode}",
+                    expected=(
+                        "expected ('linear', 'half_pixel'), as Keras' bilinear UpSampling2D does"
+                    ),
                 )

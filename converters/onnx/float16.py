@@ -33,8 +33,8 @@ def halve_kernels(proto: Any) -> None:
         kernel = numpy_helper.to_array(tensor)
         if abs(kernel).max() > np.finfo(np.float16).max:
             raise ConversionError(
-                f"a weight of {abs(kernel).max():g} does not fit float16, which ends at 65504; "
-                "export without it: --formats onnx-float32"
+                f"a weight of {abs(kernel).max():g} does not fit float16, which ends at 65504",
+                fix="export without it: --formats onnx-float32",
             )
         stored = f"{tensor.name} in float16"
         casts[tensor.name] = helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT)

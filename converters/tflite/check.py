@@ -79,8 +79,9 @@ def check(data: bytes, spec: ModelSpec) -> None:
         allowed |= LABEL_OPERATORS
     if strange := sorted(set(operators(data)) - allowed):
         raise ConversionError(
-            f"the converted graph holds {', '.join(strange)}, which would leave the fast path "
-            f"on the device; expected only {', '.join(sorted(allowed))}"
+            f"the converted graph holds {', '.join(strange)}, which would leave "
+            "the fast path on the device",
+            expected=f"expected only {', '.join(sorted(allowed))}",
         )
     with quiet():
         interpreter = Interpreter(model_content=data, num_threads=1)
@@ -88,17 +89,18 @@ def check(data: bytes, spec: ModelSpec) -> None:
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     if source["dtype"] != np.uint8 or tuple(source["shape_signature"]) != (1, *spec.size, 3):
         raise ConversionError(
-            f"the converted input is {source['dtype'].__name__} {source['shape_signature']}; "
-            f"expected uint8 {(1, *spec.size, 3)}"
+            f"the converted input is {source['dtype'].__name__} {source['shape_signature']}",
+            expected=f"expected uint8 {(1, *spec.size, 3)}",
         )
     shape = (1, *spec.size) if labels else (1, *spec.size, len(spec.classes))
     if tuple(target["shape_signature"]) != shape:
         raise ConversionError(
-            f"the converted output has shape {target['shape_signature']}; expected {shape}"
+            f"the converted output has shape {target['shape_signature']}",
+            expected=f"expected {shape}",
         )
     wanted = (float(np.float32(1 / spec.normalisation.std)), int(spec.normalisation.mean))
     if exact and source["quantization"] != wanted:
         raise ConversionError(
-            f"the converted input has (scale, zero point) {source['quantization']}; "
-            f"expected the normalisation's {wanted}"
+            f"the converted input has (scale, zero point) {source['quantization']}",
+            expected=f"expected the normalisation's {wanted}",
         )

@@ -63,7 +63,8 @@ def to_tflite(
     """
     if precision not in get_args(Precision):
         raise ConversionError(
-            f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}"
+            f"unknown precision {precision!r}",
+            fix=f"choose one of {', '.join(get_args(Precision))}",
         )
     if precision == "int8":
         kept = float_layers_of(model) if float_layers is None else float_layers

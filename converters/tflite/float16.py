@@ -32,8 +32,8 @@ def halve_kernels(model: Any) -> None:
         values = np.frombuffer(bytes(model.buffers[full.buffer].data), "<f4")
         if abs(values).max() > np.finfo(np.float16).max:
             raise ConversionError(
-                f"a weight of {abs(values).max():g} does not fit float16, which ends at 65504; "
-                "export without it: --formats tflite-float32"
+                f"a weight of {abs(values).max():g} does not fit float16, which ends at 65504",
+                fix="export without it: --formats tflite-float32",
             )
         stored = schema.BufferT()  # of its own: equal constants may share one
         stored.data = np.frombuffer(values.astype("<f2").tobytes(), np.uint8)

@@ -91,8 +91,8 @@ class Int8Converter:
         """
         if strange := sorted(set(float_layers) - set(self.layers)):
             raise ConversionError(
-                f"{', '.join(strange)} cannot be left in float; "
-                f"{self._name} has {', '.join(self.layers)}"
+                f"{', '.join(strange)} cannot be left in float",
+                fix=f"{self._name} has {', '.join(self.layers)}",
             )
         nodes = [self._nodes[name] for name in float_layers]
         with quiet():

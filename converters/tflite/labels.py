@@ -40,7 +40,8 @@ def end_in_labels(model: Any) -> int:
     version = {kinds.FLOAT32: 1, kinds.UINT8: 1, kinds.INT8: 2}.get(graph.tensors[target].type)
     if version is None:
         raise ConversionError(
-            "labels are made of float32, uint8 or int8 scores only; export without --labels"
+            "labels are made of float32, uint8 or int8 scores only",
+            fix="export without --labels",
         )
     axis = schema.BufferT()
     axis.data = np.frombuffer(np.array(3, "<i4").tobytes(), np.uint8)

@@ -165,7 +165,8 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path} is no JSON any more ({error}); delete it and repeat the command"
+            f"{path} is no JSON any more ({error})",
+            fix="delete it and repeat the command",
         ) from error
 
 

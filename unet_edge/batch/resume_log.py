@@ -147,8 +147,8 @@ class ResumeLog:
                     raise _foreign(path)
             elif (mark := entry.get("written", {}).get(file)) and not has_mark(path, mark):
                 raise OutputError(
-                    f"{path} was changed since segment wrote it; "
-                    "move it away, or choose another --output"
+                    f"{path} was changed since segment wrote it",
+                    fix="move it away, or choose another --output",
                 )
         return {file for file in files if file not in owned}
 
@@ -217,7 +217,8 @@ class ResumeLog:
 
 def _foreign(path: Path) -> OutputError:
     return OutputError(
-        f"{path} is there and was not written by segment; move it away, or choose another --output"
+        f"{path} is there and was not written by segment",
+        fix="move it away, or choose another --output",
     )
 
 
@@ -237,8 +238,8 @@ def opened(folder: Path) -> Iterator[ResumeLog]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(
-                f"another unet-edge segment is writing to {folder}; "
-                "wait for it, or choose another --output"
+                f"another unet-edge segment is writing to {folder}",
+                fix="wait for it, or choose another --output",
             ) from None
         entries, lines = read_entries(folder / RESUME_LOG)
         owned = {file for entry in entries.values() for file in entry["owned"]} | {RESUME_LOG}

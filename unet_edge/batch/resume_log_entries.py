@@ -51,7 +51,8 @@ def read_entries(path: Path) -> tuple[dict[str, Entry], int]:
 
 def _no_journal(path: Path) -> OutputError:
     return OutputError(
-        f"{path} is no resume log of unet-edge segment; move it away, or choose another --output"
+        f"{path} is no resume log of unet-edge segment",
+        fix="move it away, or choose another --output",
     )
 
 

@@ -52,7 +52,10 @@ def tune(
     Raises BackendError when nothing runs here that keeps its floor, ConfigError, BundleError.
     """
     if runs < 1 or rounds < 1:
-        raise ConfigError(f"runs is {runs} and rounds is {rounds}; both must be at least 1")
+        raise ConfigError(
+            f"runs is {runs} and rounds is {rounds}",
+            expected="both must be at least 1",
+        )
     count = thread_count(threads)
     if not bundle.golden:
         raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")

@@ -72,7 +72,10 @@ def measure_bundle(
 
     count = thread_count(threads)
     if runs < 1:
-        raise ConfigError(f"runs is {runs}; it must be at least 1")
+        raise ConfigError(
+            f"runs is {runs}",
+            expected="it must be at least 1",
+        )
     if not bundle.golden:
         raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
     if pictures is None:
@@ -164,8 +167,8 @@ def _keras_row(bundle: Bundle, keras: Path | None) -> ModelResult:
     data = load_model_bytes(path)
     if sha256(data) != known.keras_sha256:
         raise BundleError(
-            f"{path} is not the model that {bundle.path} was exported from (its SHA-256 differs); "
-            "name that one, or export again"
+            f"{path} is not the model that {bundle.path} was exported from (its SHA-256 differs)",
+            fix="name that one, or export again",
         )
     return dataclasses.replace(row, bytes=len(data))
 

@@ -165,7 +165,8 @@ class Bundle:
             text = read_regular(manifest, _MOST_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
-                f"{path} is no bundle: it has no {MANIFEST}; 'unet-edge export' writes bundles"
+                f"{path} is no bundle: it has no {MANIFEST}",
+                fix="'unet-edge export' writes bundles",
             ) from None
         except OSError as error:
             raise _unreadable(manifest, error) from error
@@ -180,7 +181,8 @@ class Bundle:
             # Not Path.is_file, which raises for a name that is too long for the file system.
             if not os.path.isfile(path / name):  # noqa: PTH113
                 raise BundleError(
-                    f"{path} is incomplete: {name} is missing; copy the whole folder again"
+                    f"{path} is incomplete: {name} is missing",
+                    fix="copy the whole folder again",
                 )
         return bundle
 
@@ -198,7 +200,10 @@ class Bundle:
             if entry.name == name:
                 return entry
         names = ", ".join(entry.name for entry in self.files)
-        raise BundleError(f"{self.path} holds no {name}; it holds {names}")
+        raise BundleError(
+            f"{self.path} holds no {name}",
+            expected=f"it holds {names}",
+        )
 
     def preferred(self) -> list[BundleFile]:
         """Files that kept their floor, the one a device would rather run first.
@@ -210,8 +215,9 @@ class Bundle:
         kept = [entry for entry in self.files if entry.kept_floor]
         if not kept:
             raise BundleError(
-                f"no file of {self.path} kept its agreement floor on {self.processor} when it was "
-                "exported; name one to run it all the same"
+                f"no file of {self.path} kept its agreement floor on "
+                f"{self.processor} when it was exported",
+                fix="name one to run it all the same",
             )
         return self._by_preference(kept)
 
@@ -267,12 +273,13 @@ class Bundle:
             data = read_regular(self.path / name, _MOST_MEMBER, size)
         except OSError as error:
             raise BundleError(
-                f"cannot read {self.path / name}: {error.strerror or error}; copy the bundle again"
+                f"cannot read {self.path / name}: {error.strerror or error}",
+                fix="copy the bundle again",
             ) from error
         if sha256(data) != digest:
             raise BundleError(
-                f"{self.path / name} is damaged: its SHA-256 is not the one in {MANIFEST}; "
-                "copy the bundle again"
+                f"{self.path / name} is damaged: its SHA-256 is not the one in {MANIFEST}",
+                fix="copy the bundle again",
             )
         return data
 
@@ -314,8 +321,8 @@ def write_bundle(
     text = (json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
     if len(text) > _MOST_MANIFEST:
         raise BundleError(
-            f"{MANIFEST} would have {len(text):,} bytes, expected at most {_MOST_MANIFEST:,}; "
-            "export with fewer golden pictures"
+            f"{MANIFEST} would have {len(text):,} bytes, expected at most {_MOST_MANIFEST:,}",
+            fix="export with fewer golden pictures",
         )
     _parse(target, parse_json(text))
     digest = sha256(text)
@@ -344,21 +351,24 @@ def _require_digest(path: Path, digest: str) -> None:
         written = read_regular(path / DIGEST, _MOST_DIGEST)
     except FileNotFoundError:
         raise BundleError(
-            f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked; copy "
-            "the whole folder again"
+            f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked",
+            fix="copy the whole folder again",
         ) from None
     except OSError as error:
         raise _unreadable(path / DIGEST, error) from error
     if written != digest_line(digest):
         raise BundleError(
-            f"{path / MANIFEST} is damaged: its SHA-256 is not the one in {DIGEST}; copy the "
-            "bundle again"
+            f"{path / MANIFEST} is damaged: its SHA-256 is not the one in {DIGEST}",
+            fix="copy the bundle again",
         )
 
 
 def _unreadable(path: Path, error: Exception) -> BundleError:
     reason = getattr(error, "strerror", None) or error
-    return BundleError(f"{path} cannot be read: {reason}; copy the bundle again")
+    return BundleError(
+        f"{path} cannot be read: {reason}",
+        fix="copy the bundle again",
+    )
 
 
 def require_writable(target: Path) -> None:
@@ -371,7 +381,10 @@ def require_writable(target: Path) -> None:
         manifest = None
     # Other software writes a bundle.json too, and replacing the folder would delete it.
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        raise BundleError(f"{target} exists and is no bundle; choose another --output or remove it")
+        raise BundleError(
+            f"{target} exists and is no bundle",
+            fix="choose another --output or remove it",
+        )
 
 
 def _parse(path: Path, data: Any) -> Bundle:
@@ -403,16 +416,18 @@ def _parse(path: Path, data: Any) -> Bundle:
     _require_distinct(bundle, where)
     if bundle.test and len(bundle.test.files) != len(bundle.files):
         raise BundleError(
-            f"{where} has test figures of {len(bundle.test.files)} files, and lists "
-            f"{len(bundle.files)}; copy the bundle again"
+            f"{where} has test figures of {len(bundle.test.files)} files, and "
+            f"lists {len(bundle.files)}",
+            fix="copy the bundle again",
         )
     # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
     # The order is that of the version that exported; the digest guards it.
     kept = bundle._preferred_names()
     if sorted(data["preferred"]) != sorted(kept):
         raise BundleError(
-            f"{where} contradicts itself: by its agreements and floors the files to prefer are "
-            f"{kept}, and it says {data['preferred']}; copy the bundle again"
+            f"{where} contradicts itself: by its agreements and floors the files "
+            f"to prefer are {kept}, and it says {data['preferred']}",
+            fix="copy the bundle again",
         )
     return bundle
 
@@ -420,7 +435,10 @@ def _parse(path: Path, data: Any) -> Bundle:
 def _require_distinct(bundle: Bundle, where: Path) -> None:
     for name, count in Counter((MANIFEST, DIGEST, *bundle.members())).items():
         if count > 1:
-            raise BundleError(f"{where} names {name} {count} times; copy the bundle again")
+            raise BundleError(
+                f"{where} names {name} {count} times",
+                fix="copy the bundle again",
+            )
 
 
 def _file(entry: dict[str, Any]) -> BundleFile:

@@ -144,11 +144,11 @@ def check_manifest(data: Any, where: str) -> None:
     schema = data.get("schema")
     if type(schema) is not int or not 1 <= schema <= SCHEMA:  # bool is an int
         raise BundleError(
-            f"{where} has bundle schema {schema!r}, this version reads up to {SCHEMA}; "
-            "fix with: pip install --upgrade unet-edge"
+            f"{where} has bundle schema {schema!r}, this version reads up to {SCHEMA}",
+            fix="fix with: pip install --upgrade unet-edge",
         )
     if error := first_error(data, manifest_schema()):
         raise BundleError(
-            f"{where} is malformed: {error}; copy the bundle again "
-            "('unet-edge inspect --schema' prints what belongs there)"
+            f"{where} is malformed: {error}",
+            fix=("copy the bundle again ('unet-edge inspect --schema' prints what belongs there)"),
         )

@@ -111,8 +111,8 @@ def check(
     try:
         dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
     except (DataError, ImageError) as error:
-        found, _, fix = str(error).partition("; ")
-        finding = Finding("error", "layout", root, found, fix or "see the README's data formats")
+        fix = error.fix or "see the README's data formats"
+        finding = Finding("error", "layout", root, error.trouble, fix)
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))

@@ -111,9 +111,12 @@ class CocoFile:
             regions[_id(annotation, "image_id", self.path)].append(region)
         if unknown:
             raise DataError(
-                f"{self.path} draws {', '.join(sorted(unknown))}, not among the classes "
-                f"{', '.join(classes)}; name them with --classes, the background first: "
-                f"--classes {','.join(dict.fromkeys([*_backed(classes), *sorted(unknown)]))}"
+                f"{self.path} draws {', '.join(sorted(unknown))}, not among the "
+                f"classes {', '.join(classes)}",
+                fix=(
+                    "name them with --classes, the background first: --classes "
+                    f"{','.join(dict.fromkeys([*_backed(classes), *sorted(unknown)]))}"
+                ),
             )
         found = []
         for key, image in self.pictures.items():
@@ -142,7 +145,10 @@ def _by_id(
     keyed = [(_id(value, "id", path), value) for value in values]
     twice = [key for key, count in Counter(key for key, _ in keyed).items() if count > 1]
     if twice:
-        raise DataError(f"{path}: two {kind} have the id {twice[0]}; give each its own")
+        raise DataError(
+            f"{path}: two {kind} have the id {twice[0]}",
+            fix="give each its own",
+        )
     return keyed
 
 
@@ -151,8 +157,8 @@ def _id(value: dict[str, Any], key: str, path: Path) -> str:
     found = value.get(key)
     if type(found) not in (int, str):
         raise DataError(
-            f"{path}: {key} is {found!r}, not a whole number or a text; export the file again, or "
-            "number its images and categories"
+            f"{path}: {key} is {found!r}, not a whole number or a text",
+            fix="export the file again, or number its images and categories",
         )
     return str(found)
 
@@ -186,5 +192,6 @@ def _paint(labels: Labels, region: Region) -> None:
             labels[mask] = region.label
         case _:
             raise DataError(
-                f"{region.place} has no polygon and no run lengths; a box alone is no mask"
+                f"{region.place} has no polygon and no run lengths",
+                expected="a box alone is no mask",
             )

@@ -33,8 +33,11 @@ def parse_colors(text: str) -> ColorTable:
         match = re.fullmatch(r"\s*(ignore=)?#([0-9a-fA-F]{6})\s*", part)
         if not match:
             raise ConfigError(
-                f"{part.strip()!r} is no colour; write 'colors:#000000,#ff0000' in class order, "
-                "with ,ignore=#ffffff for a colour to leave out"
+                f"{part.strip()!r} is no colour",
+                fix=(
+                    "write 'colors:#000000,#ff0000' in class order, with "
+                    ",ignore=#ffffff for a colour to leave out"
+                ),
             )
         red, green, blue = bytes.fromhex(match[2])
         if match[1]:
@@ -42,7 +45,10 @@ def parse_colors(text: str) -> ColorTable:
         else:
             colors.append((red, green, blue))
     if len({*colors, ignored}) != len(colors) + 1:
-        raise ConfigError(f"colors:{text} names one colour twice; each class needs its own")
+        raise ConfigError(
+            f"colors:{text} names one colour twice",
+            fix="each class needs its own",
+        )
     return tuple(colors), ignored
 
 
@@ -65,7 +71,10 @@ def read_labelmap(path: Path, classes: Sequence[str]) -> ColorTable:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"cannot read {path}: {error}; save it as UTF-8") from error
+        raise DataError(
+            f"cannot read {path}: {error}",
+            fix="save it as UTF-8",
+        ) from error
     named: dict[str, Color] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
@@ -77,8 +86,8 @@ def read_labelmap(path: Path, classes: Sequence[str]) -> ColorTable:
     absent = [name for name in classes if name not in named]
     if absent:
         raise DataError(
-            f"{path} has no colour for {', '.join(absent)}; it names {', '.join(named)}: "
-            "name the classes as it does with --classes"
+            f"{path} has no colour for {', '.join(absent)}",
+            expected=(f"it names {', '.join(named)}: name the classes as it does with --classes"),
         )
     ignored = [named[name] for name in _IGNORED_NAMES if name in named and name not in classes]
     return tuple(named[name] for name in classes), ignored[0] if ignored else None
@@ -110,9 +119,12 @@ def colors_to_labels(pixels: Pixels, table: ColorTable, name: str) -> Labels:
         shown = ", ".join(f"{color} ({count} px)" for color, count in found[:4])
         shown += f" and {len(found) - 4} more colours" if len(found) > 4 else ""
         raise DataError(
-            f"mask {name} holds {shown}, no class's colour; give each class its own with --masks "
-            f"'colors:{format_colors(colors, ignored)},…' and --classes, or leave one colour out "
-            f"with ,ignore={found[0][0]}"
+            f"mask {name} holds {shown}, no class's colour",
+            fix=(
+                "give each class its own with --masks "
+                f"'colors:{format_colors(colors, ignored)},…' and --classes, or leave "
+                f"one colour out with ,ignore={found[0][0]}"
+            ),
         )
     classes = np.append(np.arange(len(colors)), IGNORE)[: len(known)].astype(np.uint8)
     return np.asarray(classes[order[place]])

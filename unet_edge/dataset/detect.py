@@ -152,9 +152,13 @@ def _refuse_lossy(samples: Sequence[Sample]) -> None:
             continue  # said elsewhere
         if header.lossy:
             raise DataError(
-                f"{sample.mask.name} is saved as {header.format} by a lossy codec, which changes "
-                "values, and so the masks hold ones that are no class; save masks as PNG from what "
-                "drew them, or pass --masks 'binary>127' if they are black and white"
+                f"{sample.mask.name} is saved as {header.format} by a lossy "
+                "codec, which changes values, and so the masks hold ones that "
+                "are no class",
+                fix=(
+                    "save masks as PNG from what drew them, or pass --masks "
+                    "'binary>127' if they are black and white"
+                ),
             )
 
 
@@ -162,9 +166,12 @@ def _refuse_a_mixture(light: int) -> None:
     """Raise where `light` masks are black and white and the others hold class indices."""
     if light:
         raise DataError(
-            f"{light} of the masks are black and white and others hold class indices: whichever "
-            "way they are read, some are lost; make them one ('unet-edge data check' lists them), "
-            "or say how all are meant with --masks"
+            f"{light} of the masks are black and white and others hold class "
+            "indices: whichever way they are read, some are lost",
+            fix=(
+                "make them one ('unet-edge data check' lists them), or say how all "
+                "are meant with --masks"
+            ),
         )
 
 
@@ -182,16 +189,20 @@ def _colored(
             return rule, f"masks: colours of {path.relative_to(root)} ({table})"
     if read_header(sample.mask).lossy:
         raise DataError(
-            f"{sample.mask.name} is saved as {read_header(sample.mask).format} by a lossy codec, "
-            "which changes colours; save masks as PNG from what drew them"
+            f"{sample.mask.name} is saved as {read_header(sample.mask).format} by "
+            "a lossy codec, which changes colours",
+            fix="save masks as PNG from what drew them",
         )
     found = common_colors(pixels)
     shown = ", ".join(f"{color} ({count} px)" for color, count in found[:6])
     example = ",".join(color for color, _ in found[: len(classes)])
     raise DataError(
-        f"the masks are coloured, and nothing says which colour is which class: {sample.mask} "
-        f"holds {shown}{', …' if len(found) > 6 else ''}; write e.g. --masks 'colors:{example}' "
-        f"in class order, or a {LABELMAP} with lines of name:red,green,blue::"
+        "the masks are coloured, and nothing says which colour is which class: "
+        f"{sample.mask} holds {shown}{(', …' if len(found) > 6 else '')}",
+        fix=(
+            f"write e.g. --masks 'colors:{example}' in class order, or a {LABELMAP} "
+            "with lines of name:red,green,blue::"
+        ),
     )
 
 

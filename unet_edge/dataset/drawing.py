@@ -33,7 +33,8 @@ class DrawnSplit:
         there = [folder / name for name in _LISTS.values() if (folder / name).exists()]
         if there and not overwrite:
             raise ConfigError(
-                f"{there[0]} is there already; pass --overwrite, or another folder with --output"
+                f"{there[0]} is there already",
+                fix="pass --overwrite, or another folder with --output",
             )
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in lists.items():
@@ -67,8 +68,8 @@ def draw_split(
     """
     if sum(shares) >= 1:
         raise ConfigError(
-            f"validation {shares[0]:g} and test {shares[1]:g} leave nothing to train on; "
-            "their sum must be below 1"
+            f"validation {shares[0]:g} and test {shares[1]:g} leave nothing to train on",
+            expected="their sum must be below 1",
         )
     if not root.is_dir():
         raise DataError(f"no such data folder: {root}")
@@ -90,8 +91,8 @@ def draw_split(
     empty = [name for name, part in ordered.items() if not part]
     if empty:
         raise DataError(
-            f"{len(samples)} pictures in {len(groups)} groups leave none for {empty[0]}; add "
-            "pictures, or choose other shares"
+            f"{len(samples)} pictures in {len(groups)} groups leave none for {empty[0]}",
+            fix="add pictures, or choose other shares",
         )
     members = {name: set(part) for name, part in ordered.items()}
     return DrawnSplit(

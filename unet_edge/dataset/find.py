@@ -73,8 +73,8 @@ def survey(
     rule = MaskRule.parse(settings.masks, ignore) if settings.masks != "auto" else None
     if rule and rule.kind == "colors" and len(rule.colors) != len(names):
         raise ConfigError(
-            f"{len(rule.colors)} colours for {len(names)} classes ({', '.join(names)}); "
-            "give --masks colors: one for each of --classes"
+            f"{len(rule.colors)} colours for {len(names)} classes ({', '.join(names)})",
+            fix="give --masks colors: one for each of --classes",
         )
     pairs = find_pairs(root, names, settings)
     parts = split.select(pairs) if split else split_pairs(root, pairs, settings, progress)
@@ -115,6 +115,6 @@ def _likely(
     try:
         return likely_rule(root, samples, names, ignore)
     except DataError as error:
-        found, _, fix = str(error).partition("; ")
-        findings.append(Finding("error", "encoding", root, found, fix or "give it with --masks"))
+        fix = error.fix or "give it with --masks"
+        findings.append(Finding("error", "encoding", root, error.trouble, fix))
         return MaskRule(), "masks: not understood"

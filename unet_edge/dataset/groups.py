@@ -49,8 +49,8 @@ def by_name(samples: Sequence[Sample], pattern: str) -> list[tuple[int, int]]:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(
-            f"{pattern!r} is no regular expression: {error}; write e.g. '^[^_]+' for what stands "
-            "before the first underscore"
+            f"{pattern!r} is no regular expression: {error}",
+            fix="write e.g. '^[^_]+' for what stands before the first underscore",
         ) from None
     first: dict[str, int] = {}
     links = []

@@ -66,7 +66,7 @@ def inspect_sample(dataset: Dataset, sample: Sample, bit_depth: int | None = Non
     try:
         labels = dataset.rule.apply(stored, dataset.classes, str(sample.mask))
     except DataError as error:
-        _not_a_class(result, dataset, stored, str(error).removeprefix(f"mask {sample.mask} "))
+        _not_a_class(result, dataset, stored, error)
         return result
     result.pixels = np.bincount(labels.ravel(), minlength=256)
     if stored.ndim == 2:
@@ -118,8 +118,9 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
     try:
         stored = dataset.read_stored(sample)
     except DataError as error:
-        found, _, fix = str(error).removeprefix(f"{path}").lstrip(", :").partition("; ")
-        fix = fix or "correct it where it was drawn"
+        # The finding names the file by itself.
+        found = error.trouble.removeprefix(f"{path}").lstrip(", :")
+        fix = error.fix or "correct it where it was drawn"
         result.report("error", "annotation", result.mask, found, fix)
         return None
     except ImageError as error:
@@ -189,9 +190,9 @@ def _fit(
     return True
 
 
-def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, message: str) -> None:
+def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, error: DataError) -> None:
     path, kind = result.mask, dataset.rule.kind
-    found, _, fix = message.partition("; ")
+    found, fix = error.trouble.removeprefix(f"mask {path} "), error.fix
     lossy = kind != "polygons" and read_header(path).lossy
     if lossy or _is_smoothed(stored):
         fix = "save masks without smoothing, as PNG: values between two classes are none"

@@ -61,7 +61,10 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> No
         raise DataError(f"{place}: expected a list of points of two numbers each")
     label = shape.get("label")
     if not isinstance(label, str) or label not in values:
-        raise DataError(f"{place} is labelled {label!r}, which is no class; name it with --classes")
+        raise DataError(
+            f"{place} is labelled {label!r}, which is no class",
+            fix="name it with --classes",
+        )
     kind = shape.get("shape_type") or "polygon"  # absent before labelme 3.16
     flat = [number for point in points for number in point]
     match kind:
@@ -84,13 +87,13 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> No
             _paint_bits(labels, corners, shape.get("mask"), values[label], place)
         case "point" | "points" | "line" | "linestrip":
             raise DataError(
-                f"{place} is a {kind}, which covers no area; draw a polygon, rectangle, circle or "
-                "mask instead, or delete it"
+                f"{place} is a {kind}, which covers no area",
+                fix="draw a polygon, rectangle, circle or mask instead, or delete it",
             )
         case _:
             raise DataError(
-                f"{place} is a {kind}, a shape this version does not read; draw a polygon, "
-                "rectangle, circle or mask instead"
+                f"{place} is a {kind}, a shape this version does not read",
+                fix="draw a polygon, rectangle, circle or mask instead",
             )
 
 
@@ -101,11 +104,15 @@ def _paint_bits(labels: Labels, corners: Points, encoded: Any, value: int, place
         data = base64.b64decode(encoded, validate=True)
         bits = np.asarray(read_labels(data)) > 0
     except (TypeError, ValueError, ImageError) as error:
-        raise DataError(f"{place}: its mask is not a PNG in base64; draw it again") from error
+        raise DataError(
+            f"{place}: its mask is not a PNG in base64",
+            fix="draw it again",
+        ) from error
     if bits.shape != (bottom - top + 1, right - left + 1):
         raise DataError(
-            f"{place}: its mask has {bits.shape[1]}x{bits.shape[0]} px, its corners span "
-            f"{right - left + 1}x{bottom - top + 1}; draw it again"
+            f"{place}: its mask has {bits.shape[1]}x{bits.shape[0]} px, its "
+            f"corners span {right - left + 1}x{bottom - top + 1}",
+            fix="draw it again",
         )
     height, width = labels.shape
     inside = bits[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]

@@ -109,12 +109,14 @@ def _no_masks(pairs: Pairs, masks: Path) -> DataError:
     pictures = list(pairs.bare)
     if not pairs.unpaired:
         return DataError(
-            f"{masks} holds no masks ({', '.join(SUFFIXES)}) for the {len(pictures)} pictures "
-            f"({_some(pictures)}); save a mask of each picture's name there"
+            f"{masks} holds no masks ({', '.join(SUFFIXES)}) for the "
+            f"{len(pictures)} pictures ({_some(pictures)})",
+            fix="save a mask of each picture's name there",
         )
     return DataError(
-        f"no mask has its picture's name: pictures are called {_some(pictures)}, masks "
-        f"{_some(pairs.unpaired)}; {suggest(pictures, pairs.unpaired)}"
+        f"no mask has its picture's name: pictures are called {_some(pictures)}, "
+        f"masks {_some(pairs.unpaired)}",
+        fix=f"{suggest(pictures, pairs.unpaired)}",
     )
 
 
@@ -262,9 +264,15 @@ def _clash(first: Path, second: Path) -> Finding:
 def _no_layout(root: Path) -> DataError:
     expected = ", ".join(f"{pictures}/ with {masks}/" for pictures, masks in _LAYOUTS)
     if foreign := foreign_annotations(root):
-        return DataError(f"{root}: {foreign[0]}; {foreign[1]}")
+        return DataError(
+            f"{root}: {foreign[0]}",
+            fix=f"{foreign[1]}",
+        )
     held = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir()))
     return DataError(
-        f"{root} holds {held or 'no folders'}; expected {expected}, each also below train/ and "
-        "val/, a COCO annotations.json, or a labelme .json beside each picture"
+        f"{root} holds {held or 'no folders'}",
+        expected=(
+            f"expected {expected}, each also below train/ and val/, a COCO "
+            "annotations.json, or a labelme .json beside each picture"
+        ),
     )

@@ -31,7 +31,10 @@ def read_list(path: Path, root: Path, pairs: Pairs) -> list[Sample]:
     except OSError as error:
         raise DataError(f"cannot read the list {path}: {error.strerror or error}") from error
     if b"\0" in data:  # which no name has, and UTF-16 has everywhere
-        raise DataError(f"cannot read the list {path}: it is no text; save it as UTF-8")
+        raise DataError(
+            f"cannot read the list {path}: it is no text",
+            fix="save it as UTF-8",
+        )
     lines = data.decode("utf-8-sig", "surrogateescape").splitlines()  # -sig: Windows Notepad
     by_last: dict[str, list[Sample]] = {}
     for name, sample in pairs.samples.items():
@@ -75,7 +78,10 @@ def write_lines(samples: Sequence[Sample]) -> bytes:
     lines = [f"{sample.name}{sample.image.suffix}" for sample in samples]
     for line in lines:
         if len(line.splitlines()) != 1 or line != line.strip():
-            raise DataError(f"the name {line!r} cannot stand in a list; rename the picture")
+            raise DataError(
+                f"the name {line!r} cannot stand in a list",
+                fix="rename the picture",
+            )
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 

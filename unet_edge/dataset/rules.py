@@ -50,16 +50,20 @@ class MaskRule:
         if text.startswith("colors:"):
             if ignore is not None:
                 raise ConfigError(
-                    "--ignore is a mask value; leave a colour out with 'colors:…,ignore=#ffffff'"
+                    "--ignore is a mask value",
+                    fix="leave a colour out with 'colors:…,ignore=#ffffff'",
                 )
             colors, ignored = parse_colors(text.removeprefix("colors:"))
             return cls("colors", colors=colors, ignored_color=ignored)
         match = re.fullmatch(r"binary\s*(<=|>)\s*(\d{1,3})", text)
         if not match or int(match[2]) > 255:
             raise ConfigError(
-                f"mask rule {text!r} is not known; write index, 'binary<=127' (class 1 is dark), "
-                "'binary>127' (class 1 is light), 'colors:#000000,#ff0000' (in class order) "
-                "or polygons"
+                f"mask rule {text!r} is not known",
+                fix=(
+                    "write index, 'binary<=127' (class 1 is dark), 'binary>127' "
+                    "(class 1 is light), 'colors:#000000,#ff0000' (in class order) "
+                    "or polygons"
+                ),
             )
         target: Literal["dark", "light"] = "dark" if match[1] == "<=" else "light"
         return cls("binary", int(match[2]), target, ignore)
@@ -108,8 +112,11 @@ class MaskRule:
         if strange:
             shown = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
             raise DataError(
-                f"mask {name} holds {shown}, outside the {classes} classes 0..{classes - 1}; "
-                "name every class with --classes, skip one value with --ignore VALUE, or say "
-                "that the mask is black and white with --masks 'binary>127' (or 'binary<=127')"
+                f"mask {name} holds {shown}, outside the {classes} classes 0..{classes - 1}",
+                fix=(
+                    "name every class with --classes, skip one value with --ignore "
+                    "VALUE, or say that the mask is black and white with --masks "
+                    "'binary>127' (or 'binary<=127')"
+                ),
             )
         return np.asarray(table[values])

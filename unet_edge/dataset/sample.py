@@ -86,7 +86,8 @@ class Dataset:
         if size != (width, height):
             raise DataError(
                 f"{sample.image} has {size[0]}x{size[1]} px but its mask "
-                f"{sample.mask} has {width}x{height}; they must be equal"
+                f"{sample.mask} has {width}x{height}",
+                expected="they must be equal",
             )
         return self.rule.apply(stored, self.classes, str(sample.mask))
 

@@ -47,7 +47,10 @@ class SplitNames:
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(f"{path} is no split of a run: {error}; restore the file") from error
+            raise DataError(
+                f"{path} is no split of a run: {error}",
+                fix="restore the file",
+            ) from error
         whole = all(isinstance(part, list) for part in parts)
         if not whole or not all(isinstance(name, str) for part in parts for name in part):
             raise DataError(f"{path} is no split of a run: expected lists of names")

@@ -42,7 +42,10 @@ def require_evaluation_place(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise OutputError(f"{folder} is a file; choose another --output")
+        raise OutputError(
+            f"{folder} is a file",
+            fix="choose another --output",
+        )
     held = {path.name for path in folder.iterdir()}
     foreign = sorted(held - _OURS)
     if (folder / _WORST).is_dir():
@@ -56,7 +59,8 @@ def require_evaluation_place(folder: Path) -> None:
     if foreign:
         shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
         raise OutputError(
-            f"{folder} holds other things than an evaluation: {shown}; choose another --output"
+            f"{folder} holds other things than an evaluation: {shown}",
+            fix="choose another --output",
         )
 
 

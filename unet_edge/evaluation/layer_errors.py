@@ -53,7 +53,10 @@ def layer_errors(
     ours, theirs = _opened(reference, file_format), _opened(candidate, file_format)
     shared = [name for name in theirs.names if theirs.shape(name) == ours.shape(name)]
     if not set(shared) - {_ENDS[-1]}:
-        raise ModelFileError("the two files share no tensor; they are not of one model")
+        raise ModelFileError(
+            "the two files share no tensor",
+            expected="they are not of one model",
+        )
     sums = {name: np.zeros(4) for name in shared}
     for grid in grids:
         ours.run(grid)
@@ -129,7 +132,8 @@ class _TFLiteTensors:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need LiteRT ({error}); fix with: pip install 'unet-edge[litert]'"
+                f"errors of layers need LiteRT ({error})",
+                fix="fix with: pip install 'unet-edge[litert]'",
             ) from error
         with quiet():
             self._interpreter: Any = Interpreter(
@@ -192,8 +196,8 @@ class _OnnxTensors:
             import onnxruntime
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need ONNX Runtime ({error}); "
-                "fix with: pip install 'unet-edge[onnx]'"
+                f"errors of layers need ONNX Runtime ({error})",
+                fix="fix with: pip install 'unet-edge[onnx]'",
             ) from error
         nodes = read_onnx_nodes(model)
         tensors = {

@@ -63,8 +63,8 @@ def load_lower_bytes(picture: Any) -> None:
         raw = args if isinstance(args, str) else args[0]
         if not re.fullmatch(r"RGB[AXa]?;16[BLN]", raw):
             raise ImageError(
-                f"it has 16 bits in a layout ({raw}) whose lower bits cannot be read; save it as "
-                "RGB with one plane, or as 8 bits"
+                f"it has 16 bits in a layout ({raw}) whose lower bits cannot be read",
+                fix="save it as RGB with one plane, or as 8 bits",
             )
         raw = raw[:-1] + _OTHER_END[raw[-1]]
         tiles.append((codec, extents, offset, raw if isinstance(args, str) else (raw, *args[1:])))

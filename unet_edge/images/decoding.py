@@ -55,7 +55,10 @@ def decode(
     """
     if color_order not in get_args(ChannelOrder):
         known = ", ".join(get_args(ChannelOrder))
-        raise ConfigError(f"color_order is {color_order!r}; known are {known}")
+        raise ConfigError(
+            f"color_order is {color_order!r}",
+            expected=f"known are {known}",
+        )
     if isinstance(source, np.ndarray):
         return _from_array(source, color_order)
     _require_own_order(color_order)
@@ -109,12 +112,16 @@ def _file_behind(picture: Image.Image) -> bytes:
     """The file of a picture that was opened and is not loaded yet; its place is left as it was."""
     if picture.tell() > 0:
         raise ImageError(
-            f"the picture is frame {picture.tell() + 1} of its file, with 16 bits a channel, of "
-            "which only the first can be read by a bit depth; save it as a file of its own"
+            f"the picture is frame {picture.tell() + 1} of its file, with 16 bits "
+            "a channel, of which only the first can be read by a bit depth",
+            fix="save it as a file of its own",
         )
     stream = picture.fp  # type: ignore[attr-defined]  # pictures that are not loaded have it
     if stream is None or stream.closed:
-        raise ImageError("the picture's file was closed before it was read; open it again")
+        raise ImageError(
+            "the picture's file was closed before it was read",
+            fix="open it again",
+        )
     place = stream.tell()
     stream.seek(0)
     data: bytes = stream.read()
@@ -226,7 +233,8 @@ def _reduce(stored: Image.Image, spec: ModelSpec) -> int:
 def _require_own_order(color_order: ChannelOrder) -> None:
     if color_order != "rgb":
         raise ConfigError(
-            "color_order is for arrays; files and Pillow pictures know the order of their channels"
+            "color_order is for arrays",
+            fix="files and Pillow pictures know the order of their channels",
         )
 
 

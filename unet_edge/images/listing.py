@@ -26,8 +26,8 @@ def list_pictures(path: Path) -> list[Path]:
         if not found:
             if any(is_picture(child) for folder in _folders([path]) for child in folder.iterdir()):
                 raise DataError(
-                    f"no pictures directly in {path}, but in its sub-folders; name them with "
-                    f"'{path}/**/*'"
+                    f"no pictures directly in {path}, but in its sub-folders",
+                    fix=f"name them with '{path}/**/*'",
                 )
             raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {path}")
         return sorted(found, key=lambda child: natural(child.name))

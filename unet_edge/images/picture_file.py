@@ -166,7 +166,10 @@ def opened(
 
 
 def _too_large(name: str) -> ImageError:
-    return ImageError(f"{name} needs more memory than is free; make it smaller, or cut it up")
+    return ImageError(
+        f"{name} needs more memory than is free",
+        fix="make it smaller, or cut it up",
+    )
 
 
 @contextmanager
@@ -192,7 +195,10 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
     with file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"cannot read {name}: it is not a regular file; give its bytes")
+            raise ImageError(
+                f"cannot read {name}: it is not a regular file",
+                fix="give its bytes",
+            )
         if status.st_size > MAX_BYTES:
             raise ImageError(
                 f"cannot read {name}: it has {status.st_size:,} bytes, expected at most "

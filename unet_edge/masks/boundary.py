@@ -63,7 +63,10 @@ class Boundary:
         if tolerance is None:
             tolerance = DIAGONAL_SHARE * math.hypot(*truth.shape)
         if not 0 <= tolerance < math.inf:
-            raise ConfigError(f"the boundary tolerance is {tolerance} px; it must be 0 or more")
+            raise ConfigError(
+                f"the boundary tolerance is {tolerance} px",
+                expected="it must be 0 or more",
+            )
         width = truth.shape[1]
         ignored = truth == IGNORE
         # The nearest pixel of a region, seen from outside, lies on the region's edge.

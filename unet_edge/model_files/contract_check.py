@@ -26,7 +26,8 @@ def checked_contract(data: bytes, name: str) -> Contract:
         inputs, outputs, kernels = _ends(data, contract)
     except (ValueError, IndexError, TypeError, OverflowError, struct.error) as error:
         raise ModelFileError(
-            f"{name}: its graph cannot be read ({error}); copy or export it again"
+            f"{name}: its graph cannot be read ({error})",
+            fix="copy or export it again",
         ) from error
     differences = (
         _input_difference(inputs, contract.spec)
@@ -36,8 +37,8 @@ def checked_contract(data: bytes, name: str) -> Contract:
     if differences:
         found, expected = differences
         raise ModelFileError(
-            f"{name} contradicts its contract: it has {found}, the contract says {expected}; "
-            "export it again"
+            f"{name} contradicts its contract: it has {found}, the contract says {expected}",
+            fix="export it again",
         )
     return contract
 

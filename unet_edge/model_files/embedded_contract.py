@@ -119,7 +119,10 @@ def load_model_bytes(path: str | Path) -> bytes:
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
     if not data:
-        raise ModelFileError(f"{path} is empty (0 bytes); copy or export it again")
+        raise ModelFileError(
+            f"{path} is empty (0 bytes)",
+            fix="copy or export it again",
+        )
     return data
 
 
@@ -178,13 +181,16 @@ def format_of(data: bytes, name: str) -> Format:
             "elsewhere"
         )
     raise ModelFileError(
-        f"{name} is neither a TFLite nor an ONNX model; if it should be, its first bytes are "
-        "damaged: copy or export it again"
+        f"{name} is neither a TFLite nor an ONNX model",
+        fix="if it should be, its first bytes are damaged: copy or export it again",
     )
 
 
 def _damaged(name: str, reason: str) -> ModelFileError:
-    return ModelFileError(f"{name} is damaged: {reason}; copy or export it again")
+    return ModelFileError(
+        f"{name} is damaged: {reason}",
+        fix="copy or export it again",
+    )
 
 
 def _foreign(name: str) -> ModelFileError:

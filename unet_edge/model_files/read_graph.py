@@ -47,6 +47,6 @@ def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | Onn
                 assert_never(file_format)
     except (ValueError, IndexError, TypeError, OverflowError, struct.error) as error:
         raise ModelFileError(
-            f"{name}: its graph cannot be read ({error}); if it comes from unet-edge it is "
-            "damaged: copy or export it again"
+            f"{name}: its graph cannot be read ({error})",
+            fix="if it comes from unet-edge it is damaged: copy or export it again",
         ) from error

@@ -44,7 +44,10 @@ def float32_file(bundle: Bundle, remedy: str) -> str:
     for entry in bundle.files:
         if entry.precision == "float32":
             return entry.name
-    raise BundleError(f"{bundle.path} has no float32 file to compare with; {remedy}")
+    raise BundleError(
+        f"{bundle.path} has no float32 file to compare with",
+        fix=f"{remedy}",
+    )
 
 
 def readable(
@@ -61,8 +64,8 @@ def readable(
     if found := [entry for entry in files if entry.format == file_format]:
         return found
     raise BackendError(
-        f"{backend} reads .{file_format} files, and {path} holds none to run; "
-        f"fix with: unet-edge export RUN --formats {file_format}-float32"
+        f"{backend} reads .{file_format} files, and {path} holds none to run",
+        fix=f"fix with: unet-edge export RUN --formats {file_format}-float32",
     )
 
 
@@ -87,12 +90,13 @@ def _opened(
     contract = checked_contract(model, str(bundle.path / entry.name))
     if contract.spec != bundle.spec:
         raise BundleError(
-            f"{bundle.path / MANIFEST} contradicts the contract inside {entry.name}; "
-            "copy the bundle again"
+            f"{bundle.path / MANIFEST} contradicts the contract inside {entry.name}",
+            fix="copy the bundle again",
         )
     if (contract.format, contract.precision) != (entry.format, entry.precision):
         raise BundleError(
-            f"{bundle.path / MANIFEST} lists {entry.name} as {entry.precision} {entry.format}, and "
-            f"it is {contract.precision} {contract.format}; copy the bundle again"
+            f"{bundle.path / MANIFEST} lists {entry.name} as {entry.precision} "
+            f"{entry.format}, and it is {contract.precision} {contract.format}",
+            fix="copy the bundle again",
         )
     return entry, open_backend(model, entry.format, threads, backend)

@@ -139,7 +139,10 @@ class Segmenter:
             raise BundleError(f"{path} is no bundle (it has no {MANIFEST}), so it holds no {file}")
         if path.suffix == ".keras" or (path / KERAS_MODEL).is_file():
             if backend is not None:
-                raise ConfigError(f"{path} is run by Keras; leave out the backend, {backend}")
+                raise ConfigError(
+                    f"{path} is run by Keras",
+                    fix=f"leave out the backend, {backend}",
+                )
             return _open_keras(cls, path)
         if path.is_dir():
             raise ModelFileError(
@@ -264,14 +267,20 @@ class Segmenter:
 
 def _require_edges(edges: Edges) -> None:
     if edges not in get_args(Edges):
-        raise ConfigError(f"edges is {edges!r}; known are {', '.join(get_args(Edges))}")
+        raise ConfigError(
+            f"edges is {edges!r}",
+            expected=f"known are {', '.join(get_args(Edges))}",
+        )
 
 
 def _whole(image: ImageSource | Photo, color_order: ChannelOrder, spec: ModelSpec) -> Image.Image:
     """The picture at its own size, which tiles are cut from."""
     if isinstance(image, Photo):
         if not image.whole:
-            raise ConfigError("this photo was reduced as it was read; give the file for tiles")
+            raise ConfigError(
+                "this photo was reduced as it was read",
+                fix="give the file for tiles",
+            )
         return image.picture
     return decode(image, color_order, bit_depth=spec.bit_depth)
 

@@ -120,7 +120,10 @@ def place_for(bundle: Bundle) -> Path:
             with contextlib.suppress(OutputError):
                 require_place(place)
                 return place
-        raise OutputError(f"{error}; copy the bundle to where you may write") from error
+        raise OutputError(
+            f"{error}",
+            fix="copy the bundle to where you may write",
+        ) from error
 
 
 def this_machine() -> dict[str, Any]:

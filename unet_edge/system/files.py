@@ -152,8 +152,8 @@ def require_own(path: Path, is_own: Callable[[bytes], bool], made_by: str) -> No
         raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
     if not own:
         raise OutputError(
-            f"{path} is there and was not written by {made_by}; "
-            "move it away, or choose another place"
+            f"{path} is there and was not written by {made_by}",
+            fix="move it away, or choose another place",
         )
 
 

@@ -108,8 +108,9 @@ def open_backend(
         require_package(backend)
         if backend not in PACKAGES[file_format]:
             raise ConfigError(
-                f"{backend} reads .{format_read_by(backend)} files, and this is a .{file_format} "
-                f"file; choose {' or '.join(PACKAGES[file_format])}"
+                f"{backend} reads .{format_read_by(backend)} files, and this is a "
+                f".{file_format} file",
+                fix=f"choose {' or '.join(PACKAGES[file_format])}",
             )
         return _build(backend, model, count)
     attempts: list[Attempt] = []
@@ -128,7 +129,10 @@ def open_backend(
 def require_package(backend: str) -> None:
     """Raise ConfigError unless `backend` names a Package."""
     if backend not in get_args(Package):
-        raise ConfigError(f"backend is {backend!r}; known are {', '.join(get_args(Package))}")
+        raise ConfigError(
+            f"backend is {backend!r}",
+            expected=f"known are {', '.join(get_args(Package))}",
+        )
 
 
 def _build(package: Package, model: bytes, threads: int) -> Backend:
@@ -172,8 +176,8 @@ def thread_count(threads: int | None) -> int:
         return default_threads()
     if not 1 <= threads <= most_threads():
         raise ConfigError(
-            f"threads is {threads}; choose 1 to {most_threads()}, "
-            f"as this machine has {os.cpu_count()} processors"
+            f"threads is {threads}",
+            fix=(f"choose 1 to {most_threads()}, as this machine has {os.cpu_count()} processors"),
         )
     return threads
 
@@ -204,8 +208,8 @@ def as_scores(output: NDArray[Any]) -> Scores:
 def no_scores() -> BackendError:
     """The error of asking a file of labels for scores."""
     return BackendError(
-        "this file holds each pixel's class, but no scores; "
-        "fix with: unet-edge export RUN (without --labels)"
+        "this file holds each pixel's class, but no scores",
+        fix="fix with: unet-edge export RUN (without --labels)",
     )
 
 

@@ -46,9 +46,9 @@ def careful_options(model: bytes) -> dict[str, str]:
         from unet_edge.system.board import read_processor
 
         raise BackendError(
-            f"the installed onnxruntime computes this int8 file wrongly on {read_processor()}: "
-            "sums saturate in 16 bits; fix: pip install --upgrade onnxruntime, or export the "
-            "bundle again"
+            "the installed onnxruntime computes this int8 file wrongly on "
+            f"{read_processor()}: sums saturate in 16 bits",
+            fix="fix: pip install --upgrade onnxruntime, or export the bundle again",
         )
     return {key: value}
 

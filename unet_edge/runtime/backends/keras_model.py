@@ -36,8 +36,9 @@ class KerasBackend:
         expected_out = (None, spec.height, spec.width, len(spec.classes))
         if not (_fits(shape_in, expected_in) and _fits(shape_out, expected_out)):
             raise ModelFileError(
-                f"{name} maps {shape_in} to {shape_out}, the contract beside it says {expected_in} "
-                f"to {expected_out}; was it made by 'unet-edge train'?"
+                f"{name} maps {shape_in} to {shape_out}, the contract beside it "
+                f"says {expected_in} to {expected_out}",
+                fix="was it made by 'unet-edge train'?",
             )
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -69,14 +70,17 @@ def load_keras(path: Path) -> keras.Model:
     if not path.is_file():
         raise ModelFileError(f"no such model file: {path}")
     if path.suffix != ".keras":
-        raise ModelFileError(f"{path} is not a .keras file; 'unet-edge train' writes model.keras")
+        raise ModelFileError(
+            f"{path} is not a .keras file",
+            fix="'unet-edge train' writes model.keras",
+        )
     try:
         with quiet():  # TensorFlow greets on standard error
             import keras
     except ImportError as error:
         raise BackendError(
-            f"{path} needs Keras, which cannot be imported ({error}); "
-            "fix with: pip install keras tensorflow"
+            f"{path} needs Keras, which cannot be imported ({error})",
+            fix="fix with: pip install keras tensorflow",
         ) from error
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
