@@ -112,7 +112,7 @@ def check(
         dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
     except (DataError, ImageError) as error:
         found, _, mend = str(error).partition("; ")
-        finding = Finding("error", "layout", root, found, mend or "see the README's data formats")
+        finding = Finding("error", "layout", root, found, mend or "see docs/data.md, Data formats")
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
