@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import os
 import posixpath
@@ -168,20 +169,25 @@ def _command_page(context: click.Context) -> str:
     rows = [
         record
         for parameter in command.get_params(context)
-        if (record := parameter.get_help_record(context)) is not None
+        if (record := parameter.get_help_record(context)) is not None and record[1]
     ]
-    table = "\n".join(f"| `{_cell(option)}` | {_cell(_escaped(text))} |" for option, text in rows)
+    table = "\n".join(f"| {_option(option)} | {_cell(text)} |" for option, text in rows)
     parts.append(f"## Options\n\n| option | meaning |\n|---|---|\n{table}")
     return "\n\n".join(parts) + "\n"
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
 def _escaped(text: str) -> str:
     """Text of a help page that Markdown leaves as it is."""
-    return re.sub(r"([\\`*_<\[\]])", r"\\\1", text)
+    return re.sub(r"([\\`*_\[\]])", r"\\\1", html.escape(text, quote=False))
+
+
+def _cell(text: str) -> str:
+    return _escaped(" ".join(text.split())).replace("|", "&#124;")
+
+
+def _option(text: str) -> str:
+    """An option as code. A span of backticks would show how a bar is escaped in a table."""
+    return f"<code>{_cell(text).replace('&#124;', '&#124;<wbr>')}</code>"
 
 
 # click would fold usage and options to the width of a terminal that is not there.
