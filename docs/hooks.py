@@ -13,6 +13,7 @@ import inspect
 import os
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,26 @@ def _expanded(items: list[Any]) -> list[Any]:
         elif item.endswith("/*"):
             folder = item.removesuffix("*")
             pages = sorted(page for page in PAGES.values() if page.startswith(folder))
-            found += [page for page in pages if not page.endswith("/index.md")]
+            found += _titled([page for page in pages if not page.endswith("/index.md")])
         else:
             found.append(item)
     return found
+
+
+def _titled(pages: list[str]) -> list[str | dict[str, str]]:
+    """The pages; those that share a title are told apart by the end of their names."""
+    sources = {page: source for source, page in PAGES.items()}
+    titles = {
+        page: (ROOT / sources[page]).read_text("utf-8").splitlines()[0].lstrip("# ")
+        for page in pages
+    }
+    shared = [title for title, times in Counter(titles.values()).items() if times > 1]
+    return [
+        {f"{title} ({' '.join(Path(page).stem.split('-')[-2:])})": page}
+        if title in shared
+        else page
+        for page, title in titles.items()
+    ]
 
 
 def _name_of(page: str) -> str:
