@@ -7,6 +7,7 @@
 #   make test-processors  a bundle's masks on kinds of processors, emulated (root, Debian); BUNDLE=dir
 #   make test-pi the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
 #   make lint    ruff, the directions of imports, and mypy
+#   make docs    the documentation site, built strictly; open site/index.html
 #   make wheel   dist/unet_edge-*.whl, to copy to the device
 #   make bench   the committed benchmark table, see benchmarks/formats.py
 
@@ -18,7 +19,7 @@ BUNDLE ?= demo/bundle
 # A file's tests share what they set up, so they run in one process; in the order of conftest.py.
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-torch test-processors test-pi lint wheel bench clean
+.PHONY: demo test test-fast test-torch test-processors test-pi lint docs wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
@@ -48,6 +49,9 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 wheel: $(VENV)/.installed
 	$(BIN)/python -m build --wheel --outdir dist .
 
@@ -61,4 +65,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist demo site .pytest_cache .mypy_cache .ruff_cache

@@ -19,7 +19,7 @@ def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple
 
     .onnx: the `stem` and the last, whose scores then have no steps to tie on; neither takes longer
     there. .tflite of two classes: the stem. Of more: all before the fourth pointwise convolution,
-    and the last. What that gains and costs stands in CONTRIBUTING.md.
+    and the last. See docs/decisions/032-float-layers.md.
     """
     two = model.output.shape[-1] == 2
     if file_format == "tflite" and two:

@@ -2,8 +2,8 @@
 
 What an int8 file computes is imitated on calibration pictures, with every tensor and kernel
 rounded, beside the float model: kernels are fitted to the inputs they will see and rounded
-(`rounding`), and gains and offsets make up for what is left (`correction`). What that gained
-stands in CONTRIBUTING.md.
+(`rounding`), and gains and offsets make up for what is left (`correction`). See
+docs/decisions/033-fitted-kernels.md.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ arXiv:2006.10518). And where each weight goes to its nearest step, the errors of
 weights add up by chance. But inputs are correlated: neighbouring pixels are alike, and so are
 channels. So weights are rounded one after another, and each error is spread over the weights that
 are left, so that for inputs as measured the sum stays what it was (Frantar et al. 2022,
-arXiv:2210.17323). Both cost nothing on the device: the file has the same form and size. What they
-gained stands in CONTRIBUTING.md.
+arXiv:2210.17323). Both cost nothing on the device: the file has the same form and size. See
+docs/decisions/033-fitted-kernels.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 onnxruntime folds a Cast of a constant when it loads a file (its basic optimisations), so that the
 network runs as in float32 from half the bytes. Arithmetic in float16 is for GPUs: a CPU converts
-at every operator that has no such kernel, and most have none. What that costs stands in
-CONTRIBUTING.md.
+at every operator that has no such kernel, and most have none. See
+docs/decisions/036-float16.md.
 """
 
 from __future__ import annotations

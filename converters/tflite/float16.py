@@ -2,8 +2,8 @@
 
 A DEQUANTIZE behind each kernel turns it into float32 when the file is loaded, as in the
 converter's own float16 files. Those round every constant; here the few bytes of the first and the
-last kernel, of depthwise kernels and of biases stay float32. What that gained stands in
-CONTRIBUTING.md.
+last kernel, of depthwise kernels and of biases stay float32. See
+docs/decisions/036-float16.md.
 """
 
 from __future__ import annotations

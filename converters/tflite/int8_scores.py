@@ -7,7 +7,7 @@ decides there, or makes a tie, which arg-max gives to class 0. So:
   is d/2 and -d/2, where d is their difference.
 - `narrow`: the range is cut to where the decision is made, and half a step is added to both, so
   that they round to sums of one step and all but never tie.
-What that gained stands in CONTRIBUTING.md.
+See docs/decisions/035-two-class-scores.md.
 """
 
 from __future__ import annotations

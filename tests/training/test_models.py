@@ -46,7 +46,7 @@ def pixels(*shape):
     ids=str,
 )
 def test_size_of_the_networks(network, parameters):
-    # The README quotes 1.87 M, 0.49 M, 0.13 M, 6.5 M and 0.47 M.
+    # The committed training tables quote 1.87 M, 0.49 M, 0.13 M and 6.5 M.
     assert built(network).count_params() == parameters
 
 

@@ -18,7 +18,7 @@ from unet_edge.runtime.tuning_cache import Tuned, bundle_key
 EQUAL = 1.03
 """Within this of the fastest, the preferred file on the fewest threads is taken.
 
-An idle machine repeats itself within a few percent; what a crowded one does is in CONTRIBUTING.md.
+An idle machine repeats itself within a few percent. See docs/decisions/024-tuning.md.
 """
 
 

@@ -111,7 +111,7 @@ def check(
     try:
         dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
     except (DataError, ImageError) as error:
-        fix = error.fix or "see the README's data formats"
+        fix = error.fix or "see docs/data.md, Data formats"
         finding = Finding("error", "layout", root, error.trouble, fix)
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
