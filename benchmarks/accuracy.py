@@ -33,7 +33,8 @@ from PIL import Image
 from benchmarks import tutorial
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.benchmarking.measurement import measure_bundle
-from unet_edge.bundle.bundle import MANIFEST, Bundle
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.dataset import Dataset, find_dataset
 from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.backends.keras_model import load_keras

@@ -20,7 +20,8 @@ from typing import Any
 import click
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
-from unet_edge.bundle.bundle import MANIFEST, Bundle
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.percent import percent
 from unet_edge.system.files import write_atomically
 from unet_edge.system.timing import machine

@@ -23,7 +23,8 @@ from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from unet_edge.benchmarking.measurement import measure_bundle
 from unet_edge.benchmarking.results import BenchmarkResult
 from unet_edge.benchmarking.tables import tables
-from unet_edge.bundle.bundle import MANIFEST, Bundle
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.demo.pipeline import make_data, train_settings
 from unet_edge.runtime.segmenter import KERAS_MODEL
 from unet_edge.system.files import write_atomically

@@ -32,7 +32,9 @@ from typing import Any
 import numpy as np
 
 from unet_edge import Segmenter
-from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, digest_line
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.digest import DIGEST, digest_line
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.errors import UnetEdgeError
 from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import decode

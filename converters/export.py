@@ -24,14 +24,9 @@ from converters.int8.search import Budget, Found, Search
 from converters.onnx.conversion import to_onnx
 from converters.references import HeldOut, held_out
 from converters.tflite.conversion import dynamic_float_layers, to_tflite
-from unet_edge.bundle.bundle import (
-    FLOORS,
-    Bundle,
-    BundleFile,
-    require_writable,
-    write_bundle,
-)
+from unet_edge.bundle.bundle import FLOORS, Bundle, BundleFile
 from unet_edge.bundle.manifest import DataCounts, Quality, Reference, SplitFigures
+from unet_edge.bundle.writing import require_writable, write_bundle
 from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.evaluation.verification import Verification, verify

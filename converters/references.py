@@ -12,7 +12,7 @@ from PIL import Image
 
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.evaluation.verification import ReferenceMask
-from unet_edge.images.decoding import read_labels
+from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Pixels, Placement
 from unet_edge.masks.mask import png_bytes
 from unet_edge.masks.metrics import Confusion

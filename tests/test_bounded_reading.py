@@ -17,7 +17,9 @@ from paths import SMALL_BUNDLE
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
-from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, digest_line
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.digest import DIGEST, digest_line
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.dataset.colors import read_labelmap
 from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.lists import read_list

@@ -36,7 +36,7 @@ from benchmarks.pi.troubles import provoke
 from benchmarks.reporting import write_report
 from unet_edge import Segmenter
 from unet_edge.bundle.bundle import Bundle
-from unet_edge.images.decoding import read_labels
+from unet_edge.images.mask_file import read_labels
 from unet_edge.percent import percent
 
 ROOT = Path(__file__).parents[2]

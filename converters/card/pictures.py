@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.drawing.image_grid import panels
 from unet_edge.drawing.thumbnails import difference, overlay, thumbnail
-from unet_edge.images.decoding import decode, read_labels
+from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
 from unet_edge.masks.legend import default_font, drawable
 from unet_edge.masks.mask import png_bytes

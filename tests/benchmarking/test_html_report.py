@@ -20,8 +20,9 @@ from unet_edge.benchmarking.html_report import report_html
 from unet_edge.benchmarking.measurement import measure_bundle
 from unet_edge.benchmarking.results import BenchmarkResult, Measurement, ModelResult
 from unet_edge.benchmarking.tables import cost_rows, stage_rows, tables, warnings
-from unet_edge.bundle.bundle import Bundle, write_bundle
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import Choice, GoldenPicture
+from unet_edge.bundle.writing import write_bundle
 from unet_edge.masks.mask import Mask
 from unet_edge.runtime.segmenter import STAGES, Segmenter
 from unet_edge.system.files import sha256

@@ -9,16 +9,10 @@ import pytest
 from PIL import Image
 from sealing import seal_manifest
 
-from unet_edge.bundle.bundle import (
-    DIGEST,
-    FLOORS,
-    MANIFEST,
-    Bundle,
-    BundleFile,
-    digest_line,
-    write_bundle,
-)
+from unet_edge.bundle.bundle import FLOORS, Bundle, BundleFile
+from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import (
+    MANIFEST,
     SCHEMA,
     CardFile,
     Choice,
@@ -26,6 +20,7 @@ from unet_edge.bundle.manifest import (
     GoldenPicture,
     Reference,
 )
+from unet_edge.bundle.writing import write_bundle
 from unet_edge.errors import BundleError, UnetEdgeError
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from paths import SMALL_BUNDLE
 from sealing import seal_manifest
 
-from unet_edge.bundle.bundle import FLOORS, MANIFEST, Bundle
+from unet_edge.bundle.bundle import FLOORS, Bundle
 from unet_edge.bundle.json_schema import KEYWORDS, first_error
-from unet_edge.bundle.manifest import SCHEMA, Reason, manifest_schema
+from unet_edge.bundle.manifest import MANIFEST, SCHEMA, Reason, manifest_schema
 from unet_edge.cli import main
 from unet_edge.errors import BundleError
 from unet_edge.model_files.embedded_contract import Format, Precision

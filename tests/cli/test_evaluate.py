@@ -17,7 +17,8 @@ from PIL import Image
 
 from unet_edge import Segmenter
 from unet_edge.cli import main
-from unet_edge.images.decoding import decode, read_labels
+from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_labels
 from unet_edge.masks.boundary import Boundary
 from unet_edge.masks.metrics import Confusion
 from unet_edge.masks.region_matching import RegionMatches

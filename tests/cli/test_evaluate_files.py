@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from unet_edge import Bundle, Segmenter
 from unet_edge.cli import main
-from unet_edge.images.decoding import read_labels
+from unet_edge.images.mask_file import read_labels
 from unet_edge.masks.metrics import Confusion
 from unet_edge.percent import percent
 

@@ -14,7 +14,7 @@ from command_line import refused, run, run_json
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
-from unet_edge.bundle.bundle import MANIFEST
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.errors import BundleError
 from unet_edge.system.board import read_processor
 

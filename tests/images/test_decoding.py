@@ -7,7 +7,8 @@ from patterns import WHITE, decoded, encoded, exif, grey, label_pattern, pattern
 from PIL import Image
 
 from unet_edge.errors import ImageError
-from unet_edge.images.decoding import decode, read_colors, read_labels
+from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_colors, read_labels
 from unet_edge.images.picture_file import FORMATS
 from unet_edge.images.placement import place
 from unet_edge.spec import IGNORE

@@ -13,7 +13,8 @@ from PIL import Image
 
 from unet_edge.errors import ImageError
 from unet_edge.images import bit_depth, decoding
-from unet_edge.images.decoding import decode, read_colors, read_labels
+from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_colors, read_labels
 
 _SIZE = (4000, 3000)
 
@@ -85,7 +86,7 @@ _MASK_KINDS = ("L", "L turned", "P", "P turned", "1", "LA", "I;16", "I", "F", "R
 _PEAK_OF_LABELS = f"""
 import sys
 from pathlib import Path
-from unet_edge.images.decoding import {{read}}
+from unet_edge.images.mask_file import {{read}}
 from unet_edge.system.timing import peak_memory
 before = peak_memory()
 labels = {{read}}(Path(sys.argv[1]))

@@ -8,7 +8,8 @@ from patterns import decoded, encoded, exif, grey, label_pattern, pattern
 from PIL import Image
 
 from unet_edge.errors import ImageError
-from unet_edge.images.decoding import decode, read_labels
+from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_labels
 from unet_edge.images.picture_file import MAX_PIXELS, Header, read_header
 
 # --- orientation ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from unet_edge.errors import ConfigError
-from unet_edge.images.decoding import read_labels
+from unet_edge.images.mask_file import read_labels
 from unet_edge.masks.hatching import hatch
 from unet_edge.masks.legend import default_font, drawable
 from unet_edge.masks.mask import Mask, save_png

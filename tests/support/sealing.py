@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unet_edge.bundle.bundle import DIGEST, MANIFEST, Bundle, _file, digest_line
+from unet_edge.bundle.bundle import Bundle, _file
+from unet_edge.bundle.digest import DIGEST, digest_line
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.system.files import sha256
 
 

@@ -25,7 +25,7 @@ from unittest import mock
 from paths import ROOT, SMALL_BUNDLE
 from sealing import seal_manifest
 
-from unet_edge.bundle.bundle import MANIFEST
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.spec import SCHEMA, ModelSpec

@@ -11,18 +11,19 @@ tuning.json                 no member: what 'unet-edge tune' chose on a device
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unet_edge.bundle.digest import DIGEST, require_digest
 from unet_edge.bundle.manifest import (
     KIND,
+    MANIFEST,
     SCHEMA,
     CardFile,
     Choice,
@@ -32,23 +33,19 @@ from unet_edge.bundle.manifest import (
     SplitFigures,
     check_manifest,
     parse_json,
+    unreadable,
 )
 from unet_edge.errors import BundleError, SpecError
-from unet_edge.images.decoding import read_labels
+from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
 from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import ModelSpec
-from unet_edge.system.atomic_folders import folder_written_atomically
 from unet_edge.system.board import Processor, read_processor
 from unet_edge.system.files import read_regular, sha256
 
-MANIFEST = "bundle.json"
-DIGEST = "bundle.sha256"
-
-_MOST_MANIFEST = 2**20
+MOST_MANIFEST = 2**20
 """Bytes of a manifest that is read. Ours have about 20 kB; JSON takes up to 25 times its size."""
 
-_MOST_DIGEST = 1000
 
 _MOST_MEMBER = 512 * 2**20
 """Bytes of a member that is read. A model's size is in the manifest and compared first."""
@@ -162,21 +159,21 @@ class Bundle:
         path = Path(path)
         manifest = path / MANIFEST
         try:
-            text = read_regular(manifest, _MOST_MANIFEST)
+            text = read_regular(manifest, MOST_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
                 f"{path} is no bundle: it has no {MANIFEST}",
                 fix="'unet-edge export' writes bundles",
             ) from None
         except OSError as error:
-            raise _unreadable(manifest, error) from error
+            raise unreadable(manifest, error) from error
         digest = sha256(text)
-        _require_digest(path, digest)
+        require_digest(path, digest)
         try:
             data = parse_json(text)
         except (ValueError, RecursionError) as error:
-            raise _unreadable(manifest, error) from error
-        bundle = dataclasses.replace(_parse(path, data), digest=digest)
+            raise unreadable(manifest, error) from error
+        bundle = dataclasses.replace(parse_manifest(path, data), digest=digest)
         for name in bundle.members():
             # Not Path.is_file, which raises for a name that is too long for the file system.
             if not os.path.isfile(path / name):  # noqa: PTH113
@@ -303,91 +300,8 @@ class Bundle:
         }
 
 
-def write_bundle(
-    bundle: Bundle,
-    models: dict[str, bytes],
-    golden: Sequence[tuple[bytes, bytes]],
-    card: Sequence[bytes] = (),
-) -> Bundle:
-    """Write `bundle` to its path, atomically: a killed write leaves the old bundle or none.
-
-    `models` holds each model file's bytes by name; `golden` the picture and mask files' bytes in
-    the order of `bundle.golden`, `card` the files' in that of `bundle.card`. An existing bundle
-    is replaced; any other folder with files in it is left alone (BundleError). What a reader
-    would refuse is not written (BundleError). Returns the bundle with the manifest's digest.
-    """
-    target = bundle.path
-    require_writable(target)
-    text = (json.dumps(bundle.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
-    if len(text) > _MOST_MANIFEST:
-        raise BundleError(
-            f"{MANIFEST} would have {len(text):,} bytes, expected at most {_MOST_MANIFEST:,}",
-            fix="export with fewer golden pictures",
-        )
-    _parse(target, parse_json(text))
-    digest = sha256(text)
-    with folder_written_atomically(target) as folder:
-        for name, data in models.items():
-            (folder / name).write_bytes(data)
-        pieces = [(entry.name, data) for entry, data in zip(bundle.card, card, strict=True)]
-        for entry, contents in zip(bundle.golden, golden, strict=True):
-            pieces += zip((entry.picture, entry.mask), contents, strict=True)
-        for name, data in pieces:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
-        (folder / MANIFEST).write_bytes(text)
-        (folder / DIGEST).write_bytes(digest_line(digest))
-    return dataclasses.replace(bundle, digest=digest)
-
-
-def digest_line(digest: str) -> bytes:
-    """What bundle.sha256 holds, in the format of sha256sum."""
-    return f"{digest}  {MANIFEST}\n".encode()
-
-
-def _require_digest(path: Path, digest: str) -> None:
-    """Raise BundleError unless the digest beside the manifest is this one."""
-    try:
-        written = read_regular(path / DIGEST, _MOST_DIGEST)
-    except FileNotFoundError:
-        raise BundleError(
-            f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked",
-            fix="copy the whole folder again",
-        ) from None
-    except OSError as error:
-        raise _unreadable(path / DIGEST, error) from error
-    if written != digest_line(digest):
-        raise BundleError(
-            f"{path / MANIFEST} is damaged: its SHA-256 is not the one in {DIGEST}",
-            fix="copy the bundle again",
-        )
-
-
-def _unreadable(path: Path, error: Exception) -> BundleError:
-    reason = getattr(error, "strerror", None) or error
-    return BundleError(
-        f"{path} cannot be read: {reason}",
-        fix="copy the bundle again",
-    )
-
-
-def require_writable(target: Path) -> None:
-    """Raise BundleError when something other than a bundle or an empty folder is there."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    try:
-        manifest = json.loads(read_regular(target / MANIFEST, _MOST_MANIFEST))
-    except (OSError, ValueError, RecursionError):
-        manifest = None
-    # Other software writes a bundle.json too, and replacing the folder would delete it.
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        raise BundleError(
-            f"{target} exists and is no bundle",
-            fix="choose another --output or remove it",
-        )
-
-
-def _parse(path: Path, data: Any) -> Bundle:
+def parse_manifest(path: Path, data: Any) -> Bundle:
+    """The bundle at `path` of a manifest's JSON values. Raises BundleError."""
     where = path / MANIFEST
     check_manifest(data, str(where))
     try:

@@ -6,6 +6,7 @@ import functools
 import json
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from unet_edge.bundle.json_schema import first_error
@@ -15,6 +16,8 @@ SCHEMA = 1
 """Version of the manifest. A reader refuses a newer one."""
 
 KIND = "unet-edge bundle"
+
+MANIFEST = "bundle.json"
 
 Reason = Literal["agreement", "miou", "near-ties", "typical"]
 
@@ -152,3 +155,12 @@ def check_manifest(data: Any, where: str) -> None:
             f"{where} is malformed: {error}",
             fix=("copy the bundle again ('unet-edge inspect --schema' prints what belongs there)"),
         )
+
+
+def unreadable(path: Path, error: Exception) -> BundleError:
+    """The error of a file of a bundle that cannot be read."""
+    reason = getattr(error, "strerror", None) or error
+    return BundleError(
+        f"{path} cannot be read: {reason}",
+        fix="copy the bundle again",
+    )

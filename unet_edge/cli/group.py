@@ -143,6 +143,6 @@ def open_workers(path: Path, how: Opening, first: Segmenter, pictures: int) -> l
 
 def is_exported(path: Path) -> bool:
     """Whether it is a bundle or a file of one, and no training run."""
-    from unet_edge.bundle.bundle import MANIFEST
+    from unet_edge.bundle.manifest import MANIFEST
 
     return path.suffix in (".tflite", ".onnx") or (path / MANIFEST).exists()

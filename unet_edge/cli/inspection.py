@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from unet_edge.bundle.bundle import MANIFEST, Bundle
-from unet_edge.bundle.manifest import manifest_schema
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.manifest import MANIFEST, manifest_schema
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
 from unet_edge.errors import ModelFileError

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from unet_edge.bundle.bundle import MANIFEST, Bundle
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.percent import percent
 from unet_edge.spec import Decoding, ModelSpec, Output
 from unet_edge.system.files import json_text

@@ -13,7 +13,7 @@ from unet_edge.dataset.colors import LABELMAP, common_colors, read_labelmap
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.sample import Sample
 from unet_edge.errors import DataError, ImageError
-from unet_edge.images.decoding import read_colors, read_labels
+from unet_edge.images.mask_file import read_colors, read_labels
 from unet_edge.images.picture_file import read_header
 from unet_edge.images.placement import Pixels
 from unet_edge.spec import IGNORE

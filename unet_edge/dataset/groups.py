@@ -15,7 +15,8 @@ from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.errors import ConfigError, ImageError
 from unet_edge.images.bit_depth import WIDE
 from unet_edge.images.decoding import decoded_by_any_range
-from unet_edge.images.picture_file import opened, upright
+from unet_edge.images.exif_orientation import upright
+from unet_edge.images.picture_file import opened
 
 # The JPEG decoder reduces larger photos to no less than this many px: the thumbnails that are
 # compared have 17 columns.

@@ -16,7 +16,8 @@ from unet_edge.dataset.rules import StoredMask
 from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.errors import DataError, ImageError
 from unet_edge.images.bit_depth import UnknownRangeError
-from unet_edge.images.decoding import decode, decoded_by_any_range, depth_warning, read_colors
+from unet_edge.images.decoding import decode, decoded_by_any_range, depth_warning
+from unet_edge.images.mask_file import read_colors
 from unet_edge.images.picture_file import read_header
 
 # So many values of under 1 % of a mask each are edges between classes, not forgotten classes.

@@ -18,7 +18,7 @@ from unet_edge.dataset.shapes import (
     to_points,
 )
 from unet_edge.errors import DataError, ImageError
-from unet_edge.images.decoding import read_labels
+from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
 from unet_edge.spec import IGNORE
 

@@ -13,7 +13,8 @@ from unet_edge.dataset.coco import CocoPicture
 from unet_edge.dataset.labelme import read_labelme
 from unet_edge.dataset.rules import MaskRule, StoredMask
 from unet_edge.errors import DataError
-from unet_edge.images.decoding import Photo, decode, read_colors, read_labels, read_photo
+from unet_edge.images.decoding import Photo, decode, read_photo
+from unet_edge.images.mask_file import read_colors, read_labels
 from unet_edge.images.placement import Labels
 from unet_edge.spec import ModelSpec
 

@@ -137,7 +137,8 @@ def _bundle(path: Path) -> Bundle | None:
     """The bundle at `path` or in the run there; None for a file."""
     if not path.is_dir():
         return None
-    from unet_edge.bundle.bundle import MANIFEST, Bundle  # here: it needs NumPy, the rest does not
+    from unet_edge.bundle.bundle import Bundle
+    from unet_edge.bundle.manifest import MANIFEST
 
     return Bundle.open(path if (path / MANIFEST).exists() else path / "bundle")
 

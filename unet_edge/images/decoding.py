@@ -19,15 +19,16 @@ from unet_edge.errors import ConfigError, ImageError
 from unet_edge.images.bit_depth import (
     WIDE,
     UnknownRangeError,
-    extremes,
     grey_of_8_bits,
     is_deep_color,
     joined,
     load_lower_bytes,
     stored_bits,
 )
-from unet_edge.images.picture_file import opened, swaps_sides, turn_of, upright
-from unet_edge.images.placement import Pixels, Placement, reduction
+from unet_edge.images.exif_orientation import turn_of, upright
+from unet_edge.images.picture_file import opened
+from unet_edge.images.placement import Pixels, Placement
+from unet_edge.images.scaled_decoding import reduce_jpeg
 from unet_edge.spec import ModelSpec
 
 ImageSource = str | Path | bytes | Image.Image | Pixels
@@ -201,7 +202,7 @@ def read_photo(
 
     def reduce(stored: Image.Image) -> None:
         nonlocal factor
-        factor = _reduce(stored, spec)
+        factor = reduce_jpeg(stored, spec)
 
     picture = _read(source, spec.bit_depth, reduce)
     return Photo(picture, (picture.width * factor, picture.height * factor))
@@ -216,104 +217,12 @@ def grid_of(source: ImageSource | Photo, spec: ModelSpec) -> Pixels:
     return Placement.plan(photo.size, spec).place(photo.picture)
 
 
-def _reduce(stored: Image.Image, spec: ModelSpec) -> int:
-    """Tell the decoder of a JPEG that is not loaded yet by what to divide it; that number."""
-    # MPO is JPEG with more pictures behind it. Without quantisation tables it is lossless JPEG,
-    # of which libjpeg-turbo reduces nothing.
-    if stored.format not in ("JPEG", "MPO") or not getattr(stored, "quantization", None):
-        return 1
-    width, height = stored.size
-    factor = reduction((height, width) if swaps_sides(stored) else (width, height), spec)
-    if factor > 1:
-        # Pillow takes the largest of 8, 4, 2, 1 that leaves at least this: `factor` itself.
-        stored.draft(None, (width // factor, height // factor))
-    return factor
-
-
 def _require_own_order(color_order: ChannelOrder) -> None:
     if color_order != "rgb":
         raise ConfigError(
             "color_order is for arrays",
             fix="files and Pillow pictures know the order of their channels",
         )
-
-
-def read_labels(source: Path | bytes) -> Image.Image:
-    """Read a mask file, or its bytes, as single-channel values, undecoded by any palette.
-
-    Palette pictures give their indices, 1-bit pictures give 0 and 255; RGB(A) and CMYK masks
-    whose channels are equal give that grey. EXIF orientation is honoured, as for the picture.
-
-    Raises ImageError as `decode` does, and when the mask is coloured.
-    """
-    name = "" if isinstance(source, bytes) else f" {source}"
-    with opened(source) as stored:
-        picture = _upright_alone(stored)
-        result = Image.new("L", picture.size)
-        for top, strip in _strips(picture):
-            labels = _labels_of(strip)
-            if labels is None:
-                raise ImageError(f"mask{name} {_not_labels(picture)}")
-            result.paste(labels, (0, top))
-        return result
-
-
-def _upright_alone(stored: Image.Image) -> Image.Image:
-    """`upright`, which does not keep the picture that it turned."""
-    picture = upright(stored)
-    if picture is not stored:
-        stored.close()
-    return picture
-
-
-def _labels_of(strip: Image.Image) -> Image.Image | None:
-    """A few rows of a mask as its values; None where they are no labels."""
-    if strip.mode in ("L", "P"):
-        # A palette picture's bytes are the class indices; its colours are for the eye.
-        return Image.frombytes("L", strip.size, strip.tobytes())
-    if strip.mode == "1":
-        return strip.convert("L")
-    if strip.mode == "LA":
-        return strip.getchannel("L")
-    if strip.mode in _NUMBERS:
-        values = np.asarray(strip)
-        if values.min() < 0 or values.max() > 255 or (values != np.floor(values)).any():
-            return None
-        return Image.fromarray(values.astype(np.uint8))
-    channels = np.asarray(strip.convert("RGB"))
-    if (channels != channels[..., :1]).any():
-        return None
-    return Image.fromarray(np.ascontiguousarray(channels[..., 0]))
-
-
-_NUMBERS = ("I;16", "I;16L", "I;16B", "I", "F")
-
-
-def _not_labels(picture: Image.Image) -> str:
-    """What a picture holds whose values are no labels."""
-    if picture.mode in _NUMBERS:
-        low, high = extremes(picture)
-        return f"holds values from {low} to {high}; class indices are whole numbers of 0..255"
-    return (
-        f"is a colour picture ({picture.mode}); "
-        "expected class indices or black and white in one channel"
-    )
-
-
-def read_colors(source: Path | bytes) -> Pixels:
-    """Read a colour-coded mask file, or its bytes, as RGB: uint8 (H, W, 3), transparency dropped.
-
-    EXIF orientation is honoured, as for the picture. Raises ImageError as `decode` does.
-    """
-    with opened(source) as stored:
-        picture = _upright_alone(stored)
-        if picture.mode.startswith("I") or picture.mode == "F":
-            name = "" if isinstance(source, bytes) else f" {source}"
-            raise ImageError(f"mask{name} holds numbers ({picture.mode}), not colours")
-        colors = np.empty((picture.height, picture.width, 3), np.uint8)
-        for top, strip in _strips(picture):
-            colors[top : top + strip.height] = np.asarray(strip.convert("RGB"))
-        return colors
 
 
 def _from_array(pixels: NDArray[np.uint8], order: ChannelOrder) -> Image.Image:
@@ -359,12 +268,12 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.width * picture.height <= _STRIP:
         return _rgb_strip(picture)
     result = Image.new("RGB", picture.size)
-    for top, strip in _strips(picture):
+    for top, strip in strips(picture):
         result.paste(_rgb_strip(strip), (0, top))
     return result
 
 
-def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+def strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """A picture in strips of rows, each with its first row."""
     rows = max(1, _STRIP // picture.width)
     for top in range(0, picture.height, rows):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import io
 import os
 import stat
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from unet_edge.errors import ImageError
+from unet_edge.images.exif_orientation import ORIENTATION_TAG
+from unet_edge.images.pillow_warnings import no_warnings
 
 # An allow-list: Pillow's rarer parsers have a history of vulnerabilities, and none of them
 # holds photographs or masks. JPEG includes MPO, which some cameras write.
@@ -54,8 +54,8 @@ def read_header(source: Path | bytes) -> Header:
     with opened(source, load=False) as picture:
         orientation = frames = 1
         try:
-            with _no_warnings():
-                orientation = int(picture.getexif().get(_ORIENTATION, 1))
+            with no_warnings():
+                orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
                 frames = getattr(picture, "n_frames", 1)
         except Exception:  # Pillow raises SyntaxError, struct.error, EOFError and others
             pass  # a block that cannot be read says nothing
@@ -97,7 +97,7 @@ def count_frames(source: Path | bytes) -> int:
     1 for what cannot be read, and for MPO, whose others are a camera's views of the first.
     """
     try:
-        with opened(source, load=False) as picture, _no_warnings():
+        with opened(source, load=False) as picture, no_warnings():
             if picture.format == "JPEG":
                 return 1 + _jpegs_behind(source)
             return 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))
@@ -139,7 +139,7 @@ def opened(
     name = "the picture" if isinstance(source, bytes) else str(source)
     with _stream(source, name) as stream:
         try:
-            with _no_warnings():
+            with no_warnings():
                 picture = Image.open(stream, formats=FORMATS)
             if load:
                 before_loading(picture)
@@ -217,65 +217,3 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
 
 # The first bytes of a JPEG file: ISO/IEC 10918-1's marker "start of image".
 _JPEG = b"\xff\xd8"
-
-_WARNING_FILTERS = threading.Lock()
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """No warnings of broken EXIF blocks or large pictures: we read them or say why not.
-
-    The filters belong to the process, and training decodes in several threads.
-    """
-    with _WARNING_FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-# What turns the stored picture upright, by EXIF 2.32's tag 0x0112; 1 is upright.
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# Those that make the stored height the width.
-_SWAPPING = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
-
-
-def upright(picture: Image.Image) -> Image.Image:
-    """The picture as its EXIF orientation says; a block that cannot be read says nothing.
-
-    Not ImageOps.exif_transpose: it also writes the block anew, and fails where it cannot.
-    """
-    turn = turn_of(picture)
-    if turn is None:
-        return picture
-    turned = picture.transpose(turn)
-    # It comes with the EXIF block, by which it would be turned again when it is decoded again.
-    turned.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
-    return turned
-
-
-def swaps_sides(picture: Image.Image) -> bool:
-    """Whether `upright` makes the stored height of a JPEG the width."""
-    return _turn(picture) in _SWAPPING
-
-
-def turn_of(picture: Image.Image) -> Image.Transpose | None:
-    """What `upright` does to a picture; None where it is upright."""
-    if picture.format == "TIFF":
-        return None  # upright since it was loaded; Pillow 9.4 would turn it once more
-    return _turn(picture)
-
-
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    try:
-        with _no_warnings():
-            return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Pillow raises SyntaxError, struct.error, TypeError and others
-        return None

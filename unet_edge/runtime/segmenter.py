@@ -123,10 +123,8 @@ class Segmenter:
         Raises ModelFileError, BundleError, SpecError, ConfigError (`backend`) or BackendError,
         each saying how to fix it.
         """
-        from unet_edge.bundle.bundle import (  # here: `import unet_edge` would pay for it
-            MANIFEST,
-            Bundle,
-        )
+        from unet_edge.bundle.bundle import Bundle
+        from unet_edge.bundle.manifest import MANIFEST
 
         path = Path(path)
         if (path / MANIFEST).exists():
