@@ -347,7 +347,7 @@ class TestTensorBoard:
             for value in event.summary.value:
                 found.setdefault(value.tag, {})[event.step] = value.simple_value
         rows = read_history(stopped)
-        names = ["learning_rate", "loss", "validation_loss", "validation_grid_miou"]
+        names = ["learning_rate", "loss", "validation_grid_miou", "validation_loss"]
         assert sorted(found) == names
         for name in names:
             told = {int(row["step"]): float(row[name]) for row in rows}
