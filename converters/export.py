@@ -222,7 +222,7 @@ def _export(
         tools={tool: _version(tool) for tool in _TOOLS},
         data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
         license=settings.license,
-        search=None if found is None else found.to_dict(),
+        search=None if found is None else found.record(),
         processor=read_processor(),
         test=_test_figures(model, spec, dataset, settings.check, files, models),
     )

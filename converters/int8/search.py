@@ -30,6 +30,7 @@ from converters.int8.fine_tuning import fine_tune
 from converters.int8.fitting import fit_to_int8
 from converters.tflite.conversion import dynamic_float_layers, to_tflite
 from converters.tflite.int8 import Int8Converter
+from unet_edge.bundle.search_record import Candidate, LayerError, SearchRecord
 from unet_edge.errors import ConfigError
 from unet_edge.evaluation.verification import ReferenceMask, Verification, verify
 from unet_edge.model_files.embedded_contract import Precision
@@ -80,34 +81,6 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A recipe and what its file came to.
-
-    `agreement` and `worst` are shares of pixels (0..1) equal to Keras', over all pictures and in
-    the worst; `miou_drop` is in points of mIoU against the true labels, below 0 for a gain; `ms`
-    is the median of an inference here, of all candidates in turn. `pareto`: no other file is at
-    least as fast, as small and as close, and better in one.
-    """
-
-    recipe: str
-    precision: Precision
-    float_layers: tuple[str, ...]
-    bytes: int
-    agreement: float
-    worst: float
-    miou_drop: float | None
-    ms: float
-    holds: bool
-    pareto: bool = False
-    kept: bool = False
-
-    def dominates(self, other: Candidate) -> bool:
-        """Whether it is at least as good in all three, and better in one."""
-        mine, theirs = ((c.agreement, -c.bytes, -c.ms) for c in (self, other))
-        return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
-
-
-@dataclass(frozen=True)
 class Found:
     """What a search came to: all candidates, and the bytes of the kept one, without contract.
 
@@ -122,15 +95,14 @@ class Found:
 
     budget: Budget
 
-    def to_dict(self) -> dict[str, Any]:
-        """All but the bytes, as plain JSON values."""
-        return {
-            **dataclasses.asdict(self.budget),
-            "errors": [
-                {"layers": list(pair), "divergence": error} for pair, error in self.errors.items()
-            ],
-            "candidates": [dataclasses.asdict(candidate) for candidate in self.candidates],
-        }
+    def record(self) -> SearchRecord:
+        """All but the bytes, as the bundle keeps it."""
+        return SearchRecord(
+            min_agreement=self.budget.min_agreement,
+            max_miou_drop=self.budget.max_miou_drop,
+            errors=tuple(LayerError(pair, error) for pair, error in self.errors.items()),
+            candidates=self.candidates,
+        )
 
     @property
     def kept(self) -> Candidate | None:

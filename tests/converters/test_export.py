@@ -146,13 +146,13 @@ def test_a_budget_puts_the_fastest_file_that_holds_into_the_bundle(
     exported(run_path, tmp_path / "b", artifacts=artifacts, budget=Budget(0.5), fine_tuning=0)
     bundle = Bundle.open(tmp_path / "b")  # as written, and by the published schema
     assert bundle.search is not None
-    candidates = bundle.search["candidates"]
-    assert [c["recipe"] for c in candidates] == ["full integer", "dynamic", "float16", "float32"]
-    (kept,) = (c for c in candidates if c["kept"])
-    assert kept["ms"] == min(c["ms"] for c in candidates if c["holds"])
+    candidates = bundle.search.candidates
+    assert [c.recipe for c in candidates] == ["full integer", "dynamic", "float16", "float32"]
+    (kept,) = (c for c in candidates if c.kept)
+    assert kept.ms == min(c.ms for c in candidates if c.holds)
     # One file of integers at most: what the search kept; nothing promises less than the budget.
     assert {e.name for e in bundle.files} == {"model-float32.tflite"} | {
-        f"model-{kept['precision']}.tflite"
+        f"model-{kept.precision}.tflite"
     }
     assert all(entry.agreement >= 0.5 for entry in bundle.files)
     for entry in bundle.files:

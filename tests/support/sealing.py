@@ -8,6 +8,7 @@ from typing import Any
 from unet_edge.bundle.bundle import Bundle, _file
 from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import MANIFEST
+from unet_edge.bundle.search_record import SearchRecord
 from unet_edge.system.files import sha256
 
 
@@ -32,6 +33,6 @@ def _preferred(manifest: dict[str, Any]) -> list[str]:
         tools={},
         data=unused,
         processor=unused,
-        search=manifest.get("search"),
+        search=SearchRecord.from_dict(manifest["search"]) if manifest.get("search") else None,
     )
     return bundle._preferred_names()

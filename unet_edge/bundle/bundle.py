@@ -35,6 +35,7 @@ from unet_edge.bundle.manifest import (
     parse_json,
     unreadable,
 )
+from unet_edge.bundle.search_record import SearchRecord
 from unet_edge.errors import BundleError, SpecError
 from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
@@ -131,7 +132,7 @@ class Bundle:
     """An opened bundle.
 
     `license` is None where it was not stated. `search` is what a search for a file within a budget
-    tried, as plain JSON values, or None. `processor` is the one that the agreements were measured
+    tried, or None. `processor` is the one that the agreements were measured
     on. `test` has the figures of a test split, None without one. `digest` is the manifest's
     SHA-256, None before it is written.
     """
@@ -146,7 +147,7 @@ class Bundle:
     processor: Processor
     license: str | None = None
     card: tuple[CardFile, ...] = ()
-    search: dict[str, Any] | None = None
+    search: SearchRecord | None = None
     test: SplitFigures | None = None
     digest: str | None = dataclasses.field(default=None, compare=False)
 
@@ -243,7 +244,8 @@ class Bundle:
         return f"agreements were measured on {self.processor} at export; this is {here}"
 
     def _by_preference(self, files: Iterable[BundleFile]) -> list[BundleFile]:
-        searched = {c["precision"] for c in (self.search or {}).get("candidates", ()) if c["kept"]}
+        candidates = self.search.candidates if self.search else ()
+        searched = {candidate.precision for candidate in candidates if candidate.kept}
 
         def order(entry: BundleFile) -> tuple[bool, int]:
             chosen = entry.format == "tflite" and entry.precision in searched
@@ -292,7 +294,7 @@ class Bundle:
             "data": dataclasses.asdict(self.data),
             "license": self.license,
             "card": [dataclasses.asdict(entry) for entry in self.card],
-            "search": self.search,
+            "search": dataclasses.asdict(self.search) if self.search else None,
             "processor": dataclasses.asdict(self.processor),
             "test": dataclasses.asdict(self.test) if self.test else None,
             "preferred": self._preferred_names(),
@@ -315,7 +317,7 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
             data=DataCounts(**data["data"]),
             license=data["license"],
             card=tuple(CardFile(**entry) for entry in data["card"]),
-            search=data["search"],
+            search=SearchRecord.from_dict(data["search"]) if data["search"] else None,
             processor=Processor(**data["processor"]),
             test=SplitFigures.from_dict(data["test"]) if data["test"] else None,
         )

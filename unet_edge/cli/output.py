@@ -11,6 +11,7 @@ import click
 
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import MANIFEST
+from unet_edge.bundle.search_record import SearchRecord
 from unet_edge.percent import percent
 from unet_edge.spec import Decoding, ModelSpec, Output
 from unet_edge.system.files import json_text
@@ -126,32 +127,32 @@ def _miou(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _print_search(search: dict[str, Any]) -> None:
+def _print_search(search: SearchRecord) -> None:
     """What a search tried, the fastest first."""
-    drop = search["max_miou_drop"]
+    drop = search.max_miou_drop
     click.echo(
-        f"\nsearched for {percent(search['min_agreement'])} % of pixels as Keras"
+        f"\nsearched for {percent(search.min_agreement)} % of pixels as Keras"
         + ("" if drop is None else f" and at most {drop} points of mIoU lost")
         + ", timed on the workstation:"
     )
     rows = [
         (
-            candidate["recipe"],
-            f"{percent(candidate['agreement'])} %",
-            "-" if candidate["miou_drop"] is None else f"{candidate['miou_drop']:.2f}",
-            f"{candidate['ms']:.2f}",
-            f"{candidate['bytes'] / 1e6:.2f}",
-            "yes" if candidate["pareto"] else "",
-            "kept" if candidate["kept"] else "holds" if candidate["holds"] else "does not hold",
+            candidate.recipe,
+            f"{percent(candidate.agreement)} %",
+            "-" if candidate.miou_drop is None else f"{candidate.miou_drop:.2f}",
+            f"{candidate.ms:.2f}",
+            f"{candidate.bytes / 1e6:.2f}",
+            "yes" if candidate.pareto else "",
+            "kept" if candidate.kept else "holds" if candidate.holds else "does not hold",
         )
-        for candidate in sorted(search["candidates"], key=lambda candidate: candidate["ms"])
+        for candidate in sorted(search.candidates, key=lambda candidate: candidate.ms)
     ]
     headers = ["recipe", "pixels as Keras", "mIoU drop", "ms", "MB", "on the front", ""]
     print_texts(rows, headers)
-    in_float = [name for c in search["candidates"] if c["kept"] for name in c["float_layers"]]
+    in_float = [name for c in search.candidates if c.kept for name in c.float_layers]
     if in_float:
         click.echo(f"in float32: {', '.join(in_float)}")
-    if search["errors"]:
-        worst = ["+".join(error["layers"]) for error in search["errors"][:3]]
+    if search.errors:
+        worst = ["+".join(error.layers) for error in search.errors[:3]]
         click.echo(f"layers that cost int8 most: {', '.join(worst)}")
     click.echo()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.int8.search import Budget, Candidate, Found, Search
+from converters.int8.search import Budget, Found, Search
 from converters.tflite.check import operators
+from unet_edge.bundle.search_record import Candidate
 from unet_edge.errors import ConfigError
 from unet_edge.evaluation.verification import ReferenceMask
 from unet_edge.runtime.backends.keras_model import KerasBackend
