@@ -6,6 +6,7 @@ import email
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -38,6 +39,26 @@ def test_holds_both_packages_and_nothing_else(wheel: Path) -> None:
     ).stdout.split()  # fmt: skip
     assert names == set(tracked)
     assert "unet_edge/py.typed" in names
+
+
+def test_the_sdist_is_publishable_and_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--outdir", tmp_path]
+    subprocess.run([*build, "--sdist", ROOT], check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", sdist, wheel],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    subprocess.run([*build, "--wheel", source], check=True, capture_output=True)
+    (again,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(again) as ours, zipfile.ZipFile(wheel) as theirs:
+        assert ours.namelist() == theirs.namelist()
+        assert all(ours.read(name) == theirs.read(name) for name in ours.namelist())
 
 
 @pytest.mark.parametrize("extra", ["", "litert", "tflite", "onnx", "openvino", "train", "export"])
