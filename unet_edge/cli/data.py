@@ -33,7 +33,7 @@ from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
-    from unet_edge.training.grid import Architecture
+    from unet_edge.training.settings.network import Architecture
 
 _READING = tuple(
     name for name in DataSettings.__dataclass_fields__ if name not in ("split_by", "seed")
@@ -216,9 +216,9 @@ def preview(
           --size 512 --crop 256 --rotation 20 --elastic 3
     """
     from unet_edge.spec import ModelSpec
-    from unet_edge.training.augmentation import Augmentation
-    from unet_edge.training.grid import require_grid
     from unet_edge.training.preview import preview_sheet
+    from unet_edge.training.settings.augmentation import Augmentation
+    from unet_edge.training.settings.network import require_grid
 
     require_place(output)
     require_grid("size", size, architecture)

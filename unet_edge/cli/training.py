@@ -83,9 +83,10 @@ def train(
       unet-edge train cats --alpha 0.25 --teacher runs/cats -o runs/small-cats
     """
     need("train", _MODULES)
-    from unet_edge.training.config import TrainConfig, load_config
+    from unet_edge.training.config import load_config
     from unet_edge.training.rounds import PROGRESS_FOLDER
     from unet_edge.training.run import train as run_training
+    from unet_edge.training.settings.train_config import TrainConfig
 
     machines = _machines(coordinator, processes, process)
     if click.get_current_context().get_parameter_source("masks") is ParameterSource.DEFAULT:
