@@ -105,7 +105,13 @@ def check(
     metavar="REGEX",
     help="Keep together pictures whose names agree in what this finds, e.g. '^[^_]+'.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=DataSettings.seed,
+    show_default=True,
+    help="Of the draw.",
+)
 @click.option(
     "--output",
     "-o",

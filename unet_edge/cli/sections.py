@@ -53,6 +53,15 @@ class SectionedCommand(click.Command):
             with formatter.section(title):
                 formatter.write_dl([records[name] for name in names])
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write below the common options where the others are."""
+        if not ctx.meta.get(_ALL):
+            formatter.write_paragraph()
+            formatter.write_text(
+                "These are the options that most people need; "
+                f"'{ctx.command_path} --help-all' shows all."
+            )
+
 
 def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:

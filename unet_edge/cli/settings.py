@@ -207,12 +207,16 @@ def require_config(data: Path, options: dict[str, Any]) -> TrainConfig:
     For commands that need no train extra, where cattrs is.
     """
     given = placed(options)
+    tables: dict[str, Callable[..., Any]] = {"network": Network, "augmentation": Augmentation}
+    place = OPTIONS
     try:
-        given["network"] = Network(**given.get("network", {}))
-        given["augmentation"] = Augmentation(**given.get("augmentation", {}))
+        for name, table in tables.items():
+            place = f"{OPTIONS}: {name}"
+            given[name] = table(**given.get(name, {}))
+        place = OPTIONS
         return TrainConfig(data=data, **given)
     except ConfigError as error:
-        raise ConfigError(f"{OPTIONS}: {error}") from error
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def _put(settings: dict[str, Any], key: str, value: Any) -> None:

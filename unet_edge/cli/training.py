@@ -63,7 +63,6 @@ _COMMON = (
     cls=SectionedCommand,
     common=_COMMON,
     sections=_SECTIONS,
-    epilog="These are the options that most people need: 'unet-edge train --help-all' shows all.",
 )
 @click.argument("data", type=path_type(), required=False)
 @click.option(
