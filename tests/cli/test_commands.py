@@ -272,9 +272,9 @@ class TestInterrupt:
     # The demo with a small network, many short rounds and no end.
     ENDLESS = """
 from unet_edge.cli import main
-from unet_edge.demo import road
-settings = road.train_settings()
-road.train_settings = lambda: f"{settings} --alpha 0.25 --size 64 --steps 24000 --rounds 2000"
+from unet_edge.demo import pipeline
+settings = pipeline.train_settings()
+pipeline.train_settings = lambda: f"{settings} --alpha 0.25 --size 64 --steps 24000 --rounds 2000"
 main(["demo", "-o", "demo"])
 """
 
