@@ -178,7 +178,7 @@ def test_a_file_that_is_named_and_is_none(tmp_path: Path, name: str, kind: str) 
 
 
 def test_the_settings_of_a_run_that_are_no_file(tmp_path: Path) -> None:
-    from unet_edge.cli.evaluation import _read_config
+    from unet_edge.cli.run_data import _read_config
 
     sparse(tmp_path / "config.toml", 10**12)
     with bounded(), pytest.raises(ConfigError, match=r"cannot read .*config\.toml: it has"):
