@@ -21,10 +21,11 @@ import click
 from tabulate import tabulate
 
 from benchmarks.tutorial import BATCH_SIZE, Loader
-from unet_edge.cli.options import Names, data_options
+from unet_edge.cli.options import Names
+from unet_edge.cli.settings import data_options
 from unet_edge.system.files import json_text
 from unet_edge.training.batches import training_batches
-from unet_edge.training.config import TrainConfig
+from unet_edge.training.settings.train_config import TrainConfig
 
 _TURNS = 7
 _BATCHES = 10  # a turn

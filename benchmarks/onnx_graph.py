@@ -29,7 +29,8 @@ from unet_edge.model_files.read_graph import read_graph
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.system.captured_output import quiet
 from unet_edge.system.timing import gemm_ms, machine
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 _WARM_UP = 5
 PRECISIONS: tuple[OnnxPrecision, ...] = ("float32", "float16")

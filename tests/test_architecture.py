@@ -105,6 +105,18 @@ def test_segmenting_from_the_command_line_waits_for_no_other_command():
     assert "numpy" in loaded
 
 
+def test_settings_need_nothing_of_the_train_extra():
+    settings = [name for name in modules() if within(name, "unet_edge.training.settings")]
+    assert "unet_edge.training.settings.train_config" in settings
+    code = """
+    for name in sys.argv[2].split(","):
+        importlib.import_module(name)
+        print(name)
+    """
+    blocked = ",".join((*WORKSTATION, *INTERPRETERS, "cattrs", "tomli_w", "click"))
+    assert run(BLOCK + code, blocked, ",".join(settings)) == settings
+
+
 def test_importing_the_converters_package_loads_no_converter():
     code = """
     import sys

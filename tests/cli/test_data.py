@@ -228,6 +228,45 @@ class TestPreview:
         assert says in done.stderr
         assert not (tmp_path / "p.png").exists()
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ("--size", "250"),
+            ("--size", "0"),
+            ("--size", "256x"),
+            ("--size", "²"),
+            ("--size", "256x250"),
+            ("--crop", "32x50"),
+            ("--crop", "100", "--architecture", "mobilenet_unet"),
+            ("--size", "30", "--architecture", "unet_mini"),
+            ("--rotation", "181"),
+            ("--bit-depth", "17"),
+            ("--seed", "-1"),
+            ("--ignore", "256"),
+            ("--classes", "cell"),
+            ("--classes", "cell,cell"),
+        ],
+        ids=" ".join,
+    )
+    def test_what_train_refuses_is_refused_with_its_words(
+        self, sample_data: Path, tmp_path: Path, options: tuple[str, ...]
+    ) -> None:
+        classes = () if "--classes" in options else CLASSES
+        said = []
+        for command in (["data", "preview"], ["train"]):
+            place = tmp_path / command[-1]
+            arguments = [*command, str(sample_data), *classes, *options, "-o", str(place)]
+            done = CliRunner().invoke(main, arguments)
+            assert done.exit_code in (1, 2), done.output
+            assert not place.exists()
+            said.append((done.exit_code, done.stderr.splitlines()[-1].lower()))
+        assert said[0] == said[1]
+
+    def test_what_train_accepts_is_accepted(self, sample_data: Path, tmp_path: Path) -> None:
+        options = ("--count", 1, "--views", 1, "--architecture", "unet_mini", "--size", "20x24")
+        done = run("preview", sample_data, *CLASSES, *options, "-o", tmp_path / "p.png")
+        assert done.exit_code == 0, done.output
+
     def test_a_sheet_is_written(self, sample_data: Path, tmp_path: Path) -> None:
         path = tmp_path / "sheets" / "preview.png"
         options = ("--count", 2, "--views", 1, "--size", 96, "--crop", "32x48")

@@ -102,6 +102,9 @@ class TestFigures:
         expected = run_json(run_path, "--data", sample_data)["miou"]
         found = run_json(tmp_path / "run", "--data", data)["miou"]
         assert found == expected
+        auto = run_json(tmp_path / "run", "--data", data, "--masks", "auto")  # said, so it counts
+        assert auto["masks"].startswith("binary>127")
+        assert auto["miou"] < expected
 
     def test_lists_of_the_run_hold_for_its_own_data_only(
         self, run_path: Path, sample_data: Path, data: Path, tmp_path: Path

@@ -1,23 +1,27 @@
 """Every setting of a run has an option of `train`, and options lie over a --config."""
 
 import dataclasses
+import re
+from operator import attrgetter
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin, get_type_hints
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from unet_edge.cli import main
-from unet_edge.cli.options import CROWDS, SPLIT_BY
-from unet_edge.cli.settings import nested
+from unet_edge.cli.data import check, preview, split
+from unet_edge.cli.evaluation import evaluate
+from unet_edge.cli.settings import LEAVES, nested
 from unet_edge.cli.training import train
-from unet_edge.dataset.settings import Crowds, SplitBy
-from unet_edge.training.augmentation import Augmentation
-from unet_edge.training.config import Distillation, TrainConfig
-from unet_edge.training.losses import Loss
-from unet_edge.training.models import Network
-from unet_edge.training.optimisation import Optimisation
+from unet_edge.dataset.settings import DataSettings, Reading
+from unet_edge.training.settings.augmentation import Augmentation
+from unet_edge.training.settings.distillation import Distillation
+from unet_edge.training.settings.loss import Loss
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.optimisation import Optimisation
+from unet_edge.training.settings.train_config import TrainConfig
 
 # `--class-weights balanced` sets it.
 WITHOUT_AN_OPTION_OF_ITS_OWN = {"loss.balanced"}
@@ -37,14 +41,12 @@ def parsed(*arguments):
     """The settings that a command line gives, as the command takes them."""
     context = train.make_context("train", [str(argument) for argument in arguments])
     settings = {name: value for name, value in context.params.items() if name not in OTHERS}
-    source = context.get_parameter_source("masks")
-    if source is click.core.ParameterSource.DEFAULT:
-        del settings["masks"]
     return nested(settings)
 
 
 OTHERS = {
-    "output", "config", "overwrite", "as_json", "coordinator", "processes", "process",
+    "output", "config", "assignments", "overwrite", "as_json", "coordinator", "processes",
+    "process",
 }  # fmt: skip
 
 
@@ -210,7 +212,135 @@ def test_options_lie_over_a_config(sample_data, tmp_path):
     assert "no pixel of any mask is of class 2 (nucleus); read as index" in lines["--masks", "auto"]
 
 
-def test_choices_of_options_are_those_of_the_settings():
-    # Written twice: `segment` must not import what reads data sets.
-    assert set(CROWDS) == set(get_args(Crowds))
-    assert set(SPLIT_BY) == set(get_args(SplitBy))
+# --- what the settings say already --------------------------------------------------------------
+
+CONFIG = TrainConfig(data=Path("data"), distillation=Distillation(Path("teacher")))
+
+# None, or what words say better: the option's help says so itself.
+IN_WORDS = {
+    "crop": "--size",
+    "ignore": "255 in index masks",
+    "mask_names": "NAME",
+    "bit_depth": "all 16; floats are 0..1",
+    "encoder_weights": "imagenet; none for unet_mini",
+    "loss.class_weights": "none",
+    "train_list": None,
+    "validation_list": None,
+    "test_list": None,
+    "distillation.teacher": None,
+}
+
+DERIVED = [
+    (command, parameter)
+    for command in (train, check, split, preview, evaluate)
+    for parameter in command.params
+    if isinstance(parameter, click.Option)
+    and parameter.name.replace("__", ".") in LEAVES
+    and (command, parameter.name) not in ((split, "seed"), (evaluate, "data"))
+]
+
+
+def derived_id(value):
+    return value.name.replace("__", ".") if isinstance(value, click.Option | click.Command) else ""
+
+
+@pytest.mark.parametrize(("command", "option"), DERIVED, ids=derived_id)
+def test_the_default_in_the_help_is_the_settings(command, option):
+    key = option.name.replace("__", ".")
+    (shown,) = re.findall(r"\[default: (.*)\]$", option.help) or [None]
+    if key in IN_WORDS:
+        assert shown == IN_WORDS[key]
+        return
+    default = attrgetter(key)(CONFIG)
+    if isinstance(default, bool):
+        flags = option.opts if default else option.secondary_opts
+        assert f"--{shown}" in flags
+        return
+    words = shown.split() if option.nargs > 1 else [shown]
+    context = command.make_context(command.name, [], resilient_parsing=True)
+    typed = [option.type.convert(word, option, context) for word in words]
+    assert (tuple(typed) if option.nargs > 1 else typed[0]) == default
+
+
+@pytest.mark.parametrize(("command", "option"), DERIVED, ids=derived_id)
+def test_an_option_that_is_not_given_is_none_or_the_settings_default(command, option):
+    filled = option.default is not None
+    assert not filled or option.default == attrgetter(option.name.replace("__", "."))(CONFIG)
+    assert not (filled and command in (train, preview, evaluate))
+
+
+def test_choices_are_those_of_the_settings():
+    tried = set()
+    for command, option in DERIVED:
+        key = option.name.replace("__", ".")
+        if get_origin(LEAVES[key].kind) is not None and isinstance(option.type, click.Choice):
+            table, _, name = key.rpartition(".")
+            settings = attrgetter(table)(CONFIG) if table else CONFIG
+            choices = get_args(get_type_hints(type(settings))[name])
+            assert tuple(option.type.choices) == choices, (command.name, key)
+            tried.add(key)
+    assert tried == {
+        "crowds", "split_by", "fit", "resample", "decoding", "network.architecture",
+        "network.encoder", "network.decoder", "optimisation.optimizer", "optimisation.schedule",
+        "optimisation.precision",
+    }  # fmt: skip
+
+
+def test_how_data_is_read_is_said_once():
+    reading = [field.name for field in dataclasses.fields(Reading)]
+    for settings in (DataSettings, TrainConfig):
+        own = [name for name in settings.__annotations__ if name in reading]
+        assert issubclass(settings, Reading)
+        assert own == []
+    for name in reading:
+        assert getattr(TrainConfig, name) == getattr(DataSettings, name)
+
+
+def test_a_written_config_keeps_its_order():
+    """As runs of earlier versions wrote it."""
+    written = [line.split(" = ")[0] for line in CONFIG.to_toml().splitlines() if " = " in line]
+    assert written[:6] == ["data", "classes", "size", "masks", "crowds", "split_by"]
+    assert written[6:10] == ["name", "fit", "resample", "decoding"]
+
+
+# Names that were published: they stay valid.
+TRAIN_OPTIONS = {
+    "--alpha", "--any-orientation", "--architecture", "--aspect", "--augment", "--batch-size",
+    "--bit-depth", "--blur", "--brightness", "--class-weights", "--classes", "--config",
+    "--contrast", "--coordinator", "--crop", "--cross-entropy", "--crowds", "--decoder",
+    "--decoding", "--dice", "--distill-temperature", "--distill-weight", "--elastic", "--ema",
+    "--encoder", "--encoder-weights", "--final-rate", "--fit", "--flip", "--focal",
+    "--focal-gamma", "--freeze", "--hue", "--ignore", "--json", "--learning-rate", "--mask-names",
+    "--masks", "--name", "--no-augment", "--no-flip", "--no-tensorboard", "--noise",
+    "--optimizer", "--output", "--overwrite", "--patience", "--precision", "--process",
+    "--processes", "--resample", "--rotation", "--rounds", "--saturation", "--scale",
+    "--schedule", "--seed", "--size", "--split-by", "--steps", "--teacher", "--tensorboard",
+    "--test-list", "--train-list", "--upright", "--val-list", "--warmup", "--weight-decay", "-o",
+}  # fmt: skip
+READING_OPTIONS = {"--crowds", "--ignore", "--mask-names", "--masks"}
+LIST_OPTIONS = {"--train-list", "--val-list", "--test-list"}
+VIEW_OPTIONS = {
+    "--any-orientation", "--upright", "--aspect", "--blur", "--brightness", "--contrast",
+    "--elastic", "--flip", "--no-flip", "--hue", "--noise", "--rotation", "--saturation", "--scale",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (train, TRAIN_OPTIONS),
+        (check, {"--classes", "--bit-depth"} | READING_OPTIONS | LIST_OPTIONS),
+        (split, {"--classes", "--seed"} | READING_OPTIONS),
+        (
+            preview,
+            {"--classes", "--size", "--crop", "--architecture", "--bit-depth", "--seed"}
+            | READING_OPTIONS
+            | LIST_OPTIONS
+            | VIEW_OPTIONS,
+        ),
+        (evaluate, READING_OPTIONS | LIST_OPTIONS),
+    ],
+    ids=derived_id,
+)
+def test_published_names_stay_valid(command, names):
+    assert names <= {o for each in command.params for o in (*each.opts, *each.secondary_opts)}

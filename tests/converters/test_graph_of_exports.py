@@ -22,7 +22,7 @@ from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.model_files.read_graph import TensorInfo, TFLiteGraph, read_graph
 from unet_edge.model_files.runtime_support import Runtimes, runtimes
 from unet_edge.spec import ModelSpec, Normalisation, Output
-from unet_edge.training.models import Network
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 Converted = Callable[[Network, Format, Precision], bytes]

@@ -21,7 +21,8 @@ from unet_edge.model_files.runtime_support import runtimes
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation, Output
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 

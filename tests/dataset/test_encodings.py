@@ -9,8 +9,8 @@ from PIL import Image
 from unet_edge.dataset import find_dataset
 from unet_edge.errors import ConfigError, DataError
 from unet_edge.spec import IGNORE, ModelSpec, Normalisation
-from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.batches import TrainingBatches
+from unet_edge.training.settings.augmentation import Augmentation
 
 HEIGHT, WIDTH = 12, 16
 CLASSES = ("background", "cat")
@@ -153,8 +153,10 @@ def test_every_encoding_gives_the_same_first_batch(first_batches, encoding):
 def test_every_encoding_starts_training_with_the_same_loss(first_batches):
     import keras
 
-    from unet_edge.training.losses import Loss, objective
-    from unet_edge.training.models import Network, build
+    from unet_edge.training.losses import objective
+    from unet_edge.training.models import build
+    from unet_edge.training.settings.loss import Loss
+    from unet_edge.training.settings.network import Network
 
     keras.utils.set_random_seed(1)
     model = build(Network(alpha=0.25), 2, Normalisation())

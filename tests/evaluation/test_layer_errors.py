@@ -13,7 +13,8 @@ from converters.tflite.int8 import Int8Converter
 from unet_edge.errors import ModelFileError
 from unet_edge.evaluation.layer_errors import layer_errors
 from unet_edge.spec import ModelSpec
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 

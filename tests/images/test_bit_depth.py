@@ -325,7 +325,7 @@ def test_segment_and_data_check_warn_alike(tmp_path: Path) -> None:
 
 
 def test_a_training_states_its_bit_depth() -> None:
-    from unet_edge.training.config import TrainConfig
+    from unet_edge.training.settings.train_config import TrainConfig
 
     config = TrainConfig(data=Path("data"), bit_depth=12)
     assert config.spec().bit_depth == 12

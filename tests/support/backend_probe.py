@@ -14,7 +14,8 @@ from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 from unet_edge.training.batches import place_sample, training_batches
 from unet_edge.training.checkpoint import model_state
 from unet_edge.training.config import read_config
-from unet_edge.training.losses import Loss, objective
+from unet_edge.training.losses import objective
+from unet_edge.training.settings.loss import Loss
 
 
 def main(run: Path, out: Path) -> None:

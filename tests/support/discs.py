@@ -33,7 +33,8 @@ def discs_and_squares(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray
 def network() -> Any:
     """The default network at its smallest width, for three classes, untrained."""
     from unet_edge.spec import Normalisation
-    from unet_edge.training.models import Network, build
+    from unet_edge.training.models import build
+    from unet_edge.training.settings.network import Network
 
     return build(Network(alpha=0.25), 3, Normalisation())
 

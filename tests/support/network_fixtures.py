@@ -20,7 +20,8 @@ from converters.onnx.conversion import to_onnx
 from converters.tflite.conversion import to_tflite
 from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ def make_run(root: Path) -> Path:
     from keras import layers
 
     from unet_edge.images.placement import Placement
-    from unet_edge.training.config import TrainConfig
-    from unet_edge.training.models import Network
+    from unet_edge.training.settings.network import Network
+    from unet_edge.training.settings.train_config import TrainConfig
 
     config = TrainConfig(
         data=make_data(root / "data"),

@@ -51,12 +51,11 @@ def write_pictures(root: Path) -> Path:
 
 def train_run(pictures: Path, run: Path) -> None:
     """Train the run, and keep what an export or an evaluation reads."""
-    from unet_edge.training.augmentation import Augmentation
-    from unet_edge.training.config import TrainConfig
-    from unet_edge.training.encoders import ALPHAS
-    from unet_edge.training.models import Network
-    from unet_edge.training.optimisation import Optimisation
     from unet_edge.training.run import train
+    from unet_edge.training.settings.augmentation import Augmentation
+    from unet_edge.training.settings.network import ALPHAS, Network
+    from unet_edge.training.settings.optimisation import Optimisation
+    from unet_edge.training.settings.train_config import TrainConfig
 
     with mock.patch.dict(ALPHAS, {"mobilenet_v1": (ALPHA,)}):  # type: ignore[arg-type]
         config = TrainConfig(

@@ -9,7 +9,8 @@ from PIL import Image
 from unet_edge.errors import ConfigError
 from unet_edge.images.placement import place
 from unet_edge.spec import IGNORE, ModelSpec
-from unet_edge.training.augmentation import Augmentation, augment
+from unet_edge.training.augmentation import augment
+from unet_edge.training.settings.augmentation import Augmentation
 
 # Corners of the colour cube: no blend of others is one of them.
 COLORS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)], np.uint8)

@@ -9,8 +9,8 @@ from unet_edge.images.decoding import decode
 from unet_edge.images.placement import Placement
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE, ModelSpec
-from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.batches import TrainingBatches, grid_batches, place_sample
+from unet_edge.training.settings.augmentation import Augmentation
 
 CLASSES = ("background", "cell")
 

@@ -8,11 +8,13 @@ import pytest
 
 from unet_edge.errors import ConfigError
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import Augmentation
-from unet_edge.training.config import Distillation, TrainConfig, load_config, read_config
-from unet_edge.training.losses import Loss
-from unet_edge.training.models import Network
-from unet_edge.training.optimisation import Optimisation
+from unet_edge.training.config import load_config, read_config
+from unet_edge.training.settings.augmentation import Augmentation
+from unet_edge.training.settings.distillation import Distillation
+from unet_edge.training.settings.loss import Loss
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.optimisation import Optimisation
+from unet_edge.training.settings.train_config import TrainConfig
 
 DATA = Path("/data/cats")
 

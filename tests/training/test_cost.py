@@ -5,7 +5,8 @@ import pytest
 
 from unet_edge.spec import Normalisation
 from unet_edge.training.cost import multiply_accumulates
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 
 def test_convolutions_are_counted_as_by_hand():

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from unet_edge.spec import Normalisation
 from unet_edge.training.fused_batch_norm import fuse_batch_norm
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 # Sums over 4 * 6 * 7 = 168 values of order one in float32: at most 168 roundings of 2**-24, 1e-5,
 # in mean and variance, and a few of these in a gradient. The biased and unbiased variances differ

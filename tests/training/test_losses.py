@@ -10,7 +10,8 @@ import tensorflow as tf
 from unet_edge.errors import ConfigError
 from unet_edge.spec import IGNORE
 from unet_edge.training.distillation import Student, distilled
-from unet_edge.training.losses import Loss, objective
+from unet_edge.training.losses import objective
+from unet_edge.training.settings.loss import Loss
 
 # Each term is a mean of some dozens of float32 numbers near 1: exp, log and the sums round by
 # 2**-24 a few times for each. A wrong formula is off by percents.

@@ -6,8 +6,8 @@ import pytest
 
 from unet_edge.errors import ConfigError
 from unet_edge.spec import Normalisation
-from unet_edge.training.encoders import ALPHAS
-from unet_edge.training.models import NORMALISE, Network, build
+from unet_edge.training.models import NORMALISE, build
+from unet_edge.training.settings.network import ALPHAS, Network
 
 SMALL = Network(alpha=0.25)
 V2 = Network(encoder="mobilenet_v2", alpha=0.35)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from unet_edge.errors import ConfigError
-from unet_edge.training.optimisation import Optimisation, Schedule, build_optimizer
+from unet_edge.training.optimisation import Schedule, build_optimizer
+from unet_edge.training.settings.optimisation import Optimisation
 
 # A rate is a handful of float32 operations on numbers near 1, each good to 2**-24.
 RTOL = 1e-6

@@ -6,11 +6,13 @@ import numpy as np
 from unet_edge.demo.cells import CLASSES
 from unet_edge.training.batches import training_batches
 from unet_edge.training.checkpoint import model_state, optimizer_state
-from unet_edge.training.config import TrainConfig
 from unet_edge.training.losses import objective
-from unet_edge.training.models import Network, build
-from unet_edge.training.optimisation import Optimisation, build_optimizer
+from unet_edge.training.models import build
+from unet_edge.training.optimisation import build_optimizer
 from unet_edge.training.pace import measure_pace
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.optimisation import Optimisation
+from unet_edge.training.settings.train_config import TrainConfig
 
 
 def states(model):

@@ -6,10 +6,11 @@ import keras
 import pytest
 
 from unet_edge.spec import Normalisation
-from unet_edge.training.config import TrainConfig
-from unet_edge.training.models import Network, build
-from unet_edge.training.optimisation import Optimisation
+from unet_edge.training.models import build
 from unet_edge.training.precision import choose_precision, dtype_policy
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.optimisation import Optimisation
+from unet_edge.training.settings.train_config import TrainConfig
 
 
 def config(precision):

@@ -11,8 +11,9 @@ import pytest
 
 from unet_edge.errors import WeightsError
 from unet_edge.spec import Normalisation
-from unet_edge.training.models import Network, build, load_encoder
+from unet_edge.training.models import build, load_encoder
 from unet_edge.training.pretrained import encoder_weights
+from unet_edge.training.settings.network import Network
 
 V1 = Network(alpha=0.25)
 V2 = Network(encoder="mobilenet_v2", alpha=0.35)

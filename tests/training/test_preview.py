@@ -6,8 +6,8 @@ from PIL import Image
 
 from unet_edge.dataset import find_dataset
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import PLAIN, Augmentation
 from unet_edge.training.preview import preview_sheet
+from unet_edge.training.settings.augmentation import PLAIN, Augmentation
 
 CLASSES = ("background", "cat")
 GREY = 100

@@ -8,9 +8,10 @@ import pytest
 from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.errors import ConfigError, DataError, TrainingError
 from unet_edge.training.checkpoint import Checkpoint
-from unet_edge.training.config import TrainConfig, run_dataset
-from unet_edge.training.models import Network
+from unet_edge.training.config import run_dataset
 from unet_edge.training.run import resume, train
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.train_config import TrainConfig
 
 
 class Interruption(Exception):

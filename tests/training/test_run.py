@@ -23,14 +23,19 @@ from unet_edge.errors import ConfigError, DataError, TrainingError, UnetEdgeErro
 from unet_edge.evaluation.evaluation import evaluate
 from unet_edge.masks.metrics import Confusion
 from unet_edge.spec import IGNORE, ModelSpec, Normalisation
-from unet_edge.training.augmentation import Augmentation
 from unet_edge.training.batches import grid_batches, training_batches
-from unet_edge.training.config import Distillation, TrainConfig, read_config
+from unet_edge.training.config import read_config
 from unet_edge.training.distillation import Student
-from unet_edge.training.losses import Loss, objective
-from unet_edge.training.models import Network, build, load_encoder
-from unet_edge.training.optimisation import Optimisation, build_optimizer
+from unet_edge.training.losses import objective
+from unet_edge.training.models import build, load_encoder
+from unet_edge.training.optimisation import build_optimizer
 from unet_edge.training.run import TrainResult, resume, train
+from unet_edge.training.settings.augmentation import Augmentation
+from unet_edge.training.settings.distillation import Distillation
+from unet_edge.training.settings.loss import Loss
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.optimisation import Optimisation
+from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.validation import compare_modes, validate
 
 

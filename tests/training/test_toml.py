@@ -5,7 +5,7 @@ import re
 import pytest
 
 from unet_edge.errors import ConfigError
-from unet_edge.training.config import TrainConfig
+from unet_edge.training.settings.train_config import TrainConfig
 
 MISTAKES = {
     # The wrong kind of value.

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from unet_edge.spec import IGNORE, ModelSpec
-from unet_edge.training.augmentation import Augmentation, augment
+from unet_edge.training.augmentation import augment
+from unet_edge.training.settings.augmentation import Augmentation
 from unet_edge.training.warp import Warp, draw_warp
 
 # Corners of the colour cube: no blend of others is one of them.

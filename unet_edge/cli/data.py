@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from unet_edge.cli.group import Failure
-from unet_edge.cli.options import (
-    Size,
-    bit_depth_option,
-    classes_option,
-    data_options,
-    json_option,
-    path_type,
-    reading_options,
-)
+from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_table, say
-from unet_edge.cli.settings import augmentation_settings, nested
+from unet_edge.cli.settings import (
+    augmentation_options,
+    data_options,
+    options_of,
+    reading_options,
+    require_config,
+)
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import DataReport
 from unet_edge.dataset.check import check as check_data
@@ -32,12 +30,6 @@ from unet_edge.system.files import require_own, require_place
 from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
-if TYPE_CHECKING:
-    from unet_edge.training.grid import Architecture
-
-_READING = tuple(
-    name for name in DataSettings.__dataclass_fields__ if name not in ("split_by", "seed")
-)
 _PREVIEW = "unet-edge data preview"
 _SHOWN = 3  # examples of a kind, unless --all is given
 
@@ -49,9 +41,9 @@ def data() -> None:
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=path_type())
-@classes_option
+@options_of("classes", fill=True)
 @data_options
-@bit_depth_option
+@options_of("bit_depth")
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
 @click.option("--all", "show_all", is_flag=True, help="Show every finding, not three of a kind.")
 @json_option
@@ -64,7 +56,7 @@ def check(
     as_json: bool,
     **rules: Any,
 ) -> None:
-    """Look for everything that is wrong with the pictures and masks in DIR.
+    """Find what is wrong with the pictures and masks in DIR.
 
     Says how the data was understood, each class's share of the pixels, how many findings there
     are of each kind and how to fix them, and shows three of each: missing and unreadable files,
@@ -93,7 +85,7 @@ def check(
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=path_type())
-@classes_option
+@options_of("classes", fill=True)
 @click.option(
     "--validation",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -113,7 +105,13 @@ def check(
     metavar="REGEX",
     help="Keep together pictures whose names agree in what this finds, e.g. '^[^_]+'.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=DataSettings.seed,
+    show_default=True,
+    help="Of the draw.",
+)
 @click.option(
     "--output",
     "-o",
@@ -135,11 +133,12 @@ def split(
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """Draw training, validation and test pictures, and write train.txt, val.txt and test.txt.
+    """Draw training, validation and test pictures into list files.
 
     Pictures that look alike (bursts, video frames, other exposures) stay in one split, as do
     those that --group-by finds: what is validated on a picture whose twin was trained on tells
-    nothing. Lists and sub-folders that are there do not count.
+    nothing. The lists are train.txt, val.txt and test.txt. Lists and sub-folders that are there
+    do not count.
 
     \b
     Examples:
@@ -173,38 +172,22 @@ def split(
 @data.command()
 @click.argument("folder", metavar="DIR", type=path_type())
 @click.option("--output", "-o", type=path_type(), default=Path("preview.png"), show_default=True)
-@classes_option
+@options_of("classes")
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Pictures.")
 @click.option(
     "--views", type=click.IntRange(0), default=3, show_default=True, help="Random views of each."
 )
-@click.option("--size", type=Size(), default="256", show_default=True, help="As for train.")
-@click.option("--crop", type=Size(), help="As for train.  [default: --size]")
-@click.option(
-    "--architecture",
-    type=click.Choice(["mobilenet_unet", "unet_mini"]),
-    default="mobilenet_unet",
-    show_default=True,
-    help="As for train: it says which sizes are possible.",
-)
-@bit_depth_option
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@options_of("size", "crop", "network.architecture", "bit_depth", "seed")
 @data_options
-@augmentation_settings
+@augmentation_options
 def preview(
     folder: Path,
     output: Path,
-    classes: tuple[str, ...],
     count: int,
     views: int,
-    size: tuple[int, int],
-    crop: tuple[int, int] | None,
-    architecture: Architecture,
-    bit_depth: int | None,
-    seed: int,
     **settings: Any,
 ) -> None:
-    """Draw training pictures with their masks, as they are and as training augments them.
+    """Draw pictures with their masks, as they are and as augmented.
 
     Classes are laid over the picture in colour, class 0 stays clear; what training ignores is
     hatched. The options of the views are those of train.
@@ -215,34 +198,25 @@ def preview(
       unet-edge data preview cells --classes cell,membrane --masks 'binary<=127' \\
           --size 512 --crop 256 --rotation 20 --elastic 3
     """
-    from unet_edge.spec import ModelSpec
-    from unet_edge.training.augmentation import Augmentation
-    from unet_edge.training.grid import require_grid
     from unet_edge.training.preview import preview_sheet
 
     require_place(output)
-    require_grid("size", size, architecture)
-    require_grid("crop", crop or size, architecture)
+    config = require_config(folder, settings)
     require_own(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
-    # As training decodes unless it is told otherwise.
-    height, width = size
-    spec = ModelSpec(
-        height=height, width=width, classes=classes, decoding="scaled", bit_depth=bit_depth
-    )
-    reading = {name: settings.pop(name) for name in _READING}
     # Not grouped: that would read every picture to show a few.
-    dataset = find_dataset(folder, classes=classes, split_by="pictures", **reading)
+    reading = config.reading() | {"split_by": "pictures"}
+    dataset = find_dataset(folder, classes=config.classes, **reading)
     layout, _, *others = dataset.notes
     for note in (layout, *others):
         say(printable(note))
     sheet = preview_sheet(
         dataset,
-        spec,
-        crop=crop or size,
-        augmentation=Augmentation(**nested(settings).get("augmentation", {})),
+        config.spec(),
+        crop=config.crop_size,
+        augmentation=config.augmentation,
         count=count,
         views=views,
-        seed=seed,
+        seed=config.seed,
     )
     save_png(sheet, output, made_by=_PREVIEW)
     click.echo(f"look at {output}")

@@ -11,15 +11,10 @@ import click
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.evaluation_tables import print_evaluation, print_files
 from unet_edge.cli.group import open_model
-from unet_edge.cli.options import (
-    data_options,
-    file_option,
-    json_option,
-    path_type,
-    threads_option,
-)
+from unet_edge.cli.options import file_option, json_option, path_type, threads_option
 from unet_edge.cli.output import echo, print_json, say
 from unet_edge.cli.run_data import run_settings, run_split
+from unet_edge.cli.settings import data_options
 from unet_edge.dataset import Dataset, Sample, find_dataset
 from unet_edge.errors import BackendError, ConfigError, DataError
 from unet_edge.runtime.interpreter_choice import float32_file
@@ -137,7 +132,7 @@ def _read_data(
     Says what was found. Raises DataError for a split without pictures.
     """
     # As the run read its data, where the command line does not say otherwise.
-    given = {name: value for name, value in rules.items() if value not in (None, "auto")}
+    given = {name: value for name, value in rules.items() if value is not None}
     settings = rules | run_settings(model, data) | given
     named = [name for name in given if name.endswith("_list")]
     kept = run_split(model, data)

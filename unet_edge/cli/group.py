@@ -7,7 +7,7 @@ import importlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -17,6 +17,8 @@ from unet_edge.system.os_errors import what_failed
 from unet_edge.system.printable import printable
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
 
@@ -46,29 +48,59 @@ class Interrupted(click.ClickException):
         click.echo(f"\n{self.message}", err=True)
 
 
+class Listed(NamedTuple):
+    """A command that is not loaded yet: the module that holds it, and its line in --help."""
+
+    module: str
+    line: str
+
+
 class Group(click.Group):
     """Turns our errors into one line and Ctrl-C into the customary exit status.
 
-    `modules` names the module that holds each command, which is imported when the command is
-    used: on a Raspberry Pi, `segment` should not wait for what `train` needs.
+    `sections` holds the commands by title and name. A command's module is imported when the
+    command is used: on a Raspberry Pi, `segment` should not wait for what `train` needs, nor
+    should --help or the completion of a name wait for all of them.
     """
 
-    def __init__(self, *args: Any, modules: Mapping[str, str], **settings: Any) -> None:
-        """As click.Group, with a module's dotted name for each command's name."""
+    def __init__(
+        self, *args: Any, sections: Mapping[str, Mapping[str, Listed]], **settings: Any
+    ) -> None:
+        """As click.Group."""
         super().__init__(*args, **settings)
-        self._modules = modules
+        self._sections = sections
+        self._listed = {name: one for section in sections.values() for name, one in section.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command's name, in alphabetical order."""
-        return sorted(self._modules)
+        """Every command's name, in the order of --help."""
+        return list(self._listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and give a command; None for a name that is none."""
-        if cmd_name not in self._modules:
+        if cmd_name not in self._listed:
             return None
-        module = importlib.import_module(self._modules[cmd_name])
+        module = importlib.import_module(self._listed[cmd_name].module)
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section, each with its whole line."""
+        widest = max(map(len, self._listed))  # so that the lines of all sections begin in a column
+        for title, section in self._sections.items():
+            rows = [(name.ljust(widest), one.line) for name, one in section.items()]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command or an option."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=one.line)
+            for name, one in self._listed.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a traceback is for our mistakes, never for the user's."""

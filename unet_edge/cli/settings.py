@@ -1,236 +1,232 @@
-"""The options of `train`: one for each setting of TrainConfig, named by its place in the TOML."""
+"""The settings of TrainConfig as options, in the sections of `train --help-all`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from unet_edge.cli.options import SPLIT_BY, Names, Size, data_options, path_type
+from unet_edge.cli.assignments import assigned
+from unet_edge.cli.options import Names
+from unet_edge.cli.setting_options import Decorator, Leaf, Setting, leaves
 from unet_edge.errors import ConfigError
+from unet_edge.training.settings.augmentation import Augmentation
+from unet_edge.training.settings.network import Network
+from unet_edge.training.settings.train_config import TrainConfig
 
+OPTIONS = "the options"
+"""What errors call the settings of a command line."""
 
-def _setting(flag: str, place: str, help: str, **options: Any) -> Callable[..., Any]:
-    """An option that is None when it is not given, so that a --config file can speak."""
-    return click.option(flag, place.replace(".", "__"), default=None, help=help, **options)
+LEAVES: dict[str, Leaf] = {leaf.key: leaf for leaf in leaves(TrainConfig)}
+"""Every single setting by its key in config.toml."""
 
-
-_CHOICES = {
-    "split_by": [*SPLIT_BY],
-    "architecture": ["mobilenet_unet", "unet_mini"],
-    "decoder": ["separable", "dense"],
-    "encoder": ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"],
-    "fit": ["letterbox", "stretch"],
-    "decoding": ["scaled", "full"],
-    "resample": ["bilinear", "bicubic", "box"],
-    "optimizer": ["adamw", "adam", "sgd"],
-    "schedule": ["cosine", "exponential", "constant"],
-    "precision": ["float32", "mixed_bfloat16", "mixed_float16", "auto"],
+SECTIONS: dict[str, tuple[Setting, ...]] = {
+    "Data": (
+        Setting("classes", "Class names, class 0 (the background) first."),
+        Setting(
+            "masks",
+            "How masks are read: index, 'binary>127' (white is class 1), 'binary<=127' (black is "
+            "class 1), 'colors:#000000,#ff0000' (in class order), polygons, or auto.",
+        ),
+        Setting(
+            "ignore",
+            "Mask value to leave out.",
+            default="255 in index masks",
+            type=click.IntRange(0, 255),
+        ),
+        Setting(
+            "mask_names",
+            "How masks are named after pictures: NAME_mask, or NAME_photo=NAME_mask.",
+            default="NAME",
+            metavar="PATTERN",
+        ),
+        Setting(
+            "crowds",
+            "COCO regions with iscrowd, which CVAT's brush writes: ignore, or take as objects; "
+            "auto takes them if there are no others.",
+        ),
+        Setting("train_list", "File that names the training pictures, one a line."),
+        Setting("validation_list", "File that names the validation pictures.", flag="--val-list"),
+        Setting("test_list", "File that names the test pictures, which are never trained on."),
+        Setting(
+            "split_by",
+            "What a drawn split keeps together: pictures that look alike, or none.",
+        ),
+        Setting(
+            "bit_depth",
+            "Bits that pictures of 16 or 32 bits or of floats use: 12 for a 12-bit camera's, 8 for "
+            "0..255.",
+            default="all 16; floats are 0..1",
+            type=click.IntRange(8, 16),
+        ),
+    ),
+    "Model": (
+        Setting("name", "What the model is called."),
+        Setting("size", "The model's input in px, HxW or one edge; multiples of 16."),
+        Setting("fit", "How a picture fills the input."),
+        Setting("resample", "How it is scaled there."),
+        Setting("decoding", "scaled: the JPEG decoder reduces large photos, by 2, 4 or 8."),
+        Setting("network.architecture", "The network; unet_mini is small and has no encoder."),
+        Setting("network.encoder", "The half of the network that can be pretrained."),
+        Setting("network.decoder", "separable: a thirteenth of dense's arithmetic, or less."),
+        Setting("network.alpha", "Width of the network; less is faster."),
+        Setting(
+            "encoder_weights",
+            "Keras' download, none, or a .h5 file.",
+            default="imagenet; none for unet_mini",
+            metavar="imagenet|none|FILE",
+        ),
+    ),
+    "Course of the run": (
+        Setting("steps", "Batches to train on."),
+        Setting("rounds", "How often to validate and save."),
+        Setting("patience", "Stop after this many rounds without a better one; 0: never."),
+        Setting("batch_size", "Crops in a batch."),
+        Setting("optimisation.optimizer", "The optimiser; sgd has Nesterov momentum 0.9."),
+        Setting("optimisation.learning_rate", "The highest rate."),
+        Setting("optimisation.weight_decay", "For adamw and sgd."),
+        Setting("optimisation.schedule", "How the rate decays."),
+        Setting("optimisation.warmup", "Share of the run in which the rate rises."),
+        Setting("optimisation.final_rate", "Where the decay ends, as a share of the rate."),
+        Setting("optimisation.ema", "Average the weights over this share of the run; 0: do not."),
+        Setting(
+            "optimisation.freeze", "Keep the encoder as it was loaded for this share of the run."
+        ),
+        Setting("optimisation.precision", "auto times both on this machine."),
+        Setting("tensorboard", "Write its events too.", flag="--tensorboard/--no-tensorboard"),
+        Setting("seed", "Of weights, views and order.", type=click.IntRange(0)),
+    ),
+    "Loss": (
+        Setting("loss.cross_entropy", "Its share."),
+        Setting("loss.focal", "Focal loss' share."),
+        Setting("loss.focal_gamma", "How much focal loss looks at hard pixels."),
+        Setting("loss.dice", "Dice loss' share."),
+        Setting(
+            "loss.class_weights",
+            "A number for each class, or balanced.",
+            default="none",
+            type=Names(),
+            metavar="A,B,…|balanced|none",
+        ),
+    ),
+    "Teacher": (
+        Setting("distillation.teacher", "A run to learn from."),
+        Setting("distillation.weight", "The teacher's share of the loss.", flag="--distill-weight"),
+        Setting(
+            "distillation.temperature",
+            "What softens both before they are compared.",
+            flag="--distill-temperature",
+        ),
+    ),
+    "Random views": (
+        Setting(
+            "augment",
+            "Random views, or whole pictures as they are.",
+            flag="--augment/--no-augment",
+        ),
+        Setting("crop", "Train on crops of this size.", default="--size"),
+        Setting("augmentation.horizontal_flip", "Mirror left and right.", flag="--flip/--no-flip"),
+        Setting(
+            "augmentation.any_orientation",
+            "Turn and mirror pictures that have no up and down.",
+            flag="--any-orientation/--upright",
+        ),
+        Setting("augmentation.scale", "Random zoom.", metavar="LOW HIGH"),
+        Setting("augmentation.aspect", "Random stretch."),
+        Setting("augmentation.rotation", "Largest turn, degrees."),
+        Setting("augmentation.elastic", "Bends, px."),
+        Setting("augmentation.hue", "Share of the colour circle; 0 for grey pictures."),
+        Setting("augmentation.saturation", "Largest relative change."),
+        Setting("augmentation.brightness", "Largest relative change."),
+        Setting("augmentation.contrast", "Largest relative change."),
+        Setting("augmentation.blur", "Largest blur, px."),
+        Setting("augmentation.noise", "Share of full scale."),
+    ),
 }
+_BY_KEY = {setting.key: setting for section in SECTIONS.values() for setting in section}
+_READING = ("masks", "ignore", "mask_names", "crowds")
+_LISTS = ("train_list", "validation_list", "test_list")
 
 
-def _choice(flag: str, place: str, help: str) -> Callable[..., Any]:
-    return _setting(flag, place, help, type=click.Choice(_CHOICES[place.rpartition(".")[2]]))
+def options_of(*keys: str, fill: bool = False) -> Decorator:
+    """The options of these settings; with `fill`, the setting's default where none is given."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for key in reversed(keys):
+            command = _BY_KEY[key].option(LEAVES[key], fill)(command)
+        return command
+
+    return decorate
 
 
-_AUGMENTATION = (
-    _setting(
-        "--flip/--no-flip",
-        "augmentation.horizontal_flip",
-        "Mirror left and right.  [default: flip]",
-    ),
-    _setting(
-        "--any-orientation/--upright",
-        "augmentation.any_orientation",
-        "Turn pictures that have no up and down.  [default: upright]",
-    ),
-    _setting(
-        "--scale",
-        "augmentation.scale",
-        "Random zoom, low and high.  [default: 0.5 2.0]",
-        type=float,
-        nargs=2,
-    ),
-    _setting("--aspect", "augmentation.aspect", "Random stretch.  [default: 0.3]", type=float),
-    _setting("--rotation", "augmentation.rotation", "Degrees.  [default: 0]", type=float),
-    _setting("--elastic", "augmentation.elastic", "Bends, px.  [default: 0]", type=float),
-    _setting("--hue", "augmentation.hue", "0 for grey pictures.  [default: 0.05]", type=float),
-    _setting("--saturation", "augmentation.saturation", "[default: 0.4]", type=float),
-    _setting("--brightness", "augmentation.brightness", "[default: 0.3]", type=float),
-    _setting("--contrast", "augmentation.contrast", "[default: 0.3]", type=float),
-    _setting("--blur", "augmentation.blur", "px.  [default: 0]", type=float),
-    _setting("--noise", "augmentation.noise", "Share of full scale.  [default: 0]", type=float),
-)
+train_settings = options_of(*_BY_KEY)
+"""The options of every setting."""
 
-_SETTINGS = (
-    _setting("--name", "name", "What the model is called.  [default: model]"),
-    _setting(
-        "--classes",
-        "classes",
-        "Class names, class 0 first.  [default: background,object]",
-        type=Names(),
-    ),
-    _setting(
-        "--size",
-        "size",
-        "The model's input in px, HxW or one edge; multiples of 16.  [default: 256]",
-        type=Size(),
-    ),
-    _setting("--crop", "crop", "Train on crops of this size.  [default: --size]", type=Size()),
-    _choice("--fit", "fit", "How a picture fills the input.  [default: letterbox]"),
-    _choice("--resample", "resample", "How it is scaled there.  [default: bilinear]"),
-    _choice(
-        "--decoding",
-        "decoding",
-        "scaled: the JPEG decoder itself reduces large photos, by 2, 4 or 8.  [default: scaled]",
-    ),
-    _choice(
-        "--split-by",
-        "split_by",
-        "What a drawn split keeps together: pictures that look alike, or none.  [default: groups]",
-    ),
-    _setting(
-        "--bit-depth",
-        "bit_depth",
-        "Bits that pictures of 16 or 32 bits or of floats use: 12 for a 12-bit camera's, 8 for "
-        "0..255.  [default: all 16; floats are 0..1]",
-        type=int,
-    ),
-    # The network.
-    _choice("--architecture", "network.architecture", "[default: mobilenet_unet]"),
-    _choice("--encoder", "network.encoder", "[default: mobilenet_v1]"),
-    _choice(
-        "--decoder",
-        "network.decoder",
-        "separable: a thirteenth of dense's arithmetic, or less.  [default: separable]",
-    ),
-    _setting("--alpha", "network.alpha", "Width of the network.  [default: 1.0]", type=float),
-    _setting(
-        "--encoder-weights",
-        "encoder_weights",
-        "Keras' download, none, or a .h5 file.  [default: imagenet; none for unet_mini]",
-        metavar="imagenet|none|FILE",
-    ),
-    # The course of the run.
-    _setting("--steps", "steps", "Batches to train on.  [default: 1500]", type=int),
-    _setting("--rounds", "rounds", "How often to validate and save.  [default: 15]", type=int),
-    _setting(
-        "--patience",
-        "patience",
-        "Stop after this many rounds without a better one; 0: never.  [default: 0]",
-        type=int,
-    ),
-    _setting("--batch-size", "batch_size", "Crops in a batch.  [default: 8]", type=int),
-    _choice("--optimizer", "optimisation.optimizer", "[default: adamw]"),
-    _setting("--learning-rate", "optimisation.learning_rate", "[default: 0.001]", type=float),
-    _setting(
-        "--weight-decay",
-        "optimisation.weight_decay",
-        "For adamw and sgd.  [default: 0.0001]",
-        type=float,
-    ),
-    _choice("--schedule", "optimisation.schedule", "How the rate decays.  [default: cosine]"),
-    _setting("--warmup", "optimisation.warmup", "Share of the run.  [default: 0.05]", type=float),
-    _setting(
-        "--final-rate",
-        "optimisation.final_rate",
-        "Where the decay ends, as a share of the rate.  [default: 0.01]",
-        type=float,
-    ),
-    _setting(
-        "--ema",
-        "optimisation.ema",
-        "Average the weights over this share of the run; 0: do not.  [default: 0]",
-        type=float,
-    ),
-    _setting(
-        "--freeze",
-        "optimisation.freeze",
-        "Keep the encoder as it was loaded for this share of the run.  [default: 0]",
-        type=float,
-    ),
-    _choice(
-        "--precision",
-        "optimisation.precision",
-        "auto times both on this machine.  [default: float32]",
-    ),
-    # The loss.
-    _setting("--cross-entropy", "loss.cross_entropy", "Its share.  [default: 1]", type=float),
-    _setting("--focal", "loss.focal", "Focal loss' share.  [default: 0]", type=float),
-    _setting(
-        "--focal-gamma",
-        "loss.focal_gamma",
-        "How much focal loss looks at hard pixels.  [default: 2]",
-        type=float,
-    ),
-    _setting("--dice", "loss.dice", "Dice loss' share.  [default: 0]", type=float),
-    _setting(
-        "--class-weights",
-        "loss.class_weights",
-        "A number for each class, or balanced.  [default: none]",
-        metavar="A,B,…|balanced|none",
-        type=Names(),
-    ),
-    _setting("--teacher", "distillation.teacher", "A run to learn from.", type=path_type()),
-    _setting(
-        "--distill-weight",
-        "distillation.weight",
-        "The teacher's share of the loss.  [default: 0.5]",
-        type=float,
-    ),
-    _setting(
-        "--distill-temperature",
-        "distillation.temperature",
-        "What softens both before they are compared.  [default: 2]",
-        type=float,
-    ),
-    # Augmentation.
-    _setting(
-        "--augment/--no-augment",
-        "augment",
-        "Random views, or whole pictures as they are.  [default: augment]",
-    ),
-    *_AUGMENTATION,
-    _setting("--tensorboard/--no-tensorboard", "tensorboard", "Write its events too."),
-    _setting(
-        "--seed", "seed", "Of weights, views and order.  [default: 0]", type=click.IntRange(0)
-    ),
-)
+reading_options = options_of(*_READING)
+"""How a data set's masks are found and read."""
+
+data_options = options_of(*_READING, *_LISTS)
+"""How a data set is split, and its masks are found and read."""
+
+augmentation_options = options_of(*(key for key in _BY_KEY if key.startswith("augmentation.")))
+"""The random views alone."""
 
 
-def train_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every option that ends up in TrainConfig."""
-    for option in reversed(_SETTINGS):
-        command = option(command)
-    return data_options(command)
-
-
-def augmentation_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the random views alone."""
-    for option in reversed(_AUGMENTATION):
-        command = option(command)
-    return command
-
-
-def nested(given: dict[str, Any]) -> dict[str, Any]:
-    """The given options as plain values in the TOML's nesting; what was not given is left out."""
+def placed(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, nested as the settings are."""
     result: dict[str, Any] = {}
-    for key, value in given.items():
-        if value is None:
-            continue
-        *parents, name = key.split("__")
-        place = result
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[name] = _plain(value)
-    if (weights := result.get("encoder_weights")) not in (None, "imagenet", "none"):
-        result["encoder_weights"] = str(Path(weights).absolute())
+    for name, value in options.items():
+        if value is not None:
+            _put(result, name.replace("__", "."), value)
+    return result
+
+
+def nested(options: dict[str, Any], assignments: Sequence[str] = ()) -> dict[str, Any]:
+    """Options and --set assignments as plain values, nested as the TOML.
+
+    Relative paths become those of this shell. Raises ConfigError for an assignment that does not
+    fit, or that an option makes too.
+    """
+    result = placed({name: _plain(value) for name, value in options.items()})
     loss = result.get("loss", {})
     if weights := loss.pop("class_weights", None):
         loss.update(_class_weights(weights))
+    for key, value in assigned(assignments, LEAVES).items():
+        path = LEAVES[key].kind is Path
+        _put(result, key, _plain(Path(value)) if path else value)
+    if (weights := result.get("encoder_weights")) not in (None, "imagenet", "none"):
+        result["encoder_weights"] = _plain(Path(weights))
     return result
+
+
+def require_config(data: Path, options: dict[str, Any]) -> TrainConfig:
+    """What `train` would make of these options. Raises ConfigError as `train` does.
+
+    For commands that need no train extra, where cattrs is.
+    """
+    given = placed(options)
+    tables: dict[str, Callable[..., Any]] = {"network": Network, "augmentation": Augmentation}
+    place = OPTIONS
+    try:
+        for name, table in tables.items():
+            place = f"{OPTIONS}: {name}"
+            given[name] = table(**given.get(name, {}))
+        place = OPTIONS
+        return TrainConfig(data=data, **given)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _put(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value where its key says. Raises ConfigError if there is one."""
+    *tables, name = key.split(".")
+    for table in tables:
+        settings = settings.setdefault(table, {})
+    if name in settings:
+        raise ConfigError(f"{key} is given by an option and by --set: leave one out")
+    settings[name] = value
 
 
 def _plain(value: Any) -> Any:

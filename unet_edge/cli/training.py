@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
+from unet_edge.cli.assignments import set_option
 from unet_edge.cli.group import need
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_table, say
-from unet_edge.cli.settings import nested, train_settings
+from unet_edge.cli.sections import SectionedCommand
+from unet_edge.cli.settings import OPTIONS, SECTIONS, nested, train_settings
 from unet_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +38,32 @@ def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+_SECTIONS = {
+    "Run": ("output", "overwrite", "config", "assignments", "as_json"),
+    **{title: [each.parameter for each in settings] for title, settings in SECTIONS.items()},
+    "Several machines": ("coordinator", "processes", "process"),
+}
+_COMMON = (
+    "classes",
+    "masks",
+    "size",
+    "crop",
+    "network__encoder",
+    "network__alpha",
+    "steps",
+    "augmentation__any_orientation",
+    "output",
+    "overwrite",
+    "config",
+    "assignments",
+)
+
+
+@click.command(
+    cls=SectionedCommand,
+    common=_COMMON,
+    sections=_SECTIONS,
+)
 @click.argument("data", type=path_type(), required=False)
 @click.option(
     "--output",
@@ -52,6 +78,7 @@ def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=path_type(),
     help="TOML file with settings, e.g. a run's config.toml; options here come on top.",
 )
+@set_option
 @train_settings
 @_machine_options
 @click.option("--overwrite", is_flag=True, help="Replace the model of an earlier run.")
@@ -60,6 +87,7 @@ def train(
     data: Path | None,
     output: Path,
     config: Path | None,
+    assignments: tuple[str, ...],
     coordinator: str | None,
     processes: int | None,
     process: int | None,
@@ -81,26 +109,26 @@ def train(
           --classes cell,membrane --any-orientation -o runs/cells
       unet-edge train --config runs/cells/config.toml --seed 1 -o runs/cells-1
       unet-edge train cats --alpha 0.25 --teacher runs/cats -o runs/small-cats
+      unet-edge train cats --set optimisation.learning_rate=0.0005
     """
     need("train", _MODULES)
-    from unet_edge.training.config import TrainConfig, load_config
+    from unet_edge.training.config import load_config
     from unet_edge.training.rounds import PROGRESS_FOLDER
     from unet_edge.training.run import train as run_training
+    from unet_edge.training.settings.train_config import TrainConfig
 
     machines = _machines(coordinator, processes, process)
-    if click.get_current_context().get_parameter_source("masks") is ParameterSource.DEFAULT:
-        settings["masks"] = None  # its default is for show: a --config may say otherwise
-    given = nested(settings | {"data": data})
+    given = nested(settings | {"data": data}, assignments)
     if given.get("network", {}).get("architecture") == "unet_mini":
         given.setdefault("encoder_weights", "none")
     if "distillation" in given and "teacher" not in given["distillation"] and config is None:
         raise ConfigError("--distill-weight and --distill-temperature need a --teacher")
-    if config is None and data is None:
-        raise ConfigError("name a folder with pictures and masks, or a --config that does")
-    if config is None:
-        chosen = TrainConfig.from_dict(given, "the options")
-    else:
+    if config is not None:
         chosen = load_config(config, given)
+    elif "data" in given:
+        chosen = TrainConfig.from_dict(given, OPTIONS)
+    else:
+        raise ConfigError("name a folder with pictures and masks, or a --config that does")
     try:
         result = run_training(chosen, output, overwrite=overwrite, machines=machines, say=say)
     except KeyboardInterrupt:

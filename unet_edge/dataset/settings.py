@@ -1,9 +1,9 @@
-"""DataSettings: how a data folder is read and split."""
+"""Reading and DataSettings: how a data folder is read and split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +15,14 @@ SplitBy = Literal["groups", "pictures"]
 
 
 @dataclass(frozen=True)
-class DataSettings:
-    """How a data folder is read and split; the options of `train` and `data check`.
+class Reading:
+    """How a data folder is read and split; options of `train` and `data check`, the same in both.
 
     `masks` is a rule for `MaskRule.parse` or "auto"; `ignore` a mask value. `mask_names` says how
     masks are named, e.g. "NAME_mask" or "NAME_photo=NAME_mask"; None: as their pictures.
     The lists are files with one picture a line. Where no validation pictures are named, a fifth
-    is drawn with `seed`; "pictures" draws them as unet-edge did before it knew test pictures, and
-    so validates on a test split where no other is named.
+    is drawn; "pictures" draws them as unet-edge did before it knew test pictures, and so validates
+    on a test split where no other is named.
     """
 
     masks: str = "auto"
@@ -33,6 +33,16 @@ class DataSettings:
     validation_list: Path | None = None
     test_list: Path | None = None
     split_by: SplitBy = "groups"
+
+    def reading(self) -> dict[str, Any]:
+        """These settings by their names."""
+        return {each.name: getattr(self, each.name) for each in fields(Reading)}
+
+
+@dataclass(frozen=True)
+class DataSettings(Reading):
+    """How a data folder is read and split; `seed` is that of the draw."""
+
     seed: int = 0
 
     @classmethod

@@ -6,69 +6,14 @@ same views. Pictures are scaled by the same Pillow filter as on the device.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
 import numpy as np
 from PIL import Image, ImageFilter
 
-from unet_edge.errors import ConfigError
 from unet_edge.images.placement import FILTERS, Labels, Pixels, Placement
 from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.training.orientation import Orientation, draw_orientation
+from unet_edge.training.settings.augmentation import Augmentation
 from unet_edge.training.warp import draw_warp
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Strengths; 0 (or 1 for `scale`) switches one off.
-
-    `any_orientation` adds vertical flips and quarter turns, for pictures that have no up and
-    down. `scale` is the range of zoom against the size that inference uses; `aspect` the largest
-    relative stretch of width against height. `rotation` is the largest turn in degrees, either
-    way; `elastic` the standard deviation, in px of the crop, by which the points of a 9x9 grid
-    are displaced (Simard et al. 2003 in spirit). `hue` is a share of the colour circle;
-    `saturation`, `brightness` and `contrast` are largest relative changes, up or down. `blur` is
-    the largest standard deviation of a Gaussian blur in px, `noise` that of grey Gaussian noise
-    as a share of full scale; each is drawn for half of the views.
-    """
-
-    horizontal_flip: bool = True
-    any_orientation: bool = False
-    scale: tuple[float, float] = (0.5, 2.0)
-    aspect: float = 0.3
-    rotation: float = 0.0
-    elastic: float = 0.0
-    hue: float = 0.05
-    saturation: float = 0.4
-    brightness: float = 0.3
-    contrast: float = 0.3
-    blur: float = 0.0
-    noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        low, high = self.scale
-        if not 0 < low <= high <= 100:
-            raise ConfigError(f"scale {low}..{high} must be 0 < low <= high <= 100")
-        for name in ("aspect", "hue", "saturation", "brightness", "contrast", "noise"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above, below 1")
-        for name in ("elastic", "blur"):
-            if not 0 <= getattr(self, name) <= 50:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 to 50 px")
-        if not 0 <= self.rotation <= 180:
-            raise ConfigError(f"rotation {self.rotation} must be 0 to 180 degrees")
-
-    @property
-    def warps(self) -> bool:
-        """Whether views are turned or bent, not only cut out and scaled."""
-        return self.rotation > 0 or self.elastic > 0
-
-
-#: Crops as inference sees the pictures: in their own size and colours.
-PLAIN: Final = Augmentation(
-    scale=(1.0, 1.0), aspect=0.0, hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0
-)
 
 
 def augment(

@@ -15,8 +15,9 @@ from PIL import Image, ImageChops
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.images.placement import Labels, Pixels, Placement
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import PLAIN, Augmentation, augment_into
-from unet_edge.training.config import TrainConfig
+from unet_edge.training.augmentation import augment_into
+from unet_edge.training.settings.augmentation import PLAIN, Augmentation
+from unet_edge.training.settings.train_config import TrainConfig
 
 WORKERS = 2
 """Threads that draw batches ahead."""

@@ -1,185 +1,20 @@
-"""TrainConfig: every setting of a training run, and its TOML."""
+"""The config.toml of a run: reading it, and the data that it names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unet_edge.dataset import Dataset, Progress, find_dataset
-from unet_edge.dataset.settings import Crowds, SplitBy
+from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
 from unet_edge.runtime.segmenter import CONFIG_FILE, MOST_CONFIG, SPLIT_FILE
-from unet_edge.spec import Decoding, Fit, ModelSpec, Resample
 from unet_edge.system.files import read_regular
-from unet_edge.training.augmentation import Augmentation
-from unet_edge.training.grid import require_grid
-from unet_edge.training.losses import Loss
-from unet_edge.training.models import Network
-from unet_edge.training.optimisation import Optimisation
-from unet_edge.training.toml import dump_toml, laid_over, load_toml, structure
+from unet_edge.training.settings.train_config import TrainConfig
+from unet_edge.training.toml import laid_over, load_toml
 
 # What runs did before there were these settings, which their config.toml does not hold.
 _OLDER = {"decoding": "full", "crowds": "ignore", "split_by": "pictures"}
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """A trained run to learn from: its folder, its share of the loss, the softmax's temperature."""
-
-    teacher: Path
-    weight: float = 0.5
-    temperature: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.weight <= 1:
-            raise ConfigError(f"distillation weight {self.weight} must be above 0, at most 1")
-        if not self.temperature > 0:
-            raise ConfigError(f"distillation temperature {self.temperature} must be above 0")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one run; sizes in px as (height, width).
-
-    `crop` is the size trained on (None: the model's own size); validation and inference use
-    `size`. `encoder_weights` is "imagenet", "none" or a weights file. Length is counted in
-    `steps` (batches), because an epoch of a few dozen pictures means little; the run is validated
-    `rounds` times, and stops early after `patience` rounds without a better one (0: never).
-    `augment` False trains on whole pictures as inference sees them.
-    """
-
-    data: Path
-    classes: tuple[str, ...] = ("background", "object")
-    size: tuple[int, int] = (256, 256)
-    crop: tuple[int, int] | None = None
-    masks: str = "auto"
-    ignore: int | None = None
-    mask_names: str | None = None
-    crowds: Crowds = "auto"
-    train_list: Path | None = None
-    validation_list: Path | None = None
-    test_list: Path | None = None
-    split_by: SplitBy = "groups"
-    name: str = "model"
-    fit: Fit = "letterbox"
-    resample: Resample = "bilinear"
-    decoding: Decoding = "scaled"
-    bit_depth: int | None = None
-    encoder_weights: str = "imagenet"
-    steps: int = 1500
-    rounds: int = 15
-    patience: int = 0
-    batch_size: int = 8
-    augment: bool = True
-    tensorboard: bool = False
-    seed: int = 0
-    network: Network = field(default_factory=Network)
-    loss: Loss = field(default_factory=Loss)
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    distillation: Distillation | None = None
-
-    def __post_init__(self) -> None:
-        for label, value in (
-            ("steps", self.steps),
-            ("rounds", self.rounds),
-            ("batch size", self.batch_size),
-        ):
-            if value < 1:
-                raise ConfigError(f"{label} {value} must be at least 1")
-        for label, value in (("patience", self.patience), ("seed", self.seed)):
-            if value < 0:
-                raise ConfigError(f"{label} {value} must be 0 or above")
-        if self.ignore is not None and not 0 <= self.ignore <= 255:
-            raise ConfigError(f"ignore {self.ignore} is no mask value: 0 to 255")
-        if self.loss.class_weights and len(self.loss.class_weights) != len(self.classes):
-            raise ConfigError(
-                f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
-            )
-        if self.crop and not self.augment:
-            raise ConfigError("a crop is an augmentation: it cannot be given with --no-augment")
-        for label, size in (("size", self.size), ("crop", self.crop_size)):
-            require_grid(label, size, self.network.architecture)
-
-    @property
-    def crop_size(self) -> tuple[int, int]:
-        """What the network is trained on, (height, width) px."""
-        return self.crop or self.size
-
-    @property
-    def steps_per_round(self) -> int:
-        """Batches between two validations, rounded up: a run is never shorter than asked."""
-        return -(-self.steps // self.rounds)
-
-    @property
-    def total_rounds(self) -> int:
-        """Rounds that hold the steps; fewer than `rounds` when those are too short for that."""
-        return -(-self.steps // self.steps_per_round)
-
-    @property
-    def total_steps(self) -> int:
-        """Batches of the whole run: `steps`, rounded up to whole rounds."""
-        return self.steps_per_round * self.total_rounds
-
-    @property
-    def frozen_rounds(self) -> int:
-        """First rounds in which the encoder stays as it was loaded."""
-        share = self.optimisation.freeze
-        return max(1, round(share * self.total_rounds)) if share else 0
-
-    def spec(self) -> ModelSpec:
-        """The contract of the model that this run trains."""
-        return ModelSpec(
-            height=self.size[0],
-            width=self.size[1],
-            classes=self.classes,
-            name=self.name,
-            fit=self.fit,
-            resample=self.resample,
-            decoding=self.decoding,
-            bit_depth=self.bit_depth,
-        )
-
-    def dataset(
-        self, split: SplitNames | None = None, progress: Progress = lambda samples, _: samples
-    ) -> Dataset:
-        """The run's data, split as `split` says or as the settings do. Raises DataError."""
-        return find_dataset(
-            self.data,
-            classes=self.classes,
-            split=split,
-            progress=progress,
-            masks=self.masks,
-            ignore=self.ignore,
-            mask_names=self.mask_names,
-            crowds=self.crowds,
-            train_list=self.train_list,
-            validation_list=self.validation_list,
-            test_list=self.test_list,
-            split_by=self.split_by,
-        )
-
-    def to_toml(self) -> str:
-        """The settings as TOML text; what is None is left out, as it is the default."""
-        return dump_toml(self)
-
-    @classmethod
-    def from_toml(
-        cls, text: str, source: str, changes: dict[str, Any] | None = None
-    ) -> TrainConfig:
-        """Read settings that `to_toml` or a person wrote, with `changes` laid over them.
-
-        `changes` has the nesting of the TOML. Raises ConfigError that names `source` and each
-        setting that does not fit.
-        """
-        return cls.from_dict(laid_over(load_toml(text, source), changes or {}), source)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], source: str) -> TrainConfig:
-        """Settings from plain values, nested as in the TOML; ConfigError as in from_toml."""
-        return structure(data, cls, source)
 
 
 def read_config(run: Path) -> TrainConfig:

@@ -12,9 +12,11 @@ from unet_edge.errors import ConfigError
 from unet_edge.runtime.backends.keras_model import load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 from unet_edge.spec import IGNORE, ModelSpec
-from unet_edge.training.config import Distillation, TrainConfig, read_config
+from unet_edge.training.config import read_config
 from unet_edge.training.losses import Objective
 from unet_edge.training.precision import dtype_policy
+from unet_edge.training.settings.distillation import Distillation
+from unet_edge.training.settings.train_config import TrainConfig
 
 
 def with_teacher(

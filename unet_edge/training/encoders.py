@@ -5,22 +5,13 @@ Layers with weights are called as in keras.applications, so its published weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import keras
 from keras import layers
 
-Encoder = Literal["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"]
-
-#: Width multipliers for which keras.applications publishes weights.
-ALPHAS: Mapping[Encoder, tuple[float, ...]] = {
-    "mobilenet_v1": (0.25, 0.5, 0.75, 1.0),
-    "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
-    "mobilenet_v3_small": (0.75, 1.0),
-    "mobilenet_v3_large": (0.75, 1.0),
-}
+from unet_edge.training.settings.network import Encoder
 
 # What the next halving convolution reads: the widest tensor of each scale. segmentation_models
 # takes these of V1 and V2, LR-ASPP those of V3. The stages at 1/32 are built by nobody: the

@@ -6,70 +6,24 @@ and ONNX, and ends in logits, so no file carries a softmax that an arg-max does 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never, get_args
+from typing import assert_never
 
 import keras
 from keras import layers
 
-from unet_edge.errors import ConfigError, WeightsError
+from unet_edge.errors import WeightsError
 from unet_edge.spec import Normalisation
-from unet_edge.training.encoders import ALPHAS, Encoder, features, multiple_of_8
+from unet_edge.training.encoders import features, multiple_of_8
 from unet_edge.training.fused_batch_norm import fuse_batch_norm
-from unet_edge.training.grid import STRIDES, Architecture
 from unet_edge.training.pretrained import encoder_weights
-
-DecoderKind = Literal["separable", "dense"]
+from unet_edge.training.settings.network import Network
 
 NORMALISE = "normalise"
 """Name of the first layer of every model; the int8 converters cut the model behind it."""
 
 # How the names of all layers behind the encoder begin.
 _DECODER = ("dec", "join", "up", "logits")
-
-
-@dataclass(frozen=True)
-class Network:
-    """What to build: architecture, decoder, the encoder's width and the encoder."""
-
-    architecture: Architecture = "mobilenet_unet"
-    decoder: DecoderKind = "separable"
-    alpha: float = 1.0
-    encoder: Encoder = "mobilenet_v1"
-
-    def __post_init__(self) -> None:
-        if self.architecture not in get_args(Architecture):
-            raise ConfigError(
-                f"unknown architecture {self.architecture!r}; "
-                f"choose one of {', '.join(get_args(Architecture))}"
-            )
-        if self.decoder not in get_args(DecoderKind):
-            raise ConfigError(
-                f"unknown decoder {self.decoder!r}; "
-                f"choose one of {', '.join(get_args(DecoderKind))}"
-            )
-        if self.encoder not in get_args(Encoder):
-            raise ConfigError(
-                f"unknown encoder {self.encoder!r}; choose one of {', '.join(get_args(Encoder))}"
-            )
-        if self.alpha not in ALPHAS[self.encoder]:
-            raise ConfigError(
-                f"{self.encoder} has no alpha {self.alpha}; "
-                f"choose one of {', '.join(map(str, ALPHAS[self.encoder]))}"
-            )
-
-    def __str__(self) -> str:
-        if self.architecture == "unet_mini":
-            return self.architecture
-        return (
-            f"{self.architecture}, {self.decoder} decoder, {self.encoder} of alpha {self.alpha:g}"
-        )
-
-    @property
-    def stride(self) -> int:
-        """The input's height and width must be multiples of this many px."""
-        return STRIDES[self.architecture]
 
 
 def build(network: Network, classes: int, normalisation: Normalisation) -> keras.Model:

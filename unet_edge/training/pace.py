@@ -17,8 +17,8 @@ from unet_edge.training.checkpoint import (
     restore_model,
     restore_optimizer,
 )
-from unet_edge.training.config import TrainConfig
 from unet_edge.training.run_log import Pace
+from unet_edge.training.settings.train_config import TrainConfig
 
 _STEPS = 3  # timed ones, behind the one that compiles
 # Forward and backward passes cost about three forward ones.

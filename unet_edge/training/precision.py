@@ -10,10 +10,11 @@ import keras
 import numpy as np
 
 from unet_edge.spec import Normalisation
-from unet_edge.training.config import TrainConfig
 from unet_edge.training.losses import objective
 from unet_edge.training.models import build
-from unet_edge.training.optimisation import Precision, build_optimizer
+from unet_edge.training.optimisation import build_optimizer
+from unet_edge.training.settings.optimisation import Precision
+from unet_edge.training.settings.train_config import TrainConfig
 
 _TIMED_STEPS = 5
 # bfloat16 costs three digits of each activation: it must be worth it.

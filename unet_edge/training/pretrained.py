@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.errors import WeightsError
-from unet_edge.training.encoders import Encoder
+from unet_edge.training.settings.network import Encoder
 
 Weights = dict[str, list[NDArray[np.float32]]]
 

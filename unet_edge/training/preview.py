@@ -13,7 +13,8 @@ from unet_edge.masks.legend import default_font
 from unet_edge.masks.mask import Mask
 from unet_edge.palette import has_background
 from unet_edge.spec import ModelSpec
-from unet_edge.training.augmentation import Augmentation, augment
+from unet_edge.training.augmentation import augment
+from unet_edge.training.settings.augmentation import Augmentation
 
 _LEGEND = 26  # px; height of the legend's line
 

@@ -35,7 +35,6 @@ from unet_edge.training.checkpoint import (
     optimizer_state,
     restore_model,
 )
-from unet_edge.training.config import TrainConfig
 from unet_edge.training.distribution import undistributed
 from unet_edge.training.history import (
     TENSORBOARD_FOLDER,
@@ -47,6 +46,7 @@ from unet_edge.training.losses import Objective
 from unet_edge.training.models import build, freeze_encoder
 from unet_edge.training.optimisation import Schedule
 from unet_edge.training.run_log import RunLog
+from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.validation import validate
 
 RESULT_FILE = "result.json"

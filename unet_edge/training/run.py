@@ -26,7 +26,7 @@ from unet_edge.training import batch_norm
 from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import Checkpoint, restore_model, restore_optimizer
 from unet_edge.training.class_weights import balanced_weights
-from unet_edge.training.config import TrainConfig, load_run_config
+from unet_edge.training.config import load_run_config
 from unet_edge.training.distillation import with_teacher
 from unet_edge.training.distribution import Machines, data_parallel, part_of
 from unet_edge.training.losses import Objective, objective
@@ -42,6 +42,7 @@ from unet_edge.training.rounds import (
 )
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.samples import save_samples
+from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.toml import flattened, load_toml
 from unet_edge.training.validation import compare_modes, score_at_own_size
 

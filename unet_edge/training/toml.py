@@ -46,6 +46,15 @@ def structure(data: dict[str, Any], kind: type[T], source: str) -> T:
         raise ConfigError(f"{source}: {_reasons(error)}") from error
 
 
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a plain value can be a setting of this type."""
+    try:
+        _CONVERTER.structure(value, kind)
+    except (ValueError, cattrs.BaseValidationError):
+        return False
+    return True
+
+
 def laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`data` with `changes` on top, table by table."""
     merged = dict(data)

@@ -11,8 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from converters.int8.correction import correct_channels
-from unet_edge.training.encoders import Encoder
-from unet_edge.training.models import Network
+from unet_edge.training.settings.network import Encoder, Network
 
 Pictures = NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from converters.onnx.float16 import halve_kernels
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.training.models import Network
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]

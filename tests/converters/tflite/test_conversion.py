@@ -20,7 +20,8 @@ from converters.tflite.conversion import Precision, to_tflite
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Format
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]

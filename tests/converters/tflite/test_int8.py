@@ -16,7 +16,8 @@ from converters.tflite.conversion import to_tflite
 from converters.tflite.int8 import Int8Converter
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
-from unet_edge.training.models import Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]

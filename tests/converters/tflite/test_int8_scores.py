@@ -15,7 +15,8 @@ from converters.tflite.conversion import to_tflite
 from converters.tflite.int8_scores import RANGE, centred, narrow
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.training.models import DecoderKind, Network, build
+from unet_edge.training.models import build
+from unet_edge.training.settings.network import DecoderKind, Network
 
 
 def quantised(data: bytes, grids: list[NDArray[np.uint8]]) -> tuple[NDArray[np.int64], float, int]:

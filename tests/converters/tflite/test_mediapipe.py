@@ -28,7 +28,7 @@ from unet_edge.model_files.embedded_contract import (
 )
 from unet_edge.runtime.backends import open_backend
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.training.models import Network
+from unet_edge.training.settings.network import Network
 
 pytestmark = pytest.mark.slow  # installs MediaPipe, from the index
 

@@ -23,7 +23,7 @@ from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.model_files.read_graph import read_graph
 from unet_edge.model_files.runtime_support import TFLITE_RUNTIMES, TFLITE_VERSIONS, runtimes
 from unet_edge.spec import ModelSpec
-from unet_edge.training.models import Network
+from unet_edge.training.settings.network import Network
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]

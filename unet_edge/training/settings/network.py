@@ -1,0 +1,74 @@
+"""Network: what is built, and which sizes it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from unet_edge.errors import ConfigError
+
+Architecture = Literal["mobilenet_unet", "unet_mini"]
+DecoderKind = Literal["separable", "dense"]
+Encoder = Literal["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"]
+
+STRIDES: dict[Architecture, int] = {"mobilenet_unet": 16, "unet_mini": 4}
+"""Height and width of the input must be multiples of so many px."""
+
+#: Width multipliers for which keras.applications publishes weights.
+ALPHAS: Mapping[Encoder, tuple[float, ...]] = {
+    "mobilenet_v1": (0.25, 0.5, 0.75, 1.0),
+    "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+    "mobilenet_v3_small": (0.75, 1.0),
+    "mobilenet_v3_large": (0.75, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """What to build: architecture, decoder, the encoder's width and the encoder."""
+
+    architecture: Architecture = "mobilenet_unet"
+    decoder: DecoderKind = "separable"
+    alpha: float = 1.0
+    encoder: Encoder = "mobilenet_v1"
+
+    def __post_init__(self) -> None:
+        for name, kinds in (
+            ("architecture", Architecture),
+            ("decoder", DecoderKind),
+            ("encoder", Encoder),
+        ):
+            if getattr(self, name) not in get_args(kinds):
+                raise ConfigError(
+                    f"unknown {name} {getattr(self, name)!r}; choose one of "
+                    f"{', '.join(get_args(kinds))}"
+                )
+        if self.alpha not in ALPHAS[self.encoder]:
+            raise ConfigError(
+                f"{self.encoder} has no alpha {self.alpha}; "
+                f"choose one of {', '.join(map(str, ALPHAS[self.encoder]))}"
+            )
+
+    def __str__(self) -> str:
+        if self.architecture == "unet_mini":
+            return self.architecture
+        return (
+            f"{self.architecture}, {self.decoder} decoder, {self.encoder} of alpha {self.alpha:g}"
+        )
+
+    @property
+    def stride(self) -> int:
+        """The input's height and width must be multiples of this many px."""
+        return STRIDES[self.architecture]
+
+
+def require_grid(label: str, size: tuple[int, int], architecture: Architecture) -> None:
+    """Raise ConfigError unless the network takes this (height, width), px."""
+    stride = STRIDES[architecture]
+    if any(edge < 1 or edge % stride for edge in size):
+        near = "x".join(str(max(stride, round(edge / stride) * stride)) for edge in size)
+        raise ConfigError(
+            f"{label} {size[0]}x{size[1]} must be multiples of {stride} px for {architecture}, "
+            f"e.g. {near}"
+        )
