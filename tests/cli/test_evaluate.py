@@ -118,7 +118,7 @@ class TestFigures:
         (tmp_path / "run" / "config.toml").write_text(tomli_w.dumps(config))
         kept = run_json(tmp_path / "run", "--data", sample_data)
         assert len(kept["pictures"]) == 5  # split.json says what the run really did
-        (tmp_path / "run" / "split.json").unlink()  # as older runs
+        (tmp_path / "run" / "split.json").unlink()  # lost
         own = run_json(tmp_path / "run", "--data", sample_data)
         assert len(own["pictures"]) == 3
         other = run_json(tmp_path / "run", "--data", data)  # the same pictures, elsewhere

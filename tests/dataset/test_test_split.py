@@ -82,16 +82,6 @@ def test_a_training_list_does_not_bring_test_pictures_back(tmp_path):
     assert splits(dataset) == (["train/a"], ["val/b"], ["test/c"])
 
 
-@pytest.mark.parametrize("folder", [True, False])
-def test_older_runs_validated_on_a_test_split_where_no_other_was_named(tmp_path, folder):
-    held = ["test/c"] if folder else ["c"]
-    make(tmp_path, ["train/a", "train/b", *held] if folder else ["a", "b", *held])
-    if not folder:
-        listed(tmp_path, test="c")
-    dataset = find(tmp_path, split_by="pictures")
-    assert (names(dataset.validation), names(dataset.test)) == (held, [])
-
-
 # --- paths in lists -----------------------------------------------------------------------------
 
 

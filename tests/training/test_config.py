@@ -8,7 +8,7 @@ import pytest
 
 from unet_edge.errors import ConfigError
 from unet_edge.spec import ModelSpec
-from unet_edge.training.config import load_config, read_config
+from unet_edge.training.config import read_config
 from unet_edge.training.settings.augmentation import Augmentation
 from unet_edge.training.settings.distillation import Distillation
 from unet_edge.training.settings.loss import Loss
@@ -134,16 +134,6 @@ def test_changes_replace_what_does_not_fit():
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(ConfigError, match=r"no training run: .* 'unet-edge train' makes runs"):
         read_config(tmp_path)
-
-
-def test_a_run_of_before_scaled_decoding_goes_on_decoding_in_full(tmp_path):
-    # Its contract says nothing of it, which means full; new runs, and settings of one's own, scale.
-    old = TrainConfig(data=DATA).to_toml().replace('decoding = "scaled"\n', "")
-    (tmp_path / "config.toml").write_text(old)
-    assert read_config(tmp_path).spec().decoding == "full"
-    assert load_config(tmp_path / "config.toml").spec().decoding == "scaled"
-    (tmp_path / "config.toml").write_text(TrainConfig(data=DATA).to_toml())
-    assert read_config(tmp_path).spec().decoding == "scaled"
 
 
 def test_a_config_that_is_no_text(tmp_path):

@@ -49,8 +49,8 @@ def _value(leaf: Leaf, text: str) -> Any:
     if list(values) != ["value"]:
         quoted = f"; write --set '{leaf.key}=\"{text}\"'" if leaf.is_text else ""
         raise ConfigError(
-            f"--set {leaf.key}: {text or 'nothing'} is not a TOML value; "
-            f"{leaf.key} is {leaf.words}{quoted}"
+            f"--set {leaf.key}: {text or 'nothing'} is not a TOML value",
+            fix=f"{leaf.key} is {leaf.words}{quoted}",
         )
     if not fits(values["value"], leaf.kind):
         raise ConfigError(f"--set {leaf.key}: {text} is not {leaf.words}")

@@ -229,8 +229,8 @@ def _require_own_folder(output: Path, journal: str) -> None:
     held = sorted(path.name for path in output.iterdir() if not path.name.startswith("."))
     if held:
         raise OutputError(
-            f"the folder {output} holds files that segment did not write, such as {held[0]}; "
-            f"name another with -o (or this one: -o {output})"
+            f"the folder {output} holds files that segment did not write, such as {held[0]}",
+            fix=f"name another with -o (or this one: -o {output})",
         )
 
 

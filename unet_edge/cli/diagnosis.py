@@ -76,18 +76,26 @@ def diagnose(
     if output is not None:
         require_place(output)
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise ConfigError(f"{output} exists; choose another --output or remove it")
+            raise ConfigError(
+                f"{output} exists",
+                fix="choose another --output or remove it",
+            )
     candidate = opened.file(file) if file else _first_quantised(opened)
     if candidate.precision == _REFERENCE:
-        raise ConfigError(f"{candidate.name} is a float32 file itself; name another with --file")
+        raise ConfigError(
+            f"{candidate.name} is a float32 file itself",
+            fix="name another with --file",
+        )
     floats = [entry for entry in opened.files if entry.precision == _REFERENCE]
     # Tensors can be compared within one format only.
     floats.sort(key=lambda entry: entry.format != candidate.format)
     if not floats:
         raise ConfigError(
-            f"{bundle} has no float32 file to hold {candidate.name} against; export it too: "
-            f"unet-edge export RUN --formats {candidate.format}-float32,"
-            f"{candidate.format}-{candidate.precision}"
+            f"{bundle} has no float32 file to hold {candidate.name} against",
+            fix=(
+                "export it too: unet-edge export RUN --formats "
+                f"{candidate.format}-float32,{candidate.format}-{candidate.precision}"
+            ),
         )
     if images is None:
         photos = [bundle / golden.picture for golden in opened.golden]
@@ -137,7 +145,10 @@ def diagnose(
 def _first_quantised(bundle: Bundle) -> BundleFile:
     quantised = [e for e in bundle.files if e.precision not in (_REFERENCE, "float16")]
     if not quantised:
-        raise ConfigError(f"{bundle.path} has no quantised file; name one with --file")
+        raise ConfigError(
+            f"{bundle.path} has no quantised file",
+            fix="name one with --file",
+        )
     return quantised[0]
 
 

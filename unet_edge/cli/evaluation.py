@@ -219,14 +219,17 @@ def _open_all(
     is_run = (model / KERAS_MODEL).is_file()
     path = model / BUNDLE_FOLDER if is_run else model
     if is_run and not path.is_dir():
-        raise ConfigError(f"{model} holds no bundle; write one with 'unet-edge export {model}'")
+        raise ConfigError(
+            f"{model} holds no bundle",
+            fix=f"write one with 'unet-edge export {model}'",
+        )
     bundle = Bundle.open(path)
     if is_run:
         reference = open_model(model, None, threads)
         if reference.digest != bundle.reference.keras_sha256:
             raise ConfigError(
-                f"{path} was exported from another model than {model / KERAS_MODEL}; export "
-                f"again with 'unet-edge export {model}'"
+                f"{path} was exported from another model than {model / KERAS_MODEL}",
+                fix=f"export again with 'unet-edge export {model}'",
             )
     else:
         remedy = "name the training run instead of its bundle"

@@ -132,7 +132,8 @@ def need(extra: str, modules: Sequence[str]) -> None:
             if (chosen := os.environ.get("KERAS_BACKEND")) and chosen != "tensorflow":
                 fix = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
             raise BackendError(
-                f"this needs {module}, which cannot be imported ({error}); fix with: {fix}"
+                f"this needs {module}, which cannot be imported ({error})",
+                fix=f"fix with: {fix}",
             ) from error
 
 

@@ -133,7 +133,10 @@ def segment_stream(
     if len(kinds) != 1 or kinds[0] not in set(get_args(PhotoKind)) - {"probabilities"}:
         raise ConfigError(f"-o - takes one file: --save {','.join(kinds)} would be several")
     if as_json:
-        raise ConfigError("-o - and --json would mix on standard output; leave one out")
+        raise ConfigError(
+            "-o - and --json would mix on standard output",
+            fix="leave one out",
+        )
     (image,) = images
     kind = cast(PhotoKind, kinds[0])
     source: Path | bytes = image
@@ -162,6 +165,6 @@ def _standard_input() -> bytes:
         return sys.stdin.buffer.read()
     except OSError as error:  # closed, or a folder
         raise DataError(
-            f"cannot read standard input ({error.strerror or error}); "
-            "give a photo's bytes, as in '< photo.jpg'"
+            f"cannot read standard input ({error.strerror or error})",
+            fix="give a photo's bytes, as in '< photo.jpg'",
         ) from error

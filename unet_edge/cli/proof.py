@@ -78,7 +78,10 @@ def verify(
 
     opened = Bundle.open(bundle)
     if against and not images:
-        raise ConfigError("--against needs --images; golden pictures carry Keras' masks already")
+        raise ConfigError(
+            "--against needs --images",
+            fix="golden pictures carry Keras' masks already",
+        )
     references: Sequence[ReferenceMask]
     reference: dict[str, str] | None = None
     if images:
@@ -223,7 +226,10 @@ def _require_places(figures: Path, page: Path | None) -> None:
     if page is None:
         return
     if page.absolute() == figures.absolute():
-        raise ConfigError(f"--output and --html are both {page}; name two files")
+        raise ConfigError(
+            f"--output and --html are both {page}",
+            fix="name two files",
+        )
     from unet_edge.benchmarking.html_report import is_report
 
     require_place(page)

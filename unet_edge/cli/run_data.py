@@ -23,8 +23,7 @@ def run_settings(model: Path, data: Path) -> dict[str, Any]:
         for name in ("train_list", "validation_list", "test_list")
         if name in written
     }
-    # Runs older than these settings ignored crowds and drew pictures one by one.
-    rules: dict[str, Any] = {"crowds": "ignore", "split_by": "pictures"} | {
+    rules: dict[str, Any] = {
         name: written[name]
         for name in ("masks", "ignore", "mask_names", "crowds", "split_by", "seed")
         if name in written

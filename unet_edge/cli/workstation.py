@@ -195,7 +195,10 @@ def demo(ctx: click.Context, output: Path, overwrite: bool) -> None:
 
     require_place(output)
     if output.exists() and any(output.iterdir()) and not overwrite:
-        raise ConfigError(f"{output} is not empty; choose another --output or pass --overwrite")
+        raise ConfigError(
+            f"{output} is not empty",
+            fix="choose another --output or pass --overwrite",
+        )
     make_data(output)
     click.echo(f"generated pictures of cells with their membranes marked: {output / 'data'}")
     failures: list[str] = []

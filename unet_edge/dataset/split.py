@@ -54,9 +54,6 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
         note = f"validation from {validation_list.name}"
     elif validation := _in_folder(pairs, VALIDATION_NAMES):
         note = "from the sub-folders"
-    elif settings.split_by == "pictures" and test and not settings.test_list:
-        validation, test = test, []
-        note = f"validation from {test_list.name}" if test_list else "from the sub-folders"
     else:
         named = False
     if settings.test_list:

@@ -60,7 +60,8 @@ class Checkpoint:
         digest, data = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
         if sha256(data).encode() != digest:
             raise TrainingError(
-                f"{path} is damaged (its SHA-256 differs); train again with --overwrite"
+                f"{path} is damaged (its SHA-256 differs)",
+                fix="train again with --overwrite",
             )
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             groups: dict[str, Arrays] = {"model": [], "optimizer": [], "best": []}
@@ -97,9 +98,9 @@ def _assign(variables: list[Any], state: Arrays, what: str) -> None:
     shapes, stored = ([tuple(array.shape) for array in side] for side in (variables, state))
     if shapes != stored:
         raise TrainingError(
-            f"the checkpoint is of another {what} ({len(stored)} variables, now {len(shapes)}, or "
-            "of other shapes); restore the settings in progress/config.toml, or train anew with "
-            "--overwrite"
+            f"the checkpoint is of another {what} ({len(stored)} variables, now "
+            f"{len(shapes)}, or of other shapes)",
+            fix=("restore the settings in progress/config.toml, or train anew with --overwrite"),
         )
     for variable, value in zip(variables, state, strict=True):
         variable.assign(value)

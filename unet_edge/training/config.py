@@ -11,34 +11,28 @@ from unet_edge.errors import ConfigError
 from unet_edge.runtime.segmenter import CONFIG_FILE, MOST_CONFIG, SPLIT_FILE
 from unet_edge.system.files import read_regular
 from unet_edge.training.settings.train_config import TrainConfig
-from unet_edge.training.toml import laid_over, load_toml
-
-# What runs did before there were these settings, which their config.toml does not hold.
-_OLDER = {"decoding": "full", "crowds": "ignore", "split_by": "pictures"}
+from unet_edge.training.toml import load_toml
 
 
 def read_config(run: Path) -> TrainConfig:
     """The settings of a training run. Raises ConfigError when the folder is none."""
     if not (run / CONFIG_FILE).is_file():
         raise ConfigError(
-            f"{run} is no training run: it has no {CONFIG_FILE}; 'unet-edge train' makes runs"
+            f"{run} is no training run: it has no {CONFIG_FILE}",
+            fix="'unet-edge train' makes runs",
         )
     return load_run_config(run / CONFIG_FILE)
 
 
 def load_run_config(path: Path) -> TrainConfig:
-    """The settings that a run wrote. Raises ConfigError.
-
-    Runs older than a setting keep what they did, whatever a new run does.
-    """
-    data = load_toml(_read(path), str(path))
-    return TrainConfig.from_dict(laid_over(_OLDER, data), str(path))
+    """The settings that a run wrote. Raises ConfigError."""
+    return TrainConfig.from_dict(load_toml(_read(path), str(path)), str(path))
 
 
 def run_dataset(run: Path) -> Dataset:
     """The data of a run, split as it was when the run began. Raises ConfigError and DataError.
 
-    Runs older than the split file split their data again.
+    Where the split file is missing, the data is split again.
     """
     path = run / SPLIT_FILE
     return read_config(run).dataset(

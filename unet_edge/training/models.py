@@ -137,7 +137,8 @@ def load_encoder(model: keras.Model, network: Network, source: str | Path) -> in
     """
     if network.architecture != "mobilenet_unet":
         raise WeightsError(
-            f"{network.architecture} has no pretrained encoder; use --encoder-weights none"
+            f"{network.architecture} has no pretrained encoder",
+            fix="use --encoder-weights none",
         )
     weights = encoder_weights(network.encoder, network.alpha, source)
     fed = [layer for layer in model.layers if layer.name in weights]

@@ -32,9 +32,11 @@ def encoder_weights(encoder: Encoder, alpha: float, source: str | Path) -> Weigh
             return _weights(_application(encoder, alpha, "imagenet"))
         except Exception as error:  # Keras raises a bare Exception when the download fails.
             raise WeightsError(
-                f"the ImageNet weights could not be downloaded ({error}); pass a file with "
-                "--encoder-weights FILE.weights.h5, or train from scratch with "
-                "--encoder-weights none"
+                f"the ImageNet weights could not be downloaded ({error})",
+                fix=(
+                    "pass a file with --encoder-weights FILE.weights.h5, or train "
+                    "from scratch with --encoder-weights none"
+                ),
             ) from error
     path = Path(source)
     if not path.is_file():
@@ -62,8 +64,9 @@ def encoder_weights(encoder: Encoder, alpha: float, source: str | Path) -> Weigh
     }
     if len(fitting) < len(wanted):
         raise WeightsError(
-            f"{path} does not hold {encoder} weights for alpha {alpha}: {len(fitting)} of "
-            f"{len(wanted)} layers fit; the file belongs to another encoder or another alpha"
+            f"{path} does not hold {encoder} weights for alpha {alpha}: "
+            f"{len(fitting)} of {len(wanted)} layers fit",
+            fix="the file belongs to another encoder or another alpha",
         )
     return fitting
 

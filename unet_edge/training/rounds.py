@@ -134,16 +134,17 @@ class ValidationLoop:
         Raises TrainingError where the rounds were of another length, or there were more.
         """
         facts = checkpoint.facts
-        self._history = [_round(entry) for entry in facts["history"]]
+        self._history = [RoundResult(**entry) for entry in facts["history"]]
         steps, planned = self._history[-1].step, self.done * self._config.steps_per_round
         if steps != planned or steps > self._config.total_steps:
             raise TrainingError(
-                f"the checkpoint is of {self.done} rounds and {steps} steps, which progress/"
-                f"config.toml does not lead to ({self._config.steps_per_round} steps a round, "
-                f"{self._config.total_steps} in all); restore its steps and rounds, or train anew "
-                "with --overwrite"
+                f"the checkpoint is of {self.done} rounds and {steps} steps, "
+                "which progress/config.toml does not lead to "
+                f"({self._config.steps_per_round} steps a round, "
+                f"{self._config.total_steps} in all)",
+                fix="restore its steps and rounds, or train anew with --overwrite",
             )
-        best = _round(facts["best"])
+        best = RoundResult(**facts["best"])
         self._best = (best, Confusion(np.array(facts["confusion"], np.int64)))
         self._best_state = checkpoint.best
         self._bar.update(self.done * self._config.steps_per_round)
@@ -164,8 +165,8 @@ class ValidationLoop:
 
     def _diverged(self, what: str) -> TrainingError:
         return TrainingError(
-            f"{what} step {self.done * self._config.steps_per_round + len(self._losses)}; "
-            f"lower --learning-rate (now {self._config.optimisation.learning_rate:g})"
+            f"{what} step {self.done * self._config.steps_per_round + len(self._losses)}",
+            fix=(f"lower --learning-rate (now {self._config.optimisation.learning_rate:g})"),
         )
 
     def close(self, model: keras.Model) -> None:
@@ -272,12 +273,6 @@ class ValidationLoop:
             best=self._best_state,
             facts=facts,
         ).write(self._run / PROGRESS_FOLDER / CHECKPOINT_FILE)
-
-
-def _round(entry: dict[str, Any]) -> RoundResult:
-    # Checkpoints of before called it validation_miou.
-    names = {"validation_miou": "validation_grid_miou"}
-    return RoundResult(**{names.get(name, name): value for name, value in entry.items()})
 
 
 def _probe_samples(dataset: Dataset) -> list[Sample]:

@@ -105,22 +105,32 @@ def train(
     Raises ConfigError, DataError, WeightsError, or TrainingError when the loss is not a number.
     """
     if run.exists() and not run.is_dir():
-        raise ConfigError(f"{run} is a file; choose another --output")
+        raise ConfigError(
+            f"{run} is a file",
+            fix="choose another --output",
+        )
     progress_folder = run / PROGRESS_FOLDER
     # The first of several processes makes the folder, maybe before another one looks.
     leads = machines is None or machines.process == 0
     if progress_folder.is_dir() and not overwrite and leads:
         raise ConfigError(
-            f"{run} holds an unfinished run; finish it with 'unet-edge resume {run}', choose "
-            "another --output or pass --overwrite"
+            f"{run} holds an unfinished run",
+            fix=(
+                f"finish it with 'unet-edge resume {run}', choose another --output or "
+                "pass --overwrite"
+            ),
         )
     if (run / KERAS_MODEL).exists() and not overwrite:
         raise ConfigError(
-            f"{run} already holds a trained model; choose another --output or pass --overwrite"
+            f"{run} already holds a trained model",
+            fix="choose another --output or pass --overwrite",
         )
     foreign = run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir())
     if foreign and not (run / CONFIG_FILE).is_file() and not progress_folder.is_dir():
-        raise ConfigError(f"{run} holds other things than a run; choose another --output")
+        raise ConfigError(
+            f"{run} holds other things than a run",
+            fix="choose another --output",
+        )
     require_place(run)
     with RunLock(run) as lock:
         if run.is_dir() and leads:
@@ -161,8 +171,6 @@ _MAY_CHANGE = {
 
 def _require_same_settings(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> None:
     """Raise ConfigError where config.toml was changed since the run began."""
-    if "settings" not in checkpoint.facts:
-        return  # of an older run; what does not fit is refused later
     began = flattened(load_toml(checkpoint.facts["settings"], "the checkpoint"))
     now = flattened(load_toml(config.to_toml(), str(path)))
     changed = [
@@ -172,8 +180,11 @@ def _require_same_settings(config: TrainConfig, checkpoint: Checkpoint, path: Pa
     ]
     if changed:
         raise ConfigError(
-            f"{path} was changed since the run began: {'; '.join(changed)}; restore it, or train "
-            f"anew with 'unet-edge train --config {path}' and another --output"
+            f"{path} was changed since the run began: {'; '.join(changed)}",
+            fix=(
+                f"restore it, or train anew with 'unet-edge train --config {path}' "
+                "and another --output"
+            ),
         )
 
 

@@ -34,7 +34,8 @@ class RunLock:
         except BlockingIOError:
             os.close(file)
             raise ConfigError(
-                f"another process is training in {self._run}; wait for it, or choose another run"
+                f"another process is training in {self._run}",
+                fix="wait for it, or choose another run",
             ) from None
         except OSError:
             pass  # some network file systems have no locks

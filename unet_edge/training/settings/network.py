@@ -41,13 +41,13 @@ class Network:
         ):
             if getattr(self, name) not in get_args(kinds):
                 raise ConfigError(
-                    f"unknown {name} {getattr(self, name)!r}; choose one of "
-                    f"{', '.join(get_args(kinds))}"
+                    f"unknown {name} {getattr(self, name)!r}",
+                    fix=f"choose one of {', '.join(get_args(kinds))}",
                 )
         if self.alpha not in ALPHAS[self.encoder]:
             raise ConfigError(
-                f"{self.encoder} has no alpha {self.alpha}; "
-                f"choose one of {', '.join(map(str, ALPHAS[self.encoder]))}"
+                f"{self.encoder} has no alpha {self.alpha}",
+                fix=f"choose one of {', '.join(map(str, ALPHAS[self.encoder]))}",
             )
 
     def __str__(self) -> str:

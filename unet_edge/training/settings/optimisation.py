@@ -42,8 +42,8 @@ class Optimisation:
         ):
             if getattr(self, name) not in get_args(kinds):
                 raise ConfigError(
-                    f"unknown {name} {getattr(self, name)!r}; choose one of "
-                    f"{', '.join(get_args(kinds))}"
+                    f"unknown {name} {getattr(self, name)!r}",
+                    fix=f"choose one of {', '.join(get_args(kinds))}",
                 )
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning rate {self.learning_rate} must be above 0, and finite")
