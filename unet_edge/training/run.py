@@ -171,6 +171,8 @@ _MAY_CHANGE = {
 
 def _require_same_settings(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> None:
     """Raise ConfigError where config.toml was changed since the run began."""
+    if "settings" not in checkpoint.facts:
+        return  # not one of ours; what does not fit is refused when it is restored
     began = flattened(load_toml(checkpoint.facts["settings"], "the checkpoint"))
     now = flattened(load_toml(config.to_toml(), str(path)))
     changed = [
