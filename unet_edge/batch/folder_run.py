@@ -14,7 +14,7 @@ from PIL import Image
 
 from unet_edge.batch.outputs import PhotoKind, Segmented, contents, file_names
 from unet_edge.batch.resume_log import ResumeLog
-from unet_edge.batch.resume_log_entries import Entry, photo_facts
+from unet_edge.batch.resume_log_entries import Entry, Settings, photo_facts
 from unet_edge.errors import UnetEdgeError
 from unet_edge.images.picture_file import FORMATS
 from unet_edge.runtime.segmenter import Segmenter
@@ -56,9 +56,11 @@ class _Job:
 class FolderRun:
     """One run over pictures, by one model with one choice of settings."""
 
-    def __init__(self, journal: ResumeLog, look: Look, kinds: Sequence[PhotoKind], by: Any) -> None:
+    def __init__(
+        self, log: ResumeLog, look: Look, kinds: Sequence[PhotoKind], by: Settings
+    ) -> None:
         """`kinds` are written of each photo; `by` is what masks depend on beside the photo."""
-        self._journal = journal
+        self._log = log
         self._look = look
         self._kinds = kinds
         self._by = by
@@ -81,7 +83,7 @@ class FolderRun:
         def files_of(name: str) -> list[str]:
             return [file for kind in self._kinds for file in file_names(kind, name, classes)]
 
-        names = self._journal.names(pictures, files_of)
+        names = self._log.names(pictures, files_of)
         jobs = [
             _Job(picture, name, files_of(name))
             for picture, name in zip(pictures, names, strict=True)
@@ -90,7 +92,7 @@ class FolderRun:
             job.name: _result(job, entry, skipped=True)
             for job in jobs
             if not again
-            and (entry := self._journal.finished(job.name, job.picture, self._by, job.files))
+            and (entry := self._log.finished(job.name, job.picture, self._by, job.files))
         }
         left = [job for job in jobs if job.name not in results]
         if left:
@@ -109,7 +111,7 @@ class FolderRun:
             with open_at_once.taken(_pixels(job.picture)):
                 return self._one(job, models.borrowed())
 
-        # Closed before the journal is: another run must not find this one still writing.
+        # Closed before the log is: another run must not find this one still writing.
         with closing(in_threads(one, jobs, 2 * len(segmenters), self._stop)) as done:
             shown = progress(done, "segmenting", total=len(jobs))
             return {job.name: result for job, result in zip(jobs, shown, strict=True)}
@@ -123,7 +125,7 @@ class FolderRun:
             photo = photo_facts(job.picture)  # before it is read: what changes later is not it
             with model as segmenter:
                 result = self._look(segmenter, job.picture, self._check)
-            with self._journal.doing(job.name, job.picture, photo, self._by, job.files) as work:
+            with self._log.doing(job.name, job.picture, photo, self._by, job.files) as work:
                 writers = contents(self._kinds, result)
                 for file_name, write in zip(job.files, writers, strict=True):
                     self._check()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unet_edge.batch.resume_log_entries import Entry
 from unet_edge.errors import DataError
 from unet_edge.images.decoding import decode
 from unet_edge.images.listing import natural
@@ -130,11 +131,11 @@ def _write_coco(result: Segmented, kind: CocoStyle, file: BinaryIO) -> None:
 
 
 def collected(
-    folder: Path, kinds: Sequence[str], entries: Sequence[dict[str, Any]], classes: Sequence[str]
+    folder: Path, kinds: Sequence[str], entries: Sequence[Entry], classes: Sequence[str]
 ) -> dict[str, str]:
     """The name and text of each file that is of all photos, those of COLLECTED in `kinds`.
 
-    `entries` are those of the folder's journal to be collected. Photos are named by their path
+    `entries` are those of the folder's resume log to be collected. Photos are named by their path
     below the folder that they have in common. Raises DataError when a photo's JSON is damaged.
     """
     named = _by_name(entries)
@@ -170,14 +171,14 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
-def _by_name(entries: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+def _by_name(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
     folders = [Path(entry["picture"]).parent for entry in entries]
     common = os.path.commonpath(folders) if folders else ""
     pairs = [(Path(os.path.relpath(e["picture"], common)).as_posix(), e) for e in entries]
     return sorted(pairs, key=lambda pair: natural(pair[0]))
 
 
-def _csv(named: Sequence[tuple[str, dict[str, Any]]], classes: Sequence[str]) -> str:
+def _csv(named: Sequence[tuple[str, Entry]], classes: Sequence[str]) -> str:
     import csv  # here: most runs write no table
 
     text = io.StringIO()
@@ -188,6 +189,6 @@ def _csv(named: Sequence[tuple[str, dict[str, Any]]], classes: Sequence[str]) ->
     return text.getvalue()
 
 
-def _size(entry: dict[str, Any]) -> dict[str, int]:
+def _size(entry: Entry) -> dict[str, int]:
     width, height = entry["size"]
     return {"width": width, "height": height}

@@ -1,9 +1,9 @@
-"""The journal of a folder of masks: which photo each file is of, and which are done.
+"""The resume log of a folder of masks: which photo each file is of, and which are done.
 
 `.segment.jsonl` has a line for each photo that was begun and another when all of its files were
 written. So a run that was killed at any moment goes on where it was: what has no second line is
 done again, what has one is left out, as long as photo, model and settings are the same. A file
-that the journal does not own, or that was changed since it was written, is never written over.
+that the log does not own, or that was changed since it was written, is never written over.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from unet_edge.batch.output_names import result_names
 from unet_edge.batch.resume_log_entries import (
     Entry,
     Mark,
+    PhotoFacts,
+    Settings,
     has_mark,
     is_photo,
     marked,
@@ -90,7 +91,9 @@ class ResumeLog:
             self._folder,
         )
 
-    def finished(self, name: str, picture: Path, by: Any, files: Sequence[str]) -> Entry | None:
+    def finished(
+        self, name: str, picture: Path, by: Settings, files: Sequence[str]
+    ) -> Entry | None:
         """The photo's entry, if it was done by this model with these settings.
 
         None when it was not, when it has changed since, or when one of `files` is missing.
@@ -112,13 +115,13 @@ class ResumeLog:
 
     @contextlib.contextmanager
     def doing(
-        self, name: str, picture: Path, photo: dict[str, Any], by: Any, files: Sequence[str]
+        self, name: str, picture: Path, photo: PhotoFacts, by: Settings, files: Sequence[str]
     ) -> Iterator[Work]:
         """Write `files` in this block, and the photo's `size` and `coverage` into the entry.
 
-        `photo` are its `photo_facts`, taken before it was segmented. Before the block, the journal
+        `photo` are its `photo_facts`, taken before it was segmented. Before the block, the log
         notes that the photo's files are no longer whole; after it, if it did not raise, that the
-        photo is done. Raises OutputError when one of `files` is not the journal's to write.
+        photo is done. Raises OutputError when one of `files` is not the log's to write.
         """
         # Of the same photo, model and settings: files of other kinds remain good.
         old = self.finished(name, picture, by, ())
@@ -138,14 +141,15 @@ class ResumeLog:
 
         Raises OutputError for a file that was not written for the entry or is changed since.
         """
-        entry = self._entries.get(name, {})
-        owned = set(entry.get("owned", ()))
+        entry = self._entries.get(name)
+        owned = set(entry["owned"]) if entry else set()
+        written = entry["written"] if entry else {}
         for file in files:
             path = self._folder / file
             if file not in owned:
                 if os.path.lexists(path):
                     raise _foreign(path)
-            elif (mark := entry.get("written", {}).get(file)) and not has_mark(path, mark):
+            elif (mark := written.get(file)) and not has_mark(path, mark):
                 raise OutputError(
                     f"{path} was changed since segment wrote it",
                     fix="move it away, or choose another --output",
@@ -156,7 +160,7 @@ class ResumeLog:
         """Raise OutputError as `collecting` does, before the work."""
         self.require_own(_OF_ALL, files)
 
-    def done_by(self, by: Any) -> list[Entry]:
+    def done_by(self, by: Settings) -> list[Entry]:
         """Every photo that was done by this model with these settings."""
         return [entry for entry in self._entries.values() if entry.get("by") == by]
 
@@ -167,9 +171,10 @@ class ResumeLog:
     @contextlib.contextmanager
     def _writing(self, name: str, picture: str, files: Sequence[str]) -> Iterator[Work]:
         first = self.require_own(name, files)
-        old = self._entries.get(name, {})
-        written = {f: mark for f, mark in old.get("written", {}).items() if f not in files}
-        owned = sorted({*old.get("owned", ()), *files})
+        old = self._entries.get(name)
+        marks = old["written"] if old else {}
+        written = {file: mark for file, mark in marks.items() if file not in files}
+        owned = sorted({*(old["owned"] if old else ()), *files})
         entry: Entry = {"name": name, "picture": picture, "owned": owned, "written": written}
         self._append(entry)
         work = Work(self._folder, {**entry, "written": dict(written)}, first)
@@ -177,9 +182,10 @@ class ResumeLog:
             yield work
         except BaseException:
             # What was not written is nobody's yet: a file that comes there is another's.
-            left = {**entry, "owned": [f for f in owned if f not in first]}
+            still = [file for file in owned if file not in first]
+            left: Entry = {**entry, "owned": still, "written": work.entry["written"]}
             with contextlib.suppress(OSError):  # as on a full disk; the first error is raised
-                self._append({**left, "written": work.entry["written"]})
+                self._append(left)
             raise
         self._append(work.entry)
 
@@ -226,7 +232,7 @@ def _foreign(path: Path) -> OutputError:
 def opened(folder: Path) -> Iterator[ResumeLog]:
     """Lock a folder, which is made if need be, clear up what a killed run left, and read it.
 
-    Raises OutputError when another process is at work there, and for a file of the journal's name
+    Raises OutputError when another process is at work there, and for a file of the log's name
     that is none.
     """
     import fcntl  # not on Windows

@@ -1,4 +1,4 @@
-"""The lines of a folder's journal, and what they know a photo and a written file by."""
+"""The lines of a folder's resume log, and what they know a photo and a written file by."""
 
 from __future__ import annotations
 
@@ -6,20 +6,54 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypedDict, cast
 
 from unet_edge.errors import ImageError, OutputError
 from unet_edge.system.files import Writer, sha256
 
-Entry = dict[str, Any]
-"""`name`, `picture` (absolute path), `owned` (every file ever written for it) and `written` (the
-size in bytes and CRC-32 of those that are as they were written); when done also `files` (those
-that are of this photo, model and settings), `photo` (bytes, mtime_ns, sha256), `by` (model's
-digest and settings), `size` (width, height px) and `coverage`. The entry of no name and no picture
-owns the files that are of all photos."""
-
 Mark = list[int]
 """A written file's size in bytes and CRC-32."""
+
+
+class PhotoFacts(TypedDict):
+    """What tells a photo's file from others: size in bytes, time of change, SHA-256."""
+
+    bytes: int
+    mtime_ns: int | None
+    sha256: str
+
+
+class Settings(TypedDict, total=False):
+    """What masks depend on beside the photo: the model's digest and the options of `segment`."""
+
+    model: str
+    edges: str
+    tiles: dict[str, float]
+    legend: str
+
+
+class _Begun(TypedDict):
+    name: str
+    picture: str
+    owned: list[str]
+    written: dict[str, Mark]
+
+
+class Entry(_Begun, total=False):
+    """A photo that was begun, and when it is done what became of it.
+
+    `picture` is its absolute path, `owned` every file ever written for it, `written` the marks of
+    those that are as they were written. When it is done, `files` are those of this photo, model and
+    settings, `size` is (width, height) px, and `coverage` each class's share. The entry of no name
+    and no picture owns the files that are of all photos.
+    """
+
+    files: list[str]
+    photo: PhotoFacts
+    by: Settings
+    size: list[int]
+    coverage: dict[str, float]
+
 
 _START = b'{"name": '
 
@@ -27,12 +61,12 @@ _START = b'{"name": '
 def read_entries(path: Path) -> tuple[dict[str, Entry], int]:
     """The last whole entry of each name, and how many lines there are.
 
-    Raises OutputError for a file that is no journal.
+    Raises OutputError for a file that is no resume log.
     """
     if not os.path.lexists(path):
         return {}, 0
     if path.is_symlink() or not path.is_file():
-        raise _no_journal(path)
+        raise _no_resume_log(path)
     lines = path.read_bytes().splitlines(keepends=True)
     entries: dict[str, Entry] = {}
     for line in lines:
@@ -45,11 +79,11 @@ def read_entries(path: Path) -> tuple[dict[str, Entry], int]:
                 entries[entry["name"]] = entry
         # Some file systems end in zeros after a power cut.
         elif not _START.startswith(line.strip(b"\0\n")[: len(_START)]):
-            raise _no_journal(path)
+            raise _no_resume_log(path)
     return entries, len(lines)
 
 
-def _no_journal(path: Path) -> OutputError:
+def _no_resume_log(path: Path) -> OutputError:
     return OutputError(
         f"{path} is no resume log of unet-edge segment",
         fix="move it away, or choose another --output",
@@ -62,12 +96,12 @@ def _is_entry(entry: Any) -> bool:
         and isinstance(entry.get("name"), str)
         and isinstance(entry.get("picture"), str)
         and _are_names(entry.get("owned"))
-        and isinstance(entry.get("written", {}), dict)
+        and isinstance(entry.get("written"), dict)
         and ("by" not in entry or (_are_names(entry.get("files")) and _is_done(entry)))
     )
 
 
-def _is_done(entry: Entry) -> bool:
+def _is_done(entry: dict[str, Any]) -> bool:
     return (
         isinstance(entry.get("photo"), dict)
         and {"bytes", "mtime_ns", "sha256"} <= set(entry["photo"])
@@ -81,7 +115,7 @@ def _are_names(found: Any) -> bool:
     return isinstance(found, list) and all(isinstance(name, str) for name in found)
 
 
-def photo_facts(picture: Path) -> dict[str, Any]:
+def photo_facts(picture: Path) -> PhotoFacts:
     """What tells a photo's file from others: size in bytes, time of change, SHA-256.
 
     Raises ImageError when it cannot be read.
@@ -96,7 +130,7 @@ def photo_facts(picture: Path) -> dict[str, Any]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 
-def is_photo(picture: Path, facts: dict[str, Any]) -> bool:
+def is_photo(picture: Path, facts: PhotoFacts) -> bool:
     """Whether a photo is the one of `facts`: by size and time, else by content, as git does."""
     try:
         status = picture.stat()

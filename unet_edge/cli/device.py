@@ -155,15 +155,16 @@ def segment(
     how = (file, threads, backend)
     segmenter = open_model(model, *how)
     require_scores(segmenter, kinds, edges, tiles)
-    # Here: the stream needs neither lock nor journal.
+    # Here: the stream needs neither lock nor resume log.
     from unet_edge.batch.folder_run import FolderRun
     from unet_edge.batch.resume_log import RESUME_LOG, opened
+    from unet_edge.batch.resume_log_entries import Settings
 
     if click.get_current_context().get_parameter_source("output") is ParameterSource.DEFAULT:
         _require_own_folder(output, RESUME_LOG)
     _make_folder(output)  # here: a wrong model leaves none
 
-    by: dict[str, Any] = {"model": segmenter.digest, "edges": edges}
+    by: Settings = {"model": segmenter.digest, "edges": edges}
     if tiles is not None:  # else as before there were tiles: what was done then is still done
         by["tiles"] = asdict(tiles)
     if legend != "on":  # as above
@@ -181,15 +182,15 @@ def segment(
         return replace(found, legend=legend)
 
     of_all = [COLLECTED[kind] for kind in kinds if kind in COLLECTED]
-    with opened(output) as journal:
-        journal.require_collected(of_all)
+    with opened(output) as log:
+        log.require_collected(of_all)
         named = distinct(listed)  # a picture that is named twice is one
-        pictures = [picture for picture in named if not journal.owns(picture)]
+        pictures = [picture for picture in named if not log.owns(picture)]
         if left_out := len(named) - len(pictures):
             say(f"left out {left_out} files in {output} that segment wrote there itself")
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")
-        run = FolderRun(journal, look, photo_kinds, by)
+        run = FolderRun(log, look, photo_kinds, by)
         with libraries_quiet():
             report = run.run(
                 pictures,
@@ -197,9 +198,9 @@ def segment(
                 classes=len(segmenter.spec.classes),
                 again=again,
             )
-        texts = collected(output, kinds, journal.done_by(by), segmenter.spec.classes)
+        texts = collected(output, kinds, log.done_by(by), segmenter.spec.classes)
         if texts:
-            with journal.collecting(list(texts)) as work:
+            with log.collecting(list(texts)) as work:
                 for name, text in texts.items():
                     work.write(name, utf8(text))
     for entry in report:
@@ -222,9 +223,9 @@ def segment(
         raise Failure(f"{len(failed)} of {len(report)} pictures could not be segmented")
 
 
-def _require_own_folder(output: Path, journal: str) -> None:
+def _require_own_folder(output: Path, log: str) -> None:
     """Refuse the default folder where it holds other things, such as a data set's masks."""
-    if (output / journal).is_file() or not output.is_dir():
+    if (output / log).is_file() or not output.is_dir():
         return
     held = sorted(path.name for path in output.iterdir() if not path.name.startswith("."))
     if held:
