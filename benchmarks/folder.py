@@ -101,8 +101,8 @@ def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int
 
     def timed(at_once: bool) -> float:
         shutil.rmtree(out, ignore_errors=True)
-        with opened(out) as journal:
-            run = FolderRun(journal, look, _KINDS, {"model": alone.digest})
+        with opened(out) as log:
+            run = FolderRun(log, look, _KINDS, {"model": alone.digest})
             started = time.perf_counter()
             classes = len(alone.spec.classes)
             if at_once:
@@ -192,9 +192,9 @@ def _resident(process: int) -> float | None:
 
 
 def _lines(out: Path) -> int:
-    """Photos that the journal calls done; a photo done twice counts twice."""
-    journal = out / RESUME_LOG
-    return journal.read_bytes().count(b'"coverage"') if journal.exists() else 0
+    """Photos that the log calls done; a photo done twice counts twice."""
+    log = out / RESUME_LOG
+    return log.read_bytes().count(b'"coverage"') if log.exists() else 0
 
 
 def _markdown(report: dict[str, Any]) -> str:

@@ -159,7 +159,8 @@ def _command_pages() -> dict[str, str]:
         pages[f"commands/{file}"] = _command_page(context)
     overview = (
         "# Command line\n\nEach page is written from the command itself; `unet-edge COMMAND "
-        "--help` prints the same. The exit status is 0 on success, 1 when a command found a "
+        "--help` prints the same (`train --help-all` all of `train`). The exit status is 0 on "
+        "success, 1 when a command found a "
         "fault or failed, 2 for a wrong command line and 130 after Ctrl-C.\n\n"
         "| command | what it does |\n|---|---|\n"
     )

@@ -38,7 +38,7 @@ def test_floors_are_written_in_full():
 def test_no_module_writes_an_agreement_in_a_way_of_its_own():
     shares = {"agreement", "floor", "worst", "min_agreement", "golden"}
     found = []
-    for path in [*ROOT.glob("unet_edge/**/*.py"), *ROOT.glob("converters/*.py")]:
+    for path in [*ROOT.glob("unet_edge/**/*.py"), *ROOT.glob("converters/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.FormattedValue) and node.format_spec):
                 continue

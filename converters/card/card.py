@@ -32,7 +32,6 @@ unet-edge benchmark . -o ../benchmark.json             # what each file costs on
 """
 _PYTHON = """\
 from unet_edge import Segmenter
-from unet_edge.spec import Output
 
 mask = Segmenter.open(".").segment("golden/01.png")
 print(mask.coverage())
@@ -74,7 +73,7 @@ _OUTPUTS: dict[Output, str] = {
 def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None) -> str:
     """The card, Markdown, of a bundle whose golden pictures are `rows`."""
     spec, reference = bundle.spec, bundle.reference
-    parameters = "not stated" if reference.parameters is None else f"{reference.parameters:,}"
+    parameters = f"{reference.parameters:,}"
     grid = f"{spec.height}x{spec.width} px (height x width)"
     fitted = {"letterbox": "scaled and padded", "stretch": "stretched"}[spec.fit]
     parts = [
@@ -241,10 +240,8 @@ def _limits(bundle: Bundle) -> list[str]:
     ]
 
 
-def _why(chosen: Choice | None) -> str:
+def _why(chosen: Choice) -> str:
     """A golden picture's reason in words."""
-    if chosen is None:
-        return "taken at an even distance"
     figure = chosen.figure
     if figure is None:
         return "one without true labels"

@@ -51,7 +51,7 @@ def to_tflite(
     int16x8. `float_layers`: Keras layers to leave in float32 in int8, by default those of
     `float_layers_of`; see `Int8Converter.layers`. The same model and calibration give the same
     bytes.
-    MediaPipe reads them once `metadata.seal` has appended the labels.
+    MediaPipe reads them once `embedded_contract.seal` has appended the labels.
 
     What the precisions are: float32; float16, wide kernels stored in 16 bits, computed in float32;
     dynamic, int8 weights with activations scaled as they come; int8 but for `float_layers`;

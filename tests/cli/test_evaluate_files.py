@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from unet_edge import Bundle, Segmenter
 from unet_edge.cli import main
@@ -35,34 +36,50 @@ def evaluate(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def report(whole_run: Path, sample_data: Path) -> Any:
-    done = evaluate(whole_run, "--data", sample_data, "--json")
+def data(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pictures, one of them twice as large: pixels are counted, not pictures."""
+    folder = Path(shutil.copytree(sample_data, tmp_path_factory.mktemp("data") / "cells"))
+    name = (folder / "val.txt").read_text().split()[0]
+    for kind in ("images", "masks"):
+        with Image.open(folder / kind / f"{name}.png") as picture:
+            large = picture.resize((384, 384), Image.Resampling.NEAREST)
+        large.save(folder / kind / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(whole_run: Path, data: Path) -> Any:
+    done = evaluate(whole_run, "--data", data, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
-def test_each_file_is_compared_with_keras(report: Any, whole_run: Path, sample_data: Path) -> None:
+def test_each_file_is_compared_with_keras(report: Any, whole_run: Path, data: Path) -> None:
     assert report["reference"]["model"] == "model.keras"
     assert len(report["files"]) == FILES
     entry = next(each for each in report["files"] if each["model"] == "model-int8.tflite")
     keras = Segmenter.open(whole_run)
     file = Segmenter.open(whole_run / "bundle" / "model-int8.tflite")
     total, shares = Confusion.empty(2), {}
-    for name in (sample_data / "val.txt").read_text().split():
-        picture = sample_data / "images" / f"{name}.png"
+    same = pixels = 0
+    for name in (data / "val.txt").read_text().split():
+        picture = data / "images" / f"{name}.png"
         expected, labels = (each.segment(picture).labels for each in (keras, file))
         shares[name] = float((expected == labels).mean())
-        truth = np.asarray(read_labels(sample_data / "masks" / f"{name}.png"))
+        same += int((expected == labels).sum())
+        pixels += labels.size
+        truth = np.asarray(read_labels(data / "masks" / f"{name}.png"))
         total += Confusion.of(truth, labels, 2)
-    assert entry["agreement"] == pytest.approx(np.mean(list(shares.values())), abs=1e-12)
+    assert entry["agreement"] == same / pixels
+    assert entry["agreement"] != pytest.approx(np.mean(list(shares.values())), abs=1e-6)
     assert entry["worst"] == min(shares.values())
     assert entry["worst_picture"] == min(shares, key=lambda name: shares[name])
     assert entry["miou"] == total.miou
     assert entry["drop"] == pytest.approx(100 * (report["reference"]["miou"] - total.miou))
 
 
-def test_what_is_printed(report: Any, whole_run: Path, sample_data: Path) -> None:
-    printed = evaluate(whole_run, "--data", sample_data).stdout.splitlines()
+def test_what_is_printed(report: Any, whole_run: Path, data: Path) -> None:
+    printed = evaluate(whole_run, "--data", data).stdout.splitlines()
     rows = {line.split()[0]: line.split() for line in printed if line}
     assert rows["model.keras"][1:4] == ["-", "-", f"{report['reference']['miou']:.4f}"]
     for entry in report["files"]:
@@ -92,6 +109,7 @@ def test_a_bundle_alone_is_compared_with_its_float32_file(
     [
         (["--file", "model-int8.tflite"], "--all-files and --file exclude each other"),
         (["-o", "there"], "--all-files and --output exclude each other"),
+        (["--worst", "3"], "--all-files and --worst exclude each other"),
     ],
 )
 def test_options_of_one_file(

@@ -284,8 +284,8 @@ class TestOneBadPicture:
 
         monkeypatch.setattr(os, "fsync", full)
         line = refused("segment", bundle_path, photos, "-o", tmp_path / "out")
-        journal = tmp_path / "out" / ".segment.jsonl"  # the first file that reaches the disk
-        assert line.strip() == f"error: cannot use {journal}: No space left on device"
+        log = tmp_path / "out" / ".segment.jsonl"  # the first file that reaches the disk
+        assert line.strip() == f"error: cannot use {log}: No space left on device"
 
 
 class TestOtherCommands:

@@ -149,7 +149,7 @@ class TestKilled:
 
     @pytest.mark.parametrize(
         ("moment", "sent"),
-        # A photo is 2 lines of the journal and 8 files of 2 calls each; 4 tables end it.
+        # A photo is 2 lines of the log and 8 files of 2 calls each; 4 tables end it.
         [*((n, "SIGKILL") for n in (1, 2, 3, 9, 18, 19, 25, 56, 60)),
          *((n, "SIGINT") for n in (1, 2, 3, 12, 19))],
     )  # fmt: skip
@@ -170,8 +170,8 @@ class TestKilled:
         if sent == "SIGINT":
             assert "interrupted; what was finished is kept" in done.stderr
             assert [p.name for p in out.glob(".*")] in ([], [".segment.jsonl"])
-        journal = out / ".segment.jsonl"
-        lines = journal.read_text().splitlines() if journal.exists() else []
+        log = out / ".segment.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
         done_before = sum('"coverage"' in line for line in lines)
         if sent == "SIGKILL":  # after Ctrl-C, photos that were begun are finished
             assert done_before <= moment // 18
@@ -187,9 +187,9 @@ class TestKilled:
         out = tmp_path / "out"
         command = ("segment", bundle_path, photos, "-o", out)
         run(*command)
-        journal = out / ".segment.jsonl"
-        lines = journal.read_bytes().splitlines(keepends=True)
-        journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
+        log = out / ".segment.jsonl"
+        lines = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
         last = "abc".index(json.loads(lines[-1])["name"])  # threads finish in any order
         (out / ".c.mask.png.0123abcd.unet-edge").write_bytes(b"half")
         (out / ".mine.png.0123abcd.unet-edge").write_bytes(b"of another program")

@@ -98,7 +98,7 @@ class TestTiles:
         out = tmp_path / "out"
         command = ["segment", str(bundle_path), str(large.parent), "-o", str(out),
                    "--save", "index", "--tiles"]  # fmt: skip
-        # A photo is two lines of the journal and a file of two calls.
+        # A photo is two lines of the log and a file of two calls.
         done = subprocess.run(
             [sys.executable, "-c", KILLED, "6", "SIGKILL", *command],
             capture_output=True, text=True, check=False,

@@ -79,6 +79,18 @@ def test_ignored_pixels_count_for_nothing():
     assert figures(mostly_ignored, prediction)["predicted"] == 0
 
 
+def test_an_object_in_a_wide_ignored_border_is_found():
+    """As PASCAL VOC draws borders: most of a prediction that covers one is ignored."""
+    truth = np.zeros((30, 30), np.uint8)
+    truth[5:25, 5:25] = IGNORE
+    truth[10:20, 10:20] = 1
+    prediction = np.zeros((30, 30), np.uint8)
+    prediction[5:25, 5:25] = 1
+    found = figures(truth, prediction)
+    assert found["iou_0.5"] == {"found": 1, "missed": 0, "false": 0}
+    assert found["any_overlap"] == {"found": 1, "missed": 0, "false": 0}
+
+
 def test_masks_of_two_shapes_are_refused():
     with pytest.raises(ConfigError, match="cannot be compared"):
         RegionMatches.of(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
@@ -110,7 +122,8 @@ def by_loops(truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[li
     predicted = [
         (label, pixels - ignored)
         for label, pixels in filled(prediction)
-        if 2 * len(pixels - ignored) >= len(pixels)
+        if any(pixels & other for of, other in true if of == label)
+        or (pixels - ignored and 2 * len(pixels - ignored) >= len(pixels))
     ]
     for label, pixels in true:
         counts[0, label] += 1

@@ -144,9 +144,26 @@ def seal_small(folder: Path) -> None:
         "data": {"train": 8, "validation": 3, "calibration": 8},
         "license": None,
         "card": [],
-        "search": None,
+        "search": {
+            "min_agreement": 0.99,
+            "max_miou_drop": None,
+            "errors": [{"layers": ["a", "b"], "divergence": 0.1}],
+            "candidates": [
+                {"recipe": "int8", "precision": "int8", "float_layers": ["a"], "bytes": 6106}
+                | {"agreement": 0.996, "worst": 0.99, "miou_drop": None, "ms": 0.5}
+                | {"holds": True, "pareto": True, "kept": True}
+            ],
+        },
         "processor": processor,
-        "test": None,
+        "test": {
+            "pictures": 2,
+            "of": 3,
+            "keras": {"label_miou": 0.5, "label_iou": [0.5, None], "agreement": None},
+            "files": [
+                {"label_miou": 0.5, "label_iou": [0.5, None], "agreement": 0.99}
+                for _ in manifest["files"]
+            ],
+        },
         "preferred": [e["name"] for e in manifest["files"] if e["agreement"] >= e["floor"]],
     }
     seal_manifest(folder, manifest)

@@ -109,21 +109,11 @@ def test_a_setting_that_was_changed_is_named(unfinished, old, new, says):
         resume(run)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ('"unet_mini"', '"mobilenet_unet"', "the checkpoint is of another network"),
-        ('"adamw"', '"sgd"', "the checkpoint is of another optimiser"),
-        ("steps = 4", "steps = 2", "the checkpoint is of 1 rounds and 2 steps"),
-        ('"membrane",', '"membrane", "x",', "no pixel of any mask"),
-    ],
-)
-def test_checkpoints_that_do_not_hold_their_settings_are_refused_too(unfinished, old, new, says):
+def test_a_checkpoint_without_its_settings_is_refused(unfinished):
     run, _ = unfinished
     path = run / "progress" / "checkpoint"
     kept = Checkpoint.read(path)
     del kept.facts["settings"]
     kept.write(path)
-    edit(run, old, new)
-    with pytest.raises((TrainingError, DataError), match=says):
+    with pytest.raises(TrainingError, match="a checkpoint without the settings it was made with"):
         resume(run)

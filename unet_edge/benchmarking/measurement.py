@@ -84,7 +84,7 @@ def measure_bundle(
     if not used:
         raise ConfigError("there is no picture to measure with")
     files = readable(bundle.path, bundle.files, backend)
-    photos = (decode(path) for path in used)
+    photos = (decode(path, bit_depth=bundle.spec.bit_depth) for path in used)
     sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
 
     request = Request(

@@ -330,6 +330,11 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
                 "which this version does not know"
             )
     _require_distinct(bundle, where)
+    if bundle.test and not bundle.test.pictures <= bundle.test.of:
+        raise BundleError(
+            f"{where} has figures of {bundle.test.pictures} of {bundle.test.of} test pictures",
+            fix="copy the bundle again",
+        )
     if bundle.test and len(bundle.test.files) != len(bundle.files):
         raise BundleError(
             f"{where} has test figures of {len(bundle.test.files)} files, and "

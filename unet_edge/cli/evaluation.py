@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.evaluation_tables import print_evaluation, print_files
@@ -16,6 +17,7 @@ from unet_edge.cli.output import echo, print_json, say
 from unet_edge.cli.run_data import run_settings, run_split
 from unet_edge.cli.settings import data_options
 from unet_edge.dataset import Dataset, Sample, find_dataset
+from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import BackendError, ConfigError, DataError
 from unet_edge.runtime.interpreter_choice import float32_file
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL
@@ -97,7 +99,7 @@ def evaluate(
     from unet_edge.evaluation.evaluation_folder import require_evaluation_place, write_evaluation
 
     if all_files:
-        _require_alone(file, output)
+        _require_alone(file, output, worst)
         _evaluate_files(model, data, split, tolerance, threads, as_json, rules)
         return
     if output is not None:
@@ -150,16 +152,7 @@ def _read_data(
     if split == "all":
         samples = tuple(sample for part in dataset.splits.values() for sample in part)
     if not samples:
-        raise DataError(
-            f"{data} has no {split} pictures"
-            + (f", and the run began without any; pass --{split}-list FILE" if kept else "")
-            + (
-                ""
-                if kept
-                else f"; name them in {split}.txt, put them in {split}/, pass --{split}-list, or "
-                f"draw them with 'unet-edge data split {data}'"
-            )
-        )
+        raise _no_pictures(data, split, kept)
     trained = set(kept.train) if named and kept and split != "train" else set()
     if seen := sum(sample.name in trained for sample in samples):
         say(
@@ -169,8 +162,24 @@ def _read_data(
     return dataset, samples
 
 
-def _require_alone(file: str | None, output: Path | None) -> None:
-    given = {"--file": file, "--output": output}
+def _no_pictures(data: Path, split: str, kept: SplitNames | None) -> DataError:
+    option = {"train": "--train-list", "validation": "--val-list", "test": "--test-list"}.get(split)
+    found = f"{data} has no {split} pictures"
+    if kept is None or option is None:
+        return DataError(
+            found,
+            fix=f"name them in {split}.txt, put them in {split}/, pass {option}, or draw them with "
+            f"'unet-edge data split {data}'",
+        )
+    began = getattr(kept, split)
+    why = "those that the run began with are gone" if began else "the run began without any"
+    return DataError(f"{found}, and {why}", fix=f"pass {option} FILE")
+
+
+def _require_alone(file: str | None, output: Path | None, worst: int) -> None:
+    source = click.get_current_context().get_parameter_source("worst")
+    drawn = worst if source is ParameterSource.COMMANDLINE else None
+    given = {"--file": file, "--output": output, "--worst": drawn}
     for option in [name for name, value in given.items() if value is not None]:
         raise ConfigError(f"--all-files and {option} exclude each other: leave one out")
 

@@ -14,7 +14,6 @@ import click
 from unet_edge.errors import BackendError, UnetEdgeError
 from unet_edge.system.captured_output import quiet
 from unet_edge.system.os_errors import what_failed
-from unet_edge.system.printable import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -107,7 +106,7 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except UnetEdgeError as error:
-            raise Failure(f"error: {printable(error)}") from error
+            raise Failure(f"error: {error}") from error  # its text is printable
         except BrokenPipeError:
             raise  # as in `| head`: click ends quietly
         except OSError as error:
@@ -164,13 +163,13 @@ def open_workers(path: Path, how: Opening, first: Segmenter, pictures: int) -> l
 
     file, threads, backend = how
     count = thread_count(threads)
-    crew = min(count, pictures)
-    if crew == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
+    workers = min(count, pictures)
+    if workers == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
         return [first]
     with quiet():
         return [
-            Segmenter.open(path, file=file, threads=count // crew, backend=backend)
-            for _ in range(crew)
+            Segmenter.open(path, file=file, threads=count // workers, backend=backend)
+            for _ in range(workers)
         ]
 
 

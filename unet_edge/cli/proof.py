@@ -241,12 +241,13 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
     here = read_processor()
     for failed in failures:
         entry = bundle.file(failed.name)
-        with_it = f" with {entry.measured_by}" if entry.measured_by else ""
         where = f" on {bundle.processor}"
-        golden = entry.golden_agreement or entry.agreement
+        golden = entry.golden_agreement
+        exported = entry.agreement if golden is None else golden
         say(
             f"{failed.name}: {percent(failed.agreement)} % of pixels as Keras with "
-            f"{failed.backend} on {here}; {percent(golden)} % at export{with_it}{where}"
+            f"{failed.backend} on {here}; {percent(exported)} % at export with "
+            f"{entry.measured_by}{where}"
         )
     if bundle.measured_elsewhere():
         say(

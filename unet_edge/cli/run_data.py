@@ -21,11 +21,11 @@ def run_settings(model: Path, data: Path) -> dict[str, Any]:
     lists: dict[str, Any] = {
         name: Path(written[name])
         for name in ("train_list", "validation_list", "test_list")
-        if name in written
+        if isinstance(written.get(name), str)
     }
     rules: dict[str, Any] = {
         name: written[name]
-        for name in ("masks", "ignore", "mask_names", "crowds", "split_by", "seed")
+        for name in ("masks", "ignore", "mask_names", "crowds", "split_by")
         if name in written
     }
     # The lists name the run's own pictures.
@@ -58,4 +58,5 @@ def _read_config(run: Path) -> dict[str, Any]:
 
 
 def _is_own(written: dict[str, Any], data: Path) -> bool:
-    return "data" in written and Path(written["data"]).resolve() == data.resolve()
+    own = written.get("data")
+    return isinstance(own, str) and Path(own).resolve() == data.resolve()

@@ -64,7 +64,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
     ),
     "Model": (
         Setting("name", "What the model is called."),
-        Setting("size", "The model's input in px, HxW or one edge; multiples of 16."),
+        Setting("size", "The model's input in px, HxW or one edge; multiples of 16, unet_mini: 4."),
         Setting("fit", "How a picture fills the input."),
         Setting("resample", "How it is scaled there."),
         Setting("decoding", "scaled: the JPEG decoder reduces large photos, by 2, 4 or 8."),

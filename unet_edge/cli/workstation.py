@@ -41,7 +41,7 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
     type=click.IntRange(1),
     default=64,
     show_default=True,
-    help="Validation pictures to prove each file on, at most.",
+    help="Validation pictures to prove each file on, and test pictures to score it on, at most.",
 )
 @click.option(
     "--golden",
@@ -151,13 +151,14 @@ def export(
     if labels:
         spec = dataclasses.replace(spec, output="labels")
     config = read_config(run)
-    if data is None:
+    if data is None or data.resolve() == config.data.resolve():
         dataset = run_dataset(run)
     else:  # the lists named the run's own pictures
         config = dataclasses.replace(
             config, data=data, train_list=None, validation_list=None, test_list=None
         )
-        dataset = config.dataset(progress=progress)
+        # Whether the run saw these test pictures is not known, so the card must not quote them.
+        dataset = dataclasses.replace(config.dataset(progress=progress), test=())
     bundle = export_bundle(
         load_keras(run / KERAS_MODEL),
         spec,

@@ -116,7 +116,7 @@ def _no_masks(pairs: Pairs, masks: Path) -> DataError:
     return DataError(
         f"no mask has its picture's name: pictures are called {_some(pictures)}, "
         f"masks {_some(pairs.unpaired)}",
-        fix=f"{suggest(pictures, pairs.unpaired)}",
+        fix=suggest(pictures, pairs.unpaired),
     )
 
 
@@ -266,7 +266,7 @@ def _no_layout(root: Path) -> DataError:
     if foreign := foreign_annotations(root):
         return DataError(
             f"{root}: {foreign[0]}",
-            fix=f"{foreign[1]}",
+            fix=foreign[1],
         )
     held = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir()))
     return DataError(

@@ -20,9 +20,8 @@ class Reading:
 
     `masks` is a rule for `MaskRule.parse` or "auto"; `ignore` a mask value. `mask_names` says how
     masks are named, e.g. "NAME_mask" or "NAME_photo=NAME_mask"; None: as their pictures.
-    The lists are files with one picture a line. Where no validation pictures are named, a fifth
-    is drawn; "pictures" draws them as unet-edge did before it knew test pictures, and so validates
-    on a test split where no other is named.
+    The lists are files with one picture a line. Where no validation pictures are named, a fifth is
+    drawn, by groups of pictures that look alike or picture by picture.
     """
 
     masks: str = "auto"

@@ -170,7 +170,7 @@ class Mask:
             photo.paste((0, 0, 0, 0), (0, top), hidden)
 
     def coco(self, file_name: str, style: CocoStyle = "polygons") -> dict[str, Any]:
-        """The mask as a COCO file of one picture, plain JSON values; see `annotations.coco`."""
+        """The mask as a COCO file of one picture, plain JSON values; see `coco_writing.coco`."""
         from unet_edge.masks.coco_writing import coco  # here: `import unet_edge` would pay for it
 
         return coco(self.labels, self.classes, file_name, style)

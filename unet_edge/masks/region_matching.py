@@ -30,7 +30,8 @@ class RegionMatches:
     with the prediction of their class, `touched_prediction` the reverse.
 
     Ignored pixels belong to no region. A true region may end at them. A predicted region keeps its
-    other pixels, and is left out where more than half of it is ignored, as Kirillov et al. do.
+    other pixels. One that touches no true region of its class is left out where more than half of
+    it is ignored, as Kirillov et al. leave out unmatched ones.
     """
 
     truth: _Counts
@@ -64,16 +65,18 @@ class RegionMatches:
         class_of_predicted, whole = _by_region(predicted, predicted_class, lengths)
         left = np.bincount(predicted[~ignored], lengths[~ignored], len(whole)).astype(np.int64)
         is_true = class_of != IGNORE
-        is_predicted = (class_of_predicted != IGNORE) & (2 * left >= whole) & (left > 0)
 
         both = (true_class == predicted_class) & ~ignored
         pairs = true[both].astype(np.int64) * len(whole) + predicted[both]
         pair, where = np.unique(pairs, return_inverse=True)
         shared = np.bincount(where.ravel(), lengths[both], len(pair)).astype(np.int64)
         first, second = np.divmod(pair, len(whole))
-        first, second, shared = (e[is_predicted[second]] for e in (first, second, shared))
         union = area[first] + left[second] - shared
-        matched = first[shared > MATCH_IOU * union]
+        matches = shared > MATCH_IOU * union
+        matched = first[matches]
+        # What is mostly ignored is left out where it touches no true region of its class.
+        is_predicted = (class_of_predicted != IGNORE) & (2 * left >= whole) & (left > 0)
+        is_predicted[second] = True
 
         def count(of_class: NDArray[np.uint8]) -> _Counts:
             return np.bincount(of_class, minlength=256)[:classes].astype(np.int64)

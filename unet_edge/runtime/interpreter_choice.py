@@ -47,7 +47,7 @@ def float32_file(bundle: Bundle, remedy: str) -> str:
             return entry.name
     raise BundleError(
         f"{bundle.path} has no float32 file to compare with",
-        fix=f"{remedy}",
+        fix=remedy,
     )
 
 

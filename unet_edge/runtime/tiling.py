@@ -65,12 +65,12 @@ class Tiles:
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise ConfigError(
                 f"tiles overlap by {self.overlap}",
-                expected=f"choose from 0 to {MAX_OVERLAP}",
+                fix=f"choose from 0 to {MAX_OVERLAP}",
             )
         if not SCALES[0] <= self.scale <= SCALES[1]:
             raise ConfigError(
                 f"the tiles' scale is {self.scale}",
-                expected=f"choose from {SCALES[0]} to {SCALES[1]}",
+                fix=f"choose from {SCALES[0]} to {SCALES[1]}",
             )
 
     @property

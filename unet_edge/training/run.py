@@ -172,7 +172,10 @@ _MAY_CHANGE = {
 def _require_same_settings(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> None:
     """Raise ConfigError where config.toml was changed since the run began."""
     if "settings" not in checkpoint.facts:
-        return  # not one of ours; what does not fit is refused when it is restored
+        raise TrainingError(
+            f"{path.parent} holds a checkpoint without the settings it was made with",
+            fix="train anew with --overwrite",
+        )
     began = flattened(load_toml(checkpoint.facts["settings"], "the checkpoint"))
     now = flattened(load_toml(config.to_toml(), str(path)))
     changed = [

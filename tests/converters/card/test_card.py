@@ -108,6 +108,8 @@ def test_its_commands_work(card: str, fresh_bundle_path: Path, tmp_path: Path, m
         assert result.exit_code == (1 if arguments[0] == "verify" and "**NO**" in card else 0)
     assert (tmp_path / "masks" / "01.overlay.png").is_file()
     (python,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    imported = [name for line in re.findall(r"import (.*)", python) for name in line.split(", ")]
+    assert [name for name in imported if python.count(name) < 2] == [], "it is not used"
     exec(compile(python, "README.md", "exec"), {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["benchmark.json", "bundle", "masks"]
 
