@@ -1,8 +1,9 @@
 """How ONNX Runtime adds int8 products here: whether sums saturate, and the option against it.
 
 On x86 without VNNI it adds pairs of products in 16 bits, which saturate (see
-`model_files/saturation.py`). The session option `session.x64quantprecision` makes it use other kernels. Whether sums saturate is not
-derived from a list of processors: a convolution of the largest weights is run.
+`model_files/saturation.py`). The session option `session.x64quantprecision` makes it use other
+kernels. Whether sums saturate is not derived from a list of processors: a convolution of the
+largest weights is run.
 """
 
 from __future__ import annotations
