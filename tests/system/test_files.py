@@ -259,3 +259,32 @@ def test_temporary_files_lie_beside_the_target_and_go(tmp_path, failure):
         work()
     assert tempfile.gettempdir() == before
     assert tree(tmp_path) == []
+
+
+def test_ctrl_c_while_temporary_files_are_deleted_waits_for_it(tmp_path, monkeypatch):
+    deleting, calls = shutil.rmtree, []
+
+    def interrupted(*arguments, **settings):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        deleting(*arguments, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), temporary_files_beside(tmp_path / "bundle"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_files_that_a_thread_still_writes_are_deleted(tmp_path, monkeypatch):
+    deleting, late = shutil.rmtree, []
+
+    def written_to_meanwhile(folder, **settings):
+        deleting(folder, **settings)
+        if not late:  # as a converter's thread that was at work
+            late.append((folder / "tmp").mkdir(parents=True))
+
+    monkeypatch.setattr(shutil, "rmtree", written_to_meanwhile)
+    with temporary_files_beside(tmp_path / "bundle"):
+        pass
+    assert list(tmp_path.iterdir()) == []

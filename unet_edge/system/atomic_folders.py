@@ -9,9 +9,12 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_ATTEMPTS, _PAUSE = 20, 0.05  # s
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def temporary_files_beside(target: Path) -> Iterator[None]:
         yield
     finally:
         tempfile.tempdir = before
-        shutil.rmtree(workshop, ignore_errors=True)
+        _delete(workshop)
         os.close(lock)
 
 
@@ -93,7 +96,27 @@ def _remove(workshop: Path) -> None:
     old = workshop / "old"
     if old.exists():
         old.rename(workshop / "gone")
-    shutil.rmtree(workshop, ignore_errors=True)
+    _delete(workshop)
+
+
+def _delete(workshop: Path) -> None:
+    """Delete a workshop, whatever else happens meanwhile; what is left in spite of it stays.
+
+    Ctrl-C waits until it is deleted. A converter that was interrupted may have a thread that still
+    writes there.
+    """
+    interrupted: KeyboardInterrupt | None = None
+    for attempt in range(_ATTEMPTS):
+        try:
+            if attempt:
+                time.sleep(_PAUSE)
+            shutil.rmtree(workshop, ignore_errors=True)
+            if not workshop.exists():
+                break
+        except KeyboardInterrupt as error:
+            interrupted = error
+    if interrupted:
+        raise interrupted
 
 
 def _workshop(target: Path) -> tuple[Path, int]:
@@ -107,9 +130,12 @@ def _workshop(target: Path) -> tuple[Path, int]:
         workshop = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
         try:
             lock = os.open(workshop, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         except FileNotFoundError:  # as below
             continue
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        except KeyboardInterrupt:
+            _delete(workshop)
+            raise
         if workshop.is_dir():
             return workshop, lock
         # Another process took it for a leftover before it was locked.

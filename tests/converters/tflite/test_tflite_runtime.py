@@ -151,8 +151,14 @@ def test_int8_computes_as_litert_without_xnnpack_and_stays_within_its_noise_with
     # Scores as integers, as of two classes: those in float32 are not what is compared here.
     data = to_tflite(trained, spec, "int8", calibration, float_layers=stem(trained))
     old = old_scores(data)
-    # On x86, tflite-runtime has no XNNPACK for int8. TFLite's own kernels have not changed.
-    np.testing.assert_array_equal(old, np.stack(list(scores(data, pictures, xnnpack=False))))
+    # On x86, tflite-runtime has no XNNPACK for int8. TFLite's own kernels have not changed, but
+    # those that a processor gets have: equal on AMD EPYC with AVX2 and with AVX-512 VNNI, and 3 of
+    # 393,216 scores one step apart on an Intel Xeon with AMX. A step in a share of 1e-4 is
+    # sqrt(12e-4) = 0.03 of what rounding to 8 bits makes anyway.
+    plain = np.stack(list(scores(data, pictures, xnnpack=False)))
+    apart = np.abs(old.astype(int) - plain)
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 1e-4
     # XNNPACK rounds otherwise, always by one step of 8 bits. Operator by operator, on equal
     # inputs, other values are: 5.9 % behind RESIZE_BILINEAR (all one higher), 0.25 % behind
     # DEPTHWISE_CONV_2D and 0.17 % behind CONV_2D (all one lower). A step in a share p of the
