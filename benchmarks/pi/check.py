@@ -43,11 +43,13 @@ ROOT = Path(__file__).parents[2]
 # Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
 # emulated Bookworm too, but takes six minutes there.
 TESTS = (
-    "test_picture_file.py", "test_decoding.py", "test_scaled_decoding.py", "test_placement.py",
-    "test_smooth.py", "test_mask.py", "test_outlines.py", "test_run_length.py",
-    "test_board.py", "test_spec.py", "test_metrics.py", "test_boundary.py",
-    "runtime/test_segmenter.py", "runtime/test_trouble.py",
+    "images/test_picture_file.py", "images/test_decoding.py", "images/test_scaled_decoding.py",
+    "images/test_placement.py", "masks/test_upsampling.py", "masks/test_mask.py",
+    "masks/test_contours.py", "masks/test_run_length.py", "masks/test_metrics.py",
+    "masks/test_boundary.py", "system/test_board.py", "test_spec.py",
+    "runtime/test_segmenter.py", "runtime/test_availability.py",
 )  # fmt: skip
+HELPERS = tuple(f"support/{name}.py" for name in ("paths", "sealing", "trained_data", "patterns"))
 GRIDS = "test_grids_have_the_same_bytes_on_every_machine"
 PHOTO = "photo.jpg"
 GUIDED = ("trixie", "bookworm-apt", "bookworm-armhf")  # one of each way to install
@@ -226,7 +228,7 @@ def _guide(environment: Environment, wheel: Path, bundle: Path) -> None:
 
 def _tests(here: Machine, outcome: Outcome) -> None:
     stage = here.home / "checkout"  # without unet_edge/, so that the installed one is tested
-    for name in ("conftest.py", "trained_data.py", "patterns.py", *TESTS):
+    for name in ("conftest.py", *HELPERS, *TESTS):
         (stage / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, stage / "tests" / name)
     shutil.copytree(ROOT / "tests" / "data" / "jpeg", stage / "tests" / "data" / "jpeg")
