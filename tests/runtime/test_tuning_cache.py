@@ -302,11 +302,11 @@ def test_opening_a_tuned_bundle_loads_one_small_module_more(bundle: Bundle, tune
     before = loaded()
     keep(bundle, tuned)
     after = loaded()
-    graph, backends = "unet_edge.model_files.read_graph", "unet_edge.runtime.backends"
+    files, backends = "unet_edge.model_files", "unet_edge.runtime.backends"
     ort = {f"{backends}.ort", f"{backends}.int8_sums"}
-    onnx = {*ort, f"{graph}.onnx_ends", f"{graph}.onnx_file"}
+    onnx = {*ort, f"{files}.onnx_tensors", f"{files}.onnx_graph"}
     assert after - before == {*onnx, "unet_edge.system.timing"}
-    assert before - after == {f"{backends}.litert", f"{graph}.tflite_file", f"{graph}.flatbuffer"}
+    assert before - after == {f"{backends}.litert", f"{files}.tflite_graph", f"{files}.flatbuffer"}
 
 
 PLACE = """

@@ -65,8 +65,8 @@ def test_a_line_a_minute_and_one_for_each_round(clock):
         "step 15 of 100: loss 0.800, 2 pictures/s, 7 min left, best grid mIoU -"
     )
     assert lines[1] == (
-        "round 1 of 4, step 25 of 100: loss 0.700, validation loss 0.600, mIoU 0.5000, "
-        "2 pictures/s, 6 min left, best grid mIoU 0.5000"
+        "round 1 of 4, step 25 of 100: loss 0.700, validation loss 0.600, "
+        "grid mIoU 0.5000, 2 pictures/s, 6 min left, best grid mIoU 0.5000"
     )
     assert lines[-1].endswith("0 s left, best grid mIoU 0.5000")
 
