@@ -91,7 +91,9 @@ def _until_the_shell(words):
 
 def parse(words):
     """Parse a command line as click does, without paths being looked for and without running it."""
-    command, context = main, click.Context(main, info_name="unet-edge")
+    # With its settings: a command keeps the help option that the first context asks for.
+    command = main
+    context = click.Context(main, info_name="unet-edge", **main.context_settings)
     while isinstance(command, click.Group):
         name, *words = words
         command = command.get_command(context, name)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flood_fill import filled
 
 from unet_edge.errors import ConfigError
 from unet_edge.masks.region_matching import RegionMatches
 from unet_edge.spec import IGNORE
-
-Pixels = frozenset[tuple[int, int]]
 
 
 def masks(text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -94,25 +93,6 @@ def test_an_object_in_a_wide_ignored_border_is_found():
 def test_masks_of_two_shapes_are_refused():
     with pytest.raises(ConfigError, match="cannot be compared"):
         RegionMatches.of(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
-
-
-def filled(mask: np.ndarray) -> list[tuple[int, Pixels]]:
-    """The regions of a mask by filling from pixel to pixel: the reference, in plain loops."""
-    left = {(int(r), int(c)) for r, c in np.argwhere(mask != IGNORE)}
-    found = []
-    while left:
-        stack = [min(left)]
-        left.remove(stack[0])
-        pixels = set(stack)
-        while stack:
-            r, c = stack.pop()
-            for near in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
-                if near in left and mask[near] == mask[r, c]:
-                    left.remove(near)
-                    pixels.add(near)
-                    stack.append(near)
-        found.append((int(mask[r, c]), frozenset(pixels)))
-    return found
 
 
 def by_loops(truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[list[int]]:
