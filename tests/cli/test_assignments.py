@@ -127,6 +127,8 @@ MISTAKES = {
     "steps=": "--set steps: nothing is not a TOML value; steps is a whole number",
     "steps=3\nrounds=4": "--set steps: 3\\nrounds=4 is not a TOML value; steps is a whole number",
     "steps=1.5": "--set steps: 1.5 is not a whole number",
+    f"loss.dice={'9' * 400}": f"--set loss.dice: {'9' * 400} is not a number",
+    f"steps={'[' * 600}": f"--set steps: {'[' * 600} is not a TOML value; steps is a whole number",
     "steps=true": "--set steps: true is not a whole number",
     'optimisation.learning_rate="x"': '--set optimisation.learning_rate: "x" is not a number',
     "augment=1": "--set augment: 1 is not true or false",

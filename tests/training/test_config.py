@@ -223,6 +223,7 @@ def test_settings_that_make_no_run_are_refused(settings, message):
         ({"weight": 0}, "distillation weight 0 must be above 0, at most 1"),
         ({"weight": 1.5}, "distillation weight 1.5 must be above 0, at most 1"),
         ({"temperature": 0}, "distillation temperature 0 must be above 0"),
+        ({"temperature": float("inf")}, "distillation temperature inf must be above 0 and finite"),
     ],
 )
 def test_lessons_that_teach_nothing_are_refused(settings, message):

@@ -73,6 +73,11 @@ def test_what_is_no_toml_is_told_with_its_line():
         TrainConfig.from_toml('data = "cats"\nsteps 3', "my.toml")
 
 
+def test_thousands_of_brackets_are_no_toml():
+    with pytest.raises(ConfigError, match=r"my\.toml is not TOML: .*recursion"):
+        TrainConfig.from_toml(f'data = "cats"\nx = {"[" * 5000}', "my.toml")
+
+
 def test_a_whole_number_will_do_for_a_fraction():
     config = TrainConfig.from_toml('data = "cats"\n[network]\nalpha = 1', "my.toml")
     assert type(config.network.alpha) is float

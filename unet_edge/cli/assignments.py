@@ -44,7 +44,7 @@ def _value(leaf: Leaf, text: str) -> Any:
 
     try:
         values = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, thousands of digits or of brackets
         values = {}
     if list(values) != ["value"]:
         quoted = f"; write --set '{leaf.key}=\"{text}\"'" if leaf.is_text else ""

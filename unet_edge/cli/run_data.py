@@ -53,7 +53,7 @@ def _read_config(run: Path) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot read {run / CONFIG_FILE}: {reason}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML or UTF-8, thousands of brackets
         raise ConfigError(f"{run / CONFIG_FILE} is not TOML: {error}") from error
 
 

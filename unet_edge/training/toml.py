@@ -31,7 +31,7 @@ def load_toml(text: str, source: str) -> dict[str, Any]:
     """TOML as plain values. Raises ConfigError that names `source`."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, thousands of digits or of brackets
         raise ConfigError(f"{source} is not TOML: {error}") from error
 
 
@@ -50,7 +50,7 @@ def fits(value: Any, kind: Any) -> bool:
     """Whether a plain value can be a setting of this type."""
     try:
         _CONVERTER.structure(value, kind)
-    except (ValueError, cattrs.BaseValidationError):
+    except (ValueError, OverflowError, cattrs.BaseValidationError):
         return False
     return True
 

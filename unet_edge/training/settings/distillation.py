@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,5 +20,7 @@ class Distillation:
     def __post_init__(self) -> None:
         if not 0 < self.weight <= 1:
             raise ConfigError(f"distillation weight {self.weight} must be above 0, at most 1")
-        if not self.temperature > 0:
-            raise ConfigError(f"distillation temperature {self.temperature} must be above 0")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(
+                f"distillation temperature {self.temperature} must be above 0 and finite"
+            )
