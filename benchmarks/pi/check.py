@@ -49,7 +49,9 @@ TESTS = (
     "masks/test_boundary.py", "system/test_board.py", "test_spec.py",
     "runtime/test_segmenter.py", "runtime/test_availability.py",
 )  # fmt: skip
-HELPERS = tuple(f"support/{name}.py" for name in ("paths", "sealing", "trained_data", "patterns"))
+HELPERS = tuple(
+    f"support/{name}.py" for name in ("paths", "sealing", "trained_data", "patterns", "flood_fill")
+)
 GRIDS = "test_grids_have_the_same_bytes_on_every_machine"
 PHOTO = "photo.jpg"
 GUIDED = ("trixie", "bookworm-apt", "bookworm-armhf")  # one of each way to install
