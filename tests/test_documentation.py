@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING, SECURITY and docs/: links resolve, commands parse, Python compiles."""
+"""README, CONTRIBUTING, CHANGELOG, SECURITY and docs/: links resolve, commands parse, Python compiles."""
 
 import ast
 import importlib
@@ -10,12 +10,13 @@ import click
 import pytest
 from paths import ROOT
 
-from unet_edge import errors
+from unet_edge import __version__, errors
 from unet_edge.cli import main
 
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
@@ -237,3 +238,9 @@ def test_paths_of_the_repository_that_a_page_names_are_there(name):
     text = (ROOT / name).read_text("utf-8")
     named = re.findall(r"`((?:unet_edge|converters|benchmarks|tests|docs)/[\w/.\-]+)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## \[([^\]]+)\]", text, re.MULTILINE)
+    assert versions[:2] == ["Unreleased", __version__]

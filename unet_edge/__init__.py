@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unet_edge.runtime.tiling import Tiles
     from unet_edge.spec import ModelSpec, Normalisation
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Bundle",
