@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never, get_args
 
 import keras
 
 from converters.card.card import with_card
-from converters.card.latency import Latency
 from converters.float_layers import float_layers_of
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
@@ -20,9 +18,10 @@ from converters.int8.calibration import calibration_grids
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
 from converters.int8.kernels import Rounding
-from converters.int8.search import Budget, Found, Search
+from converters.int8.search import Found, Search
 from converters.onnx.conversion import to_onnx
 from converters.references import HeldOut, held_out
+from converters.settings import ExportSettings
 from converters.tflite.conversion import dynamic_float_layers, to_tflite
 from unet_edge.bundle.bundle import FLOORS, Bundle, BundleFile
 from unet_edge.bundle.manifest import DataCounts, Quality, Reference, SplitFigures
@@ -43,60 +42,10 @@ from unet_edge.system.board import read_processor
 from unet_edge.system.files import require_place, sha256
 from unet_edge.system.progress import progress, progress_bar
 
-ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
-"""What `export` writes when asked for: every kind of file there is."""
-
-DEFAULT: tuple[tuple[Format, Precision], ...] = tuple(
-    artifact for artifact in ARTIFACTS if artifact[1] in ("float32", "float16", "int8")
-)
-"""What it writes unless told otherwise."""
-
 INTEGERS: tuple[Precision, ...] = ("int8", "int16x8", "dynamic")
 """Files with int8 weights: made of the corrected model, and what a search replaces."""
 
 _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What to write and how thoroughly to prove it; counts are of pictures.
-
-    `license` and `latency` are for the model card alone, None where they are not known.
-    With `full_integer`, int8 files round every layer, for accelerators that take no float.
-    With a `budget`, a search takes the place of the .tflite files of integers, with up to
-    `fine_tuning` steps of quantisation-aware training.
-    """
-
-    artifacts: tuple[tuple[Format, Precision], ...] = DEFAULT
-    calibration: int = 100
-    check: int = 64
-    golden: int = 8
-    seed: int = 0
-    license: str | None = None
-    latency: Latency | None = None
-    full_integer: bool = False
-    budget: Budget | None = None
-    fine_tuning: int = 300
-
-    def __post_init__(self) -> None:
-        if not self.artifacts:
-            raise ConfigError(
-                "there is no format to export",
-                fix="see --help for their names",
-            )
-        for name in ("calibration", "check", "golden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1 picture")
-        if self.budget and self.full_integer:
-            raise ConfigError(
-                "--full-integer and --min-agreement exclude each other: the search tries full "
-                "integer by itself"
-            )
-        if self.license is not None and not self.license.strip():
-            raise ConfigError(
-                "the license is empty",
-                fix="leave --license out where it is not known",
-            )
 
 
 def export(
@@ -274,18 +223,6 @@ def _searched(
 def file_name(file_format: Format, precision: Precision) -> str:
     """What a file is called in a bundle: model-int8.tflite."""
     return f"model-{precision}.{file_format}"
-
-
-def parse_artifact(name: str) -> tuple[Format, Precision]:
-    """Read "tflite-int8" or "onnx-float32". Raises ConfigError with the names there are."""
-    for file_format, precision in ARTIFACTS:
-        if name == f"{file_format}-{precision}":
-            return file_format, precision
-    known = ", ".join(f"{file_format}-{precision}" for file_format, precision in ARTIFACTS)
-    raise ConfigError(
-        f"unknown format {name!r}",
-        expected=f"known are {known}",
-    )
 
 
 def _prepared(

@@ -174,6 +174,12 @@ class TestLoading:
         theirs = {"keras", "tensorflow", "matplotlib", "cattrs", "tomli_w"}
         assert loaded("train", "--help-all").isdisjoint(theirs)
 
+    def test_the_help_of_export_needs_no_part_of_its_extra(self) -> None:
+        extra = {"keras", "tensorflow", "tf2onnx", "onnx", *INTERPRETERS}
+        found = loaded("export", "--help")
+        assert "converters.settings" in found
+        assert found.isdisjoint(extra)
+
     def test_segment_loads_no_settings(self) -> None:
         found = loaded("segment", "--help")
         assert "unet_edge.cli.device" in found

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.export import ExportSettings, export, parse_artifact
+from converters.export import export
 from converters.int8.calibration import calibration_grids
 from converters.int8.search import Budget
+from converters.settings import ExportSettings, parse_artifact
 from unet_edge import Bundle, Segmenter
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.images.decoding import decode
@@ -201,7 +202,7 @@ def test_calibration_uses_training_pictures_on_the_devices_grid(
 
 def test_format_names() -> None:
     assert parse_artifact("tflite-float16") == ("tflite", "float16")
-    with pytest.raises(ConfigError, match="known are tflite-float32"):
+    with pytest.raises(ConfigError, match="it must be one of tflite-float32"):
         parse_artifact("tflite-int4")
     with pytest.raises(ConfigError, match="no format"):
         ExportSettings(artifacts=())

@@ -94,7 +94,8 @@ def _deflate(path: Path) -> None:
 
 def export_run(pictures: Path, run: Path, output: Path) -> None:
     """Export every format of `run`, trained on `pictures`, to the bundle `output`."""
-    from converters.export import ExportSettings, export
+    from converters.export import export
+    from converters.settings import ExportSettings
     from unet_edge.runtime.backends.keras_model import load_keras
     from unet_edge.runtime.segmenter import read_spec
     from unet_edge.training.config import read_config

@@ -8,6 +8,13 @@ from pathlib import Path
 
 import click
 
+from converters.settings import (
+    ARTIFACTS,
+    DEFAULT,
+    ExportSettings,
+    artifact_name,
+    parse_artifact,
+)
 from unet_edge.cli.group import Failure, need
 from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, say
@@ -16,6 +23,8 @@ from unet_edge.system.files import require_place
 from unet_edge.system.progress import progress
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
+
+_NOT_BY_DEFAULT = " and ".join(artifact_name(each) for each in ARTIFACTS if each not in DEFAULT)
 
 
 @click.command()
@@ -27,26 +36,27 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
 @click.option(
     "--formats",
     type=Names(),
-    help="E.g. tflite-int8,onnx-float32.  [default: all but tflite-dynamic and tflite-int16x8]",
+    help=f"Kinds of file to write: {', '.join(map(artifact_name, ARTIFACTS))}.  "
+    f"[default: all but {_NOT_BY_DEFAULT}]",
 )
 @click.option(
     "--calibration",
     type=click.IntRange(1),
-    default=100,
+    default=ExportSettings.calibration,
     show_default=True,
     help="Training pictures to scale int8 files by.",
 )
 @click.option(
     "--check",
     type=click.IntRange(1),
-    default=64,
+    default=ExportSettings.check,
     show_default=True,
     help="Validation pictures to prove each file on, and test pictures to score it on, at most.",
 )
 @click.option(
     "--golden",
     type=click.IntRange(1),
-    default=8,
+    default=ExportSettings.golden,
     show_default=True,
     help="Pictures to put into the bundle for proof on the device.",
 )
@@ -73,7 +83,7 @@ _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_
 @click.option(
     "--fine-tuning",
     type=click.IntRange(0),
-    default=300,
+    default=ExportSettings.fine_tuning,
     show_default=True,
     help="With --min-agreement: steps of quantisation-aware training, if nothing else holds.",
 )
@@ -125,7 +135,6 @@ def export(
     """
     need("export", _EXPORT_MODULES)
     from converters.card.latency import read_latency
-    from converters.export import DEFAULT, ExportSettings, parse_artifact
     from converters.export import export as export_bundle
     from converters.int8.search import Budget
     from unet_edge.runtime.backends.keras_model import load_keras
