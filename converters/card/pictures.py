@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unet_edge.bundle.bundle import Bundle
-from unet_edge.drawing.image_grid import panels
+from unet_edge.drawing.image_grid import image_grid
 from unet_edge.drawing.thumbnails import difference, overlay, thumbnail
 from unet_edge.images.decoding import decode
 from unet_edge.images.mask_file import read_labels
@@ -65,7 +65,9 @@ def golden_rows(
             overlay(picture, reference, bundle.spec),
             difference(picture, wrong),
         ]
-        drawn = panels([row], ["picture", "Keras' mask", f"{worst}: {int(wrong.sum())} px differ"])
+        drawn = image_grid(
+            [row], ["picture", "Keras' mask", f"{worst}: {int(wrong.sum())} px differ"]
+        )
         rows.append(GoldenRow(png_bytes(drawn), worst, shares[worst]))
     return rows, totals
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unet_edge.dataset import find_dataset
 from unet_edge.demo.cells import CLASSES, SIZE, write_dataset
-from unet_edge.drawing.image_grid import panels
+from unet_edge.drawing.image_grid import image_grid
 from unet_edge.masks.mask import Mask, save_png
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.captured_output import quiet
@@ -58,7 +58,7 @@ def save_overview(folder: Path) -> None:
         ]
         rows.append([picture, *overlays, mask.colored()])
     titles = ["picture", "true membranes", "int8 TFLite, laid over", "int8 TFLite, mask"]
-    save_png(panels(rows, titles), folder / "overview.png")
+    save_png(image_grid(rows, titles), folder / "overview.png")
 
 
 def _shown_names(folder: Path) -> list[str]:

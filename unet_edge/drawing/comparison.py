@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.drawing.image_grid import panels
+from unet_edge.drawing.image_grid import image_grid
 from unet_edge.images.placement import Labels, resize_labels
 from unet_edge.masks.legend import draw_legend
 from unet_edge.masks.mask import Mask
@@ -73,7 +73,7 @@ def compare(photo: Image.Image, truth: Labels, prediction: Mask, name: str) -> I
         f"prediction, mIoU {confusion.miou:.3f}",
         f"where they differ: {1 - confusion.accuracy:.1%} of the pixels",
     ]
-    return panels([[small, *overlays, differences]], titles)
+    return image_grid([[small, *overlays, differences]], titles)
 
 
 def _errors(confusion: Confusion, classes: tuple[str, ...]) -> list[tuple[Color, str]]:

@@ -14,7 +14,7 @@ _LINE = 17  # px; each further line of a title
 _READABLE = 160  # px; a column at least this wide breaks a long title into lines of several words
 
 
-def panels(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:
+def image_grid(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:
     """Lay out rows of pictures on white, one title above each column, RGB.
 
     Every column is as wide as its widest picture, every row as high as its highest. A title that

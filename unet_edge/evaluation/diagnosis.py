@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.drawing.image_grid import panels
+from unet_edge.drawing.image_grid import image_grid
 from unet_edge.errors import BundleError
 from unet_edge.images.decoding import ImageSource, read_photo
 from unet_edge.images.placement import Labels, Pixels, Placement
@@ -140,7 +140,7 @@ def heat_map(
         f"{int(view.flipped.sum())} pixels flipped, {sure} of them confident (red)",
     ]
     pictures = [photo, mask, Image.fromarray((255 * ramp).astype(np.uint8)), Image.fromarray(flips)]
-    return panels([pictures], titles)
+    return image_grid([pictures], titles)
 
 
 class _View:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from unet_edge.dataset import Dataset
-from unet_edge.drawing.image_grid import panels
+from unet_edge.drawing.image_grid import image_grid
 from unet_edge.images.placement import Labels, Placement
 from unet_edge.masks.hatching import hatch
 from unet_edge.masks.legend import default_font
@@ -45,7 +45,7 @@ def preview_sheet(
             row.append(_overlay(*augment(picture, labels, spec, crop, augmentation, random), spec))
         rows.append(row)
     titles = ["whole picture", *(f"view {number}" for number in range(1, views + 1))]
-    return _with_legend(panels(rows, titles), spec)
+    return _with_legend(image_grid(rows, titles), spec)
 
 
 def _overlay(pixels: np.ndarray, labels: Labels, spec: ModelSpec) -> Image.Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from unet_edge.dataset import Dataset
-from unet_edge.drawing.image_grid import panels
+from unet_edge.drawing.image_grid import image_grid
 from unet_edge.masks.mask import Mask, is_png_made_by, save_png
 from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.backends.keras_model import KerasBackend
@@ -35,7 +35,7 @@ def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: 
         mask = segmenter.segment(sample.image)
         miou = Confusion.of(labels, mask.labels, dataset.classes).miou
         truth = Mask.of(labels, spec)
-        sheet = panels(
+        sheet = image_grid(
             [[picture, truth.overlay(picture, legend="none"), mask.overlay(picture)]],
             [sample.name, "true mask", f"prediction, mIoU {miou:.3f}"],
         )
