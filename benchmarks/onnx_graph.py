@@ -27,7 +27,7 @@ from benchmarks.reporting import REFERENCE, named, page, spelled, steadiness, ta
 from converters.onnx.conversion import OPSET, OnnxPrecision, to_onnx
 from unet_edge.model_files.read_graph import read_graph
 from unet_edge.spec import ModelSpec, Normalisation
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 from unet_edge.system.timing import gemm_ms, machine
 from unet_edge.training.models import build
 from unet_edge.training.settings.network import Network
@@ -105,7 +105,7 @@ def compare(model: Any, size: int, runs: int) -> list[dict[str, Any]]:
 
 
 def _plain(model: Any, size: int, opset: int) -> bytes:
-    with quiet():
+    with captured_output():
         import tensorflow as tf
         import tf2onnx
 

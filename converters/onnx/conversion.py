@@ -35,7 +35,7 @@ from converters.onnx.labels import end_in_labels
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.spec import ModelSpec
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 OnnxPrecision = Literal["float32", "float16", "int8"]
 
@@ -92,7 +92,7 @@ def to_onnx(
         )
     if precision == "int8":
         check_calibration(calibration, spec)
-    with quiet():
+    with captured_output():
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=True)
         try:
             proto = _simplify(_translate(frozen))

@@ -11,7 +11,7 @@ from converters.tflite.edit import builtin_code
 from converters.tflite.labels import OPERATORS as LABEL_OPERATORS
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 #: All that our networks need, each with an XNNPACK kernel in float32 and int8.
 OPERATORS = frozenset(
@@ -59,7 +59,7 @@ def partitions(data: bytes) -> int:
     """How many pieces of the graph LiteRT hands to XNNPACK on this machine; 1 is the aim."""
     from ai_edge_litert.interpreter import Interpreter
 
-    with quiet():
+    with captured_output():
         interpreter = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
@@ -83,7 +83,7 @@ def check(data: bytes, spec: ModelSpec) -> None:
             "the fast path on the device",
             expected=f"expected only {', '.join(sorted(allowed))}",
         )
-    with quiet():
+    with captured_output():
         interpreter = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()

@@ -29,7 +29,7 @@ from converters.tflite.tensors import finish
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.spec import ModelSpec
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 # The converter's default: it leaves smaller kernels as they are.
 _DYNAMIC_LEAST = 1024
@@ -94,7 +94,7 @@ def _converted(
     calibration: Sequence[NDArray[np.uint8]],
 ) -> bytes:
     """What TensorFlow's converter makes of it, in float at both ends."""
-    with quiet():
+    with captured_output():
         import tensorflow as tf
 
         exact = exact_mean(spec.normalisation)

@@ -29,7 +29,7 @@ from converters.tflite.int8_scores import centred
 from converters.tflite.tensors import finish
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 """The operators that can be left in float: those with weights."""
@@ -51,7 +51,7 @@ class Int8Converter:
         check_calibration(calibration, spec)
         self._spec = spec
         self._name = model.name
-        with quiet():
+        with captured_output():
             import tensorflow as tf
 
             self._options = tf.lite.experimental.QuantizationDebugOptions
@@ -95,7 +95,7 @@ class Int8Converter:
                 fix=f"{self._name} has {', '.join(self.layers)}",
             )
         nodes = [self._nodes[name] for name in float_layers]
-        with quiet():
+        with captured_output():
             try:
                 self._debugger.options = self._options(fully_quantize=True, denylisted_nodes=nodes)
                 converted = self._debugger.get_nondebug_quantized_model()

@@ -10,11 +10,11 @@ import warnings
 
 import pytest
 
-from unet_edge.system.captured_output import TAIL, quiet
+from unet_edge.system.captured_output import TAIL, captured_output
 
 
 def test_every_channel_is_swallowed(capfd: pytest.CaptureFixture[str]) -> None:
-    with quiet():
+    with captured_output():
         sys.stdout.write("print\n")
         sys.stderr.write("print to stderr\n")
         os.write(1, b"descriptor 1\n")
@@ -26,7 +26,7 @@ def test_every_channel_is_swallowed(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_afterwards_everything_speaks_again(capfd: pytest.CaptureFixture[str]) -> None:
-    with quiet():
+    with captured_output():
         pass
     sys.stdout.write("print\n")
     os.write(2, b"descriptor 2\n")
@@ -41,7 +41,7 @@ def test_an_exception_takes_the_tail_along(capfd: pytest.CaptureFixture[str]) ->
         os.write(2, b"the reason, from C++\n")
         raise ValueError("broken")
 
-    with pytest.raises(ValueError, match="broken") as caught, quiet():
+    with pytest.raises(ValueError, match="broken") as caught, captured_output():
         converter()
     (note,) = caught.value.__notes__
     assert note.splitlines()[1] == "line 1"  # the last TAIL of TAIL + 1 lines
@@ -50,8 +50,8 @@ def test_an_exception_takes_the_tail_along(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_it_can_be_nested(capfd: pytest.CaptureFixture[str]) -> None:
-    with quiet():
-        with quiet():
+    with captured_output():
+        with captured_output():
             sys.stdout.write("inner\n")
         os.write(1, b"outer\n")
     assert capfd.readouterr() == ("", "")
@@ -61,10 +61,10 @@ def test_it_works_without_standard_streams() -> None:
     """As under pythonw, or in a service that closed its descriptors."""
     code = """
 import os, sys
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 os.close(1)
 sys.stdout = None
-with quiet():
+with captured_output():
     os.write(2, b"chatter")
 os.write(2, b"done")
 """

@@ -40,7 +40,7 @@ from unet_edge.cli.photo import (
 from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.images.listing import distinct, list_pictures
 from unet_edge.images.picture_file import count_frames
-from unet_edge.system.captured_output import libraries_quiet
+from unet_edge.system.captured_output import native_stderr_discarded
 from unet_edge.system.files import require_place, utf8
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def segment(
         if not pictures:
             raise DataError(f"no pictures but the results of segment in {output}")
         run = FolderRun(log, look, photo_kinds, by)
-        with libraries_quiet():
+        with native_stderr_discarded():
             report = run.run(
                 pictures,
                 lambda count: open_workers(model, how, segmenter, count),

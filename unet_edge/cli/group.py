@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from unet_edge.errors import BackendError, UnetEdgeError
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 from unet_edge.system.os_errors import what_failed
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def need(extra: str, modules: Sequence[str]) -> None:
     """
     for module in modules:
         try:
-            with quiet():
+            with captured_output():
                 importlib.import_module(module)
         except ImportError as error:
             fix = f"pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
@@ -148,7 +148,7 @@ def open_model(
 
     # The doctor has nothing to say of Keras.
     watch = vigil(path) if is_exported(path) else contextlib.nullcontext()
-    with watch, quiet():  # interpreters announce their delegates on standard error
+    with watch, captured_output():  # interpreters announce their delegates on standard error
         return Segmenter.open(path, file=file, threads=threads, backend=backend)
 
 
@@ -166,7 +166,7 @@ def open_workers(path: Path, how: Opening, first: Segmenter, pictures: int) -> l
     workers = min(count, pictures)
     if workers == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
         return [first]
-    with quiet():
+    with captured_output():
         return [
             Segmenter.open(path, file=file, threads=count // workers, backend=backend)
             for _ in range(workers)

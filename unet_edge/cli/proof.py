@@ -24,7 +24,7 @@ from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
 from unet_edge.system.board import read_processor
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 from unet_edge.system.files import json_text, require_own, require_place, sha256, write_atomically
 from unet_edge.system.progress import progress
 
@@ -209,7 +209,7 @@ def benchmark(
     if html is not None:
         from unet_edge.benchmarking.html_report import report_html
 
-        with quiet():
+        with captured_output():
             page = report_html(result, opened)
         write_atomically(html, page)
     if as_json:

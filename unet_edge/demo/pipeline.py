@@ -9,7 +9,7 @@ from unet_edge.demo.cells import CLASSES, SIZE, write_dataset
 from unet_edge.drawing.image_grid import image_grid
 from unet_edge.masks.mask import Mask, save_png
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 _TRAIN, _VALIDATION = 48, 12
 _SHOWN = 3  # validation pictures that are segmented and shown
@@ -46,7 +46,7 @@ def steps(folder: Path) -> list[list[str]]:
 def save_overview(folder: Path) -> None:
     """Write `overview.png`: photo, true mask and the int8 file's mask of a few pictures."""
     dataset = find_dataset(folder / "data", classes=CLASSES)
-    with quiet():  # interpreters announce their delegates on standard error
+    with captured_output():  # interpreters announce their delegates on standard error
         segmenter = Segmenter.open(folder / "bundle", file="model-int8.tflite")
     rows = []
     for sample in dataset.validation[:_SHOWN]:

@@ -21,7 +21,7 @@ from unet_edge.images.placement import Pixels
 from unet_edge.model_files.embedded_contract import Format
 from unet_edge.model_files.onnx_graph import OnnxNode, read_onnx_nodes
 from unet_edge.model_files.protobuf import write_field
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 # What every file of ours calls its two ends.
 _ENDS = ("pixels", "logits")
@@ -135,7 +135,7 @@ class _TFLiteTensors:
                 f"errors of layers need LiteRT ({error})",
                 fix="fix with: pip install 'unet-edge[litert]'",
             ) from error
-        with quiet():
+        with captured_output():
             self._interpreter: Any = Interpreter(
                 model_content=model,
                 experimental_preserve_all_tensors=True,

@@ -20,7 +20,7 @@ TAIL = 20
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def captured_output() -> Iterator[None]:
     """Swallow what the block prints, on whatever channel; an exception takes the tail along.
 
     The tail is a note on the exception (`__notes__`), so a traceback shows it. The redirection
@@ -39,7 +39,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def libraries_quiet() -> Iterator[None]:
+def native_stderr_discarded() -> Iterator[None]:
     """Swallow what native code prints on standard error, such as libtiff; Python still prints.
 
     The redirection belongs to the process.

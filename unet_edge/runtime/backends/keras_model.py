@@ -11,7 +11,7 @@ from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.images.placement import Labels, Pixels
 from unet_edge.runtime.backends import Scores, to_labels
 from unet_edge.spec import ModelSpec
-from unet_edge.system.captured_output import quiet
+from unet_edge.system.captured_output import captured_output
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +75,7 @@ def load_keras(path: Path) -> keras.Model:
             fix="'unet-edge train' writes model.keras",
         )
     try:
-        with quiet():  # TensorFlow greets on standard error
+        with captured_output():  # TensorFlow greets on standard error
             import keras
     except ImportError as error:
         raise BackendError(
