@@ -54,7 +54,7 @@ class UnetEdgeError(Exception):
         super().__init__(_joined(self.found, self.expected, self.fix))
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What was found and what was expected, without the fix."""
         return _joined(self.found, self.expected)
 

@@ -112,7 +112,7 @@ def check(
         dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
     except (DataError, ImageError) as error:
         fix = error.fix or "see docs/data.md, Data formats"
-        finding = Finding("error", "layout", root, error.trouble, fix)
+        finding = Finding("error", "layout", root, error.problem, fix)
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))

@@ -116,5 +116,5 @@ def _likely(
         return likely_rule(root, samples, names, ignore)
     except DataError as error:
         fix = error.fix or "give it with --masks"
-        findings.append(Finding("error", "encoding", root, error.trouble, fix))
+        findings.append(Finding("error", "encoding", root, error.problem, fix))
         return MaskRule(), "masks: not understood"

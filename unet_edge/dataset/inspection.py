@@ -120,7 +120,7 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
         stored = dataset.read_stored(sample)
     except DataError as error:
         # The finding names the file by itself.
-        found = error.trouble.removeprefix(f"{path}").lstrip(", :")
+        found = error.problem.removeprefix(f"{path}").lstrip(", :")
         fix = error.fix or "correct it where it was drawn"
         result.report("error", "annotation", result.mask, found, fix)
         return None
@@ -193,7 +193,7 @@ def _fit(
 
 def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, error: DataError) -> None:
     path, kind = result.mask, dataset.rule.kind
-    found, fix = error.trouble.removeprefix(f"mask {path} "), error.fix
+    found, fix = error.problem.removeprefix(f"mask {path} "), error.fix
     lossy = kind != "polygons" and read_header(path).lossy
     if lossy or _is_smoothed(stored):
         fix = "save masks without smoothing, as PNG: values between two classes are none"
