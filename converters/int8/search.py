@@ -30,7 +30,7 @@ from converters.int8.fine_tuning import fine_tune
 from converters.int8.fitting import fit_to_int8
 from converters.tflite.conversion import dynamic_float_layers, to_tflite
 from converters.tflite.int8 import Int8Converter
-from unet_edge.bundle.search_record import Candidate, LayerError, SearchRecord
+from unet_edge.bundle.search_record import LayerError, SearchCandidate, SearchRecord
 from unet_edge.errors import ConfigError
 from unet_edge.evaluation.verification import ReferenceMask, Verification, verify
 from unet_edge.model_files.embedded_contract import Precision
@@ -89,7 +89,7 @@ class Found:
     when int8 held the budget.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[SearchCandidate, ...]
     data: bytes | None
     errors: dict[tuple[str, str], float]
 
@@ -105,7 +105,7 @@ class Found:
         )
 
     @property
-    def kept(self) -> Candidate | None:
+    def kept(self) -> SearchCandidate | None:
         """The fastest candidate that holds the budget, or None."""
         return next((candidate for candidate in self.candidates if candidate.kept), None)
 
@@ -134,7 +134,7 @@ class Search:
         self._budget = budget
         self._steps = fine_tune_steps
         self._say = say
-        self._tried: list[tuple[Candidate, bytes, Backend]] = []
+        self._tried: list[tuple[SearchCandidate, bytes, Backend]] = []
 
     def run(self) -> Found:
         """Try recipes until one holds, then time all that were tried and keep the fastest.
@@ -227,7 +227,7 @@ class Search:
             floor=self._budget.min_agreement,
         )
         drop = miou_drop(proof, self._keras_miou)
-        candidate = Candidate(
+        candidate = SearchCandidate(
             recipe, precision, float_layers, len(data), proof.agreement, proof.worst, drop,
             ms=float("nan"), holds=self._budget.holds(proof, self._keras_miou),
         )  # fmt: skip

@@ -9,7 +9,7 @@ from unet_edge.model_files.embedded_contract import Precision
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SearchCandidate:
     """A recipe and what its file came to.
 
     `agreement` and `worst` are shares of pixels (0..1) equal to Keras', over all pictures and in
@@ -30,7 +30,7 @@ class Candidate:
     pareto: bool = False
     kept: bool = False
 
-    def dominates(self, other: Candidate) -> bool:
+    def dominates(self, other: SearchCandidate) -> bool:
         """Whether it is at least as good in all three, and better in one."""
         mine, theirs = ((c.agreement, -c.bytes, -c.ms) for c in (self, other))
         return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
@@ -54,7 +54,7 @@ class SearchRecord:
     min_agreement: float
     max_miou_drop: float | None
     errors: tuple[LayerError, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[SearchCandidate, ...]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SearchRecord:
@@ -66,7 +66,7 @@ class SearchRecord:
                 LayerError(tuple(error["layers"]), error["divergence"]) for error in data["errors"]
             ),
             candidates=tuple(
-                Candidate(**entry | {"float_layers": tuple(entry["float_layers"])})
+                SearchCandidate(**entry | {"float_layers": tuple(entry["float_layers"])})
                 for entry in data["candidates"]
             ),
         )

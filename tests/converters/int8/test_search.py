@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from converters.int8.search import Budget, Found, Search
 from converters.tflite.check import operators
-from unet_edge.bundle.search_record import Candidate
+from unet_edge.bundle.search_record import SearchCandidate
 from unet_edge.errors import ConfigError
 from unet_edge.evaluation.verification import ReferenceMask
 from unet_edge.runtime.backends.keras_model import KerasBackend
@@ -43,7 +43,7 @@ def found(search: Any) -> Any:
     return search(Budget(0.99), fine_tune_steps=0)
 
 
-def by_recipe(found: Found) -> dict[str, Candidate]:
+def by_recipe(found: Found) -> dict[str, SearchCandidate]:
     return {candidate.recipe: candidate for candidate in found.candidates}
 
 
