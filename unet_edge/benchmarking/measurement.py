@@ -179,7 +179,7 @@ def cost_of(request: Request) -> Measurement | str:
     try:
         answer = json.loads(child.output)
     except ValueError:
-        return child.death
+        return child.failure
     return Measurement(**answer["cost"]) if "cost" in answer else str(answer["error"])
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unet_edge.system.board import read_board
-from unet_edge.system.child_process import Ended, answer_pipe, run_child
+from unet_edge.system.child_process import ChildResult, answer_pipe, run_child
 
 if TYPE_CHECKING:
     from unet_edge.runtime.interpreters import Attempt, Interpreter, State
@@ -96,9 +96,9 @@ def _is_there(module: str) -> bool:
         return False
 
 
-def _death(ended: Ended) -> str:
+def _death(ended: ChildResult) -> str:
     if ended.signal != "SIGILL":
-        return ended.death
+        return ended.failure
     processor = read_board().processor or "this processor"
     return f"died with signal SIGILL: it uses an instruction that {processor} has not"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Ended:
+class ChildResult:
     """What a child wrote on standard output, and how it ended: None is a timeout."""
 
     output: str
@@ -25,7 +25,7 @@ class Ended:
         return None if self.code is None or self.code >= 0 else signal.Signals(-self.code).name
 
     @property
-    def death(self) -> str:
+    def failure(self) -> str:
         """What to say of a child that ended without an answer."""
         if self.code is None:
             return "gave no answer in time"
@@ -36,7 +36,7 @@ class Ended:
         return f"ended with exit code {self.code}: {last}"
 
 
-def run_child(module: str, request: Any, timeout: float | None = None) -> Ended:
+def run_child(module: str, request: Any, timeout: float | None = None) -> ChildResult:
     """Run `module` with the request as JSON on its standard input, `timeout` seconds at most."""
     # The child imports what this process would, and nothing from the folder it stands in (-P).
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -51,8 +51,8 @@ def run_child(module: str, request: Any, timeout: float | None = None) -> Ended:
             timeout=timeout,
         )
     except subprocess.TimeoutExpired as late:
-        return Ended(_decoded(late.stdout), _decoded(late.stderr), None)
-    return Ended(_decoded(child.stdout), _decoded(child.stderr), child.returncode)
+        return ChildResult(_decoded(late.stdout), _decoded(late.stderr), None)
+    return ChildResult(_decoded(child.stdout), _decoded(child.stderr), child.returncode)
 
 
 def answer_pipe() -> int:
