@@ -5,7 +5,7 @@ import pytest
 from flood_fill import filled
 
 from unet_edge.dataset.shapes import paint_polygon
-from unet_edge.masks.contours import regions
+from unet_edge.masks.contours import connected_regions
 
 
 def mask(*rows):
@@ -24,33 +24,33 @@ def connected(inside):
 
 
 def test_a_rectangle_has_four_corners():
-    (region,) = regions(mask(".....", ".###.", ".###.", "....."))
+    (region,) = connected_regions(mask(".....", ".###.", ".###.", "....."))
     assert region.outline.tolist() == [[1, 1], [4, 1], [4, 3], [1, 3]]
     assert (region.area, region.box, region.holes) == (6, (1, 1, 3, 2), ())
 
 
 def test_a_region_may_fill_the_picture():
-    (region,) = regions(np.ones((3, 5), bool))
+    (region,) = connected_regions(np.ones((3, 5), bool))
     assert region.outline.tolist() == [[0, 0], [5, 0], [5, 3], [0, 3]]
 
 
 def test_an_empty_mask_has_no_regions():
-    assert regions(np.zeros((3, 5), bool)) == []
+    assert connected_regions(np.zeros((3, 5), bool)) == []
 
 
 def test_pixels_that_touch_at_a_corner_are_two_regions():
     for rows in (("#.", ".#"), (".#", "#.")):
-        assert [region.area for region in regions(mask(*rows))] == [1, 1]
+        assert [region.area for region in connected_regions(mask(*rows))] == [1, 1]
 
 
 def test_holes_that_touch_at_a_corner_are_one_ring_of_the_same_area():
-    (region,) = regions(mask("####", "#.##", "##.#", "####"))
+    (region,) = connected_regions(mask("####", "#.##", "##.#", "####"))
     assert region.area == 14
     assert len(region.holes) == 1
 
 
 def test_an_island_in_a_hole_is_a_region_of_its_own():
-    outer, inner = regions(
+    outer, inner = connected_regions(
         mask("#######", "#.....#", "#.###.#", "#.#.#.#", "#.###.#", "#.....#", "#######")
     )
     assert (outer.area, inner.area) == (24, 8)
@@ -59,7 +59,7 @@ def test_an_island_in_a_hole_is_a_region_of_its_own():
 
 
 def test_a_hole_belongs_to_the_region_around_it_past_other_holes():
-    (first, second) = regions(mask("#.#####", "#.#.#.#", "#.#####"))
+    (first, second) = connected_regions(mask("#.#####", "#.#.#.#", "#.#####"))
     assert (len(first.holes), len(second.holes)) == (0, 2)
 
 
@@ -68,7 +68,7 @@ def test_a_hole_belongs_to_the_region_around_it_past_other_holes():
 def test_random_masks_are_cut_into_their_regions_and_filled_again(share, cell):
     random = np.random.default_rng(round(10 * share))
     inside = np.kron(random.random((19, 23)) < share, np.ones((cell, cell), bool))
-    found = regions(inside)
+    found = connected_regions(inside)
     total = np.zeros(inside.shape, int)
     sets = set()
     for region in found:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.images.placement import Labels
-from unet_edge.masks.contours import Region, regions
+from unet_edge.masks.contours import ConnectedRegion, connected_regions
 from unet_edge.masks.run_length import format_runs, mask_to_runs
 
 CocoStyle = Literal["polygons", "rle"]
@@ -67,7 +67,7 @@ def _annotations(labels: Labels, classes: int, style: CocoStyle) -> Iterator[dic
         inside = labels == index
         match style:
             case "polygons":
-                for region in regions(inside):
+                for region in connected_regions(inside):
                     yield {"category_id": index, **_region(region, *inside.shape)}
             case "rle":
                 counts = format_runs(mask_to_runs(inside))
@@ -81,7 +81,7 @@ def _annotations(labels: Labels, classes: int, style: CocoStyle) -> Iterator[dic
                 assert_never(style)
 
 
-def _region(region: Region, height: int, width: int) -> dict[str, Any]:
+def _region(region: ConnectedRegion, height: int, width: int) -> dict[str, Any]:
     segmentation: Any = [region.outline.ravel().tolist()]
     if region.holes:
         left, top, box_width, box_height = region.box

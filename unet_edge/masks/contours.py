@@ -17,7 +17,7 @@ Ring = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Region:
+class ConnectedRegion:
     """Pixels that are connected by their edges: an outline, and the holes in it."""
 
     outline: Ring
@@ -48,7 +48,7 @@ class Region:
         return inside
 
 
-def regions(mask: NDArray[np.bool_]) -> list[Region]:
+def connected_regions(mask: NDArray[np.bool_]) -> list[ConnectedRegion]:
     """The connected regions of bool (H, W), from the top down.
 
     Pixels that touch at a corner alone are not connected.
@@ -62,7 +62,7 @@ def regions(mask: NDArray[np.bool_]) -> list[Region]:
     for index, hole in enumerate(is_hole):
         if hole:
             holes[owner[index]].append(rings[index])
-    return [Region(rings[index], tuple(inner)) for index, inner in holes.items()]
+    return [ConnectedRegion(rings[index], tuple(inner)) for index, inner in holes.items()]
 
 
 def _trace(mask: NDArray[np.bool_]) -> tuple[list[Ring], list[bool], list[int]]:
