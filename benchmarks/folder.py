@@ -96,7 +96,7 @@ def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int
 
     def look(segmenter: Segmenter, picture: Path, _: Any) -> Segmented:
         photo = read_photo(picture, segmenter.spec)
-        drawn_on = photo.picture if photo.whole else picture
+        drawn_on = photo.picture if photo.is_full_size else picture
         return Segmented(drawn_on, segmenter.segment(photo), None, picture.name)
 
     def timed(at_once: bool) -> float:

@@ -99,7 +99,7 @@ SCALED = {
 def test_scaled_decoding_has_the_same_bytes_on_every_machine(case, digest):
     name, factor = case
     photo = read_photo(JPEGS / f"{name}.jpg", scaled((136 // factor, 132 // factor)))
-    assert (photo.size, photo.whole) == ((200, 136), factor == 1)
+    assert (photo.size, photo.is_full_size) == ((200, 136), factor == 1)
     assert photo.picture.size == (200 // factor, 136 // factor)
     assert photo.picture.mode == "RGB"
     assert hashlib.sha256(photo.picture.tobytes()).hexdigest() == digest
@@ -143,7 +143,7 @@ def test_a_reduced_photo_is_upright(tmp_path, orientation):
 def test_full_decoding_is_what_it_was(tmp_path):
     path = JPEGS / "420.jpg"
     photo = read_photo(path, spec_of((16, 16)))
-    assert photo.whole
+    assert photo.is_full_size
     assert np.array_equal(np.asarray(photo.picture), np.asarray(decode(path)))
     assert np.array_equal(grid_of(path, spec_of()), place(decode(path), spec_of()))
 
@@ -165,7 +165,7 @@ def test_files_bytes_and_a_photo_that_was_read_give_the_same_grid():
 def test_other_files_are_decoded_in_full(file_format):
     data = encoded(Image.fromarray(pattern(160, 160)), file_format)
     photo = read_photo(data, scaled((8, 8)))
-    assert photo.whole
+    assert photo.is_full_size
     assert np.array_equal(np.asarray(photo.picture), np.asarray(decode(data)))
 
 
@@ -174,7 +174,7 @@ def test_arrays_and_pillow_pictures_are_used_as_they_are():
     lazy = Image.open(JPEGS / "420.jpg")
     for source in (pixels, Image.fromarray(pixels), lazy):
         photo = read_photo(source, spec)
-        assert photo.whole
+        assert photo.is_full_size
         assert photo.picture.size == (lazy.size if source is lazy else (160, 160))
     swapped = read_photo(pixels[..., ::-1], spec, "bgr")
     assert np.array_equal(np.asarray(swapped.picture), pixels)
@@ -205,7 +205,7 @@ def test_lossless_jpeg_is_decoded_in_full_where_it_can_be():
             read_photo(path, scaled((8, 8)))
         return
     photo = read_photo(path, scaled((8, 8)))
-    assert photo.whole
+    assert photo.is_full_size
     assert np.array_equal(np.asarray(photo.picture), np.asarray(whole))
 
 

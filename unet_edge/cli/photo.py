@@ -70,7 +70,7 @@ def segmented(
     _warn_of_few_bits(source, name, segmenter, photo)
     # What the model sees does not depend on what is saved, so the photo at its own size is read
     # from the file again, and only where it is drawn on.
-    drawn_on = photo.picture if photo.whole else source
+    drawn_on = photo.picture if photo.is_full_size else source
     if edges == "nearest" and "probabilities" not in kinds:
         return Segmented(drawn_on, segmenter.segment(photo), None, name)
     prediction = segmenter.predict(photo)

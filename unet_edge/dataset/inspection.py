@@ -169,8 +169,8 @@ def _fit(
 ) -> bool:
     """Whether the sizes, (width, height), agree; notes where EXIF may have turned one of them."""
     sample = result.sample
-    orientation = read_header(sample.image).orientation
-    own = 1 if drawn else read_header(sample.mask).orientation
+    orientation = read_header(sample.image).exif_orientation
+    own = 1 if drawn else read_header(sample.mask).exif_orientation
     turned = max(orientation, own) >= _FIRST_TURN
     if picture != mask:
         found = f"the mask has {mask[0]}x{mask[1]} px, the picture {picture[0]}x{picture[1]}"

@@ -177,7 +177,7 @@ class Photo:
     size: tuple[int, int]
 
     @property
-    def whole(self) -> bool:
+    def is_full_size(self) -> bool:
         """Whether `picture` is the photo itself, not a reduced one."""
         return self.picture.size == self.size
 

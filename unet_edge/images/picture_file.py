@@ -37,7 +37,7 @@ MAX_BYTES = 2**31
 class Header:
     """What a picture file says of itself, before it is decoded.
 
-    `size` is (width, height) px as stored; `orientation` is EXIF's, 1 where there is none.
+    `size` is (width, height) px as stored; `exif_orientation` is 1 where there is none.
     `lossy` says that its compression changes values.
     """
 
@@ -45,7 +45,7 @@ class Header:
     mode: str
     size: tuple[int, int]
     frames: int
-    orientation: int
+    exif_orientation: int
     lossy: bool = False
 
 

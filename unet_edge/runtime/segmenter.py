@@ -274,7 +274,7 @@ def _require_edges(edges: Edges) -> None:
 def _whole(image: ImageSource | Photo, color_order: ChannelOrder, spec: ModelSpec) -> Image.Image:
     """The picture at its own size, which tiles are cut from."""
     if isinstance(image, Photo):
-        if not image.whole:
+        if not image.is_full_size:
             raise ConfigError(
                 "this photo was reduced as it was read",
                 fix="give the file for tiles",
