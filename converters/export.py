@@ -23,7 +23,8 @@ from converters.onnx.conversion import to_onnx
 from converters.references import HeldOut, held_out
 from converters.settings import ExportSettings
 from converters.tflite.conversion import dynamic_float_layers, to_tflite
-from unet_edge.bundle.bundle import FLOORS, Bundle, BundleFile
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import FLOORS, BundleFile
 from unet_edge.bundle.manifest import DataCounts, Quality, Reference, SplitFigures
 from unet_edge.bundle.writing import require_writable, write_bundle
 from unet_edge.dataset import Dataset

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from unet_edge.bundle.bundle import FLOORS
+from unet_edge.bundle.bundle_file import FLOORS
 from unet_edge.percent import percent
 
 

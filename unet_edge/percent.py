@@ -12,9 +12,9 @@ def percent(share: float) -> str:
 
     "100" means that every pixel agrees: nothing else is written so.
     """
-    # Three decimals show the highest floor, 99.999 % (`bundle.FLOORS`). A share that is cut never
-    # looks as if it had reached a floor that it missed. 0.99999 * 100_000 may be a little under
-    # 99999, and a share just under 1 must not become 100.
+    # Three decimals show the highest floor, 99.999 % (`bundle_file.FLOORS`). A share that is cut
+    # never looks as if it had reached a floor that it missed. Floating point: 0.99999 * 100_000
+    # may be a little under 99999, and a share just under 1 must not become 100.
     if math.isnan(share):
         return "–"
     if share >= 1:

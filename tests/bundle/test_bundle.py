@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from sealing import seal_manifest
 
-from unet_edge.bundle.bundle import FLOORS, Bundle, BundleFile
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import FLOORS, BundleFile
 from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import (
     MANIFEST,

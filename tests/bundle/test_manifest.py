@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from paths import SMALL_BUNDLE
 from sealing import seal_manifest
 
-from unet_edge.bundle.bundle import FLOORS, Bundle
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import FLOORS
 from unet_edge.bundle.json_schema import KEYWORDS, first_error
 from unet_edge.bundle.manifest import MANIFEST, SCHEMA, Reason, manifest_schema
 from unet_edge.cli import main

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unet_edge.bundle.bundle import Bundle, _file
+from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.bundle.search_record import SearchRecord
@@ -23,7 +23,7 @@ def seal_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _preferred(manifest: dict[str, Any]) -> list[str]:
-    files, unused = tuple(map(_file, manifest["files"])), None
+    files, unused = tuple(map(BundleFile.from_dict, manifest["files"])), None
     bundle = Bundle(  # type: ignore[arg-type]
         path=Path(),
         spec=unused,

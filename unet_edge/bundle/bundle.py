@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from unet_edge.bundle.bundle_file import PREFERENCE, BundleFile
 from unet_edge.bundle.digest import DIGEST, require_digest
 from unet_edge.bundle.manifest import (
     KIND,
     MANIFEST,
     SCHEMA,
     CardFile,
-    Choice,
     DataCounts,
     GoldenPicture,
     Reference,
@@ -39,7 +39,6 @@ from unet_edge.bundle.search_record import SearchRecord
 from unet_edge.errors import BundleError, SpecError
 from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
-from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import ModelSpec
 from unet_edge.system.board import Processor, read_processor
 from unet_edge.system.files import read_regular, sha256
@@ -50,81 +49,6 @@ MOST_MANIFEST = 2**20
 
 _MOST_MEMBER = 512 * 2**20
 """Bytes of a member that is read. A model's size is in the manifest and compared first."""
-
-#: Least share of pixels that must equal the Keras reference's, by format and precision. Float32
-#: may flip exact near-ties (summation order differs); float16 rounds weights to 11 bits; those of
-#: the integers are what a well-trained model reaches with post-training quantisation. A search
-#: sets them to its budget.
-FLOORS: dict[tuple[Format, Precision], float] = {
-    ("tflite", "float32"): 0.99999,
-    ("tflite", "float16"): 0.999,
-    ("tflite", "int8"): 0.995,
-    ("tflite", "int16x8"): 0.995,
-    ("tflite", "dynamic"): 0.99,
-    ("onnx", "float32"): 0.99999,
-    ("onnx", "float16"): 0.999,
-    ("onnx", "int8"): 0.99,
-}
-
-# What a device would rather run: the smallest first, and TFLite before ONNX because LiteRT is
-# the lighter install.
-_PREFERENCE: tuple[tuple[Format, Precision], ...] = (
-    ("tflite", "int8"),
-    ("tflite", "float32"),
-    ("tflite", "float16"),
-    ("onnx", "int8"),
-    ("onnx", "float32"),
-    ("onnx", "float16"),
-    # XNNPACK has no kernels for the depthwise convolutions of the first, and none for the second.
-    ("tflite", "dynamic"),
-    ("tflite", "int16x8"),
-)
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One exported file, with what was measured on the workstation over `pictures` pictures.
-
-    `agreement` is the share of pixels (0..1) equal to the Keras reference's, `worst` the same
-    for the worst picture, `mask_miou` the mIoU of its masks against the reference's masks, and
-    `label_miou` against the true labels where there were any. `floor` is the least agreement.
-    `label_iou` has the IoU of each class, None for one that occurs nowhere. `golden_agreement` is
-    the agreement on the golden pictures, None without any. `float_layers` are the Keras layers of
-    an int8 file that compute in float32. `measured_by` is the interpreter that all of this was
-    measured with.
-    """
-
-    name: str
-    format: Format
-    precision: Precision
-    sha256: str
-    bytes: int
-    floor: float
-    agreement: float
-    worst: float
-    mask_miou: float
-    label_miou: float | None
-    pictures: int
-    label_iou: tuple[float | None, ...] | None
-    golden_agreement: float | None
-    float_layers: tuple[str, ...]
-    measured_by: str
-
-    @property
-    def kept_floor(self) -> bool:
-        """Whether the measured agreement reaches the floor."""
-        return self.agreement >= self.floor
-
-    @property
-    def golden_floor(self) -> float:
-        """Least agreement on the golden pictures, which are chosen to be hard.
-
-        As far under the floor as the file agreed less on them than on all pictures: a machine
-        that gives the workstation's masks passes exactly where the workstation did.
-        """
-        if self.golden_agreement is None:
-            return self.floor
-        return self.floor - max(0.0, self.agreement - self.golden_agreement)
 
 
 @dataclass(frozen=True)
@@ -249,7 +173,7 @@ class Bundle:
 
         def order(entry: BundleFile) -> tuple[bool, int]:
             chosen = entry.format == "tflite" and entry.precision in searched
-            return not chosen, _PREFERENCE.index((entry.format, entry.precision))
+            return not chosen, PREFERENCE.index((entry.format, entry.precision))
 
         return sorted(files, key=order)
 
@@ -310,9 +234,9 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
         bundle = Bundle(
             path=path,
             spec=ModelSpec.from_dict(data["spec"]),
-            files=tuple(_file(entry) for entry in data["files"]),
-            golden=tuple(_golden(entry) for entry in data["golden"]),
-            reference=Reference(**_with_ious(data["reference"])),
+            files=tuple(map(BundleFile.from_dict, data["files"])),
+            golden=tuple(map(GoldenPicture.from_dict, data["golden"])),
+            reference=Reference.from_dict(data["reference"]),
             tools=dict(data["tools"]),
             data=DataCounts(**data["data"]),
             license=data["license"],
@@ -324,7 +248,7 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
     except SpecError as error:
         raise BundleError(f"{where}: {error}") from error
     for entry in bundle.files:
-        if (entry.format, entry.precision) not in _PREFERENCE:
+        if (entry.format, entry.precision) not in PREFERENCE:
             raise BundleError(
                 f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
                 "which this version does not know"
@@ -360,17 +284,3 @@ def _require_distinct(bundle: Bundle, where: Path) -> None:
                 f"{where} names {name} {count} times",
                 fix="copy the bundle again",
             )
-
-
-def _file(entry: dict[str, Any]) -> BundleFile:
-    return BundleFile(**_with_ious(entry) | {"float_layers": tuple(entry["float_layers"])})
-
-
-def _with_ious(entry: dict[str, Any]) -> dict[str, Any]:
-    """Fields with a tuple in place of JSON's list: frozen values are compared and hashed."""
-    ious = entry["label_iou"]
-    return entry | {"label_iou": None if ious is None else tuple(ious)}
-
-
-def _golden(entry: dict[str, Any]) -> GoldenPicture:
-    return GoldenPicture(**entry | {"chosen": Choice(**entry["chosen"])})

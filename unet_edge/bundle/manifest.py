@@ -47,6 +47,11 @@ class GoldenPicture:
     mask_sha256: str
     chosen: Choice
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GoldenPicture:
+        """Read what `dataclasses.asdict` gave."""
+        return cls(**data | {"chosen": Choice(**data["chosen"])})
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -65,6 +70,12 @@ class Reference:
     worst_miou: float | None
     network: str | None
     parameters: int
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Reference:
+        """Read what `dataclasses.asdict` gave."""
+        ious = data["label_iou"]
+        return cls(**data | {"label_iou": None if ious is None else tuple(ious)})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unet_edge.bundle.bundle import Bundle, BundleFile
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import echo, print_json, print_table, print_texts, say

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from unet_edge.bundle.bundle import Bundle, BundleFile
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.errors import BackendError, BundleError
 from unet_edge.model_files.contract_check import checked_contract
