@@ -20,7 +20,7 @@ from converters.tflite.conversion import to_tflite
 from unet_edge.errors import ModelFileError
 from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.model_files.read_graph import TensorInfo, TFLiteGraph, read_graph
-from unet_edge.model_files.runtime_support import Runtimes, runtimes
+from unet_edge.model_files.runtime_support import RuntimeSupport, runtime_support
 from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.settings.network import Network
 
@@ -84,7 +84,7 @@ def test_tflite(
     assert (logits.name, logits.shape) == ("logits", (1, 64, 64, 3))
     assert (logits.dtype, logits.scale) == ("float32", None)
     assert graph.min_runtime_version is not None
-    assert runtimes(graph) == Runtimes(
+    assert runtime_support(graph) == RuntimeSupport(
         ("tflite-runtime 2.14", "ai-edge-litert 1.2 or later"), {}, ()
     )
 
@@ -111,7 +111,7 @@ def test_onnx(
     assert graph.kernels == kernels
     assert graph.inputs == (PIXELS,)
     assert graph.outputs == (TensorInfo("logits", "float32", (1, 64, 64, 3)),)
-    assert runtimes(graph) == Runtimes(("onnxruntime 1.8 or later",), {}, ())
+    assert runtime_support(graph) == RuntimeSupport(("onnxruntime 1.8 or later",), {}, ())
 
 
 # The default network: conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits;
@@ -182,7 +182,7 @@ def test_a_mean_between_two_pixel_values(untrained: Callable[..., Any], spec: Mo
         (read_graph(to_tflite(model, spec, "float32"), "tflite", "m"), "tflite-runtime 2.14"),
         (read_graph(to_onnx(model, spec, "float32"), "onnx", "m"), "onnxruntime 1.8 or later"),
     ):
-        assert runtimes(graph).runs_on[0] == oldest
+        assert runtime_support(graph).runs_on[0] == oldest
         assert (graph.inputs[0].dtype, graph.inputs[0].scale) == ("uint8", None)
 
 
@@ -202,7 +202,7 @@ def test_damaged_exports_are_refused_or_read_and_nothing_else(
             start, size = max(0, min(end % len(whole), len(data) - 4)), rng.choice((1, 2, 4))
             data[start : start + size] = rng.choice((bytes(size), rng.randbytes(size)))
         try:
-            str(runtimes(read_graph(bytes(data), file_format, "m")))
+            str(runtime_support(read_graph(bytes(data), file_format, "m")))
         except ModelFileError:
             refused += 1
     assert refused > 100, "the cuts at least"

@@ -17,7 +17,7 @@ from converters.tflite.conversion import to_tflite
 from unet_edge.errors import BackendError
 from unet_edge.model_files.embedded_contract import Contract, Format, Precision, seal
 from unet_edge.model_files.read_graph import TensorInfo, read_graph
-from unet_edge.model_files.runtime_support import runtimes
+from unet_edge.model_files.runtime_support import runtime_support
 from unet_edge.runtime.backends import open_backend, to_labels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation, Output
@@ -113,7 +113,7 @@ def test_masks_are_those_of_the_file_with_scores(
     graph = read_graph(data, kind[0], "m")
     assert graph.outputs == (TensorInfo("labels", "uint8", (1, *spec.size)),)
     oldest = {"tflite": "tflite-runtime 2.14", "onnx": "onnxruntime 1.8 or later"}[kind[0]]
-    assert runtimes(graph).runs_on[0] == oldest
+    assert runtime_support(graph).runs_on[0] == oldest
     if kind[0] == "tflite":
         assert partitions(data) == 1
         counts = operators(data)

@@ -19,7 +19,7 @@ from unet_edge.model_files.read_graph import (
     TFLiteGraph,
     read_graph,
 )
-from unet_edge.model_files.runtime_support import runtimes
+from unet_edge.model_files.runtime_support import runtime_support
 from unet_edge.model_files.tflite_graph import BUILTINS
 
 Make = Callable[..., bytes]
@@ -130,7 +130,7 @@ def test_damaged_bytes_are_refused_or_read_and_nothing_else(
         changes.append(bytes(data))
     for data in cuts + changes:
         try:
-            str(runtimes(read_graph(data, file_format, "m")))
+            str(runtime_support(read_graph(data, file_format, "m")))
         except ModelFileError as error:
             refused.append(str(error))
     # A cut and about half of the changes hit the structure; the rest change a number or a name.

@@ -19,20 +19,20 @@ from unet_edge.model_files.runtime_support import (
     ONNXRUNTIMES,
     TFLITE_RUNTIMES,
     TFLITE_VERSIONS,
-    Runtimes,
-    runtimes,
+    RuntimeSupport,
+    runtime_support,
 )
 from unet_edge.model_files.tflite_graph import BUILTINS
 
 Make = Callable[..., bytes]
 
 
-def of_tflite(data: bytes) -> Runtimes:
-    return runtimes(read_graph(data, "tflite", "m.tflite"))
+def of_tflite(data: bytes) -> RuntimeSupport:
+    return runtime_support(read_graph(data, "tflite", "m.tflite"))
 
 
-def of_onnx(data: bytes) -> Runtimes:
-    return runtimes(read_graph(data, "onnx", "m.onnx"))
+def of_onnx(data: bytes) -> RuntimeSupport:
+    return runtime_support(read_graph(data, "onnx", "m.onnx"))
 
 
 # --- TFLite -----------------------------------------------------------------------------------
@@ -47,12 +47,12 @@ def test_the_table_holds_every_operator_that_our_converters_emit() -> None:
 
 def test_what_all_know_runs_on_all(tflite: Make) -> None:
     found = of_tflite(tflite(("CONV_2D", 7), ("ADD", 1)))
-    assert found == Runtimes(("tflite-runtime 2.14", "ai-edge-litert 1.2 or later"), {}, ())
+    assert found == RuntimeSupport(("tflite-runtime 2.14", "ai-edge-litert 1.2 or later"), {}, ())
     assert str(found) == "tflite-runtime 2.14, ai-edge-litert 1.2 or later"
 
 
 def test_a_version_that_only_newer_ones_know(tflite: Make) -> None:
-    assert of_tflite(tflite(("CONV_2D", 8), ("ADD", 1))) == Runtimes(
+    assert of_tflite(tflite(("CONV_2D", 8), ("ADD", 1))) == RuntimeSupport(
         ("ai-edge-litert 1.2 or later",),
         {"tflite-runtime 2.14": "CONV_2D version 8 (it has up to 7)"},
         (),
@@ -112,7 +112,7 @@ def test_the_litert_installed_here_is_as_new_as_the_table_says(tflite: Make) -> 
 )
 def test_the_oldest_onnxruntime(onnx_file: Make, opset: int, ir_version: int, oldest: str) -> None:
     found = of_onnx(onnx_file("Relu", opset=opset, ir_version=ir_version))
-    assert found == Runtimes((f"onnxruntime {oldest} or later",), {}, ())
+    assert found == RuntimeSupport((f"onnxruntime {oldest} or later",), {}, ())
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_the_table_does_not_know_is_unknown(
     onnx_file: Make, operator: str, opset: int | None, ir_version: int, says: str
 ) -> None:
     found = of_onnx(onnx_file(operator, opset=opset, ir_version=ir_version))
-    assert found == Runtimes((), {}, (says,))
+    assert found == RuntimeSupport((), {}, (says,))
 
 
 def test_our_onnx_operators_are_no_younger_than_the_opset_we_write() -> None:

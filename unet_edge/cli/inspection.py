@@ -28,7 +28,7 @@ from unet_edge.model_files.read_graph import (
     TFLiteGraph,
     read_graph,
 )
-from unet_edge.model_files.runtime_support import Runtimes, runtimes
+from unet_edge.model_files.runtime_support import RuntimeSupport, runtime_support
 from unet_edge.system.files import sha256
 
 AnyGraph = TFLiteGraph | OnnxGraph
@@ -105,7 +105,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     click.echo()
     print_table(
         [
-            (name, _ends(graph), _kernels(graph), _runs_on(graph, runtimes(graph)))
+            (name, _ends(graph), _kernels(graph), _runs_on(graph, runtime_support(graph)))
             for name, graph in graphs.items()
         ],
         ["file", "input -> output", "kernels", "runs on"],
@@ -115,7 +115,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
         [(name, _operators(graph)) for name, graph in graphs.items()], ["file", "operators"]
     )
     for name, graph in graphs.items():
-        for runtime, refusal in runtimes(graph).refused_by.items():
+        for runtime, refusal in runtime_support(graph).refused_by.items():
             click.echo(f"{name} does not run on {runtime}: {refusal}")
         if isinstance(graph, OnnxGraph) and graph.can_saturate:
             click.echo(f"{name}: {SATURATES}")
@@ -160,11 +160,11 @@ def _inspect_file(path: Path, as_json: bool) -> None:
 
 def _facts(graph: AnyGraph) -> dict[str, Any]:
     """What --json says of a graph."""
-    return {"graph": dataclasses.asdict(graph), **dataclasses.asdict(runtimes(graph))}
+    return {"graph": dataclasses.asdict(graph), **dataclasses.asdict(runtime_support(graph))}
 
 
 def _graph_rows(graph: AnyGraph) -> list[tuple[str, str]]:
-    found = runtimes(graph)
+    found = runtime_support(graph)
     rows = [("runs on", _runs_on(graph, found))]
     rows += [(f"not on {runtime}", reason) for runtime, reason in found.refused_by.items()]
     if isinstance(graph, TFLiteGraph) and graph.min_runtime_version:
@@ -176,7 +176,7 @@ def _graph_rows(graph: AnyGraph) -> list[tuple[str, str]]:
     return [*rows, ("kernels", _kernels(graph))]
 
 
-def _runs_on(graph: AnyGraph, found: Runtimes) -> str:
+def _runs_on(graph: AnyGraph, found: RuntimeSupport) -> str:
     if isinstance(graph, OnnxGraph):
         return f"{found} (opset {graph.opset}, IR {graph.ir_version})"
     return str(found)

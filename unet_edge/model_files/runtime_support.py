@@ -80,7 +80,7 @@ ONNX_OPERATORS = frozenset(
 
 
 @dataclass(frozen=True)
-class Runtimes:
+class RuntimeSupport:
     """Where a file runs. `runs_on` is empty whenever something in it is unknown.
 
     `refused_by` holds each runtime that refuses it with the reason, `unknown` what the tables do
@@ -97,7 +97,7 @@ class Runtimes:
         return ", ".join(self.runs_on) or "no runtime of the table"
 
 
-def runtimes(graph: TFLiteGraph | OnnxGraph) -> Runtimes:
+def runtime_support(graph: TFLiteGraph | OnnxGraph) -> RuntimeSupport:
     """Hold a graph against the tables. The proof on a device remains `unet-edge verify`."""
     match graph:
         case TFLiteGraph():
@@ -108,7 +108,7 @@ def runtimes(graph: TFLiteGraph | OnnxGraph) -> Runtimes:
             assert_never(graph)
 
 
-def _tflite(graph: TFLiteGraph) -> Runtimes:
+def _tflite(graph: TFLiteGraph) -> RuntimeSupport:
     unknown = tuple(
         _spell(op)
         for op in graph.operators
@@ -124,15 +124,15 @@ def _tflite(graph: TFLiteGraph) -> Runtimes:
         if newer:
             refused[runtime] = ", ".join(newer)
     if unknown:
-        return Runtimes((), refused, unknown)
+        return RuntimeSupport((), refused, unknown)
     last, *litert = TFLITE_RUNTIMES
     runs = [last] if last not in refused else []
     # Versions only grow, so the first that runs it speaks for the later ones.
     runs += [f"{runtime} or later" for runtime in litert if runtime not in refused][:1]
-    return Runtimes(tuple(runs), refused, ())
+    return RuntimeSupport(tuple(runs), refused, ())
 
 
-def _onnx(graph: OnnxGraph) -> Runtimes:
+def _onnx(graph: OnnxGraph) -> RuntimeSupport:
     unknown = [op.name for op in graph.operators if op.name not in ONNX_OPERATORS]
     newest, opset, ir_version = ONNXRUNTIMES[-1]
     if graph.opset is None or graph.opset < OLDEST_OPSET:
@@ -143,10 +143,10 @@ def _onnx(graph: OnnxGraph) -> Runtimes:
             f"(onnxruntime {newest} has up to opset {opset}, IR {ir_version})"
         )
     if unknown:
-        return Runtimes((), {}, tuple(unknown))
+        return RuntimeSupport((), {}, tuple(unknown))
     assert graph.opset is not None
     oldest = next(r for r, o, ir in ONNXRUNTIMES if o >= graph.opset and ir >= graph.ir_version)
-    return Runtimes((f"onnxruntime {oldest} or later",), {}, ())
+    return RuntimeSupport((f"onnxruntime {oldest} or later",), {}, ())
 
 
 def _spell(operator: Operator) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from unet_edge.model_files.flatbuffer import Buffer, Table, Tables
 from unet_edge.model_files.graph import Operator, TensorInfo, TFLiteGraph
 
-#: BuiltinOperator, as far as our converters go; the table of versions is in `runtimes`.
+#: BuiltinOperator, as far as our converters go; the table of versions is in `runtime_support`.
 BUILTINS = {
     0: "ADD",
     1: "AVERAGE_POOL_2D",

@@ -106,12 +106,12 @@ def refusal(model: bytes, file_format: Format, attempt: Attempt) -> str:
     """One line on a model that a working interpreter refuses, by what the tables know of it."""
     # Here, not at the top: the graph's readers are of no use to what else this module says.
     from unet_edge.model_files.read_graph import read_graph
-    from unet_edge.model_files.runtime_support import runtimes
+    from unet_edge.model_files.runtime_support import runtime_support
 
     refused, better = attempt.detail, None
     system = System.here()
     try:
-        found = runtimes(read_graph(model, file_format, "the model"))
+        found = runtime_support(read_graph(model, file_format, "the model"))
     except ModelFileError:
         found = None  # its bytes are damaged: the interpreter's own words have to do
     if found is not None:

@@ -21,7 +21,7 @@ from converters.float_layers import stem
 from converters.tflite.conversion import to_tflite
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.model_files.read_graph import read_graph
-from unet_edge.model_files.runtime_support import TFLITE_RUNTIMES, TFLITE_VERSIONS, runtimes
+from unet_edge.model_files.runtime_support import TFLITE_RUNTIMES, TFLITE_VERSIONS, runtime_support
 from unet_edge.spec import ModelSpec
 from unet_edge.training.settings.network import Network
 
@@ -67,8 +67,9 @@ print(json.dumps(refused))
 INSPECT = """
 import json, sys
 from unet_edge.model_files.read_graph import read_graph
-from unet_edge.model_files.runtime_support import runtimes
-print(json.dumps(runtimes(read_graph(open(sys.argv[1], "rb").read(), "tflite", "m")).runs_on))
+from unet_edge.model_files.runtime_support import runtime_support
+graph = read_graph(open(sys.argv[1], "rb").read(), "tflite", "m")
+print(json.dumps(runtime_support(graph).runs_on))
 """
 
 
@@ -203,5 +204,5 @@ def test_the_table_of_versions_is_what_it_accepts(
     assert json.loads(python(REFUSED, tmp_path)) == sorted(newer)
     # And what it refuses, we say that it refuses.
     for name in newer:
-        found = runtimes(read_graph((tmp_path / name).read_bytes(), "tflite", name))
+        found = runtime_support(read_graph((tmp_path / name).read_bytes(), "tflite", name))
         assert "tflite-runtime 2.14" in found.refused_by
