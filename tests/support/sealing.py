@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.bundle.search_record import SearchRecord
