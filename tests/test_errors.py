@@ -47,3 +47,13 @@ def test_a_list_of_findings_has_a_line_for_each(tmp_path):
     assert lines[1] == rf"  {tmp_path}/0\n.png: is damaged; remove it"
     assert len(lines) == 10
     assert lines[-1].startswith("  … and 2 more; 'unet-edge data check'")
+
+
+def test_the_parts_of_an_error_are_kept_apart():
+    error = DataError("holds 7", expected="0 or 1", fix="draw it again", subject="mask a.png")
+    assert str(error) == "mask a.png holds 7; 0 or 1; draw it again"
+    assert (error.subject, error.problem, error.fix) == (
+        "mask a.png",
+        "holds 7; 0 or 1",
+        "draw it again",
+    )

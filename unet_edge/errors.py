@@ -13,8 +13,8 @@ UnetEdgeError
 ├── ConversionError     a converter failed or produced a graph that breaks its promise
 └── TrainingError       training cannot go on, or went wrong
 
-An error has what was found, what was expected and how to fix it, each by itself. Its message is
-one line of all three, which the command line prints and exits with 1.
+An error keeps what was found, what was expected and how to fix it apart. Its message is one line
+of all three. The command line prints the message and exits with 1.
 """
 
 from __future__ import annotations
@@ -44,18 +44,24 @@ def _joined(*parts: str) -> str:
 class UnetEdgeError(Exception):
     """Root of everything this package raises on purpose.
 
-    `found` says what was found, `expected` what would be right, `fix` what to do about it; the
-    latter two are empty where nothing can be said. The message is all three in one line of
-    printable text: what a file or its name holds may be anything.
+    `found` says what was found, `expected` what would be right, `fix` what to do. `subject` names
+    the file that `found` is about, where a caller may name it otherwise; `found` follows it as in
+    "photo.png" and "is damaged". All but `found` may be empty. The message joins the parts to one
+    line of printable text, whatever a file or its name holds.
     """
 
-    def __init__(self, found: str = "", *, expected: str = "", fix: str = "") -> None:
-        self.found, self.expected, self.fix = map(_one_line, (found, expected, fix))
-        super().__init__(_joined(self.found, self.expected, self.fix))
+    def __init__(
+        self, found: str = "", *, expected: str = "", fix: str = "", subject: str = ""
+    ) -> None:
+        self.found, self.expected, self.fix, self.subject = map(
+            _one_line, (found, expected, fix, subject)
+        )
+        begin = f"{self.subject} {self.found}" if subject else self.found
+        super().__init__(_joined(begin, self.expected, self.fix))
 
     @property
     def problem(self) -> str:
-        """What was found and what was expected, without the fix."""
+        """What was found and what was expected, without the subject and the fix."""
         return _joined(self.found, self.expected)
 
     @classmethod

@@ -84,8 +84,8 @@ def _picture(result: Inspected, path: Path, bit_depth: int | None) -> Image.Imag
         picture, few = _decoded(path, bit_depth)
         header = read_header(path)
     except ImageError as error:
-        found = str(error).removeprefix(f"{path} ")
-        result.report("error", "unreadable-picture", path, found, "replace or remove it")
+        fix = error.fix or "replace or remove it"
+        result.report("error", "unreadable-picture", path, error.problem, fix)
         return None
     result.size = picture.size
     result.fingerprint = fingerprint(picture)
@@ -111,7 +111,7 @@ def _decoded(path: Path, bit_depth: int | None) -> tuple[Image.Image, str | None
         picture = decode(path)
         return picture, depth_warning(path, None, picture)
     except UnknownRangeError as error:
-        return decoded_by_any_range(path), str(error).removeprefix(f"{path} ")
+        return decoded_by_any_range(path), error.problem
 
 
 def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask | None:
@@ -132,8 +132,8 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
             found = f"is coloured, the masks are read as {rule}"
             result.report("error", "mixed-encoding", path, found, "save all masks in one way")
         else:
-            found = str(error).removeprefix(f"{path} ")
-            result.report("error", "unreadable-mask", path, found, "save it again")
+            fix = error.fix or "save it again"
+            result.report("error", "unreadable-mask", path, error.problem, fix)
         return None
     height, width = stored.shape[:2]
     if min(height, width) < 2:

@@ -91,8 +91,10 @@ def grey_of_8_bits(picture: Image.Image, bit_depth: int | None, name: str) -> Im
         if own == 32 and bit_depth is None:
             low, high = extremes(picture)
             raise UnknownRangeError(
-                f"{name} holds whole numbers from {low} to {high} in 32 bits, and does not say "
-                "which is white; train with --bit-depth (8 for 0..255), or save it as 8 or 16 bits"
+                f"holds whole numbers from {low} to {high} in 32 bits, and does not say which is "
+                "white",
+                fix="train with --bit-depth (8 for 0..255), or save it as 8 or 16 bits",
+                subject=name,
             )
         # A file that says how many of its bits are used knows better.
         says = own < 16 or picture.format == "PPM"
@@ -136,8 +138,9 @@ def _require_unit_range(picture: Image.Image, bit_depth: int | None, name: str) 
         return
     low, high = extremes(picture)
     raise UnknownRangeError(
-        f"{name} holds floats from {low:g} to {high:g}, expected 0 to 1; train with "
-        "--bit-depth (8 for 0..255), or save it as 8 or 16 bits"
+        f"holds floats from {low:g} to {high:g}, expected 0 to 1",
+        fix="train with --bit-depth (8 for 0..255), or save it as 8 or 16 bits",
+        subject=name,
     )
 
 

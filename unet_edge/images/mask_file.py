@@ -23,16 +23,19 @@ def read_labels(source: Path | bytes) -> Image.Image:
 
     Raises ImageError as `decode` does, and when the mask is coloured.
     """
-    name = "" if isinstance(source, bytes) else f" {source}"
     with opened(source) as stored:
         picture = _upright_alone(stored)
         result = Image.new("L", picture.size)
         for top, strip in strips(picture):
             labels = _labels_of(strip)
             if labels is None:
-                raise ImageError(f"mask{name} {_not_labels(picture)}")
+                raise ImageError(_not_labels(picture), subject=_mask_name(source))
             result.paste(labels, (0, top))
         return result
+
+
+def _mask_name(source: Path | bytes) -> str:
+    return "mask" if isinstance(source, bytes) else f"mask {source}"
 
 
 def _upright_alone(stored: Image.Image) -> Image.Image:
@@ -85,8 +88,9 @@ def read_colors(source: Path | bytes) -> Pixels:
     with opened(source) as stored:
         picture = _upright_alone(stored)
         if picture.mode.startswith("I") or picture.mode == "F":
-            name = "" if isinstance(source, bytes) else f" {source}"
-            raise ImageError(f"mask{name} holds numbers ({picture.mode}), not colours")
+            raise ImageError(
+                f"holds numbers ({picture.mode}), not colours", subject=_mask_name(source)
+            )
         colors = np.empty((picture.height, picture.width, 3), np.uint8)
         for top, strip in strips(picture):
             colors[top : top + strip.height] = np.asarray(strip.convert("RGB"))

@@ -148,17 +148,19 @@ def opened(
             raise _too_large(name) from None
         except Image.DecompressionBombError:
             raise ImageError(
-                f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels, the limit"
+                f"has more than {MAX_PIXELS // 1_000_000} megapixels, the limit", subject=name
             ) from None
         except UnidentifiedImageError:
             raise ImageError(
-                f"{name} is not a picture this tool reads (known: {', '.join(FORMATS)})"
+                f"is not a picture this tool reads (known: {', '.join(FORMATS)})", subject=name
             ) from None
         except ImageError as error:  # of `before_loading`
-            raise type(error)(f"{name}: {error}") from None
+            raise type(error)(
+                error.found, expected=error.expected, fix=error.fix, subject=f"{name}:"
+            ) from None
         except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
             # Whatever they raise on damaged data, the picture cannot be read.
-            raise ImageError(f"{name} is damaged: {error}") from error
+            raise ImageError(f"is damaged: {error}", subject=name) from error
         try:
             yield picture
         except MemoryError:
@@ -167,8 +169,7 @@ def opened(
 
 def _too_large(name: str) -> ImageError:
     return ImageError(
-        f"{name} needs more memory than is free",
-        fix="make it smaller, or cut it up",
+        "needs more memory than is free", fix="make it smaller, or cut it up", subject=name
     )
 
 
@@ -177,7 +178,7 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
     """The bytes to decode. A JPEG file is read as it is decoded, others at once."""
     if isinstance(source, bytes):
         if not source:
-            raise ImageError(f"{name} is empty (0 bytes)")
+            raise ImageError("is empty (0 bytes)", subject=name)
         yield io.BytesIO(source)
         return
     try:
@@ -187,7 +188,7 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise ImageError(f"no such picture: {name}") from None
     except IsADirectoryError:
-        raise ImageError(f"{name} is a folder, not a picture") from None
+        raise ImageError("is a folder, not a picture", subject=name) from None
     except OSError as error:
         raise ImageError(f"cannot read {name}: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the name
@@ -211,7 +212,7 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         except OSError as error:
             raise ImageError(f"cannot read {name}: {error.strerror or error}") from error
         if not (jpeg or data):
-            raise ImageError(f"{name} is empty (0 bytes)")
+            raise ImageError("is empty (0 bytes)", subject=name)
         yield file if jpeg else io.BytesIO(data)
 
 
