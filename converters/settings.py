@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unet_edge.bundle.bundle import FLOORS
+from unet_edge.bundle.bundle_file import FLOORS
 from unet_edge.errors import ConfigError
 from unet_edge.model_files.embedded_contract import Format, Precision
 
