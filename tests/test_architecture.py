@@ -117,6 +117,12 @@ def test_settings_need_nothing_of_the_train_extra():
     assert run(BLOCK + code, blocked, ",".join(settings)) == settings
 
 
+def test_settings_load_no_numpy():
+    loaded = set(run(LOADED.format("import unet_edge.training.settings.train_config")))
+    assert "unet_edge.dataset.settings" in loaded
+    assert loaded.isdisjoint({"numpy", "PIL", "unet_edge.dataset.sample"})
+
+
 def test_importing_the_converters_package_loads_no_converter():
     code = """
     import sys

@@ -21,7 +21,7 @@ from unet_edge.spec import IGNORE
 
 
 @dataclass(frozen=True)
-class Region:
+class CocoRegion:
     """One annotation: the label it is drawn with, and its segmentation as it stands in the file."""
 
     label: int
@@ -37,7 +37,7 @@ class CocoPicture:
     height: Any
     width: Any
     place: str
-    regions: tuple[Region, ...]
+    regions: tuple[CocoRegion, ...]
 
     def labels(self) -> Labels:
         """Draw the regions, later over earlier: uint8 (H, W); raises DataError."""
@@ -95,7 +95,7 @@ class CocoFile:
         `take_crowds`. The first class is the background, which nobody needs to draw; a picture
         without regions is all background. Raises DataError when a used category is no class.
         """
-        regions: dict[str, list[Region]] = {key: [] for key in self.pictures}
+        regions: dict[str, list[CocoRegion]] = {key: [] for key in self.pictures}
         unknown: set[str] = set()
         for annotation in self.annotations:
             category = self.names[_id(annotation, "category_id", self.path)]
@@ -107,7 +107,7 @@ class CocoFile:
                     continue
                 label = list(classes).index(category)
             place = f"{self.path}, annotation {annotation.get('id')}"
-            region = Region(label, annotation.get("segmentation"), place)
+            region = CocoRegion(label, annotation.get("segmentation"), place)
             regions[_id(annotation, "image_id", self.path)].append(region)
         if unknown:
             raise DataError(
@@ -173,7 +173,7 @@ def _safe_name(name: Any, path: Path) -> str:
     return str(posix)
 
 
-def _paint(labels: Labels, region: Region) -> None:
+def _paint(labels: Labels, region: CocoRegion) -> None:
     match region.segmentation:
         case [*polygons] if polygons and all(isinstance(ring, list) for ring in polygons):
             for ring in polygons:

@@ -13,7 +13,7 @@ from unet_edge.spec import Normalisation
 from unet_edge.training.losses import objective
 from unet_edge.training.models import build
 from unet_edge.training.optimisation import build_optimizer
-from unet_edge.training.settings.optimisation import Precision
+from unet_edge.training.settings.optimisation import TrainingPrecision
 from unet_edge.training.settings.train_config import TrainConfig
 
 _TIMED_STEPS = 5
@@ -34,7 +34,7 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 def choose_precision(
     config: TrainConfig, normalisation: Normalisation, say: Callable[[str], None]
-) -> Precision:
+) -> TrainingPrecision:
     """The dtype policy of a run; "auto" times float32 against mixed_bfloat16 on this machine."""
     asked = config.optimisation.precision
     if asked != "auto":
@@ -42,7 +42,7 @@ def choose_precision(
     slow, fast = (
         _step_seconds(config, normalisation, policy) for policy in ("float32", "mixed_bfloat16")
     )
-    chosen: Precision = "mixed_bfloat16" if slow > _WORTH * fast else "float32"
+    chosen: TrainingPrecision = "mixed_bfloat16" if slow > _WORTH * fast else "float32"
     say(
         f"precision: {chosen} (a step takes {slow * 1e3:.0f} ms in float32, "
         f"{fast * 1e3:.0f} ms in mixed_bfloat16)"

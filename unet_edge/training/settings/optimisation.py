@@ -10,7 +10,7 @@ from unet_edge.errors import ConfigError
 
 OptimizerKind = Literal["adamw", "adam", "sgd"]
 ScheduleKind = Literal["cosine", "exponential", "constant"]
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
+TrainingPrecision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Optimisation:
     final_rate: float = 0.01
     ema: float = 0.0
     freeze: float = 0.0
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
 
     def __post_init__(self) -> None:
         for name, kinds in (
             ("optimizer", OptimizerKind),
             ("schedule", ScheduleKind),
-            ("precision", Precision),
+            ("precision", TrainingPrecision),
         ):
             if getattr(self, name) not in get_args(kinds):
                 raise ConfigError(
