@@ -119,5 +119,5 @@ def test_device_commands_with_only_one_interpreter(
     assert "ok" in run("verify", bundle_path, "--file", file)
     refused = run("verify", bundle_path, "--file", missing, status=1)
     other = {"litert": "onnx", "onnx": "litert"}[extra]
-    assert f"fix with: pip install 'unet-edge[{other}]'" in refused
+    assert f"run: pip install 'unet-edge[{other}]'" in refused
     assert " of 6 files run here" in run("doctor", bundle_path)

@@ -143,7 +143,7 @@ def _numpy_2(patient: Patient) -> None:
 
 
 def _newer(patient: Patient) -> None:
-    expected = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); fix with: pip"
+    expected = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); run: pip"
     patient.suffers("new.tflite", expected, "ai-edge-litert>=")
 
 
@@ -152,7 +152,7 @@ def _illegal(patient: Patient) -> None:
     # A Pi 5 has the instruction: the same installation works there.
     assert patient.doctor("float32.onnx", "cortex-a76")["files"][0]["runs_by"]
     expected = (
-        r"onnxruntime 1\.21\.0 died with signal SIGILL: it uses an instruction that Cortex-A72 has"
+        r"onnxruntime 1\.21\.0 died with signal SIGILL: it uses an instruction that Cortex-A72 does"
     )
     patient.suffers("float32.onnx", expected, "--upgrade 'onnxruntime>=1.18,!=1.21.0'")
 
@@ -167,6 +167,6 @@ def _python_3_13(patient: Patient) -> None:
 def _onnx_on_32_bits(patient: Patient) -> None:
     report = patient.doctor("float32.onnx")
     reason = report["files"][0]["reason"]
-    assert reason.endswith("fix with: the 64-bit Raspberry Pi OS, for which there are wheels")
+    assert reason.endswith("use the 64-bit Raspberry Pi OS, for which there are wheels")
     patient.suffers("int8.tflite", "ai-edge-litert is not installed, and has no wheel for armv7l",
                     "unet-edge[tflite]")  # fmt: skip

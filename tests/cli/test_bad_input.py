@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from unet_edge.cli import main
-from unet_edge.runtime.interpreters import install, interpreter
+from unet_edge.runtime.interpreters import install_command, interpreter_named
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -217,12 +217,12 @@ main({arguments})
             "error: no TFLite interpreter works here: ai-edge-litert is not installed; "
             "tflite-runtime is not installed"
         )
-        assert said.endswith(f"; fix with: {install(interpreter('ai-edge-litert'))}")
+        assert said.endswith(f"; run: {install_command(interpreter_named('ai-edge-litert'))}")
 
     def test_no_onnx_runtime(self, bundle_path: Path, photo: Path) -> None:
         done = self.run_without({"onnxruntime"}, "segment", bundle_path / "model-int8.onnx", photo)
         assert done.returncode == 1
-        assert f"fix with: {install(interpreter('onnxruntime'))}" in done.stderr
+        assert f"run: {install_command(interpreter_named('onnxruntime'))}" in done.stderr
 
     def test_a_bundle_falls_back_to_what_is_installed(
         self, bundle_path: Path, photo: Path, tmp_path: Path

@@ -113,7 +113,7 @@ def test_masks_are_those_of_the_file_with_scores(
     graph = read_graph(data, kind[0], "m")
     assert graph.outputs == (TensorInfo("labels", "uint8", (1, *spec.size)),)
     oldest = {"tflite": "tflite-runtime 2.14", "onnx": "onnxruntime 1.8 or later"}[kind[0]]
-    assert runtime_support(graph).runs_on[0] == oldest
+    assert str(runtime_support(graph).runs_on[0]) == oldest
     if kind[0] == "tflite":
         assert partitions(data) == 1
         counts = operators(data)

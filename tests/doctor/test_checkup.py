@@ -19,11 +19,11 @@ from unet_edge.doctor.checkup import diagnose
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.runtime.interpreter_probe import TINY, probe
-from unet_edge.runtime.interpreters import interpreter
+from unet_edge.runtime.interpreters import interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation
 
-ONNX = interpreter("onnxruntime")
+ONNX = interpreter_named("onnxruntime")
 
 # ONNX Runtime as far as our backend goes: class 1 where red is more than blue. ACT is what it
 # does when it opens a model, START when it is imported.
@@ -85,7 +85,7 @@ def onnx_file(folder: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("package", ["ai-edge-litert", "onnxruntime"])
 def test_the_real_ones_work(package: str) -> None:
-    known = interpreter(package)
+    known = interpreter_named(package)
     file = TINY / f"int8.{known.format}"
     found = probe(known, [file])
     assert (found.attempt.state, found.attempt.detail) == ("works", "")
@@ -222,7 +222,7 @@ def test_without_any_interpreter_doctor_and_segment_say_the_same(tmp_path: Path)
     assert report["ready"] is False
     assert {one["state"] for one in report["interpreters"]} == {"absent"}
     (file,) = report["files"]
-    assert "fix with: pip install " in file["reason"]
+    assert "run: pip install " in file["reason"]
     status, _, error = doctor(path, "segment", TINY / "int8.tflite", ROOT / "docs")
     assert status == 1
     assert "no pictures" in error  # before the model is opened

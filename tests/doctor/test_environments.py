@@ -106,7 +106,7 @@ def test_an_operator_that_is_newer_than_it(
     assert report["files"][0]["reason"] == (
         "tflite-runtime 2.14.0 cannot run this model: it needs QUANTIZE version 6 "
         "(tflite-runtime 2.14 has up to 3); "
-        "fix with: pip install --upgrade 'ai-edge-litert>=2.3,!=2.0.*'"
+        "run: pip install --upgrade 'ai-edge-litert>=2.3,!=2.0.*'"
     )
 
 
@@ -120,7 +120,7 @@ def test_python_3_13_without_an_interpreter(tmp_path: Path) -> None:
     assert status == 1
     assert report["files"][0]["reason"].endswith(
         "tflite-runtime is not installed, and has no wheel for Python 3.13 (3.11 is its last); "
-        f"fix with: {report['fixes']['ai-edge-litert']}"
+        f"run: {report['fixes']['ai-edge-litert']}"
     )
     # pip agrees that there is none, and that what is prescribed there is.
     with pytest.raises(AssertionError, match="No matching distribution"):

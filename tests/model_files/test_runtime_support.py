@@ -19,12 +19,16 @@ from unet_edge.model_files.runtime_support import (
     ONNXRUNTIMES,
     TFLITE_RUNTIMES,
     TFLITE_VERSIONS,
+    Release,
     RuntimeSupport,
+    TooNew,
     runtime_support,
 )
 from unet_edge.model_files.tflite_graph import BUILTINS
 
 Make = Callable[..., bytes]
+
+TFLITE_RUNTIME = Release("tflite-runtime", "2.14")
 
 
 def of_tflite(data: bytes) -> RuntimeSupport:
@@ -47,17 +51,25 @@ def test_the_table_holds_every_operator_that_our_converters_emit() -> None:
 
 def test_what_all_know_runs_on_all(tflite: Make) -> None:
     found = of_tflite(tflite(("CONV_2D", 7), ("ADD", 1)))
-    assert found == RuntimeSupport(("tflite-runtime 2.14", "ai-edge-litert 1.2 or later"), {}, ())
+    assert found == RuntimeSupport(
+        (TFLITE_RUNTIME, Release("ai-edge-litert", "1.2", and_later=True))
+    )
     assert str(found) == "tflite-runtime 2.14, ai-edge-litert 1.2 or later"
 
 
 def test_a_version_that_only_newer_ones_know(tflite: Make) -> None:
-    assert of_tflite(tflite(("CONV_2D", 8), ("ADD", 1))) == RuntimeSupport(
-        ("ai-edge-litert 1.2 or later",),
-        {"tflite-runtime 2.14": "CONV_2D version 8 (it has up to 7)"},
-        (),
+    found = of_tflite(tflite(("CONV_2D", 8), ("ADD", 1)))
+    assert found == RuntimeSupport(
+        (Release("ai-edge-litert", "1.2", and_later=True),),
+        {TFLITE_RUNTIME: (TooNew("CONV_2D", 8, 7),)},
     )
-    assert of_tflite(tflite(("QUANTIZE", 6))).runs_on == ("ai-edge-litert 2.3 or later",)
+    assert found.to_dict() == {
+        "runs_on": ["ai-edge-litert 1.2 or later"],
+        "refused_by": {"tflite-runtime 2.14": "CONV_2D version 8 (it has up to 7)"},
+        "unknown": [],
+    }
+    found = of_tflite(tflite(("QUANTIZE", 6)))
+    assert found.runs_on == (Release("ai-edge-litert", "2.3", and_later=True),)
 
 
 def test_a_version_that_none_knows(tflite: Make) -> None:
@@ -90,7 +102,7 @@ def test_the_litert_installed_here_is_as_new_as_the_table_says(tflite: Make) -> 
             return False
         return True
 
-    table = TFLITE_RUNTIMES[-1].split()[-1]
+    table = TFLITE_RUNTIMES[-1].version
     assert all(known(name, row[-1]) for name, row in TFLITE_VERSIONS.items())
     if version("ai-edge-litert").startswith(f"{table}."):
         assert not [name for name, row in TFLITE_VERSIONS.items() if known(name, row[-1] + 1)]
@@ -112,7 +124,7 @@ def test_the_litert_installed_here_is_as_new_as_the_table_says(tflite: Make) -> 
 )
 def test_the_oldest_onnxruntime(onnx_file: Make, opset: int, ir_version: int, oldest: str) -> None:
     found = of_onnx(onnx_file("Relu", opset=opset, ir_version=ir_version))
-    assert found == RuntimeSupport((f"onnxruntime {oldest} or later",), {}, ())
+    assert found == RuntimeSupport((Release("onnxruntime", oldest, and_later=True),))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ def test_what_the_table_does_not_know_is_unknown(
     onnx_file: Make, operator: str, opset: int | None, ir_version: int, says: str
 ) -> None:
     found = of_onnx(onnx_file(operator, opset=opset, ir_version=ir_version))
-    assert found == RuntimeSupport((), {}, (says,))
+    assert found == RuntimeSupport(unknown=(says,))
 
 
 def test_our_onnx_operators_are_no_younger_than_the_opset_we_write() -> None:

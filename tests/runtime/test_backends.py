@@ -10,7 +10,7 @@ from tiny_models import CLASSES, H, W, tiny_onnx, tiny_tflite
 from unet_edge.errors import BackendError, ModelFileError, SpecError
 from unet_edge.runtime import backends
 from unet_edge.runtime.backends import default_threads, open_backend, to_labels
-from unet_edge.runtime.interpreters import install, interpreter
+from unet_edge.runtime.interpreters import install_command, interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 
@@ -140,7 +140,7 @@ def bare(code, *arguments):
 def test_without_an_interpreter_the_error_names_the_install_command(blocked, file_format, package):
     message = bare(BARE, blocked, file_format)
     assert f"{package} is not installed; " in message
-    assert message.endswith(f"fix with: {install(interpreter(package))}")
+    assert message.endswith(f"run: {install_command(interpreter_named(package))}")
 
 
 def test_an_interpreter_that_fails_to_start_is_passed_over_and_named():
@@ -163,7 +163,7 @@ def test_an_interpreter_that_fails_to_start_is_passed_over_and_named():
     message = bare(code, "ai_edge_litert", "tflite")
     assert "ai-edge-litert is not installed; tflite-runtime does not work with NumPy 2" in message
     assert message.endswith("or keep tflite-runtime with: pip install 'numpy<2'")
-    assert install(interpreter("ai-edge-litert")) in message
+    assert install_command(interpreter_named("ai-edge-litert")) in message
     assert "\n" not in message
 
 

@@ -24,7 +24,7 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.evaluation.verification import golden_references
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.runtime.interpreter_probe import TINY
-from unet_edge.runtime.interpreters import interpreter
+from unet_edge.runtime.interpreters import interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.tuning_cache import TUNING
 from unet_edge.spec import ModelSpec
@@ -44,7 +44,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
     venv.create(folder, with_pip=True)
     needs = ["numpy", "pillow>=9.4", "click>=8.1", "tabulate>=0.9", "tqdm>=4.64"]
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
-    openvino = interpreter("openvino").requirement
+    openvino = interpreter_named("openvino").requirement
     subprocess.run([*pip, "--quiet", openvino, *needs], check=True, capture_output=True)
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -213,4 +213,4 @@ def test_what_it_refuses_and_what_is_absent_is_said_in_a_line(
     assert "cannot run this model: " in said
     assert "\n" not in said
     said = python("-c", OPEN, TINY / "float32.onnx", "onnxruntime").stdout.strip()
-    assert said.startswith("no ONNX interpreter works here: onnxruntime is not installed; fix ")
+    assert said.startswith("no ONNX interpreter works here: onnxruntime is not installed; run: ")

@@ -18,7 +18,7 @@ from unet_edge.benchmarking.tuning_results import Candidate, Trial, Tuning, choo
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
 from unet_edge.percent import percent
-from unet_edge.runtime.availability import explain
+from unet_edge.runtime.availability import problem
 from unet_edge.runtime.backends import default_threads, thread_count
 from unet_edge.runtime.interpreter_probe import probe
 from unet_edge.runtime.interpreters import INTERPRETERS, System
@@ -129,7 +129,7 @@ def _working() -> tuple[set[Package], dict[str, str]]:
     """The interpreters that run a tiny model here, and what is wrong with the others."""
     attempts = [probe(known).attempt for known in INTERPRETERS]
     system = System.here()
-    missing = {one.package: explain(one, system) for one in attempts if one.state != "works"}
+    missing = {one.package: problem(one, system) for one in attempts if one.state != "works"}
     return {known.package for known in INTERPRETERS if known.package not in missing}, missing
 
 

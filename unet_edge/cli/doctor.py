@@ -90,7 +90,7 @@ def _print(found: Diagnosis) -> None:
 
 
 def _print_trouble(trouble: str, fix: str | None) -> None:
-    click.echo(f"{trouble}; fix with: {fix}" if fix else trouble)
+    click.echo(f"{trouble}; run: {fix}" if fix else trouble)
 
 
 def _print_rows(rows: Sequence[Sequence[str | None]], headers: list[str]) -> None:

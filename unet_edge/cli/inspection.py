@@ -115,8 +115,8 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
         [(name, _operators(graph)) for name, graph in graphs.items()], ["file", "operators"]
     )
     for name, graph in graphs.items():
-        for runtime, refusal in runtime_support(graph).refused_by.items():
-            click.echo(f"{name} does not run on {runtime}: {refusal}")
+        for release, reason in runtime_support(graph).reasons.items():
+            click.echo(f"{name} does not run on {release}: {reason}")
         if isinstance(graph, OnnxGraph) and graph.can_saturate:
             click.echo(f"{name}: {SATURATES}")
     click.echo(describe(bundle))
@@ -160,13 +160,13 @@ def _inspect_file(path: Path, as_json: bool) -> None:
 
 def _facts(graph: AnyGraph) -> dict[str, Any]:
     """What --json says of a graph."""
-    return {"graph": dataclasses.asdict(graph), **dataclasses.asdict(runtime_support(graph))}
+    return {"graph": dataclasses.asdict(graph), **runtime_support(graph).to_dict()}
 
 
 def _graph_rows(graph: AnyGraph) -> list[tuple[str, str]]:
     found = runtime_support(graph)
     rows = [("runs on", _runs_on(graph, found))]
-    rows += [(f"not on {runtime}", reason) for runtime, reason in found.refused_by.items()]
+    rows += [(f"not on {release}", reason) for release, reason in found.reasons.items()]
     if isinstance(graph, TFLiteGraph) and graph.min_runtime_version:
         rows.append(("its converter says", f"TensorFlow {graph.min_runtime_version} or later"))
     if isinstance(graph, OnnxGraph) and graph.can_saturate:

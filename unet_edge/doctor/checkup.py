@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unet_edge.errors import UnetEdgeError
 from unet_edge.model_files.embedded_contract import Format, load_model_bytes, parse_contract
-from unet_edge.runtime.availability import explain, fixes, nothing_works
+from unet_edge.runtime.availability import NoInterpreterError, fix_commands, problem
 from unet_edge.runtime.interpreter_probe import TIMEOUT, Probe, probe
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, version_of
 from unet_edge.system.board import Board, Processor, read_board, read_processor
@@ -64,7 +64,11 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"ready": self.ready, **dataclasses.asdict(self)}
+        return {
+            "ready": self.ready,
+            **dataclasses.asdict(self),
+            "interpreters": [attempt.to_dict() for attempt in self.interpreters],
+        }
 
 
 def diagnose(
@@ -106,8 +110,8 @@ def diagnose(
         libraries={name: version_of(name) for name in LIBRARIES},
         keras=version_of("keras"),
         interpreters=attempts,
-        troubles={attempt.package: explain(attempt, system) for attempt in troubles},
-        fixes=fixes("tflite", attempts, system) | fixes("onnx", attempts, system),
+        troubles={attempt.package: problem(attempt, system) for attempt in troubles},
+        fixes=fix_commands("tflite", attempts, system) | fix_commands("onnx", attempts, system),
         files=verdicts,
         summary=_summary(attempts, verdicts, system),
         processor=read_processor(),
@@ -188,7 +192,7 @@ def _verdict(
             reason = one.files[file]
             return FileVerdict(file.name, None if reason else one.attempt.name, reason)
     attempts = [one.attempt for one in tried]
-    return FileVerdict(file.name, None, nothing_works(file_format, attempts, system))
+    return FileVerdict(file.name, None, str(NoInterpreterError(file_format, attempts, system)))
 
 
 def _summary(attempts: Sequence[Attempt], files: Sequence[FileVerdict], system: System) -> str:
@@ -199,4 +203,4 @@ def _summary(attempts: Sequence[Attempt], files: Sequence[FileVerdict], system: 
     working = [attempt.name for attempt in attempts if attempt.state == "works"]
     if working:
         return f"models run here, on {' and '.join(working)}"
-    return "no model runs here: " + nothing_works("tflite", attempts, system)
+    return f"no model runs here: {NoInterpreterError('tflite', attempts, system)}"

@@ -10,15 +10,33 @@ patch release of each minor one, 1.4 to 1.32; a release that adds nothing has no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
 
 from unet_edge.model_files.graph import OnnxGraph, Operator, TFLiteGraph
 
-#: tflite-runtime's last release, the oldest and a recent ai-edge-litert.
-TFLITE_RUNTIMES = ("tflite-runtime 2.14", "ai-edge-litert 1.2", "ai-edge-litert 2.3")
 
-#: Each operator's newest version in each of these; the oldest is 1 in all of them.
+@dataclass(frozen=True)
+class Release:
+    """A release of an interpreter, by pip's name; with `and_later`, every later release too."""
+
+    package: str
+    version: str
+    and_later: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.package} {self.version}" + (" or later" if self.and_later else "")
+
+
+#: tflite-runtime's last release, the oldest and a recent ai-edge-litert.
+TFLITE_RUNTIMES = (
+    Release("tflite-runtime", "2.14"),
+    Release("ai-edge-litert", "1.2"),
+    Release("ai-edge-litert", "2.3"),
+)
+
+#: The newest version of each operator in each of these releases; the oldest version is always 1.
 TFLITE_VERSIONS = {
     "ADD": (5, 5, 6),
     "ARG_MAX": (3, 3, 3),
@@ -80,21 +98,50 @@ ONNX_OPERATORS = frozenset(
 
 
 @dataclass(frozen=True)
-class RuntimeSupport:
-    """Where a file runs. `runs_on` is empty whenever something in it is unknown.
+class TooNew:
+    """An operator of a version that a release does not have; `newest` is the release's newest."""
 
-    `refused_by` holds each runtime that refuses it with the reason, `unknown` what the tables do
-    not know.
+    operator: str
+    version: int
+    newest: int
+
+    def spell(self, owner: str = "it") -> str:
+        """The operator and its limit, for people; `owner` names the release."""
+        return f"{self.operator} version {self.version} ({owner} has up to {self.newest})"
+
+
+@dataclass(frozen=True)
+class RuntimeSupport:
+    """The releases that run a file, oldest first, and those that refuse it with their reasons.
+
+    `unknown` names what the tables do not know. Nothing is then known to run the file, and
+    `runs_on` is empty.
     """
 
-    runs_on: tuple[str, ...]
-    refused_by: dict[str, str]
-    unknown: tuple[str, ...]
+    runs_on: tuple[Release, ...] = ()
+    refused_by: Mapping[Release, tuple[TooNew, ...]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.unknown:
             return f"unknown: {', '.join(self.unknown)}"
-        return ", ".join(self.runs_on) or "no runtime of the table"
+        return ", ".join(map(str, self.runs_on)) or "no runtime of the table"
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Each release that refuses the file, with its reason, as text."""
+        return {
+            str(release): ", ".join(operator.spell() for operator in too_new)
+            for release, too_new in self.refused_by.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "runs_on": [str(release) for release in self.runs_on],
+            "refused_by": self.reasons,
+            "unknown": list(self.unknown),
+        }
 
 
 def runtime_support(graph: TFLiteGraph | OnnxGraph) -> RuntimeSupport:
@@ -114,22 +161,23 @@ def _tflite(graph: TFLiteGraph) -> RuntimeSupport:
         for op in graph.operators
         if op.name not in TFLITE_VERSIONS or (op.version or 0) < 1
     )
-    refused: dict[str, str] = {}
-    for column, runtime in enumerate(TFLITE_RUNTIMES):
-        newer = [
-            f"{_spell(op)} (it has up to {TFLITE_VERSIONS[op.name][column]})"
+    refused: dict[Release, tuple[TooNew, ...]] = {}
+    for column, release in enumerate(TFLITE_RUNTIMES):
+        too_new = tuple(
+            TooNew(op.name, op.version or 0, TFLITE_VERSIONS[op.name][column])
             for op in graph.operators
             if op.name in TFLITE_VERSIONS and (op.version or 0) > TFLITE_VERSIONS[op.name][column]
-        ]
-        if newer:
-            refused[runtime] = ", ".join(newer)
+        )
+        if too_new:
+            refused[release] = too_new
     if unknown:
-        return RuntimeSupport((), refused, unknown)
+        return RuntimeSupport(refused_by=refused, unknown=unknown)
     last, *litert = TFLITE_RUNTIMES
-    runs = [last] if last not in refused else []
-    # Versions only grow, so the first that runs it speaks for the later ones.
-    runs += [f"{runtime} or later" for runtime in litert if runtime not in refused][:1]
-    return RuntimeSupport(tuple(runs), refused, ())
+    runs_on = [last] if last not in refused else []
+    # Versions only grow, so the first release that runs the file stands for the later ones.
+    if runs_it := [release for release in litert if release not in refused]:
+        runs_on.append(replace(runs_it[0], and_later=True))
+    return RuntimeSupport(tuple(runs_on), refused)
 
 
 def _onnx(graph: OnnxGraph) -> RuntimeSupport:
@@ -143,10 +191,10 @@ def _onnx(graph: OnnxGraph) -> RuntimeSupport:
             f"(onnxruntime {newest} has up to opset {opset}, IR {ir_version})"
         )
     if unknown:
-        return RuntimeSupport((), {}, tuple(unknown))
+        return RuntimeSupport(unknown=tuple(unknown))
     assert graph.opset is not None
     oldest = next(r for r, o, ir in ONNXRUNTIMES if o >= graph.opset and ir >= graph.ir_version)
-    return RuntimeSupport((f"onnxruntime {oldest} or later",), {}, ())
+    return RuntimeSupport((Release("onnxruntime", oldest, and_later=True),))
 
 
 def _spell(operator: Operator) -> str:

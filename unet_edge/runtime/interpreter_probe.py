@@ -1,8 +1,8 @@
-"""Whether an interpreter really works: it runs models in a process of its own, against the clock.
+"""A test of an interpreter: it runs models in a child process, with a time limit.
 
-Importing proves nothing: some interpreters import and fail when they are built, some die of an
-instruction that the processor has not, some never come back. So a child opens each model with
-our own backend and segments a picture; what kills it costs one answer.
+A successful import proves nothing. Some interpreters fail when they are built, some die because
+they use an instruction this processor does not support, some hang. So a child process opens each
+model with our own backend and segments a picture. A crash costs one answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unet_edge.system.board import read_board
 from unet_edge.system.child_process import ChildResult, answer_pipe, run_child
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.interpreters import Attempt, Interpreter, State
+    from unet_edge.runtime.interpreters import Attempt, Interpreter
     from unet_edge.runtime.packages import Package
 
 TIMEOUT = 30.0
@@ -33,7 +33,7 @@ TINY = Path(__file__).parent / "tiny"
 
 @dataclass(frozen=True)
 class Probe:
-    """An interpreter's attempt at the tiny models, and for each file why it does not run, or None.
+    """The attempt of an interpreter, and for each file None or why the file does not run.
 
     `files` is empty when the interpreter does not work.
     """
@@ -44,70 +44,81 @@ class Probe:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a child is asked to do."""
+    """The work of a child process: models to run, with `timeout` seconds for each."""
 
     package: Package
     models: Sequence[str]
     timeout: float
 
 
-def probe(known: Interpreter, files: Sequence[Path] = (), *, timeout: float = TIMEOUT) -> Probe:
+def probe(
+    interpreter: Interpreter, files: Sequence[Path] = (), *, timeout: float = TIMEOUT
+) -> Probe:
     """Try an interpreter with the tiny models, then, if it works, with each of `files`.
 
-    `files` are .tflite or .onnx files of ours, of its format. `timeout` in seconds is for each.
+    `files` are exported files of the interpreter's format. `timeout` is in seconds, for each model.
     """
     from unet_edge.runtime.interpreters import Attempt, version_of
 
-    if not _is_there(known.module):
-        return Probe(Attempt(known.package, None, "absent"), {})
-    tiny = sorted(TINY.glob(f"*.{known.format}"))
+    package = interpreter.package
+    if not _is_installed(interpreter.module):
+        return Probe(Attempt(package, None, "absent"), {})
+    tiny = sorted(TINY.glob(f"*.{interpreter.format}"))
     models = [*tiny, *files]
     errors: list[str | None] = []  # of the models, in their order
-    version = version_of(known.package)
+    version = version_of(package)
     while len(errors) < len(models):
-        waiting = models[len(errors) :]
-        request = _Request(known.package, [str(path) for path in waiting], timeout)
-        # The child ends itself when a model takes too long; this is for one that cannot.
-        ended = run_child(__name__, asdict(request), timeout * (len(waiting) + 1))
+        remaining = models[len(errors) :]
+        request = _Request(package, [str(path) for path in remaining], timeout)
+        # The child ends itself when a model takes too long. This timeout is for one that cannot.
+        ended = run_child(__name__, asdict(request), timeout * (len(remaining) + 1))
         for line in ended.output.splitlines():
             answer = json.loads(line)
             version = answer.get("version") or version
             if "attempt" in answer:
                 return Probe(Attempt(**answer["attempt"]), {})
             errors.append(answer["error"])
-        if len(errors) < len(models):  # the child ended over the next one
-            hung = ended.code is None or ended.signal == "SIGALRM"
-            trouble = f"gave no answer within {timeout:g} s" if hung else _death(ended)
+        if len(errors) < len(models):  # the child ended while it ran the next model
+            attempt = _ended_attempt(package, version, ended, timeout)
             if len(errors) < len(tiny):
-                state: State = "hung" if hung else "died"
-                return Probe(Attempt(known.package, version, state, trouble), {})
-            errors.append(f"{known.package} {version} {trouble}")
+                return Probe(attempt, {})
+            errors.append(f"{package} {version} {attempt.detail}")
     for error in errors[: len(tiny)]:
         if error is not None:
-            return Probe(Attempt(known.package, version, "broken", error), {})
-    works = Attempt(known.package, version, "works")
+            return Probe(Attempt(package, version, "broken", error), {})
+    works = Attempt(package, version, "works")
     return Probe(works, dict(zip(files, errors[len(tiny) :], strict=True)))
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # an import hook's way to say no
+    except ModuleNotFoundError:  # raised by an import hook that blocks the module
         return False
 
 
-def _death(ended: ChildResult) -> str:
-    if ended.signal != "SIGILL":
-        return ended.failure
-    processor = read_board().processor or "this processor"
-    return f"died with signal SIGILL: it uses an instruction that {processor} has not"
+def _ended_attempt(
+    package: str, version: str | None, ended: ChildResult, timeout: float
+) -> Attempt:
+    """The Attempt of a child that ended without an answer."""
+    from unet_edge.runtime.interpreters import Attempt
+
+    if ended.code is None or ended.signal == "SIGALRM":
+        return Attempt(package, version, "hung", f"gave no answer within {timeout:g} s")
+    detail = ended.failure
+    if ended.signal == "SIGILL":
+        processor = read_board().processor or "this processor"
+        detail = (
+            f"died with signal SIGILL: it uses an instruction that {processor} does not support"
+        )
+    return Attempt(package, version, "died", detail, ended.signal)
 
 
 def _answer(package: Package, path: Path) -> dict[str, Any]:
-    """Open one model, run it, and say what came of it."""
+    """Open one model, run it, and return the answer to write."""
     from unet_edge.errors import UnetEdgeError
     from unet_edge.model_files.embedded_contract import load_model_bytes
-    from unet_edge.runtime.availability import NoInterpreterError, attempt_of
+    from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
 
     try:
         import numpy as np
@@ -115,15 +126,15 @@ def _answer(package: Package, path: Path) -> dict[str, Any]:
         from unet_edge.model_files.contract_check import checked_contract
         from unet_edge.runtime.backends import open_backend, to_labels
     except ImportError as error:  # NumPy or Pillow itself
-        return {"attempt": asdict(attempt_of(package, package, error))}
+        return {"attempt": asdict(failed_attempt(package, package, error))}
     try:
         model = load_model_bytes(path)
         contract = checked_contract(model, str(path))
         spec = contract.spec
         backend = open_backend(model, contract.format, backend=package)
-        # Behind a comma the name says how it was opened.
+        # After a comma, the name says how the file was opened.
         version = backend.name.removeprefix(package).partition(",")[0].strip()
-        # Red rises and blue falls, always an odd number of steps apart.
+        # Red rises and blue falls. They differ by an odd number, so no pixel is a tie.
         ramp = np.resize(np.arange(256, dtype=np.uint8), (spec.height, spec.width))
         pixels = np.stack([ramp, ramp, 255 - ramp], axis=-1)
         labels = to_labels(backend.scores(pixels))
@@ -143,7 +154,8 @@ def _main() -> None:
     pipe = answer_pipe()
     request = _Request(**json.load(sys.stdin))
     for path in request.models:
-        # The signal ends a process that hangs in C too, where Python would not hear of it.
+        # The signal's default action also ends a process that hangs in C code, where Python
+        # handlers do not run.
         signal.setitimer(signal.ITIMER_REAL, request.timeout)
         answer = _answer(request.package, Path(path))
         os.write(pipe, (json.dumps(answer) + "\n").encode())

@@ -1,4 +1,4 @@
-"""The interpreters that run exported files, as pip knows them, and what decides between them."""
+"""The interpreters that run exported files: their pip packages, and which wheels exist."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib.metadata
 import platform
 import struct
 import sys
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from unet_edge.model_files.embedded_contract import Format
 from unet_edge.runtime.packages import Package
@@ -18,72 +18,84 @@ State = Literal["works", "absent", "broken", "died", "hung"]
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A package that runs models, as pip knows it.
+    """A package that runs models, as the package index had it in November 2026.
 
-    `extra` is ours that installs it, `requirement` what stands there and `also` what else;
-    `wheels` are the Linux architectures it has wheels for, `last_python` the newest Python, None
-    if it is still made for new ones. As the index had them in November 2026.
+    `extra` is the extra of unet-edge that installs it. `oldest` and `excluded` are the versions
+    that the extra asks for, `also` its other requirements. `wheels` are the Linux architectures
+    with wheels. `last_python` is the newest Python with wheels, None while new ones are added.
     """
 
     package: Package
     module: str
     format: Format
     extra: str
-    requirement: str
+    oldest: str
     wheels: tuple[str, ...]
+    excluded: str | None = None
     last_python: tuple[int, int] | None = None
     also: tuple[str, ...] = ()
 
     @property
+    def requirement(self) -> str:
+        """The requirement of the extra, as pip reads it."""
+        return self.requirement_from(self.oldest)
+
+    def requirement_from(self, version: str) -> str:
+        """A requirement of this version or a later one, as pip reads it."""
+        return f"{self.package}>={version}" + (f",!={self.excluded}" if self.excluded else "")
+
+    @property
     def quoted(self) -> str:
-        """What pip is asked for, as a shell wants it."""
-        return " ".join(f"'{wanted}'" for wanted in (self.requirement, *self.also))
+        """All requirements of the extra, quoted for a shell."""
+        return " ".join(f"'{requirement}'" for requirement in (self.requirement, *self.also))
 
 
 INTERPRETERS = (
     Interpreter(
-        "ai-edge-litert",
-        "ai_edge_litert",
-        "tflite",
-        "litert",
-        "ai-edge-litert>=1.2,!=2.0.*",
-        ("x86_64", "aarch64"),
+        package="ai-edge-litert",
+        module="ai_edge_litert",
+        format="tflite",
+        extra="litert",
+        oldest="1.2",
+        excluded="2.0.*",
+        wheels=("x86_64", "aarch64"),
     ),
     Interpreter(
-        "tflite-runtime",
-        "tflite_runtime",
-        "tflite",
-        "tflite",
-        "tflite-runtime>=2.14",
-        ("x86_64", "aarch64", "armv7l"),
-        (3, 11),
-        ("numpy<2",),
+        package="tflite-runtime",
+        module="tflite_runtime",
+        format="tflite",
+        extra="tflite",
+        oldest="2.14",
+        wheels=("x86_64", "aarch64", "armv7l"),
+        last_python=(3, 11),
+        also=("numpy<2",),
     ),
     Interpreter(
-        "onnxruntime",
-        "onnxruntime",
-        "onnx",
-        "onnx",
-        # 1.21.0 uses an instruction that the Cortex-A72 has not: SIGILL when it is imported.
-        "onnxruntime>=1.18,!=1.21.0",
-        ("x86_64", "aarch64"),
+        package="onnxruntime",
+        module="onnxruntime",
+        format="onnx",
+        extra="onnx",
+        oldest="1.18",
+        # It dies with SIGILL on import: it uses an instruction that the Cortex-A72 does not have.
+        excluded="1.21.0",
+        wheels=("x86_64", "aarch64"),
     ),
     Interpreter(
-        "openvino",
-        "openvino",
-        "onnx",
-        "openvino",
-        "openvino>=2025.2",
-        ("x86_64", "aarch64"),
+        package="openvino",
+        module="openvino",
+        format="onnx",
+        extra="openvino",
+        oldest="2025.2",
+        wheels=("x86_64", "aarch64"),
     ),
 )
 
 
 @dataclass(frozen=True)
 class System:
-    """What decides which wheels there are: the Python, its architecture, the processor's name.
+    """What decides which wheels pip finds: Python's version, architecture, operating system.
 
-    `numpy` is the installed version, None where it is missing.
+    `numpy` is the installed version, None where NumPy is missing.
     """
 
     python: tuple[int, int]
@@ -93,7 +105,7 @@ class System:
 
     @classmethod
     def here(cls) -> System:
-        """This Python."""
+        """The system of this Python."""
         return cls(
             sys.version_info[:2],
             wheel_machine(platform.machine(), 8 * struct.calcsize("P")),
@@ -104,24 +116,32 @@ class System:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of trying an interpreter: absent, broken with the reason, dead, or working.
+    """The result of trying an interpreter.
 
-    `version` is None where it is not known; `detail` one line, empty for one that works.
+    `version` is None where it is unknown. `detail` is one line, empty for an interpreter that is
+    absent or works. `signal` is the name of the signal that killed it, if one did.
     """
 
     package: str
     version: str | None
     state: State
     detail: str = ""
+    signal: str | None = None
 
     @property
     def name(self) -> str:
-        """The interpreter and its version, for people."""
+        """The package and its version, for people."""
         return f"{self.package} {self.version}" if self.version else self.package
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; `detail` has the signal."""
+        values = asdict(self)
+        del values["signal"]
+        return values
 
 
 def version_of(package: str) -> str | None:
-    """The installed version of a package, None where there is none."""
+    """The installed version of a package, None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -129,31 +149,32 @@ def version_of(package: str) -> str | None:
 
 
 def installed_versions() -> dict[str, str]:
-    """The interpreters that pip knows to be installed, with their versions."""
-    versions = {known.package: version_of(known.package) for known in INTERPRETERS}
+    """The installed interpreters, by package, with their versions."""
+    versions = {
+        interpreter.package: version_of(interpreter.package) for interpreter in INTERPRETERS
+    }
     return {package: version for package, version in versions.items() if version}
 
 
-def interpreter(package: str) -> Interpreter:
-    """What is known of a package."""
-    return next(known for known in INTERPRETERS if known.package == package)
+def interpreter_named(package: str) -> Interpreter:
+    """The interpreter of a package."""
+    return next(interpreter for interpreter in INTERPRETERS if interpreter.package == package)
 
 
-def no_wheel(known: Interpreter, system: System) -> str | None:
-    """Why pip finds no wheel of it for this Python, None if it finds one."""
-    if known.last_python and system.python > known.last_python:
-        here, last = (".".join(map(str, v)) for v in (system.python, known.last_python))
-        return f"has no wheel for Python {here} ({last} is its last)"
-    if system.linux and system.machine not in known.wheels:
+def missing_wheel(interpreter: Interpreter, system: System) -> str | None:
+    """Why pip finds no wheel of an interpreter for this system, None if it finds one."""
+    last = interpreter.last_python
+    if last and system.python > last:
+        python, newest = (".".join(map(str, version)) for version in (system.python, last))
+        return f"has no wheel for Python {python} ({newest} is its last)"
+    if system.linux and system.machine not in interpreter.wheels:
         return f"has no wheel for {system.machine}"
     return None
 
 
-def install(known: Interpreter) -> str:
-    """The command that installs an interpreter.
-
-    By our extra where unet-edge itself is installed, which pip then does not look for elsewhere.
-    """
+def install_command(interpreter: Interpreter) -> str:
+    """The command that installs an interpreter: the extra's, where unet-edge is installed."""
+    # Elsewhere pip would look for unet-edge itself in the package index.
     if version_of("unet-edge"):
-        return f"pip install 'unet-edge[{known.extra}]'"
-    return f"pip install {known.quoted}"
+        return f"pip install 'unet-edge[{interpreter.extra}]'"
+    return f"pip install {interpreter.quoted}"

@@ -21,7 +21,12 @@ from converters.float_layers import stem
 from converters.tflite.conversion import to_tflite
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.model_files.read_graph import read_graph
-from unet_edge.model_files.runtime_support import TFLITE_RUNTIMES, TFLITE_VERSIONS, runtime_support
+from unet_edge.model_files.runtime_support import (
+    TFLITE_RUNTIMES,
+    TFLITE_VERSIONS,
+    Release,
+    runtime_support,
+)
 from unet_edge.spec import ModelSpec
 from unet_edge.training.settings.network import Network
 
@@ -69,7 +74,7 @@ import json, sys
 from unet_edge.model_files.read_graph import read_graph
 from unet_edge.model_files.runtime_support import runtime_support
 graph = read_graph(open(sys.argv[1], "rb").read(), "tflite", "m")
-print(json.dumps(runtime_support(graph).runs_on))
+print(json.dumps(runtime_support(graph).to_dict()["runs_on"]))
 """
 
 
@@ -195,7 +200,7 @@ def test_v3_in_int8_too(
 def test_the_table_of_versions_is_what_it_accepts(
     python: Callable[..., str], tmp_path: Path, tflite: Callable[..., bytes]
 ) -> None:
-    column = TFLITE_RUNTIMES.index("tflite-runtime 2.14")
+    column = TFLITE_RUNTIMES.index(Release("tflite-runtime", "2.14"))
     newer = []
     for name, row in TFLITE_VERSIONS.items():
         for number in range(1, row[column] + 2):
@@ -205,4 +210,4 @@ def test_the_table_of_versions_is_what_it_accepts(
     # And what it refuses, we say that it refuses.
     for name in newer:
         found = runtime_support(read_graph((tmp_path / name).read_bytes(), "tflite", name))
-        assert "tflite-runtime 2.14" in found.refused_by
+        assert Release("tflite-runtime", "2.14") in found.refused_by

@@ -80,7 +80,7 @@ class FileBackend(ABC):
         except Exception as error:  # the interpreters' exceptions share no base class but this
             from unet_edge.runtime.availability import failed_run
 
-            raise BackendError(failed_run(self.name, error)) from error
+            raise failed_run(self.name, error) from error
 
     @abstractmethod
     def _run(self, pixels: Pixels) -> NDArray[Any]:

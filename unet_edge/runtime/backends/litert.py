@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from unet_edge.errors import BackendError
 from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
 
@@ -33,16 +32,16 @@ class LiteRTBackend(FileBackend):
             self._interpreter: Any = built(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ImportError, SystemError, AttributeError) as error:
-            from unet_edge.runtime.availability import NoInterpreterError, attempt_of
+            from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
 
             raise NoInterpreterError(
-                "tflite", [attempt_of(package, _MODULES[package], error)]
+                "tflite", [failed_attempt(package, _MODULES[package], error)]
             ) from error
         except (RuntimeError, ValueError) as error:
-            from unet_edge.runtime.availability import attempt_of, refusal
+            from unet_edge.runtime.availability import failed_attempt, refused_model
 
-            attempt = attempt_of(package, _MODULES[package], error)
-            raise BackendError(refusal(model, "tflite", attempt)) from error
+            attempt = failed_attempt(package, _MODULES[package], error)
+            raise refused_model(model, "tflite", attempt) from error
         self.name = f"{package} {_version(package, library)}"
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()

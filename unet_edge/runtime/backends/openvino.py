@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unet_edge.errors import BackendError
 from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
 
@@ -26,9 +25,11 @@ class OpenVinoBackend(FileBackend):
             library = importlib.import_module("openvino")
             core = library.Core()
         except (ImportError, SystemError, AttributeError, RuntimeError) as error:
-            from unet_edge.runtime.availability import NoInterpreterError, attempt_of
+            from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
 
-            raise NoInterpreterError("onnx", [attempt_of("openvino", "openvino", error)]) from error
+            raise NoInterpreterError(
+                "onnx", [failed_attempt("openvino", "openvino", error)]
+            ) from error
         settings = {
             # Left to itself it computes float32 files in bfloat16 or float16 where the processor
             # can, and their masks break their floor.
@@ -41,10 +42,10 @@ class OpenVinoBackend(FileBackend):
             self._request: Any = compiled.create_infer_request()
             _meet_numpy(library)
         except Exception as error:  # OpenVINO's exceptions share no base class but this
-            from unet_edge.runtime.availability import attempt_of, refusal
+            from unet_edge.runtime.availability import failed_attempt, refused_model
 
-            attempt = attempt_of("openvino", "openvino", error)
-            raise BackendError(refusal(model, "onnx", attempt)) from error
+            attempt = failed_attempt("openvino", "openvino", error)
+            raise refused_model(model, "onnx", attempt) from error
         # "2026.4.1-22982-e213a147257-releases/2026/4": pip knows the first part.
         self.name = f"openvino {library.__version__.partition('-')[0]}"
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from unet_edge.errors import BackendError
 from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends import FileBackend
 from unet_edge.runtime.backends.int8_sums import SUFFIX, careful_options
@@ -21,10 +20,10 @@ class OnnxRuntimeBackend(FileBackend):
         try:
             import onnxruntime
         except (ImportError, SystemError, AttributeError) as error:
-            from unet_edge.runtime.availability import NoInterpreterError, attempt_of
+            from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
 
             raise NoInterpreterError(
-                "onnx", [attempt_of("onnxruntime", "onnxruntime", error)]
+                "onnx", [failed_attempt("onnxruntime", "onnxruntime", error)]
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -41,10 +40,10 @@ class OnnxRuntimeBackend(FileBackend):
                 model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            from unet_edge.runtime.availability import attempt_of, refusal
+            from unet_edge.runtime.availability import failed_attempt, refused_model
 
-            attempt = attempt_of("onnxruntime", "onnxruntime", error)
-            raise BackendError(refusal(model, "onnx", attempt)) from error
+            attempt = failed_attempt("onnxruntime", "onnxruntime", error)
+            raise refused_model(model, "onnx", attempt) from error
         self.name = f"onnxruntime {onnxruntime.__version__}" + (SUFFIX if careful else "")
         self._input = self._session.get_inputs()[0].name
 
