@@ -15,7 +15,7 @@ import pytest
 from paths import ROOT
 from tiny_models import tiny_onnx
 
-from unet_edge.doctor.checkup import diagnose
+from unet_edge.doctor.checkup import check_machine
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.runtime.interpreter_probe import TINY, probe
@@ -127,7 +127,7 @@ def test_one_that_computes_wrongly(stand_in: StandIn) -> None:
 
 def test_one_that_does_not_start(stand_in: StandIn) -> None:
     stand_in(start="raise ImportError('libstdc++.so.6: cannot open shared object file')")
-    found = diagnose()
+    found = check_machine()
     assert found.troubles["onnxruntime"].endswith(
         "(libstdc++.so.6: cannot open shared object file)"
     )
@@ -169,7 +169,7 @@ def test_an_operator_that_is_too_new(
         data = model.SerializeToString(deterministic=True)
         path.write_bytes(seal(data, Contract(ModelSpec(4, 6, classes), "onnx", "float32")))
         expected = "no runtime is known to run "
-    found = diagnose(path)
+    found = check_machine(path)
     (verdict,) = found.files
     assert verdict.runs_by is None
     assert not found.ready
@@ -185,12 +185,12 @@ def test_a_damaged_file_is_named_as_such(tmp_path: Path) -> None:
     data = bytearray((TINY / "int8.tflite").read_bytes())
     data[500] ^= 1
     (tmp_path / "int8.tflite").write_bytes(data)
-    found = diagnose(tmp_path / "int8.tflite")
+    found = check_machine(tmp_path / "int8.tflite")
     assert not found.ready
     assert found.files[0].reason is not None
     assert "is damaged" in found.files[0].reason
     with pytest.raises(ModelFileError, match="no such model file"):
-        diagnose(tmp_path / "absent.tflite")
+        check_machine(tmp_path / "absent.tflite")
 
 
 def doctor(path: list[Path], *arguments: object) -> tuple[int, str, str]:

@@ -13,7 +13,7 @@ from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from unet_edge.doctor.checkup import Diagnosis
+    from unet_edge.doctor.checkup import Checkup
     from unet_edge.system.board import Board
 
 _STATES = {
@@ -40,52 +40,57 @@ def doctor(bundle: Path | None, as_json: bool) -> None:
       unet-edge doctor
       unet-edge doctor bundle --json
     """
-    from unet_edge.doctor.checkup import diagnose
+    from unet_edge.doctor.checkup import check_machine
 
-    found = diagnose(bundle, say=say)
+    checkup = check_machine(bundle, say=say)
     if as_json:
-        print_json(found.to_dict())
+        print_json(checkup.to_dict())
     else:
-        _print(found)
-    if not found.ready:
-        raise Failure(found.summary)
+        _print(checkup)
+    if not checkup.ready:
+        raise Failure(checkup.summary)
     if not as_json:
-        click.echo(found.summary)
+        click.echo(checkup.summary)
 
 
-def _print(found: Diagnosis) -> None:
-    versions = [f"{name} {version or 'missing'}" for name, version in found.libraries.items()]
-    board = found.board
+def _print(checkup: Checkup) -> None:
+    versions = [f"{name} {version or 'missing'}" for name, version in checkup.libraries.items()]
+    board = checkup.board
     print_table(
         [
             ("board", board.model or "not a Raspberry Pi"),
             ("system", f"{board.system}, kernel {board.kernel}"),
-            ("Python", f"{found.python}, {_architecture(board)}"),
+            ("Python", f"{checkup.python}, {_architecture(board)}"),
             ("libraries", ", ".join(versions)),
             ("processor", _processor(board)),
-            ("int8", found.processor.int8),
+            ("int8", checkup.processor.int8),
             ("memory", _memory(board)),
             ("heat", _heat(board)),
-            ("Keras", f"{found.keras}, the reference" if found.keras else "none, nor needed here"),
+            (
+                "Keras",
+                f"{checkup.keras}, the reference" if checkup.keras else "none, nor needed here",
+            ),
         ]
     )
     click.echo()
-    rows = [(one.package, one.version, _STATES[one.state]) for one in found.interpreters]
+    rows = [(one.package, one.version, _STATES[one.state]) for one in checkup.interpreters]
     _print_rows(rows, ["interpreter", "version", "here"])
-    for one in found.interpreters:
+    for one in checkup.interpreters:
         # What is missing for a file is said below, with the file.
-        if one.state != "works" and not (one.state == "absent" and found.files):
-            _print_trouble(found.troubles[one.package], found.fixes.get(one.package))
-    if found.files:
+        if one.state != "works" and not (one.state == "absent" and checkup.files):
+            _print_trouble(checkup.troubles[one.package], checkup.fixes.get(one.package))
+    if checkup.files:
         click.echo()
-        files = [(file.name, file.runs_by or "NOTHING") for file in found.files]
+        files = [(file.name, file.runs_by or "NOTHING") for file in checkup.files]
         _print_rows(files, ["file", "run here by"])
-        for reason in dict.fromkeys(file.reason for file in found.files if file.reason):
-            click.echo(f"{', '.join(f.name for f in found.files if f.reason == reason)}: {reason}")
-        for remark in found.remarks:
+        for reason in dict.fromkeys(file.reason for file in checkup.files if file.reason):
+            click.echo(
+                f"{', '.join(f.name for f in checkup.files if f.reason == reason)}: {reason}"
+            )
+        for remark in checkup.remarks:
             click.echo(remark)
-        if found.tuning:
-            click.echo(found.tuning)
+        if checkup.tuning:
+            click.echo(checkup.tuning)
     click.echo()
 
 

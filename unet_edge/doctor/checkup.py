@@ -1,4 +1,4 @@
-"""Diagnosis: this machine, which interpreters work, which files run, how to fix the rest."""
+"""Checkup of a machine: which interpreters work, which files run, how to fix the others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileVerdict:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Checkup:
     """What was found. `libraries` are versions, None where one is missing; Keras is the reference.
 
     `troubles` says of each interpreter what is wrong with it (nothing of one that works), and
@@ -71,12 +71,12 @@ class Diagnosis:
         }
 
 
-def diagnose(
+def check_machine(
     path: Path | None = None,
     *,
     timeout: float = TIMEOUT,
     say: Callable[[str], None] = lambda _: None,
-) -> Diagnosis:
+) -> Checkup:
     """Look at the machine and try every interpreter, with the files of `path` if it is given.
 
     `path` is a bundle or a .tflite or .onnx file; `timeout` in seconds is for each model that an
@@ -104,7 +104,7 @@ def diagnose(
     )
     troubles = [attempt for attempt in attempts if attempt.state != "works"]
     works = any(attempt.state == "works" for attempt in attempts)
-    return Diagnosis(
+    return Checkup(
         board=read_board(),
         python=platform.python_version(),
         libraries={name: version_of(name) for name in LIBRARIES},
