@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -141,7 +140,7 @@ def collected(
     named = _by_name(entries)
     files: dict[str, str] = {}
     if "csv" in kinds:
-        files[COLLECTED["csv"]] = _csv(named, classes)
+        files[COLLECTED["csv"]] = _shares_table(named, classes)
     if "jsonl" in kinds:
         lines = (
             {"picture": name, **_size(entry), "shares": entry["coverage"]} for name, entry in named
@@ -178,15 +177,17 @@ def _by_name(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
     return sorted(pairs, key=lambda pair: natural(pair[0]))
 
 
-def _csv(named: Sequence[tuple[str, Entry]], classes: Sequence[str]) -> str:
-    import csv  # here: most runs write no table
+def _shares_table(named: Sequence[tuple[str, Entry]], classes: Sequence[str]) -> str:
+    """A row for each photo: its path, size in px, and the share of each class."""
+    from unet_edge.system.csv_table import csv_text  # here: most runs write no table
 
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["picture", "width", "height", *classes])
-    for name, entry in named:
-        table.writerow([name, *_size(entry).values(), *(entry["coverage"][c] for c in classes)])
-    return text.getvalue()
+    return csv_text(
+        ["picture", "width", "height", *classes],
+        (
+            [name, *_size(entry).values(), *(entry["coverage"][c] for c in classes)]
+            for name, entry in named
+        ),
+    )
 
 
 def _size(entry: Entry) -> dict[str, int]:

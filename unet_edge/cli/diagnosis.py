@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from unet_edge.images.decoding import grid_of
 from unet_edge.masks.mask import save_png
 from unet_edge.percent import percent
 from unet_edge.system.atomic_folders import folder_written_atomically
+from unet_edge.system.csv_table import csv_text
 from unet_edge.system.files import json_text, require_place, write_atomically
 from unet_edge.system.progress import progress
 
@@ -131,7 +130,7 @@ def diagnose(
         with folder_written_atomically(output.absolute()) as folder:
             write_atomically(folder / "report.json", json_text(report))
             if layers:
-                write_atomically(folder / "layers.csv", _csv(layers))
+                write_atomically(folder / "layers.csv", _layers_table(layers))
             for rank, picture in enumerate(found.worst_first[:worst], 1):
                 sheet = heat_map(reference, segmenter, sources[picture.name], picture.name)
                 save_png(sheet, folder / f"{rank:02d}-{Path(picture.name).stem[:60]}.png")
@@ -163,12 +162,10 @@ def _report(found: Diagnosis, layers: tuple[LayerError, ...]) -> dict[str, Any]:
     }
 
 
-def _csv(layers: tuple[LayerError, ...]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["tensor", "dtype", "sqnr_db", "cosine"])
-    writer.writerows(dataclasses.astuple(layer) for layer in layers)
-    return buffer.getvalue()
+def _layers_table(layers: tuple[LayerError, ...]) -> str:
+    return csv_text(
+        ["tensor", "dtype", "sqnr_db", "cosine"], (dataclasses.astuple(layer) for layer in layers)
+    )
 
 
 def _print(found: Diagnosis, layers: tuple[LayerError, ...]) -> None:

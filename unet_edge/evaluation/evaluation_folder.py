@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from unet_edge.evaluation.evaluation import Evaluation
 from unet_edge.masks.mask import save_png
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.atomic_folders import folder_written_atomically
+from unet_edge.system.csv_table import csv_text
 from unet_edge.system.files import json_text, require_place, write_atomically
 
 KIND = "unet-edge evaluation"
@@ -108,7 +107,7 @@ def write_evaluation(
 def _pictures_table(evaluation: Evaluation) -> str:
     """One line a picture, worst first; what has no figure is left empty."""
     header = ["picture", "miou", "accuracy", "boundary_f", "pixels"]
-    return _csv(
+    return csv_text(
         [*header, *(f"iou {name}" for name in evaluation.classes)],
         (
             [p.name, *map(_cell, (p.miou, p.accuracy, p.boundary_f)), p.pixels, *map(_cell, p.iou)]
@@ -119,21 +118,13 @@ def _pictures_table(evaluation: Evaluation) -> str:
 
 def _confusion_table(evaluation: Evaluation) -> str:
     """Pixels: a row for each true class, a column for each predicted one."""
-    return _csv(
+    return csv_text(
         ["true \\ predicted", *evaluation.classes],
         (
             [name, *map(int, counts)]
             for name, counts in zip(evaluation.classes, evaluation.confusion.counts, strict=True)
         ),
     )
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _cell(value: float) -> str:
