@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unet_edge.system.board import read_board, read_processor, wheel_machine
+from unet_edge.system.board import hardware_name, read_board, read_processor, wheel_machine
 
 PI_4 = """processor\t: 0
 BogoMIPS\t: 108.00
@@ -66,7 +66,7 @@ def test_a_raspberry_pi_4(tmp_path: Path) -> None:
     )
 
 
-def test_a_pi_5_has_dotprod_and_nothing_to_complain_of(tmp_path: Path) -> None:
+def test_a_pi_5_has_dotprod_and_reports_no_throttling(tmp_path: Path) -> None:
     cpu = PI_4.replace("cpuid", "cpuid asimdrdm lrcpc dcpop asimddp asimdhp").replace(
         "0xd08", "0xd0b"
     )
@@ -77,11 +77,27 @@ def test_a_pi_5_has_dotprod_and_nothing_to_complain_of(tmp_path: Path) -> None:
     assert board.throttling == ()
 
 
-def test_a_machine_that_says_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_any_of_the_files(tmp_path: Path) -> None:
     write(tmp_path, **{"sys/class/thermal/thermal_zone0/type": "acpitz\n"})
     board = read_board(tmp_path)
     assert (board.model, board.cores, board.features) == ("", 0, ())
     assert (board.memory, board.temperature, board.throttling) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"proc/device-tree/model": "Raspberry Pi 5\0", "proc/cpuinfo": PI_4}, "Raspberry Pi 5"),
+        ({"proc/cpuinfo": "processor : 0\nmodel name\t: Some CPU @ 3 GHz\n"}, "Some CPU @ 3 GHz"),
+        ({"proc/cpuinfo": "model name\t:\nflags : sse2\n"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_machine_is_named_after_its_board_or_its_processor(
+    tmp_path: Path, files: dict[str, str], name: str
+) -> None:
+    write(tmp_path, **files)
+    assert hardware_name(tmp_path) == name
 
 
 @pytest.mark.parametrize(

@@ -130,12 +130,11 @@ def place_for(bundle: Bundle) -> Path:
 def this_machine() -> dict[str, Any]:
     """What a choice depends on beside the interpreter: the board, and how much of it we may use."""
     # Here: without a choice nobody asks.
-    from unet_edge.system.board import read_processor
-    from unet_edge.system.timing import hardware
+    from unet_edge.system.board import hardware_name, read_processor
 
     here = read_processor()
     return {
-        "model": hardware(),
+        "model": hardware_name(),
         "architecture": here.architecture,
         "int8": here.int8,
         "processors": processors(),

@@ -1,4 +1,4 @@
-"""The machine: board, system, processor, memory, heat. Read from Linux' own files."""
+"""Which machine this is: board, system, processor, memory and temperature."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+from unet_edge.system import proc
 
 # ARM's part numbers of every Raspberry Pi's processor ("CPU part" in /proc/cpuinfo; the numbers
 # are those of util-linux' lscpu-arm.c).
@@ -18,7 +20,7 @@ _ARM_PARTS = {
     "0xd0b": "Cortex-A76",  # Pi 5
 }
 
-# What the interpreters' kernels are chosen by, as /proc/cpuinfo spells it (ARM, then x86).
+# Instructions by which interpreters choose their kernels, as /proc/cpuinfo spells them (ARM, x86).
 _FEATURES = {
     "neon": "NEON",
     "asimd": "NEON",
@@ -34,7 +36,7 @@ _FEATURES = {
     "amx_int8": "AMX",
 }
 
-# The first that a processor has says how it multiplies int8, for x86 and ARM.
+# Instructions that add int8 products exactly, then the kind of processor with and without them.
 _INT8_X86 = (("AMX", "AVX-512 VNNI", "AVX VNNI"), "x86 with VNNI", "x86 without VNNI")
 _INT8_ARM = (("dotprod", "i8mm"), "ARM with dotprod", "ARM without dotprod")
 X86 = ("x86_64", "amd64", "i686", "i586", "i386", "x86")
@@ -54,11 +56,12 @@ _THROTTLED = {
 
 @dataclass(frozen=True)
 class Processor:
-    """What may decide the masks of an int8 file: written beside every agreement.
+    """A processor, as far as it may change the masks of an int8 file.
 
     `model` and `architecture` are the system's own words. `int8` is the kind of instructions that
-    int8 products are added with: "x86 with VNNI", "x86 without VNNI", "ARM with dotprod", "ARM
-    without dotprod", or the architecture where nothing is known of it.
+    add int8 products: "x86 with VNNI", "x86 without VNNI", "ARM with dotprod" or "ARM without
+    dotprod". It is the architecture where the instructions are unknown. The processor is written
+    beside every agreement.
     """
 
     model: str
@@ -71,11 +74,11 @@ class Processor:
 
 @dataclass(frozen=True)
 class Board:
-    """What kind of computer this is; None or empty where it does not say.
+    """A computer; what it does not say is None or empty.
 
     `machine` is the kernel's architecture and `bits` the userland's: Raspberry Pi OS runs a
-    64-bit kernel under 32-bit programs. Memory in MiB, `temperature` in degrees Celsius.
-    `throttling` names what the firmware reports, and is None where there is no such firmware.
+    64-bit kernel under 32-bit programs. `memory` and `available` are in MiB, `temperature` in
+    degrees Celsius. `throttling` names what the firmware reports; None without such firmware.
     """
 
     model: str
@@ -93,30 +96,30 @@ class Board:
 
     @property
     def wheels(self) -> str:
-        """The architecture that pip looks for wheels of."""
+        """The architecture of the wheels that pip installs here."""
         return wheel_machine(self.machine, self.bits)
 
 
 def wheel_machine(machine: str, bits: int) -> str:
-    """The architecture in the names of wheels for a `bits`-bit Python on a kernel's `machine`."""
+    """The architecture in the wheel names of a `bits`-bit Python on a kernel's `machine`."""
     if bits == 64:
         return machine
     return {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}.get(machine, machine)
 
 
 def read_board(root: Path = Path("/")) -> Board:
-    """Look at this machine; `root` is where /proc, /sys and /etc are."""
-    cpu = _text(root / "proc/cpuinfo")
-    memory = _memory(root)
+    """Describe this machine; `root` is the folder that holds /proc, /sys and /etc."""
+    cpuinfo = proc.all_processors(root)
+    memory = proc.memory_kib(root)
     return Board(
-        model=_text(root / "proc/device-tree/model").strip("\0\n "),
-        system=_system(_text(root / "etc/os-release")),
+        model=proc.board_name(root),
+        system=_system(proc.read_text(root / "etc/os-release")),
         kernel=platform.release(),
         machine=platform.machine(),
         bits=8 * struct.calcsize("P"),
-        processor=_processor(cpu),
-        cores=len(re.findall(r"^processor\s*:", cpu, re.M)),
-        features=_features(cpu),
+        processor=_processor_model(cpuinfo),
+        cores=len(re.findall(r"^processor\s*:", cpuinfo, re.M)),
+        features=_features(cpuinfo),
         memory=_mib(memory.get("MemTotal")),
         available=_mib(memory.get("MemAvailable")),
         temperature=_temperature(root),
@@ -125,97 +128,89 @@ def read_board(root: Path = Path("/")) -> Board:
 
 
 def read_processor(root: Path = Path("/")) -> Processor:
-    """This machine's processor. It reads one file: opening a tuned bundle waits for it."""
-    cpu = _first_processor(root)
+    """Describe this machine's processor. Reads one file, since opening a tuned bundle needs it."""
+    cpuinfo = proc.first_processor(root)
     machine = platform.machine()
-    return Processor(_processor(cpu), machine, _int8(machine, cpu))
+    return Processor(_processor_model(cpuinfo), machine, _int8_kind(machine, cpuinfo))
 
 
-def _int8(machine: str, cpu: str) -> str:
-    if not _flags(cpu):
-        return machine or "unknown"
-    features = _features(cpu)
-    wanted, has_it, has_not = _INT8_X86 if machine.lower() in X86 else _INT8_ARM
-    return has_it if any(name in features for name in wanted) else has_not
+def hardware_name(root: Path = Path("/")) -> str:
+    """The board's own name, else the processor's; empty where neither is known.
+
+    Reads at most two files, since opening a tuned bundle needs it.
+    """
+    return proc.board_name(root) or _model_name(proc.first_processor(root))
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """What programs may still take without swapping, bytes; None where the system is silent."""
-    available = _mib(_memory(root).get("MemAvailable"))
-    return None if available is None else int(available * 2**20)
+    """Memory that programs can still take without swapping, bytes; None where it is unknown."""
+    kib = proc.memory_kib(root).get("MemAvailable")
+    return None if kib is None else kib * 1024
 
 
-def _memory(root: Path) -> dict[str, str]:
-    return dict(re.findall(r"^(\w+):\s+(\d+) kB", _text(root / "proc/meminfo"), re.M))
+def _int8_kind(machine: str, cpuinfo: str) -> str:
+    if not _flags(cpuinfo):
+        return machine or "unknown"
+    features = _features(cpuinfo)
+    exact, kind_with, kind_without = _INT8_X86 if machine.lower() in X86 else _INT8_ARM
+    return kind_with if any(name in features for name in exact) else kind_without
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:  # not Linux, not a Pi, or not ours to read
-        return ""
+def _system(os_release: str) -> str:
+    name = re.search(r'^PRETTY_NAME="?([^"\n]*)', os_release, re.M)
+    return name[1] if name else f"{platform.system()} {platform.release()}"
 
 
-def _first_processor(root: Path) -> str:
-    """What /proc/cpuinfo says of the first processor: with many it holds a megabyte."""
-    try:
-        with (root / "proc/cpuinfo").open("rb") as file:
-            return file.read(16384).decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _system(release: str) -> str:
-    found = re.search(r'^PRETTY_NAME="?([^"\n]*)', release, re.M)
-    return found[1] if found else f"{platform.system()} {platform.release()}"
-
-
-def _processor(cpu: str) -> str:
-    if parts := re.findall(r"^CPU part\s*:\s*(\w+)", cpu, re.M):
+def _processor_model(cpuinfo: str) -> str:
+    if parts := re.findall(r"^CPU part\s*:\s*(\w+)", cpuinfo, re.M):
         return ", ".join(dict.fromkeys(_ARM_PARTS.get(part, f"ARM part {part}") for part in parts))
-    found = re.search(r"^model name\s*:\s*(.+)", cpu, re.M)
-    return found[1].strip() if found else platform.processor()
+    return _model_name(cpuinfo) or platform.processor()
 
 
-def _features(cpu: str) -> tuple[str, ...]:
-    flags = _flags(cpu)
+def _model_name(cpuinfo: str) -> str:
+    name = re.search(r"^model name[ \t]*:[ \t]*(.*)", cpuinfo, re.M | re.I)
+    return name[1].strip() if name else ""
+
+
+def _features(cpuinfo: str) -> tuple[str, ...]:
+    flags = _flags(cpuinfo)
     return tuple(dict.fromkeys(name for flag, name in _FEATURES.items() if flag in flags))
 
 
-def _flags(cpu: str) -> list[str]:
-    found = re.search(r"^(?:Features|flags)\s*:\s*(.+)", cpu, re.M)
-    return found[1].split() if found else []
+def _flags(cpuinfo: str) -> list[str]:
+    flags = re.search(r"^(?:Features|flags)\s*:\s*(.+)", cpuinfo, re.M)
+    return flags[1].split() if flags else []
 
 
-def _mib(kib: str | None) -> float | None:
-    return None if kib is None else int(kib) / 1024
+def _mib(kib: int | None) -> float | None:
+    return None if kib is None else kib / 1024
 
 
 def _temperature(root: Path) -> float | None:
-    """The processor's own sensor, else none: others are those of disks and batteries."""
+    """Read the processor's own sensor. Other sensors belong to disks and batteries."""
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
-        if re.match("cpu|x86_pkg|soc", _text(zone / "type")):
-            milli = _text(zone / "temp").strip()
+        if re.match("cpu|x86_pkg|soc", proc.read_text(zone / "type")):
+            milli = proc.read_text(zone / "temp").strip()
             return int(milli) / 1000 if milli.lstrip("-").isdigit() else None
     return None
 
 
 def _throttling(root: Path) -> tuple[str, ...] | None:
-    text = next(
-        (_text(path) for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled")), ""
-    )
+    files = root.glob("sys/devices/platform/soc*/*firmware/get_throttled")
+    text = next((proc.read_text(path) for path in files), "")
     if not text and root == Path("/") and Path("/usr/bin/vcgencmd").is_file():
-        import subprocess  # here: opening a bundle, which asks for the processor, would pay for it
+        # Here, not at the top: opening a bundle reads the processor and would load this too.
+        import subprocess
 
         try:
-            told = subprocess.run(
+            answer = subprocess.run(
                 ["/usr/bin/vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-        text = told.stdout.strip().removeprefix("throttled=")
+        text = answer.stdout.strip().removeprefix("throttled=")
     try:
         bits = int(text, 16)
-    except ValueError:  # nothing there, or not permitted to ask
+    except ValueError:  # no such firmware, or no permission to read it
         return None
     return tuple(name for bit, name in _THROTTLED.items() if bits >> bit & 1)

@@ -1,4 +1,4 @@
-"""Stage timings, percentiles, memory and what machine they were taken on."""
+"""Stage timings, percentiles, peak memory, and the machine they were measured on."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unet_edge.system.board import read_processor
+from unet_edge.system.board import hardware_name, read_processor
+from unet_edge.system.proc import peak_resident_kib
 
 
 @dataclass
 class StageClock:
-    """Collects the time of each stage over many runs, in ms.
+    """A clock that collects the time of each stage over many runs, in ms.
 
-    Call the clock with a stage's name when that stage ends, and `start` before the first.
+    Call `start` before the first stage, and the clock with a stage's name when that stage ends.
     """
 
     laps: dict[str, list[float]] = field(default_factory=dict)
@@ -44,26 +44,22 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def peak_memory() -> float:
-    """Peak resident memory of this process in MiB since its program was started.
-
-    From VmHWM, not getrusage: Linux hands ru_maxrss down from the parent through exec, so a
-    small program started by a large one would report the large one's peak.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+    """Peak resident memory of this process in MiB since its program was started."""
+    # Not getrusage where Linux has VmHWM: ru_maxrss passes from the parent through exec, so a
+    # small program that a large one started would report the large one's peak.
+    peak = peak_resident_kib()
+    if peak is not None:
+        return peak / 1024
     import resource  # not on Windows
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 def machine() -> dict[str, Any]:
-    """The machine in words and numbers: board or processor, cores, memory (GiB), OS, Python."""
+    """Describe the machine: board or processor, cores, memory (GiB), system, Python, NumPy."""
     return {
-        "model": hardware() or platform.processor() or platform.machine(),
+        "model": hardware_name() or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "int8": read_processor().int8,
         "cores": os.cpu_count(),
@@ -74,18 +70,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def hardware() -> str:
-    """The board's own name, or else the processor's; empty where neither is known.
-
-    Reads a file or two and starts no process: opening a tuned bundle waits for it.
-    """
-    return _board() or _processor()
-
-
 def gemm_ms() -> float:
-    """Median time of a 512x512x512 float32 matrix product, ms: how busy the machine is now.
+    """Measure how busy the machine is: median time of a 512x512x512 float32 matrix product, ms.
 
-    Written beside every benchmark so that two runs can be compared as ratios.
+    Every benchmark keeps it, so that two runs can be compared as ratios.
     """
     a = np.ones((512, 512), np.float32)
     times = []
@@ -94,23 +82,6 @@ def gemm_ms() -> float:
         a @ a
         times.append((time.perf_counter_ns() - start) / 1e6)
     return float(np.median(times))
-
-
-def _board() -> str:
-    """A Raspberry Pi's own name for itself; empty elsewhere."""
-    path = Path("/proc/device-tree/model")
-    return path.read_text(errors="replace").strip("\0\n ") if path.exists() else ""
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        with path.open("rb") as file:
-            first = file.read(4096)  # of the first processor: one of many cores has megabytes
-        for line in first.decode(errors="replace").splitlines():
-            if line.lower().startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return ""
 
 
 def _memory_gib() -> float | None:
