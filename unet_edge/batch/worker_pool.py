@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from unet_edge.system.board import available_memory
+from unet_edge.system.look_ahead import results_in_order
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -86,15 +87,9 @@ def in_threads(
     set, at which those that run should end soon. It waits for them, whatever comes: nothing of
     this is at work any more when it ends.
     """
-    waiting: deque[Future[_R]] = deque()
     pool = ThreadPoolExecutor(threads, "segment")
     try:
-        for task in tasks:
-            waiting.append(pool.submit(work, task))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from results_in_order(partial(pool.submit, work), tasks, 2 * threads)
     finally:
         stop.set()
         while True:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image, ImageChops
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.images.placement import Labels, Pixels, Placement
 from unet_edge.spec import ModelSpec
+from unet_edge.system.look_ahead import results_in_order
 from unet_edge.training.augmentation import augment_into
 from unet_edge.training.settings.augmentation import PLAIN, Augmentation
 from unet_edge.training.settings.train_config import TrainConfig
@@ -72,17 +72,8 @@ class TrainingBatches:
         Pillow and NumPy let go of the interpreter while they work, so threads are enough.
         """
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
-            ahead: deque[Future[Batch]] = deque()
-            try:
-                for index in range(first, last):
-                    ahead.append(pool.submit(self.__getitem__, index))
-                    if len(ahead) > 2 * workers:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                for batch in ahead:
-                    batch.cancel()
+            submit = partial(pool.submit, self.__getitem__)
+            yield from results_in_order(submit, range(first, last), 2 * workers)
 
     def _draw(self, position: int, pixels: Pixels, labels: Labels) -> None:
         count = len(self.dataset.train)
