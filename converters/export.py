@@ -40,7 +40,7 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 from unet_edge.system.atomic_folders import temporary_files_beside
 from unet_edge.system.board import read_processor
-from unet_edge.system.files import require_place, sha256
+from unet_edge.system.files import require_writable_path, sha256
 from unet_edge.system.progress import progress, progress_bar
 
 INTEGERS: tuple[Precision, ...] = ("int8", "int16x8", "dynamic")
@@ -79,7 +79,7 @@ def export(
             fix="export with --labels or with --min-agreement",
         )
     require_writable(output)
-    require_place(output)
+    require_writable_path(output)
     with temporary_files_beside(output):
         return _export(model, spec, dataset, output, keras_sha256, network, settings, say)
 

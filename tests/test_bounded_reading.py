@@ -38,7 +38,7 @@ from unet_edge.images.picture_file import opened
 from unet_edge.model_files.embedded_contract import read_contract
 from unet_edge.runtime.segmenter import read_spec
 from unet_edge.runtime.tuning_cache import remembered
-from unet_edge.system.files import read_regular, require_own, sha256
+from unet_edge.system.files import read_regular, require_replaceable, sha256
 
 HEAD = {"tflite": b"\x1c\0\0\0TFL3" + bytes(8), "onnx": b"\x08\x07"}
 MIB = 2**20
@@ -190,7 +190,7 @@ def test_the_settings_of_a_run_that_are_no_file(tmp_path: Path) -> None:
 def test_a_place_where_a_terabyte_is_in_the_way(tmp_path: Path) -> None:
     sparse(tmp_path / "report.html", 10**12)
     with bounded(), pytest.raises(OutputError, match=r"cannot read .*report\.html: it has"):
-        require_own(tmp_path / "report.html", lambda data: True, "benchmark --html")
+        require_replaceable(tmp_path / "report.html", lambda data: True, "benchmark --html")
 
 
 @pytest.mark.parametrize("kind", ["a fifo", "an endless device", "a terabyte of holes"])

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING, CHANGELOG, SECURITY and docs/: links resolve, commands parse, Python compiles."""
+"""README, CONTRIBUTING, CHANGELOG, SECURITY and docs/: links, commands and Python blocks are valid."""
 
 import ast
 import importlib

@@ -28,9 +28,9 @@ def main() -> None:
         sys.stderr.write("\ninterrupted\n")
         sys.exit(130)
     except OSError as error:  # as click prints a help page, or as modules are imported
-        from unet_edge.system.os_errors import what_failed
+        from unet_edge.system.os_errors import os_error_line
 
-        sys.stderr.write(f"error: {what_failed(error)}\n")
+        sys.stderr.write(f"error: {os_error_line(error)}\n")
         sys.exit(1)
     finally:
         _give_up_what_cannot_be_written()

@@ -29,7 +29,7 @@ from unet_edge.batch.resume_log_entries import (
 )
 from unet_edge.errors import OutputError
 from unet_edge.images.listing import place_of
-from unet_edge.system.files import Writer, cut_name, write_atomically, written_aside
+from unet_edge.system.files import Writer, cut_name, temporary_file_target, write_atomically
 
 RESUME_LOG = ".segment.jsonl"
 
@@ -251,7 +251,7 @@ def opened(folder: Path) -> Iterator[ResumeLog]:
         owned = {file for entry in entries.values() for file in entry["owned"]} | {RESUME_LOG}
         asides = {cut_name(file) for file in owned}
         for path in folder.iterdir():
-            if written_aside(path.name) in asides:
+            if temporary_file_target(path.name) in asides:
                 path.unlink(missing_ok=True)
         if lines != len(entries):  # outdated lines, or half a one: later ones must not join it
             text = "".join(json.dumps(entry) + "\n" for entry in entries.values())

@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -89,7 +88,7 @@ def in_threads(
     """
     pool = ThreadPoolExecutor(threads, "segment")
     try:
-        yield from results_in_order(partial(pool.submit, work), tasks, 2 * threads)
+        yield from results_in_order(lambda task: pool.submit(work, task), tasks, 2 * threads)
     finally:
         stop.set()
         while True:

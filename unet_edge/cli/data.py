@@ -26,7 +26,7 @@ from unet_edge.dataset.drawing import draw_split, list_folder
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
 from unet_edge.masks.mask import is_png_made_by, save_png
-from unet_edge.system.files import require_own, require_place
+from unet_edge.system.files import require_replaceable, require_writable_path
 from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
@@ -200,9 +200,9 @@ def preview(
     """
     from unet_edge.training.preview import preview_sheet
 
-    require_place(output)
+    require_writable_path(output)
     config = require_config(folder, settings)
-    require_own(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
+    require_replaceable(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
     # Not grouped: that would read every picture to show a few.
     reading = config.reading() | {"split_by": "pictures"}
     dataset = find_dataset(folder, classes=config.classes, **reading)

@@ -41,7 +41,7 @@ from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.images.listing import distinct, list_pictures
 from unet_edge.images.picture_file import count_frames
 from unet_edge.system.captured_output import native_stderr_discarded
-from unet_edge.system.files import require_place, utf8
+from unet_edge.system.files import require_writable_path, utf8
 
 if TYPE_CHECKING:
     from unet_edge.masks.mask import LegendPlace
@@ -240,7 +240,7 @@ def _make_folder(output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write to {output}: {error.strerror or error}") from error
-    require_place(output)
+    require_writable_path(output)
 
 
 def _tell_of_names(report: Sequence[dict[str, Any]], kind: PhotoKind) -> None:

@@ -20,7 +20,7 @@ from unet_edge.masks.mask import save_png
 from unet_edge.percent import percent
 from unet_edge.system.atomic_folders import folder_written_atomically
 from unet_edge.system.csv_table import csv_text
-from unet_edge.system.files import json_text, require_place, write_atomically
+from unet_edge.system.files import json_text, require_writable_path, write_atomically
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def diagnose(
 
     opened = Bundle.open(bundle)
     if output is not None:
-        require_place(output)
+        require_writable_path(output)
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise ConfigError(
                 f"{output} exists",

@@ -13,7 +13,7 @@ import click
 
 from unet_edge.errors import BackendError, UnetEdgeError
 from unet_edge.system.captured_output import captured_output
-from unet_edge.system.os_errors import what_failed
+from unet_edge.system.os_errors import os_error_line
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -110,7 +110,7 @@ class Group(click.Group):
         except BrokenPipeError:
             raise  # as in `| head`: click ends quietly
         except OSError as error:
-            raise Failure(f"error: {what_failed(error)}") from error
+            raise Failure(f"error: {os_error_line(error)}") from error
         except MemoryError:
             raise Failure("error: there is not enough free memory for this") from None
         except KeyboardInterrupt:

@@ -25,7 +25,13 @@ from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
 from unet_edge.system.board import read_processor
 from unet_edge.system.captured_output import captured_output
-from unet_edge.system.files import json_text, require_own, require_place, sha256, write_atomically
+from unet_edge.system.files import (
+    json_text,
+    require_replaceable,
+    require_writable_path,
+    sha256,
+    write_atomically,
+)
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -221,8 +227,8 @@ def benchmark(
 
 
 def _require_places(figures: Path, page: Path | None) -> None:
-    require_place(figures)
-    require_own(figures, is_benchmark_result, "benchmark")
+    require_writable_path(figures)
+    require_replaceable(figures, is_benchmark_result, "benchmark")
     if page is None:
         return
     if page.absolute() == figures.absolute():
@@ -232,8 +238,8 @@ def _require_places(figures: Path, page: Path | None) -> None:
         )
     from unet_edge.benchmarking.html_report import is_report
 
-    require_place(page)
-    require_own(page, is_report, "benchmark --html")
+    require_writable_path(page)
+    require_replaceable(page, is_report, "benchmark --html")
 
 
 def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:

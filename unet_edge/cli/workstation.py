@@ -19,7 +19,7 @@ from unet_edge.cli.group import Failure, need
 from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, say
 from unet_edge.errors import ConfigError
-from unet_edge.system.files import require_place
+from unet_edge.system.files import require_writable_path
 from unet_edge.system.progress import progress
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
@@ -203,7 +203,7 @@ def demo(ctx: click.Context, output: Path, overwrite: bool) -> None:
     need("export", _EXPORT_MODULES)
     from unet_edge.demo.pipeline import make_data, save_overview, steps
 
-    require_place(output)
+    require_writable_path(output)
     if output.exists() and any(output.iterdir()) and not overwrite:
         raise ConfigError(
             f"{output} is not empty",

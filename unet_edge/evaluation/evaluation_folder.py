@@ -18,7 +18,7 @@ from unet_edge.masks.mask import save_png
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.atomic_folders import folder_written_atomically
 from unet_edge.system.csv_table import csv_text
-from unet_edge.system.files import json_text, require_place, write_atomically
+from unet_edge.system.files import json_text, require_writable_path, write_atomically
 
 KIND = "unet-edge evaluation"
 
@@ -37,7 +37,7 @@ def require_evaluation_place(folder: Path) -> None:
     hold nothing else.
     """
     # A folder is replaced by renaming, for which its parent must be writable.
-    require_place(folder.absolute().parent if folder.is_dir() else folder.absolute())
+    require_writable_path(folder.absolute().parent if folder.is_dir() else folder.absolute())
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -110,16 +110,16 @@ def place_for(bundle: Bundle) -> Path:
     Raises OutputError when neither can be written.
     """
     from unet_edge.errors import OutputError
-    from unet_edge.system.files import require_place
+    from unet_edge.system.files import require_writable_path
 
     *settings, beside = _places(bundle)
     try:
-        require_place(beside)
+        require_writable_path(beside)
         return beside
     except OutputError as error:
         for place in settings:
             with contextlib.suppress(OutputError):
-                require_place(place)
+                require_writable_path(place)
                 return place
         raise OutputError(
             f"{error}",

@@ -1,1 +1,1 @@
-"""The machine below: files and folders, board, timing, progress, other processes' output."""
+"""The machine: files and folders, board, timing, progress, child processes and output."""

@@ -1,6 +1,6 @@
-"""Writing whole folders without halves: aside first, then renamed into place.
+"""Folders that appear complete or not at all: written beside the target, then renamed.
 
-Whatever a killed process leaves beside its target is cleared by the next that writes there.
+The next process that writes a target removes what killed processes left beside it.
 """
 
 from __future__ import annotations
@@ -19,99 +19,99 @@ _ATTEMPTS, _PAUSE = 20, 0.05  # s
 
 @contextmanager
 def folder_written_atomically(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; rename it there when the block succeeds.
+    """Yield an empty folder beside `target`; rename it to `target` when the block succeeds.
 
-    An existing `target` is moved aside before the rename and deleted after it, so that at every
-    moment there is the old folder or the new one, or for an instant neither; never a mixture.
-    What a killed process left there is cleared first.
+    An existing `target` is moved aside before the rename and deleted after it. So the old folder
+    or the new one is there, or for an instant neither, but never a mixture. What killed processes
+    left beside `target` is removed first.
     """
     clear_leftovers(target)
-    workshop, lock = _workshop(target)
-    fresh, old = workshop / "new", workshop / "old"
+    staging, lock = _make_staging(target)
+    new, old = staging / "new", staging / "old"
     try:
-        fresh.mkdir()
-        yield fresh
+        new.mkdir()
+        yield new
         try:
             if target.exists():
                 target.rename(old)
-            fresh.rename(target)
-        except BaseException:  # Ctrl-C, too, brings the old one back
+            new.rename(target)
+        except BaseException:  # Ctrl-C, too, brings the old folder back
             if old.exists():
                 old.rename(target)
             raise
     finally:
-        # Where even the way back failed, the workshop holds the only copy.
+        # If moving the old folder back failed too, the staging folder holds the only copy.
         if target.exists() or not old.exists():
-            _remove(workshop)
+            _remove(staging)
         os.close(lock)
 
 
 @contextmanager
 def temporary_files_beside(target: Path) -> Iterator[None]:
-    """Let the whole process's temporary files lie beside `target` for the length of the block.
+    """Put all temporary files of this process beside `target` while the block runs.
 
-    Converters leave megabytes in /tmp when they are killed; here `clear_leftovers` finds them.
+    A killed converter leaves megabytes of temporary files. `clear_leftovers` finds them here.
     """
     clear_leftovers(target)
-    workshop, lock = _workshop(target)
+    staging, lock = _make_staging(target)
     before = tempfile.tempdir
     try:
-        (workshop / "tmp").mkdir()
-        tempfile.tempdir = str((workshop / "tmp").absolute())
+        (staging / "tmp").mkdir()
+        tempfile.tempdir = str((staging / "tmp").absolute())
         yield
     finally:
         tempfile.tempdir = before
-        _delete(workshop)
+        _delete(staging)
         os.close(lock)
 
 
 def clear_leftovers(target: Path) -> None:
     """Remove what killed processes left beside `target` while they wrote it.
 
-    One that was killed between its two renames had moved the old folder aside: it comes back.
-    Processes that are still at work are left alone.
+    A process that was killed between its two renames had moved the old folder aside: that folder
+    becomes `target` again. Staging folders of running processes stay.
     """
     if not target.parent.is_dir():
         return
-    for workshop in sorted(target.parent.iterdir()):
-        if not workshop.name.startswith(_prefix(target)):
+    for staging in sorted(target.parent.iterdir()):
+        if not staging.name.startswith(_prefix(target)):
             continue
         try:
-            lock = os.open(workshop, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:  # another process was faster, or it is none of ours
+            lock = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:  # another process removed it first, or it belongs to another program
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (workshop / "old").exists() and not target.exists():
-                (workshop / "old").rename(target)
-            _remove(workshop)
+            if (staging / "old").exists() and not target.exists():
+                (staging / "old").rename(target)
+            _remove(staging)
         except BlockingIOError:
             continue
         finally:
             os.close(lock)
 
 
-def _remove(workshop: Path) -> None:
-    """Delete a workshop, so that half a deletion leaves no old folder to be brought back."""
-    old = workshop / "old"
+def _remove(staging: Path) -> None:
+    """Delete a staging folder; an interrupted deletion leaves no old folder to be restored."""
+    old = staging / "old"
     if old.exists():
-        old.rename(workshop / "gone")
-    _delete(workshop)
+        old.rename(staging / "gone")
+    _delete(staging)
 
 
-def _delete(workshop: Path) -> None:
-    """Delete a workshop, whatever else happens meanwhile; what is left in spite of it stays.
+def _delete(staging: Path) -> None:
+    """Delete a staging folder, also while another thread still writes into it.
 
-    Ctrl-C waits until it is deleted. A converter that was interrupted may have a thread that still
-    writes there.
+    Ctrl-C is raised after the deletion. What cannot be deleted stays.
     """
+    # An interrupted converter may have a thread that goes on writing for a while.
     interrupted: KeyboardInterrupt | None = None
     for attempt in range(_ATTEMPTS):
         try:
             if attempt:
                 time.sleep(_PAUSE)
-            shutil.rmtree(workshop, ignore_errors=True)
-            if not workshop.exists():
+            shutil.rmtree(staging, ignore_errors=True)
+            if not staging.exists():
                 break
         except KeyboardInterrupt as error:
             interrupted = error
@@ -119,26 +119,26 @@ def _delete(workshop: Path) -> None:
         raise interrupted
 
 
-def _workshop(target: Path) -> tuple[Path, int]:
-    """Make a folder beside `target` and lock it; the descriptor holds the lock.
+def _make_staging(target: Path) -> tuple[Path, int]:
+    """Make a folder beside `target` and lock it; the returned descriptor holds the lock.
 
-    The system lets go of a killed process's locks, so whoever gets one knows that nobody works
-    there any more.
+    The system releases the locks of a killed process. So a process that gets the lock of a
+    staging folder knows that no other process uses it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        workshop = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
         try:
-            lock = os.open(workshop, os.O_RDONLY)
+            lock = os.open(staging, os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        except FileNotFoundError:  # as below
+        except FileNotFoundError:  # removed by another process, as below
             continue
         except KeyboardInterrupt:
-            _delete(workshop)
+            _delete(staging)
             raise
-        if workshop.is_dir():
-            return workshop, lock
-        # Another process took it for a leftover before it was locked.
+        if staging.is_dir():
+            return staging, lock
+        # Another process took the folder for a leftover before it was locked.
         os.close(lock)
 
 

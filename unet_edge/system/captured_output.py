@@ -1,7 +1,7 @@
-"""Silence for the chatter of TensorFlow, converters and interpreters; an error keeps its tail.
+"""Output of TensorFlow, converters and interpreters, kept from the terminal.
 
-One conversion prints hundreds of lines: Python warnings, absl and tf2onnx logs, and C++ log
-lines that go straight to file descriptors 1 and 2, past anything Python could redirect.
+A conversion prints hundreds of lines: Python warnings, absl and tf2onnx logs, and lines that C++
+writes to file descriptors 1 and 2, which `sys.stdout` and `sys.stderr` do not see.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import warnings
 from collections.abc import Iterator
 
 TAIL = 20
-"""How many of the last captured lines an escaping exception carries."""
+"""How many of the last captured lines an exception takes along."""
 
 
 @contextlib.contextmanager
 def captured_output() -> Iterator[None]:
-    """Swallow what the block prints, on whatever channel; an exception takes the tail along.
+    """Hide what the block prints, from Python and C++; warnings and logs below ERROR are off.
 
-    The tail is a note on the exception (`__notes__`), so a traceback shows it. The redirection
-    belongs to the process: use it in one thread at a time. Logging below ERROR is switched off.
+    An exception gets the last lines as a note (`__notes__`), so that a traceback shows them. The
+    redirection belongs to the process: use it in one thread at a time.
     """
     # Unbuffered, so that lines from Python and from C++ keep their order.
     with tempfile.TemporaryFile(buffering=0) as log:
@@ -32,7 +32,7 @@ def captured_output() -> Iterator[None]:
             with _muted_logging(), warnings.catch_warnings(), _redirected(log):
                 warnings.simplefilter("ignore")
                 yield
-        except Exception as error:  # whatever it was: it is raised again, with a note
+        except Exception as error:  # any kind: it is raised again, with a note
             if tail := _tail(log):
                 error.add_note(f"Last output:\n{tail}")
             raise
@@ -40,23 +40,23 @@ def captured_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def native_stderr_discarded() -> Iterator[None]:
-    """Swallow what native code prints on standard error, such as libtiff; Python still prints.
+    """Discard what native code such as libtiff prints on standard error; Python still prints.
 
-    The redirection belongs to the process.
+    The redirection belongs to the process: use it in one thread at a time.
     """
     before = sys.stderr
     try:
-        own = before.fileno() == 2
-        kept = os.dup(2)
-    except (AttributeError, OSError, ValueError):  # a notebook's or a test's; or closed
+        is_descriptor_2 = before.fileno() == 2
+        saved = os.dup(2)
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by a notebook or a test
         yield
         return
     _flush()
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
-        if own:
+        if is_descriptor_2:
             sys.stderr = os.fdopen(
-                kept,
+                saved,
                 "w",
                 buffering=1,
                 encoding=before.encoding,
@@ -67,9 +67,9 @@ def native_stderr_discarded() -> Iterator[None]:
         yield
     finally:
         _flush()
-        os.dup2(kept, 2)
+        os.dup2(saved, 2)
         sys.stderr = before
-        os.close(kept)
+        os.close(saved)
         os.close(sink)
 
 
@@ -77,8 +77,8 @@ def native_stderr_discarded() -> Iterator[None]:
 def _redirected(log: io.FileIO) -> Iterator[None]:
     """Point sys.stdout, sys.stderr and the descriptors 1 and 2 at `log`.
 
-    Both levels are needed: under pytest or in a notebook, sys.stdout is an object that writes
-    elsewhere than to descriptor 1.
+    Both levels are needed: under pytest or in a notebook, sys.stdout does not write to
+    descriptor 1.
     """
     text = io.TextIOWrapper(log, encoding="utf-8", errors="replace", write_through=True)
     try:
@@ -94,7 +94,7 @@ def _redirected(log: io.FileIO) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _descriptor(fd: int, target: int) -> Iterator[None]:
-    """Make `fd` a copy of `target`, and give it back. A closed `fd` is left alone."""
+    """Make `fd` a copy of `target` while the block runs. A closed `fd` stays closed."""
     _flush()
     try:
         saved = os.dup(fd)
@@ -111,7 +111,7 @@ def _descriptor(fd: int, target: int) -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Write out what Python has buffered, so that it lands on its own side of the switch."""
+    """Write out what Python has buffered, before the descriptors change."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # None or closed
             stream.flush()  # type: ignore[union-attr]

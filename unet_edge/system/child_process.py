@@ -1,4 +1,4 @@
-"""A module of ours in a process of its own: a request in, what it answered and how it ended."""
+"""Run a module of this package in a child process, with a JSON request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ChildResult:
-    """What a child wrote on standard output, and how it ended: None is a timeout."""
+    """What a child process printed, and its exit code.
+
+    `output` is its standard output and `log` its standard error. `code` is negative for a signal
+    and None after a timeout.
+    """
 
     output: str
     log: str
@@ -21,12 +25,12 @@ class ChildResult:
 
     @property
     def signal(self) -> str | None:
-        """The name of the signal that killed it, if one did."""
+        """The name of the signal that killed the child; None without one."""
         return None if self.code is None or self.code >= 0 else signal.Signals(-self.code).name
 
     @property
     def failure(self) -> str:
-        """What to say of a child that ended without an answer."""
+        """Why the child gave no answer, as the end of a sentence that begins with its name."""
         if self.code is None:
             return "gave no answer in time"
         if self.signal:
@@ -37,8 +41,8 @@ class ChildResult:
 
 
 def run_child(module: str, request: Any, timeout: float | None = None) -> ChildResult:
-    """Run `module` with the request as JSON on its standard input, `timeout` seconds at most."""
-    # The child imports what this process would, and nothing from the folder it stands in (-P).
+    """Run `module` for at most `timeout` seconds, with the request as JSON on standard input."""
+    # The child imports from where this process does, but not from the working directory (-P).
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
         # On Ctrl-C and on a timeout, `run` kills the child before it raises.
@@ -56,9 +60,9 @@ def run_child(module: str, request: Any, timeout: float | None = None) -> ChildR
 
 
 def answer_pipe() -> int:
-    """In the child: a descriptor for the answer, alone.
+    """Return a descriptor that carries the child's answer to its parent; call it in the child.
 
-    Whatever libraries print, from Python or C++, goes to standard error from now on.
+    From then on, standard output goes to standard error, so libraries cannot mix with the answer.
     """
     answer = os.dup(1)
     os.dup2(2, 1)

@@ -1,6 +1,6 @@
-"""Writing without halves: everything goes aside first and is renamed into place.
+"""Files that appear complete or not at all, and files read in bounded time and memory.
 
-What writes and hashes is imported where it is used: `import unet_edge` would pay for it.
+Modules that write or hash are imported inside functions, to keep `import unet_edge` fast.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from typing import Any, BinaryIO
 from unet_edge.errors import OutputError
 
 Writer = Callable[[BinaryIO], object]
-"""Writes what it stands for into an open file, front to back."""
+"""A function that writes a file's contents into an open file, front to back."""
 
 
 def write_atomically(path: Path, data: bytes | str | Writer, *, replace: bool = True) -> None:
-    """Write a file aside in the same folder and rename it to `path`.
+    """Write a temporary file in the same folder and rename it to `path`.
 
-    Several threads may write at once, each to its own path. Raises FileExistsError when there is
-    something at `path` and `replace` is False.
+    Several threads may write at once, each to its own path. Raises FileExistsError when `path`
+    exists and `replace` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile's: its files are for their owner alone, and the umask that would change it can
-    # only be read by setting it, which other threads would notice.
-    aside = path.parent / f".{cut_name(path.name)}.{os.urandom(4).hex()}{_ASIDE_SUFFIX}"
+    # Not by tempfile: only their owner may read its files, and the umask that says who else may
+    # can only be read by setting it, which other threads would notice.
+    temporary = path.parent / f".{cut_name(path.name)}.{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}"
     try:
-        _write_new(aside, data)
+        _write_new(temporary, data)
         if replace:
-            aside.replace(path)
+            temporary.replace(path)
         else:
-            _move_to_free(aside, path)
+            _rename_without_replacing(temporary, path)
     except BaseException as error:
-        # BaseException: Ctrl-C must not leave the aside file behind either.
+        # BaseException: Ctrl-C must not leave the temporary file behind either.
         with contextlib.suppress(OSError):  # the first error is raised
-            aside.unlink(missing_ok=True)
-        # A full disk names no file, others name the aside one.
+            temporary.unlink(missing_ok=True)
+        # The error of a full disk names no file, others name the temporary file.
         if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
 
 
 def read_regular(path: str | Path, most: int, size: int | None = None) -> bytes:
-    """Read a file of at most `most` bytes, or of exactly `size`, in bounded time and memory.
+    """Read a regular file of at most `most` bytes, or of exactly `size` bytes.
 
-    Raises OSError, before it reads, for a file of another size and for what is no regular file:
-    a fifo or a device has no end, and a sparse file may claim terabytes.
+    Raises OSError before it reads anything else. So time and memory are bounded: a fifo or a
+    device has no end, and a sparse file may claim terabytes.
     """
-    # Without O_NONBLOCK, opening a fifo waits for somebody to write into it.
+    # Without O_NONBLOCK, opening a fifo waits for another process to write into it.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(handle)
-        if stat.S_ISDIR(found.st_mode):
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
             raise OSError("it is a folder, not a file")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise OSError("it is not a regular file; copy it into one")
-        if size is not None and found.st_size != size:
-            raise OSError(f"it has {found.st_size:,} bytes, expected {size:,}")
-        if found.st_size > most:
-            raise OSError(f"it has {found.st_size:,} bytes, expected at most {most:,}")
+        if size is not None and status.st_size != size:
+            raise OSError(f"it has {status.st_size:,} bytes, expected {size:,}")
+        if status.st_size > most:
+            raise OSError(f"it has {status.st_size:,} bytes, expected at most {most:,}")
         pieces = []
-        left = found.st_size
-        while left and (piece := os.read(handle, left)):  # a read may give less than it is asked
+        remaining = status.st_size
+        while remaining and (piece := os.read(handle, remaining)):  # a read may return less
             pieces.append(piece)
-            left -= len(piece)
+            remaining -= len(piece)
     finally:
         os.close(handle)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -86,48 +86,51 @@ def _write_new(path: Path, data: bytes | str | Writer) -> None:
         os.fsync(file.fileno())
 
 
-_ASIDE_SUFFIX = ".unet-edge"
-_ASIDE_EXTRA = 2 + 8 + len(_ASIDE_SUFFIX)  # bytes: two dots and eight digits
+_TEMPORARY_SUFFIX = ".unet-edge"
+_TEMPORARY_EXTRA = 2 + 8 + len(_TEMPORARY_SUFFIX)  # bytes: two dots and eight digits
 _LONGEST_NAME = 255  # bytes, of ext4, btrfs, XFS, APFS and NTFS
 
 
 def cut_name(name: str) -> str:
-    """The beginning of a file's name, short enough for the name it has while it is written."""
-    whole = os.fsencode(name)
-    most = _LONGEST_NAME - _ASIDE_EXTRA
-    return name if len(whole) <= most else whole[:most].decode(errors="ignore")
+    """Cut a file's name so that the name of its temporary file is not too long."""
+    encoded = os.fsencode(name)
+    most = _LONGEST_NAME - _TEMPORARY_EXTRA
+    return name if len(encoded) <= most else encoded[:most].decode(errors="ignore")
 
 
-def written_aside(name: str) -> str | None:
-    """The `cut_name` of the file that was being written as `name`, None for any other file."""
-    stem = name.removesuffix(_ASIDE_SUFFIX)
+def temporary_file_target(name: str) -> str | None:
+    """The `cut_name` of the target of a temporary file called `name`; None for other files."""
+    stem = name.removesuffix(_TEMPORARY_SUFFIX)
     if stem == name or not name.startswith("."):
         return None
     target, _, digits = stem[1:].rpartition(".")
     return target if len(digits) == 8 and set(digits) <= set("0123456789abcdef") else None
 
 
-def _move_to_free(aside: Path, path: Path) -> None:
-    """Rename a file to a name that nothing has; raises FileExistsError when something has it."""
+def _rename_without_replacing(source: Path, path: Path) -> None:
+    """Rename a file; raises FileExistsError when `path` exists."""
     try:
-        os.link(aside, path)  # fails when something is there, as a rename does not
+        os.link(source, path)  # fails when `path` exists, which a rename does not
     except FileExistsError:
         raise
     except OSError:  # FAT, exFAT and some network folders have no hard links
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-        aside.replace(path)
+        source.replace(path)
     else:
-        aside.unlink()
+        source.unlink()
 
 
-def require_place(path: Path) -> None:
-    """See that something can be written at `path`, before the work; raises OutputError."""
+def require_writable_path(path: Path) -> None:
+    """Raise OutputError unless `path` can be written; makes its folder. Call it before the work."""
     import tempfile
 
     folder = path if path.is_dir() else path.absolute().parent
     if path.exists() and not path.is_dir() and not os.access(path, os.W_OK):
-        raise OutputError(f"cannot write {path}: it is write-protected")
+        raise OutputError(
+            f"cannot write {path}: it is write-protected",
+            fix="choose another place",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -136,36 +139,36 @@ def require_place(path: Path) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-_MOST_OWN = 2**28  # bytes; a report has up to 5 MB, a sheet of pictures tens
+_MOST_REPLACEABLE = 2**28  # bytes; a report has up to 5 MB, a sheet of pictures tens of MB
 
 
-def require_own(path: Path, is_own: Callable[[bytes], bool], made_by: str) -> None:
-    """See that nothing is lost when `path` is written; raises OutputError.
+def require_replaceable(path: Path, is_own: Callable[[bytes], bool], made_by: str) -> None:
+    """Raise OutputError unless `path` is free, or a file that the command `made_by` wrote.
 
-    It may be new, or a file of which `is_own` says that the command `made_by` wrote it.
+    `is_own` takes the bytes of the file and says whether the command wrote them.
     """
     try:
-        own = not os.path.lexists(path) or (
-            path.is_file() and is_own(read_regular(path, _MOST_OWN))
+        replaceable = not os.path.lexists(path) or (
+            path.is_file() and is_own(read_regular(path, _MOST_REPLACEABLE))
         )
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
-    if not own:
+    if not replaceable:
         raise OutputError(
-            f"{path} is there and was not written by {made_by}",
-            fix="move it away, or choose another place",
+            f"{path} exists and was not written by {made_by}",
+            fix="move it, or choose another place",
         )
 
 
 def utf8(text: str) -> bytes:
-    """Text as UTF-8. The bytes of a name that are no UTF-8 are written as `\\udce9`."""
+    r"""Encode as UTF-8; bytes of a file name that are not UTF-8 are escaped, such as \udce9."""
     return text.encode(errors="backslashreplace")
 
 
 def json_text(data: Any) -> str:
-    """Indented JSON; nan and infinity, which JSON has not, become null.
+    """Indented JSON; NaN and infinity become null, since JSON has neither.
 
-    Names that are no UTF-8 are escaped: `json.loads` gives Python's name of the file back.
+    File names that are not UTF-8 are escaped, so that `json.loads` restores Python's own name.
     """
     text = json.dumps(_finite(data), indent=2, ensure_ascii=False, default=str) + "\n"
     return utf8(text).decode()
@@ -182,7 +185,7 @@ def _finite(data: Any) -> Any:
 
 
 def sha256(*parts: bytes | memoryview) -> str:
-    """The SHA-256 of some bytes, or of several one after another, as hexadecimal."""
+    """The SHA-256 of the parts one after another, as hexadecimal digits."""
     import hashlib
 
     digest = hashlib.sha256()

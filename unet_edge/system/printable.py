@@ -1,13 +1,12 @@
-"""Names of files as text that a terminal shows and does not act upon."""
+"""File names as text without terminal control sequences."""
 
 from __future__ import annotations
 
 
 def printable(text: object) -> str:
-    r"""The text with what is no printable character escaped, e.g. as \\x1b.
+    r"""Escape what is not printable, such as \x1b.
 
-    That is control characters, newlines, and the lone surrogates that stand in a name which is not
-    UTF-8.
+    That is control characters, line breaks, and the lone surrogates of names that are not UTF-8.
     """
     shown = str(text)
     if shown.isprintable():

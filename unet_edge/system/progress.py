@@ -1,4 +1,4 @@
-"""Progress bars on standard error, silent where nobody watches."""
+"""Progress bars on standard error, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _T = TypeVar("_T")
 
 
 def progress(items: Iterable[_T], label: str, total: int | None = None) -> Iterable[_T]:
-    """Wrap a loop in a bar, which goes away at the end; no bar unless a terminal watches.
+    """Show a bar while a loop runs over `items`, if standard error is a terminal.
 
-    `total` is how many items there are, where they have no length.
+    `total` is the number of items, for items without a length. The bar disappears at the end.
     """
     count = len(items) if isinstance(items, Sized) else total
     if count in (0, 1) or not sys.stderr.isatty():
@@ -24,7 +24,10 @@ def progress(items: Iterable[_T], label: str, total: int | None = None) -> Itera
 
 
 def progress_bar(total: int, label: str, *, delay: float = 0) -> Any:
-    """A bar to be updated by hand; same rules. It appears after `delay` seconds."""
+    """Return a bar that the caller updates and closes; it appears after `delay` seconds.
+
+    It is shown, and disappears, as that of `progress`.
+    """
     from tqdm import tqdm
 
     return tqdm(total=total, desc=label, leave=False, disable=None, delay=delay)

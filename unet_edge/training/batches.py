@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,9 @@ class TrainingBatches:
         Pillow and NumPy let go of the interpreter while they work, so threads are enough.
         """
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
-            submit = partial(pool.submit, self.__getitem__)
-            yield from results_in_order(submit, range(first, last), 2 * workers)
+            yield from results_in_order(
+                lambda index: pool.submit(self.__getitem__, index), range(first, last), 2 * workers
+            )
 
     def _draw(self, position: int, pixels: Pixels, labels: Labels) -> None:
         count = len(self.dataset.train)

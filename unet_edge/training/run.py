@@ -18,7 +18,7 @@ from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, TrainingError
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.spec import ModelSpec
-from unet_edge.system.files import json_text, require_place, write_atomically
+from unet_edge.system.files import json_text, require_writable_path, write_atomically
 from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 from unet_edge.system.timing import StageClock
@@ -131,7 +131,7 @@ def train(
             f"{run} holds other things than a run",
             fix="choose another --output",
         )
-    require_place(run)
+    require_writable_path(run)
     with RunLock(run) as lock:
         if run.is_dir() and leads:
             lock.acquire()
