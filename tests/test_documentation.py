@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING, CHANGELOG, SECURITY and docs/: links, commands and Python blocks are valid."""
+"""README, CONTRIBUTING, CHANGELOG, SECURITY and docs/: links resolve, commands and Python parse."""
 
 import ast
 import importlib
