@@ -36,8 +36,8 @@ from unet_edge.batch.folder_run import FolderRun
 from unet_edge.batch.outputs import PhotoKind, Segmented
 from unet_edge.batch.resume_log import RESUME_LOG, opened
 from unet_edge.images.decoding import decode, read_photo
-from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.runtime.threads import default_threads
 from unet_edge.system.files import sha256
 from unet_edge.system.timing import machine
 

@@ -29,7 +29,7 @@ from converters.onnx.conversion import to_onnx
 from unet_edge.images.decoding import grid_of
 from unet_edge.images.placement import Labels, Pixels
 from unet_edge.percent import percent
-from unet_edge.runtime.backends import to_labels
+from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.int8_sums import CAREFUL, sums_saturate
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec

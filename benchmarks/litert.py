@@ -28,7 +28,7 @@ from tabulate import tabulate
 
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.images.placement import Pixels
-from unet_edge.runtime.backends import to_labels
+from unet_edge.runtime.argmax import to_labels
 from unet_edge.system.timing import gemm_ms, machine, peak_memory
 
 Run = Callable[[Pixels], NDArray[Any]]

@@ -16,7 +16,7 @@ from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Pixels, Placement
 from unet_edge.masks.mask import png_bytes
 from unet_edge.masks.metrics import Confusion
-from unet_edge.runtime.backends import Scores
+from unet_edge.runtime.backends.backend import Scores
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec

@@ -24,7 +24,8 @@ from unet_edge.errors import BackendError, ImageError
 from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import read_photo
 from unet_edge.images.placement import Placement
-from unet_edge.runtime.backends import open_backend, to_labels
+from unet_edge.runtime.argmax import to_labels
+from unet_edge.runtime.backends.opening import open_backend
 from unet_edge.runtime.packages import PACKAGES
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec

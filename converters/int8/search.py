@@ -35,7 +35,8 @@ from unet_edge.errors import ConfigError
 from unet_edge.evaluation.verification import ReferenceMask, Verification, verify
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.percent import percent
-from unet_edge.runtime.backends import Backend, open_backend, to_logits
+from unet_edge.runtime.backends.backend import Backend, to_logits
+from unet_edge.runtime.backends.opening import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 from unet_edge.system.progress import progress, progress_bar

@@ -2,7 +2,7 @@
 
 Behind the conversion, not in the Keras model: the scores are then those of the file without it, to
 the last bit, and so are the masks. On a tie the first class wins, in both runtimes and in
-`unet_edge.runtime.backends.to_labels`. See docs/decisions/037-labels-output.md.
+`unet_edge.runtime.argmax.to_labels`. See docs/decisions/037-labels-output.md.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from unet_edge.benchmarking.tuning_results import (
 )
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
-from unet_edge.runtime.backends import default_threads
 from unet_edge.runtime.segmenter import STAGES
+from unet_edge.runtime.threads import default_threads
 from unet_edge.system.board import read_processor
 
 READERS = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}

@@ -17,7 +17,7 @@ from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.images.decoding import decode
 from unet_edge.images.placement import Placement
-from unet_edge.runtime.backends import to_labels
+from unet_edge.runtime.argmax import to_labels
 
 
 def run(*arguments: object, status: int = 0) -> Any:

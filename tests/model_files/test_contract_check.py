@@ -21,7 +21,7 @@ from unet_edge.cli import main
 from unet_edge.errors import BackendError, BundleError, ModelFileError
 from unet_edge.model_files.contract_check import checked_contract
 from unet_edge.model_files.embedded_contract import Contract, Format, parse_contract, seal
-from unet_edge.runtime.backends import FileBackend
+from unet_edge.runtime.backends.backend import FileBackend
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.system.files import sha256
 

@@ -8,59 +8,10 @@ import pytest
 from tiny_models import CLASSES, H, W, tiny_onnx, tiny_tflite
 
 from unet_edge.errors import BackendError, ModelFileError, SpecError
-from unet_edge.runtime import backends
-from unet_edge.runtime.backends import default_threads, open_backend, to_labels
+from unet_edge.runtime.backends.opening import open_backend
 from unet_edge.runtime.interpreters import install_command, interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
-
-# --- labels -----------------------------------------------------------------------------------
-
-DTYPES = [np.float32, np.uint8, np.int8]
-
-
-@pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: t.__name__)
-def test_labels_are_the_arg_max(classes, dtype):
-    random = np.random.default_rng(0)
-    if dtype is np.float32:
-        scores = random.normal(size=(40, 50, classes)).astype(np.float32)
-    else:
-        limits = np.iinfo(dtype)
-        scores = random.integers(limits.min, limits.max, (40, 50, classes), dtype, endpoint=True)
-    before = scores.copy()
-    labels = to_labels(scores)
-    assert labels.dtype == np.uint8
-    assert np.array_equal(labels, np.argmax(scores, axis=-1))
-    assert np.array_equal(scores, before)
-
-
-@pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: t.__name__)
-def test_on_a_tie_the_first_class_wins_as_in_numpy(classes, dtype):
-    # Every combination of three values: all ties there are, at every place.
-    values = np.array([0, 1, 2], dtype)
-    grid = np.stack(np.meshgrid(*[values] * classes, indexing="ij"), axis=-1)
-    scores = grid.reshape(-1, 1, classes)
-    assert np.array_equal(to_labels(scores), np.argmax(scores, axis=-1))
-
-
-def test_extremes_and_infinities_are_compared_not_subtracted():
-    # 0 - 255 would be 1 in uint8.
-    for scores in (
-        np.array([[[0, 255, 254]]], np.uint8),
-        np.array([[[-128, 127, 0]]], np.int8),
-        np.array([[[-np.inf, np.inf, 0]]], np.float32),
-    ):
-        assert to_labels(scores).tolist() == [[1]]
-
-
-def test_scores_may_be_a_view_or_read_only():
-    scores = np.random.default_rng(0).normal(size=(3, 20, 30)).astype(np.float32)
-    scores.flags.writeable = False
-    view = scores.transpose(1, 2, 0)  # channels first
-    assert np.array_equal(to_labels(view), np.argmax(view, axis=-1))
-
 
 # --- interpreters -----------------------------------------------------------------------------
 
@@ -92,16 +43,6 @@ def test_a_model_that_cannot_be_run_says_what_may_help(file_format, fixes, cut):
     assert "\n" not in str(raised.value)
 
 
-def test_threads_are_those_of_this_process_at_most_four(monkeypatch):
-    monkeypatch.setattr(backends.os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
-    assert default_threads() == 3
-    monkeypatch.setattr(backends.os, "sched_getaffinity", lambda _: set(range(64)))
-    assert default_threads() == 4
-    monkeypatch.delattr(backends.os, "sched_getaffinity")
-    monkeypatch.setattr(backends.os, "cpu_count", lambda: None)
-    assert default_threads() == 1
-
-
 BARE = """
     import sys
 
@@ -113,7 +54,7 @@ BARE = """
     BLOCKED = sys.argv[1].split(",")
     sys.meta_path.insert(0, Blocker())
     from unet_edge.errors import BackendError
-    from unet_edge.runtime.backends import open_backend
+    from unet_edge.runtime.backends.opening import open_backend
     try:
         open_backend(b"", sys.argv[2])
     except BackendError as error:

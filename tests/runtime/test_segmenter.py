@@ -10,7 +10,8 @@ from unet_edge.demo.cells import draw_cells
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.decoding import grid_of, read_photo
 from unet_edge.masks.upsampling import probabilities, smooth_labels
-from unet_edge.runtime.backends import as_scores, to_labels
+from unet_edge.runtime.argmax import to_labels
+from unet_edge.runtime.backends.backend import as_scores
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.tiling import Tiles
 from unet_edge.spec import ModelSpec

@@ -13,7 +13,7 @@ from paths import SMALL_BUNDLE
 
 from unet_edge import Segmenter
 from unet_edge.errors import BackendError
-from unet_edge.runtime.backends import FileBackend
+from unet_edge.runtime.backends.backend import FileBackend
 from unet_edge.spec import ModelSpec
 
 

@@ -13,7 +13,7 @@ from unet_edge.benchmarking.autotune import tune
 from unet_edge.benchmarking.measurement import measure_bundle
 from unet_edge.cli import main
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.backends import MOST_THREADS, most_threads, thread_count
+from unet_edge.runtime.threads import MOST_THREADS, default_threads, most_threads, thread_count
 
 
 def test_the_machine_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +25,16 @@ def test_the_machine_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(ConfigError, match=f"threads is {wrong}; choose 1 to {most}"):
                 thread_count(wrong)
     assert 1 <= thread_count(None) <= MOST_THREADS
+
+
+def test_threads_are_those_of_this_process_at_most_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
+    assert default_threads() == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert default_threads() == 4
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert default_threads() == 1
 
 
 @pytest.mark.parametrize(

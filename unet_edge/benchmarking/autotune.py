@@ -19,10 +19,10 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
 from unet_edge.percent import percent
 from unet_edge.runtime.availability import problem
-from unet_edge.runtime.backends import default_threads, thread_count
 from unet_edge.runtime.interpreter_probe import probe
 from unet_edge.runtime.interpreters import INTERPRETERS, System
 from unet_edge.runtime.packages import PACKAGES, Package
+from unet_edge.runtime.threads import default_threads, thread_count
 from unet_edge.runtime.tuning_cache import this_machine
 from unet_edge.system.board import read_processor
 from unet_edge.system.timing import gemm_ms

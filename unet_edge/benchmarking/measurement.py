@@ -25,10 +25,10 @@ from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import decode
 from unet_edge.model_files.embedded_contract import load_model_bytes
-from unet_edge.runtime.backends import thread_count
 from unet_edge.runtime.interpreter_choice import readable
 from unet_edge.runtime.packages import Package
 from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
+from unet_edge.runtime.threads import thread_count
 from unet_edge.system.child_process import answer_pipe, run_child
 from unet_edge.system.files import sha256
 from unet_edge.system.timing import StageClock, gemm_ms, machine, peak_memory, percentiles

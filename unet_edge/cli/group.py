@@ -158,8 +158,8 @@ def open_workers(path: Path, how: Opening, first: Segmenter, pictures: int) -> l
     `first` is what `open_model` gave; one picture is its own, with the threads that were tuned. For
     more, the threads are --threads or all: `unet-edge tune` looks for the fastest single picture.
     """
-    from unet_edge.runtime.backends import thread_count
     from unet_edge.runtime.segmenter import Segmenter
+    from unet_edge.runtime.threads import thread_count
 
     file, threads, backend = how
     count = thread_count(threads)

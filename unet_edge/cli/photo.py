@@ -35,7 +35,7 @@ def require_scores(
     """Refuse a file of labels before the first picture, not at each."""
     needs_scores = edges == "smooth" or tiles is not None or "probabilities" in kinds
     if segmenter.spec.output == "labels" and needs_scores:
-        from unet_edge.runtime.backends import no_scores
+        from unet_edge.runtime.backends.backend import no_scores
 
         raise no_scores()
 

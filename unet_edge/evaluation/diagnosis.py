@@ -20,7 +20,8 @@ from unet_edge.images.decoding import ImageSource, read_photo
 from unet_edge.images.placement import Labels, Pixels, Placement
 from unet_edge.masks.boundary import boundary_band
 from unet_edge.masks.mask import Mask
-from unet_edge.runtime.backends import to_labels, to_logits
+from unet_edge.runtime.argmax import to_labels
+from unet_edge.runtime.backends.backend import to_logits
 from unet_edge.runtime.segmenter import Segmenter
 
 NEAR_TIE = 0.1

@@ -10,8 +10,10 @@ from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.errors import BackendError, BundleError
 from unet_edge.model_files.contract_check import checked_contract
-from unet_edge.runtime.backends import Backend, most_threads, open_backend, require_package
+from unet_edge.runtime.backends.backend import Backend
+from unet_edge.runtime.backends.opening import open_backend, require_package
 from unet_edge.runtime.packages import Package, format_read_by
+from unet_edge.runtime.threads import most_threads
 from unet_edge.runtime.tuning_cache import remembered
 
 Opened = tuple[BundleFile, Backend]

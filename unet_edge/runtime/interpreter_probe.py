@@ -124,7 +124,8 @@ def _answer(package: Package, path: Path) -> dict[str, Any]:
         import numpy as np
 
         from unet_edge.model_files.contract_check import checked_contract
-        from unet_edge.runtime.backends import open_backend, to_labels
+        from unet_edge.runtime.argmax import to_labels
+        from unet_edge.runtime.backends.opening import open_backend
     except ImportError as error:  # NumPy or Pillow itself
         return {"attempt": asdict(failed_attempt(package, package, error))}
     try:

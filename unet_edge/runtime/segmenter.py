@@ -17,7 +17,9 @@ from unet_edge.images.placement import Pixels, Placement, resize_labels
 from unet_edge.masks.mask import Mask
 from unet_edge.masks.upsampling import Edges, probabilities, smooth_labels
 from unet_edge.model_files.embedded_contract import load_model_bytes
-from unet_edge.runtime.backends import Backend, no_scores, open_backend, to_labels, to_logits
+from unet_edge.runtime.argmax import to_labels
+from unet_edge.runtime.backends.backend import Backend, no_scores, to_logits
+from unet_edge.runtime.backends.opening import open_backend
 from unet_edge.runtime.packages import Package
 from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import MANIFEST
-from unet_edge.runtime.backends import processors
 from unet_edge.runtime.packages import PACKAGES, Package
+from unet_edge.runtime.threads import processors
 from unet_edge.system.files import json_text, read_regular, sha256, write_atomically
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from unet_edge.dataset import Dataset, Sample
 from unet_edge.masks.metrics import Confusion
-from unet_edge.runtime.backends import to_labels
+from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import IGNORE, ModelSpec

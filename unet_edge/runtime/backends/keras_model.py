@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.images.placement import Labels, Pixels
-from unet_edge.runtime.backends import Scores, to_labels
+from unet_edge.runtime.argmax import to_labels
+from unet_edge.runtime.backends.backend import Scores
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from unet_edge.images.placement import Pixels
-from unet_edge.runtime.backends import FileBackend
+from unet_edge.runtime.backends.backend import FileBackend
 
 LiteRTPackage = Literal["ai-edge-litert", "tflite-runtime"]
 

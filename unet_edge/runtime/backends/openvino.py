@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.images.placement import Pixels
-from unet_edge.runtime.backends import FileBackend
+from unet_edge.runtime.backends.backend import FileBackend
 
 _TABLES = threading.Lock()
 

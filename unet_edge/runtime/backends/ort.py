@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unet_edge.images.placement import Pixels
-from unet_edge.runtime.backends import FileBackend
+from unet_edge.runtime.backends.backend import FileBackend
 from unet_edge.runtime.backends.int8_sums import SUFFIX, careful_options
 
 
