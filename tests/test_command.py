@@ -1,4 +1,4 @@
-"""The command as a shell starts it: closed streams, other encodings, names that hurt, Ctrl-C."""
+"""The command as a shell starts it: closed streams, encodings, unusual names, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unet_edge.system.printable import printable
 
 
 def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a line with `unet-edge` in a shell, without a traceback."""
+    """Run a line with `unet-edge` in a shell; assert that it prints no traceback."""
     command = f"{shlex.quote(sys.executable)} -m unet_edge"
     done = subprocess.run(
         ["sh", "-c", line.replace("unet-edge", command)],
@@ -62,14 +62,14 @@ class TestStreams:
         lines = done.stderr.decode().splitlines()
         assert (done.returncode, len(lines)) == (status, int(bool(says))), lines
         assert says in done.stderr.decode()
-        if "-o out" in line and "none" not in line:  # whole, and nothing was printed into them
+        if "-o out" in line and "none" not in line:  # complete, and nothing was printed into them
             with Image.open(folder / "out" / "photo.mask.png") as mask:
                 assert mask.size == (30, 20)
             log = (folder / "out" / ".segment.jsonl").read_text()
             assert [json.loads(entry)["name"] for entry in log.splitlines()] == ["photo"] * 2
 
 
-# What cannot read a module's file, as a worn SD card.
+# A program that cannot read a module's file, as from a worn SD card.
 _UNREADABLE = """
 import sys
 from unet_edge.command import main
@@ -85,7 +85,7 @@ main()
 @pytest.mark.parametrize(
     ("file", "place"), [("", "a file"), (", '/card/cli\\n.py'", "/card/cli\\n.py")]
 )
-def test_an_error_that_is_not_of_standard_output_does_not_name_it(file: str, place: str) -> None:
+def test_only_an_error_of_standard_output_names_standard_output(file: str, place: str) -> None:
     command = [sys.executable, "-c", _UNREADABLE.format(file=file), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
@@ -103,7 +103,7 @@ class TestNames:
         (entry,) = json.loads(done.stdout.decode("utf-8"))["pictures"]
         assert entry["picture"] == "猫.png"
 
-    def test_a_name_that_is_no_utf_8(self, folder: Path) -> None:
+    def test_a_name_that_is_not_utf_8(self, folder: Path) -> None:
         name = os.fsdecode(b"caf\xe9.png")
         try:
             (folder / "photo.png").rename(folder / name)
@@ -148,7 +148,9 @@ def test_warnings_of_damaged_pictures_are_not_printed(folder: Path) -> None:
         path = photos / f"{number}.tif"
         picture.save(path, compression="tiff_lzw")
         data = bytearray(path.read_bytes())
-        data[200 + 100 * number : 2000] = bytes(1800 - 100 * number)  # libtiff prints of these
+        data[200 + 100 * number : 2000] = bytes(
+            1800 - 100 * number
+        )  # libtiff prints messages about these
         path.write_bytes(data)
     done = shell("unet-edge segment bundle photos -o out", folder)
     lines = done.stderr.decode().splitlines()
@@ -157,7 +159,7 @@ def test_warnings_of_damaged_pictures_are_not_printed(folder: Path) -> None:
     assert all(line.startswith("error: ") for line in lines[:4])
 
 
-# What sends Ctrl-C while garbage is collected, where Python drops exceptions.
+# A program that gets Ctrl-C in garbage collection, where Python drops exceptions.
 _DROPPED = """
 import gc, os, signal, time
 from unet_edge.command import keep_interrupts
@@ -181,7 +183,7 @@ except KeyboardInterrupt:
 """
 
 
-# What sends Ctrl-C as a module is looked for.
+# A program that gets Ctrl-C while it looks for a module.
 _AT_IMPORT = """
 import os, signal, sys
 from unet_edge.command import main
@@ -196,7 +198,7 @@ main()
 
 class TestInterrupts:
     @pytest.mark.parametrize("times", [1, 3])
-    def test_one_that_python_drops_comes_again(self, times: int) -> None:
+    def test_one_that_python_drops_is_raised_again(self, times: int) -> None:
         command = [sys.executable, "-c", _DROPPED.format(times=times)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         assert (done.stdout, done.stderr) == ("stopped\n", "")
@@ -205,7 +207,7 @@ class TestInterrupts:
         "module", ["click", "unet_edge.cli.device", "PIL.Image", "numpy", "unet_edge.bundle.bundle",
                    "unet_edge.runtime.backends.opening", "unet_edge.batch.folder_run"],
     )  # fmt: skip
-    def test_while_modules_are_imported(self, folder: Path, module: str) -> None:
+    def test_one_while_modules_are_imported(self, folder: Path, module: str) -> None:
         code = _AT_IMPORT.format(module=module)
         arguments = ["segment", "bundle", "photo.png", "-o", "out"]
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What errors say is text for a terminal, whatever a file or its name holds."""
+"""Messages of errors are safe for a terminal, whatever a file or its name holds."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_long_message_is_cut_in_the_middle():
     assert message.endswith("zzz")
 
 
-def test_what_a_contract_holds_does_not_reach_the_terminal_as_it_is():
+def test_control_characters_of_a_contract_do_not_reach_the_terminal():
     spec = ModelSpec(4, 6, ("a", "b")).to_dict()
     with pytest.raises(SpecError) as error:
         ModelSpec.from_dict(spec | {"a\n\x1b[2J": 1})

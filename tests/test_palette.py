@@ -27,15 +27,15 @@ def test_a_background_is_clear(first: str) -> None:
     assert default_palette(names(5, first)) == (CLEAR, *COLORS[:4])
 
 
-def test_a_first_class_of_several_that_is_no_background_has_a_colour() -> None:
+def test_a_first_class_that_is_not_a_background_has_a_colour() -> None:
     assert default_palette(names(5, "sky")) == COLORS[:5]
-    # Of two classes the first is what the second stands out from.
+    # The first of two classes is always a background.
     assert default_palette(("cell", "membrane")) == (CLEAR, COLORS[0])
 
 
-# What benchmarks/palette.py printed when the colours were chosen, cut to whole numbers. The
-# palette before had 23 and 8 with 6 classes, 11 and 7 with 11, 7 and 1 with 16. Two colours from
-# about 2.3 on are told apart side by side (Mahy et al. 1994).
+# Distances that benchmarks/palette.py printed when it chose the colours, rounded down. People can
+# tell two colours apart side by side from a distance of about 2.3 (Mahy et al. 1994). The palette
+# before this one had 23 and 8 with 6 classes, 11 and 7 with 11, 7 and 1 with 16.
 @pytest.mark.parametrize(
     ("count", "normal", "deuteranopia"), [(3, 43, 43), (6, 26, 24), (11, 19, 14), (16, 15, 12)]
 )
@@ -46,5 +46,5 @@ def test_colours_are_far_apart(count: int, normal: float, deuteranopia: float) -
 
 
 def test_colours_never_change() -> None:
-    # A contract that names no palette means these.
+    # A contract without a palette means these colours.
     assert COLORS[:4] == ((255, 64, 133), (17, 119, 221), (0, 102, 0), (238, 238, 0))

@@ -1,4 +1,4 @@
-"""One way to write an agreement."""
+"""An agreement is written in one way everywhere."""
 
 import ast
 
@@ -26,7 +26,7 @@ from unet_edge.percent import percent
         (float("nan"), "–"),
     ],
 )
-def test_a_share_is_cut_and_only_all_is_100(share, text):
+def test_a_share_is_rounded_down_and_only_1_is_100(share, text):
     assert percent(share) == text
 
 
@@ -35,7 +35,7 @@ def test_floors_are_written_in_full():
         assert float(percent(floor)) / 100 == pytest.approx(floor, abs=1e-12)
 
 
-def test_no_module_writes_an_agreement_in_a_way_of_its_own():
+def test_every_module_writes_agreements_with_percent():
     shares = {"agreement", "floor", "worst", "min_agreement", "golden"}
     found = []
     for path in [*ROOT.glob("unet_edge/**/*.py"), *ROOT.glob("converters/**/*.py")]:

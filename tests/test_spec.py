@@ -18,8 +18,8 @@ FULL = ModelSpec(
     normalisation=Normalisation(127.5, 127.5),
 )
 
-# What a file written by the first release holds. Never change it: it stands for the files on
-# people's devices, and every later version must read it as these values.
+# The contract of a file from the first release. Never change it: people have such files on their
+# devices, and every later version must read them as these values.
 SCHEMA_1 = """{
   "schema": 1, "height": 224, "width": 320,
   "classes": ["background", "cat"], "palette": [[0, 0, 0], [255, 64, 133]], "name": "cats",
@@ -53,7 +53,9 @@ def test_a_bit_depth_is_a_whole_number_of_8_to_16():
     deep = dataclasses.replace(FULL, bit_depth=12)
     assert ModelSpec.from_json(deep.to_json()) == deep
     for wrong in (7, 17, 12.0, "12", True):
-        with pytest.raises(SpecError, match=r"bit_depth is .*; expected a whole number of 8 to 16"):
+        with pytest.raises(
+            SpecError, match=r"bit_depth is .*; it must be a whole number from 8 to 16"
+        ):
             ModelSpec.from_dict(deep.to_dict() | {"bit_depth": wrong})
 
 
@@ -102,17 +104,17 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"schema": 0}, "no schema version"),
         ({"schema": True}, "no schema version"),
         ({"height": ...}, "malformed.*height"),
-        ({"height": 0}, "0x4 must be at least 1x1"),
-        ({"width": -3}, "4x-3 must be at least 1x1"),
+        ({"height": 0}, "size is 0x4; it must be at least 1x1"),
+        ({"width": -3}, "size is 4x-3; it must be at least 1x1"),
         ({"height": "tall"}, "malformed"),
         ({"height": None}, "malformed"),
         ({"height": 224.7}, "malformed|height"),
         ({"height": float("inf")}, "malformed|height"),
         ({"width": float("nan")}, "malformed|width"),
         ({"classes": ...}, "malformed.*classes"),
-        ({"classes": ["only"]}, "1 classes given; a model has 2 to 255"),
+        ({"classes": ["only"]}, "1 classes given; there must be 2 to 255"),
         ({"classes": [str(i) for i in range(256)]}, "256 classes given"),
-        ({"classes": ["a", "a"]}, "class names must differ: a, a"),
+        ({"classes": ["a", "a"]}, "class names repeat: a, a; they must differ"),
         ({"classes": ["a", ""]}, "class name '' is not one line of text"),
         ({"classes": ["a\nb", "c"]}, "not one line"),
         ({"classes": ["a", "b\r"]}, "not one line"),
@@ -120,18 +122,21 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"classes": 7}, "malformed"),
         ({"classes": "ab"}, "malformed|classes"),
         ({"palette": [[0, 0, 0]]}, "1 palette colours for 2 classes"),
-        ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"colour \(0, 0, 256\)"),
+        (
+            {"palette": [[0, 0, 0], [0, 0, 256]]},
+            r"a colour is \(0, 0, 256\); it must be three values of 0\.\.255",
+        ),
         ({"palette": [[0, 0, 0], [0, 0]]}, "malformed"),
         ({"palette": None}, "malformed"),
-        ({"pad_color": [-1, 0, 0]}, r"colour \(-1, 0, 0\)"),
+        ({"pad_color": [-1, 0, 0]}, r"a colour is \(-1, 0, 0\)"),
         ({"pad_color": 128}, "malformed"),
         ({"name": 5}, "malformed|name"),
-        ({"fit": "crop"}, "fit is 'crop'; known are letterbox, stretch"),
-        ({"fit": ["letterbox"]}, "known are letterbox, stretch"),
-        ({"resample": "lanczos"}, "known are bilinear, bicubic, box"),
-        ({"output": "softmax"}, "known are logits"),
-        ({"decoding": "half"}, "decoding is 'half'; known are full, scaled"),
-        ({"normalisation": {"std": 0}}, "std is 0; it must be above 0"),
+        ({"fit": "crop"}, "fit is 'crop'; it must be one of letterbox, stretch"),
+        ({"fit": ["letterbox"]}, "one of letterbox, stretch"),
+        ({"resample": "lanczos"}, "one of bilinear, bicubic, box"),
+        ({"output": "softmax"}, "one of logits, labels"),
+        ({"decoding": "half"}, "decoding is 'half'; it must be one of full, scaled"),
+        ({"normalisation": {"std": 0}}, "std is 0; it must be finite and above 0"),
         ({"normalisation": {"std": float("nan")}}, "std is nan"),
         ({"normalisation": {"std": float("inf")}}, "malformed|std"),
         ({"normalisation": {"mean": float("nan")}}, "malformed|mean"),
@@ -142,7 +147,7 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
     ],
     ids=lambda value: None if isinstance(value, str) else json.dumps(value, default=str)[:40],
 )
-def test_what_a_contract_may_not_hold(changes, message):
+def test_a_wrong_value_is_refused(changes, message):
     with pytest.raises(SpecError, match=message):
         ModelSpec.from_dict(contract(**changes))
 
@@ -160,6 +165,6 @@ def test_what_a_contract_may_not_hold(changes, message):
     ],
     ids=["empty", "cut", "binary", "nested", "list", "null", "infinite"],
 )
-def test_text_that_is_no_contract(text, message):
+def test_text_that_is_not_a_contract(text, message):
     with pytest.raises(SpecError, match=message):
         ModelSpec.from_json(text)

@@ -1,14 +1,14 @@
-"""Semantic segmentation for small computers: train, export, prove, run, benchmark.
+"""Semantic segmentation for small computers: train, export, verify, run, benchmark.
 
     from unet_edge import Segmenter
     mask = Segmenter.open("bundle").segment("photo.jpg")
     mask.save("photo.mask.png")
 
-This package needs NumPy and Pillow only, and loads each part when it is first used: interpreters
-when a model is opened, Keras and TensorFlow for training and export.
+Importing this package needs NumPy and Pillow only. Other parts load when they are first used:
+interpreters when a model is opened, Keras and TensorFlow for training and export.
 """
 
-TYPE_CHECKING = False  # as in typing, which takes 5 ms to import, deaf to Ctrl-C
+TYPE_CHECKING = False  # typing takes 5 ms to import, in which Ctrl-C is a traceback
 
 if TYPE_CHECKING:
     from unet_edge.bundle.bundle import Bundle
@@ -48,10 +48,10 @@ _HOMES = {
     "verify": "evaluation.verification",
 }
 
-if not TYPE_CHECKING:  # a checker that saw __getattr__ would take any name for one of ours
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts any name
 
     def __getattr__(name):  # noqa: ANN001, ANN202
-        """Load a public name's module when the name is first asked for (PEP 562)."""
+        """Load the module of a public name when the name is first used (PEP 562)."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module

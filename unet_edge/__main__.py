@@ -1,4 +1,4 @@
-"""Lets `python -m unet_edge` stand for the `unet-edge` command."""
+"""`python -m unet_edge` runs the `unet-edge` command."""
 
 from unet_edge.command import main
 

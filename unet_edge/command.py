@@ -1,6 +1,7 @@
-"""The `unet-edge` command as the shell starts it: streams and Ctrl-C, then the command line.
+"""The `unet-edge` command as the shell starts it: standard streams, Ctrl-C, the command line.
 
-It imports next to nothing, so that Ctrl-C while modules load ends in a line, not in a traceback.
+This module imports next to nothing, so that Ctrl-C while modules load prints one line and no
+traceback.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ TYPE_CHECKING = False  # as in `unet_edge`
 if TYPE_CHECKING:
     from typing import Any
 
-_AGAIN = 0.05  # seconds
+_RETRY = 0.05  # s
 
 
 def main() -> None:
@@ -22,22 +23,22 @@ def main() -> None:
         prepare_streams()
         from unet_edge.cli import main as command_line
 
-        _quieten_pillow()
+        _silence_pillow()
         command_line(prog_name="unet-edge")
-    except KeyboardInterrupt:  # while modules were imported, or as it ended
+    except KeyboardInterrupt:  # while modules load, or at the end
         sys.stderr.write("\ninterrupted\n")
         sys.exit(130)
-    except OSError as error:  # as click prints a help page, or as modules are imported
+    except OSError as error:  # while click prints help, or modules load
         from unet_edge.system.os_errors import os_error_line
 
         sys.stderr.write(f"error: {os_error_line(error)}\n")
         sys.exit(1)
     finally:
-        _give_up_what_cannot_be_written()
+        _discard_unwritable_output()
 
 
-def _give_up_what_cannot_be_written() -> None:
-    """See that Python, which flushes standard output as it ends, does not complain once more."""
+def _discard_unwritable_output() -> None:
+    """Discard output that cannot be written: Python's flush at its end would fail again."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -45,11 +46,11 @@ def _give_up_what_cannot_be_written() -> None:
 
 
 def prepare_streams() -> None:
-    """Open closed standard streams, and have what a stream cannot spell written as `\\u732b`.
+    r"""Open closed standard streams; escape characters that a stream cannot encode, as `\u732b`.
 
-    A file that is opened later would take a closed stream's number, and what interpreters print
-    would go into it. Printing to a closed standard output, and reading closed standard input,
-    raises OSError; standard error is thrown away.
+    A file that is opened later would get the number of a closed stream, and interpreters would
+    print into it. Printing to a closed standard output raises OSError, as does reading a closed
+    standard input. What goes to a closed standard error is discarded.
     """
     for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -67,9 +68,9 @@ def prepare_streams() -> None:
 
 
 def keep_interrupts() -> None:
-    """See that Ctrl-C is not lost where Python drops exceptions, such as garbage collection.
+    """Raise Ctrl-C again where Python drops exceptions, such as in garbage collection.
 
-    JAX has a callback there, and a KeyboardInterrupt raised inside it would only be printed.
+    JAX has a callback there. Python would only print a KeyboardInterrupt raised inside it.
     """
     before = sys.unraisablehook
 
@@ -80,16 +81,16 @@ def keep_interrupts() -> None:
         import _thread
         import threading
 
-        # Later: here it would be dropped once more. Where that happens, this is called again.
-        timer = threading.Timer(_AGAIN, _thread.interrupt_main)
+        # Later: here it would be dropped again. If that happens later too, this hook runs again.
+        timer = threading.Timer(_RETRY, _thread.interrupt_main)
         timer.daemon = True
         timer.start()
 
     sys.unraisablehook = hook
 
 
-def _quieten_pillow() -> None:
-    """No warnings of damaged pictures on standard error: their errors say what is wrong."""
+def _silence_pillow() -> None:
+    """Hide Pillow's warnings about damaged pictures: our errors say what is wrong."""
     import warnings
 
     if not sys.warnoptions:

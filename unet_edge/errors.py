@@ -2,16 +2,16 @@
 
 UnetEdgeError
 ├── ImageError          a picture cannot be read
-├── DataError           a dataset does not hold together: pairs, sizes, labels, splits
+├── DataError           a dataset is inconsistent: pairs, sizes, labels, splits
 ├── ConfigError         a setting is out of range or contradicts another
 ├── WeightsError        pretrained weights cannot be loaded
 ├── SpecError           a contract is missing, malformed or of a newer schema
-├── ModelFileError      a model file is missing, damaged or not one of ours
+├── ModelFileError      a model file is missing, damaged or not from unet-edge
 ├── BundleError         a bundle is incomplete, damaged or of a newer schema
 ├── BackendError        no installed interpreter can run the file
-├── OutputError         a result cannot be written where it should go
-├── ConversionError     a converter failed or produced a graph that breaks its promise
-└── TrainingError       training cannot go on, or went wrong
+├── OutputError         a result cannot be written to its place
+├── ConversionError     a converter failed or produced a wrong graph
+└── TrainingError       training cannot continue, or failed
 
 An error keeps what was found, what was expected and how to fix it apart. Its message is one line
 of all three. The command line prints the message and exits with 1.
@@ -22,11 +22,13 @@ from __future__ import annotations
 from typing import Self
 
 _LONGEST = 2000
-_SPACES = "\u00a0\u2000\u2001\u2002\u2003\u2009\u202f\u3000"  # which isprintable() calls none
+_SPACES = (
+    "\u00a0\u2000\u2001\u2002\u2003\u2009\u202f\u3000"  # spaces that str.isprintable() rejects
+)
 
 
 def _one_line(text: str) -> str:
-    """Text without line breaks, control characters and what else a terminal would obey."""
+    """Cut a long text and escape line breaks and terminal control characters."""
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     if text.isprintable():
@@ -42,12 +44,12 @@ def _joined(*parts: str) -> str:
 
 
 class UnetEdgeError(Exception):
-    """Root of everything this package raises on purpose.
+    """The base class of all exceptions that this package raises on purpose.
 
     `found` says what was found, `expected` what would be right, `fix` what to do. `subject` names
-    the file that `found` is about, where a caller may name it otherwise; `found` follows it as in
-    "photo.png" and "is damaged". All but `found` may be empty. The message joins the parts to one
-    line of printable text, whatever a file or its name holds.
+    the file, if a caller may need to name it differently; `found` then completes the sentence, as
+    in "photo.png" and "is damaged". All but `found` may be empty. The message joins the parts to
+    one line of printable text, whatever a file or its name holds.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class UnetEdgeError(Exception):
 
     @classmethod
     def of_lines(cls, *lines: str) -> Self:
-        """An error of several lines, each of them printable."""
+        """Make an error whose message has several lines, each of them printable."""
         error = cls()
         error.found = "\n".join(map(_one_line, lines))
         error.args = (error.found,)
@@ -78,7 +80,7 @@ class ImageError(UnetEdgeError):
 
 
 class DataError(UnetEdgeError):
-    """A dataset does not hold together."""
+    """A dataset is inconsistent."""
 
 
 class ConfigError(UnetEdgeError):
@@ -94,7 +96,7 @@ class SpecError(UnetEdgeError):
 
 
 class ModelFileError(UnetEdgeError):
-    """A model file is missing, damaged or not one of ours."""
+    """A model file is missing, damaged or not from unet-edge."""
 
 
 class BundleError(UnetEdgeError):
@@ -106,12 +108,12 @@ class BackendError(UnetEdgeError):
 
 
 class OutputError(UnetEdgeError):
-    """A result cannot be written where it should go."""
+    """A result cannot be written to its place."""
 
 
 class ConversionError(UnetEdgeError):
-    """A converter failed or produced a graph that breaks its promise."""
+    """A converter failed or produced a wrong graph."""
 
 
 class TrainingError(UnetEdgeError):
-    """Training cannot go on, or went wrong."""
+    """Training cannot continue, or failed."""

@@ -1,8 +1,8 @@
-"""The default colours of classes, told apart by most eyes.
+"""The default colours of classes, which most people can tell apart.
 
-`benchmarks/palette.py` chose them: each next colour is the one whose smallest perceptual distance
-(CIEDE2000) to those before, to black and to white is the largest, as seen with normal colour vision
-and with deuteranopia, the commonest colour blindness.
+`benchmarks/palette.py` chose them one by one. Each is the colour with the largest distance
+(CIEDE2000) to the nearest of the colours before it, black and white. The distance is the smaller
+one of normal colour vision and of deuteranopia, the most common colour blindness.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 Color = tuple[int, int, int]
 
 CLEAR: Final[Color] = (0, 0, 0)
-"""The colour of a background: overlays leave it clear, and legends leave it out."""
+"""The colour of a background. Overlays and legends do not show it."""
 
 BACKGROUNDS = frozenset({"background", "_background_", "bg", "backdrop"})
-"""What class 0 is called, in any case, where it is a background among several classes."""
+"""Names, in lower case, that make class 0 of several classes a background."""
 
 COLORS: Final[tuple[Color, ...]] = (
     (255, 64, 133), (17, 119, 221), (0, 102, 0), (238, 238, 0), (102, 204, 255), (153, 34, 102),
@@ -27,22 +27,22 @@ COLORS: Final[tuple[Color, ...]] = (
     (119, 119, 187), (255, 136, 221), (255, 68, 0), (153, 68, 153), (238, 187, 17), (68, 153, 85),
     (221, 119, 153), (204, 102, 170), (85, 204, 153), (170, 17, 68), (51, 85, 255), (153, 68, 102),
 )  # fmt: skip
-"""(R, G, B) of 0..255, in the order in which classes take them."""
+"""(R, G, B) of 0..255, in the order in which classes get them."""
 
 
 def has_background(classes: tuple[str, ...]) -> bool:
-    """Whether class 0 is a background: of two classes always, of more by its name."""
+    """Whether class 0 is a background: always for two classes, else by its name."""
     return len(classes) == 2 or classes[0].lower() in BACKGROUNDS
 
 
 def default_palette(classes: tuple[str, ...]) -> tuple[Color, ...]:
-    """One (R, G, B) of 0..255 for each class, CLEAR for a background.
+    """Choose an (R, G, B) of 0..255 for each class, CLEAR for a background.
 
-    More classes than COLORS take hues that few eyes tell apart.
+    Classes beyond the number of COLORS get hues that are hard to tell apart.
     """
     background = has_background(classes)
-    wanted = len(classes) - background
-    colors = [*COLORS[:wanted], *(_hue(index) for index in range(wanted - len(COLORS)))]
+    needed = len(classes) - background
+    colors = [*COLORS[:needed], *(_hue(index) for index in range(needed - len(COLORS)))]
     return (CLEAR, *colors) if background else tuple(colors)
 
 

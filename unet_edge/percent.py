@@ -1,4 +1,4 @@
-"""An agreement as text, the same wherever one is shown."""
+"""An agreement as text, the same in every table and message."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _STEPS = 100_000  # of 0.001 %
 
 
 def percent(share: float) -> str:
-    """A share (0..1) as per cent with three decimals, cut: 0.99999 is "99.999"; nan is "–".
+    """Format a share (0..1) in per cent with three decimals, rounded down; nan is "–".
 
-    "100" means that every pixel agrees: nothing else is written so.
+    0.99999 is "99.999". Only a share of 1 is "100": every pixel agrees.
     """
-    # Three decimals show the highest floor, 99.999 % (`bundle_file.FLOORS`). A share that is cut
-    # never looks as if it had reached a floor that it missed. Floating point: 0.99999 * 100_000
-    # may be a little under 99999, and a share just under 1 must not become 100.
+    # Three decimals show the highest floor, 99.999 % (`bundle_file.FLOORS`). Rounding down, a
+    # share that missed its floor never looks as if it reached it. Because of floating point,
+    # 0.99999 * 100_000 may be slightly less than 99999, and a share just under 1 must not be 100.
     if math.isnan(share):
         return "–"
     if share >= 1:

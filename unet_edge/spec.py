@@ -12,7 +12,7 @@ from unet_edge.errors import SpecError
 from unet_edge.palette import Color, default_palette
 
 SCHEMA = 1
-"""Version of the contract's JSON. A reader refuses a newer one."""
+"""Version of the contract's JSON. Readers refuse newer versions."""
 
 IGNORE = 255
 """The label that losses and metrics skip: letterbox padding and unlabelled pixels."""
@@ -25,13 +25,14 @@ Decoding = Literal["full", "scaled"]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """normalised = (pixel - mean) / std, one pair for all three channels.
+    """Mean and standard deviation of pixels: normalised = (pixel - mean) / std.
 
-    The default is 128 and 128 instead of MobileNet's 127.5 and 127.5: every pixel is then an
-    exact int8 (scale 1/128, zero point 128 in uint8), so quantised files start without a
-    rounding error, and float arithmetic on it is exact too.
+    One pair serves all three channels. Raises SpecError for values that are not finite, or an
+    std that is not above 0.
     """
 
+    # Not MobileNet's 127.5 and 127.5: with 128, every pixel is an exact int8 (scale 1/128, zero
+    # point 128 in uint8). So int8 files start without a rounding error, and floats are exact too.
     mean: float = 128.0
     std: float = 128.0
 
@@ -39,25 +40,22 @@ class Normalisation:
         if not 0 < self.std < math.inf:
             raise SpecError(
                 f"normalisation.std is {self.std}",
-                expected="it must be above 0 and finite",
+                expected="it must be finite and above 0",
             )
         if not math.isfinite(self.mean):
-            raise SpecError(
-                f"normalisation.mean is {self.mean}",
-                expected="it must be finite",
-            )
+            raise SpecError(f"normalisation.mean is {self.mean}", expected="it must be finite")
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How a picture becomes the model's input, and what the model's output means.
+    """The contract: how a picture becomes the model's input, and what the model's output means.
 
     Pictures are turned upright by their EXIF orientation, and their channels are red, green, blue.
     Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
     a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
-    "scaled": a JPEG file is reduced while it is decoded, as `placement.reduction` says.
-    `bit_depth` is how many bits the values of pictures of 16 or 32 bits use, 8 to 16, None where
-    they use all; see `unet_edge.images.bit_depth`.
+    "scaled": the JPEG decoder reduces large photos (see `placement.reduction`). `bit_depth` is the
+    number of bits, 8 to 16, that the values of pictures with 16 or 32 bits use. None means all
+    bits (see `unet_edge.images.bit_depth`). Raises SpecError for values that contradict this.
     """
 
     height: int
@@ -75,43 +73,53 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise SpecError(f"input size {self.height}x{self.width} must be at least 1x1")
+            raise SpecError(
+                f"the input size is {self.height}x{self.width}",
+                expected="it must be at least 1x1",
+            )
         if not 2 <= len(self.classes) <= IGNORE:
             raise SpecError(
                 f"{len(self.classes)} classes given",
-                expected=(
-                    f"a model has 2 to {IGNORE} (a binary task has two: background and the target)"
-                ),
+                expected=f"there must be 2 to {IGNORE} (a binary task has background and target)",
             )
         if len(set(self.classes)) != len(self.classes):
-            raise SpecError(f"class names must differ: {', '.join(self.classes)}")
+            raise SpecError(
+                f"class names repeat: {', '.join(self.classes)}",
+                expected="they must differ",
+            )
         for name in self.classes:
-            # labels.txt has a line for each, and C programs read it.
+            # labels.txt has one line for each name, and C programs read it.
             if not name or any(end in name for end in "\r\n\0"):
                 raise SpecError(
                     f"class name {name!r} is not one line of text",
-                    fix="train with another",
+                    fix="train with another name",
                 )
         if not self.palette:
             object.__setattr__(self, "palette", default_palette(self.classes))
         if len(self.palette) != len(self.classes):
-            raise SpecError(f"{len(self.palette)} palette colours for {len(self.classes)} classes")
+            raise SpecError(
+                f"{len(self.palette)} palette colours for {len(self.classes)} classes",
+                expected="each class must have one",
+            )
         for color in (*self.palette, self.pad_color):
             if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-                raise SpecError(f"colour {color} is not three values of 0..255")
+                raise SpecError(
+                    f"a colour is {color}",
+                    expected="it must be three values of 0..255",
+                )
         if self.bit_depth is not None and (
             type(self.bit_depth) is not int or not 8 <= self.bit_depth <= 16
         ):
             raise SpecError(
                 f"bit_depth is {self.bit_depth!r}",
-                expected="expected a whole number of 8 to 16",
+                expected="it must be a whole number from 8 to 16",
             )
         for field, choices in _CHOICES.items():
             value = getattr(self, field)
             if value not in choices:
                 raise SpecError(
                     f"{field} is {value!r}",
-                    expected=f"known are {', '.join(choices)}",
+                    expected=f"it must be one of {', '.join(choices)}",
                 )
 
     @property
@@ -124,7 +132,7 @@ class ModelSpec:
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
 
     def to_json(self) -> str:
-        """The contract as one JSON text, keys in a fixed order."""
+        """The contract as JSON text, with keys in a fixed order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     @classmethod
@@ -137,11 +145,12 @@ class ModelSpec:
             raise SpecError("the contract has no schema version")
         if schema > SCHEMA:
             raise SpecError(
-                f"the contract has schema {schema}, this version reads up to {SCHEMA}",
-                fix="fix with: pip install --upgrade unet-edge",
+                f"the contract has schema {schema}",
+                expected=f"this version reads up to {SCHEMA}",
+                fix="pip install --upgrade unet-edge",
             )
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = set(data) - known - {"schema"}
+        fields = {field.name for field in dataclasses.fields(cls)}
+        unknown = set(data) - fields - {"schema"}
         if unknown:
             raise SpecError(f"the contract has unknown fields: {', '.join(sorted(unknown))}")
         try:
