@@ -21,8 +21,8 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.dataset.colors import read_labelmap
-from unet_edge.dataset.layouts import Pairs
 from unet_edge.dataset.lists import read_list
+from unet_edge.dataset.pairs import Pairs
 from unet_edge.dataset.shapes import read_object
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import (

@@ -52,8 +52,9 @@ def test_a_list_of_findings_has_a_line_for_each(tmp_path):
 def test_the_parts_of_an_error_are_kept_apart():
     error = DataError("holds 7", expected="0 or 1", fix="draw it again", subject="mask a.png")
     assert str(error) == "mask a.png holds 7; 0 or 1; draw it again"
-    assert (error.subject, error.problem, error.fix) == (
+    assert (error.subject, error.reason, error.fix) == (
         "mask a.png",
         "holds 7; 0 or 1",
         "draw it again",
     )
+    assert error.problem == "mask a.png holds 7; 0 or 1"

@@ -58,12 +58,16 @@ class UnetEdgeError(Exception):
         self.found, self.expected, self.fix, self.subject = map(
             _one_line, (found, expected, fix, subject)
         )
-        begin = f"{self.subject} {self.found}" if subject else self.found
-        super().__init__(_joined(begin, self.expected, self.fix))
+        super().__init__(_joined(self.problem, self.fix))
 
     @property
     def problem(self) -> str:
-        """What was found and what was expected, without the subject and the fix."""
+        """What was found and what was expected, without the fix."""
+        return f"{self.subject} {self.reason}" if self.subject else self.reason
+
+    @property
+    def reason(self) -> str:
+        """The problem without its subject."""
         return _joined(self.found, self.expected)
 
     @classmethod

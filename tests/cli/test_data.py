@@ -74,8 +74,8 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            (("--masks", "binary"), "mask rule 'binary' is not known"),
-            (("--masks", "colors:red"), "'red' is no colour"),
+            (("--masks", "binary"), "unknown mask rule 'binary'"),
+            (("--masks", "colors:red"), "'red' is not a colour"),
             (("--masks", "colors:#000000,#000000"), "names one colour twice"),
             (("--masks", "colors:#000000"), "1 colours for 2 classes"),
         ],
@@ -123,7 +123,7 @@ class TestSplit:
     def test_lists_that_are_there_stay(self, copy: Path) -> None:
         done = run("split", copy, *CLASSES)
         assert done.exit_code == 1
-        assert "train.txt is there already; pass --overwrite" in done.stderr
+        assert "train.txt already exists; pass --overwrite" in done.stderr
 
 
 class TestNames:

@@ -530,7 +530,7 @@ def test_the_report_holds_shares_sizes_and_all_findings(copy):
             "severity": "warning",
             "kind": "ignored-mask",
             "file": str(mask(root, "t0")),
-            "found": "the mask ignores every pixel",
+            "found": "every pixel of the mask is ignored",
             "fix": "draw it, or remove the picture",
         }
     ]

@@ -156,19 +156,22 @@ def change(key, **values):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda d: d.pop("images"), "is no COCO file: images is not a list"),
-        (lambda d: d.update(annotations={}), "annotations is not a list"),
-        (lambda d: d.update(categories=[3]), "categories is not a list of objects"),
-        (change("images", id=[0]), r"id is \[0\], not a whole number or a text"),
+        (lambda d: d.pop("images"), "is not a COCO file; expected a list of objects as images"),
+        (lambda d: d.update(annotations={}), "expected a list of objects as annotations"),
+        (lambda d: d.update(categories=[3]), "expected a list of objects as categories"),
+        (change("images", id=[0]), r"id is \[0\]; expected a whole number or a text"),
         (change("images", id=1), "two images have the id 1"),
         (change("images", file_name=None), "file_name None names no picture"),
         (change("images", file_name="../secret.png"), "leads out of the data folder"),
         (change("images", file_name="/etc/passwd"), "leads out of the data folder"),
         (change("images", file_name="C:\\a.png"), "leads out of the data folder"),
         (change("images", file_name="x\\..\\..\\a.png"), "leads out of the data folder"),
-        (change("images", file_name="gone.png"), r"names gone\.png, which is not there"),
-        (change("annotations", image_id=9), "belongs to image 9, which the file does not list"),
-        (change("annotations", category_id=9), "is of category 9, which the file does not list"),
+        (change("images", file_name="gone.png"), r"names gone\.png, which is missing"),
+        (change("annotations", image_id=9), "annotation 10: the file does not list its image, 9"),
+        (
+            change("annotations", category_id=9),
+            "10: the file does not list its category, 9",
+        ),
         (change("annotations", category_id=None), "category_id is None"),
     ],
 )
@@ -183,21 +186,21 @@ def test_a_damaged_file_is_refused_at_once(data, damage, says):
 @pytest.mark.parametrize(
     ("segmentation", "says"),
     [
-        ([], "has no polygon and no run lengths"),
-        (None, "has no polygon"),
-        ("text", "has no polygon"),
+        ([], "has neither polygons nor run lengths; export masks or polygons"),
+        (None, "has neither polygons"),
+        ("text", "has neither polygons"),
         ([[1, 2, 3, 4]], "at least 3 points"),
         ([[1, 2, 3, 4, 5, "x"]], "two numbers"),
         ([[1, 2, 3, 4, 5, [6]]], "two numbers"),
         ({"size": [4, 6], "counts": [3, 4]}, "run lengths are damaged"),
         ({"size": [4, 6], "counts": [3, "a"]}, "run lengths are damaged"),
         ({"size": [4, 6], "counts": "P"}, "run lengths are damaged"),
-        ({"size": [6, 4], "counts": [24]}, "is 4x6 px, its picture 6x4"),
-        ({"counts": [24]}, "has no polygon"),
+        ({"size": [6, 4], "counts": [24]}, "the mask has 4x6 px, the picture 6x4"),
+        ({"counts": [24]}, "has neither polygons"),
     ],
 )
 def test_a_damaged_region_is_refused_with_its_number(data, segmentation, says):
-    with pytest.raises(DataError, match=rf"annotations\.json, annotation 10.*{says}"):
+    with pytest.raises(DataError, match=rf"annotations\.json: annotation 10: .*{says}"):
         labels(data, [region(0, segmentation=segmentation)])
 
 

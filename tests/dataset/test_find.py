@@ -214,7 +214,7 @@ def test_hidden_files_and_other_kinds_are_no_pictures(tmp_path, extra):
 def test_two_pictures_of_one_name(tmp_path):
     make(tmp_path, ["a", "b"])
     save_picture(tmp_path / "images" / "a.jpg")
-    with pytest.raises(DataError, match=r"two files of the same name: .*a\.jpg and .*a\.png"):
+    with pytest.raises(DataError, match=r"two files have the same name: .*a\.jpg and .*a\.png"):
         find(tmp_path)
 
 

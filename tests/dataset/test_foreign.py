@@ -55,7 +55,7 @@ def test_labelmes_ai_mask(tmp_path, corners, expected):
 @pytest.mark.parametrize(
     ("shape", "says"),
     [
-        (mask([[0, 0], [3, 3]], [[1]]), "its mask has 1x1 px, its corners span 4x4"),
+        (mask([[0, 0], [3, 3]], [[1]]), "the mask has 1x1 px, its corners span 4x4"),
         (mask([[0, 0], [0, 0]], [[1]], mask="no base64"), "not a PNG in base64"),
         (mask([[0, 0], [0, 0]], [[1]], mask=None), "not a PNG in base64"),
         (mask([[0, 0], [0, 0]], [[1]], mask=7), "not a PNG in base64"),
@@ -76,7 +76,7 @@ def test_an_oriented_rectangle(tmp_path):
 @pytest.mark.parametrize("kind", ["point", "points", "line", "linestrip"])
 def test_points_and_lines_cover_no_area(tmp_path, kind):
     shape = {"label": "cat", "points": [[0, 0], [1, 1]], "shape_type": kind}
-    with pytest.raises(DataError, match=f"is a {kind}, which covers no area"):
+    with pytest.raises(DataError, match=f"a {kind} covers no area"):
         read_labelme(labelme(tmp_path, shape), CLASSES)
 
 

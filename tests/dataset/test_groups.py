@@ -6,11 +6,11 @@ from dataset_folders import find, names, save_mask
 from PIL import Image, ImageEnhance
 
 from unet_edge.dataset.check import check
-from unet_edge.dataset.drawing import draw_split
-from unet_edge.dataset.groups import alike, by_name, joined
+from unet_edge.dataset.drawn_split import draw_split
+from unet_edge.dataset.groups import group_by_look, merge_groups, name_links
 from unet_edge.dataset.sample import Sample
 from unet_edge.dataset.settings import DataSettings
-from unet_edge.dataset.split import draw
+from unet_edge.dataset.split import hold_out
 from unet_edge.errors import ConfigError, DataError
 
 CLASSES = ("a", "b")
@@ -49,7 +49,7 @@ def test_the_default_split_keeps_bursts_together(tmp_path):
     assert (len(dataset.train), len(dataset.validation)) == (24, 6)
     assert across(root, split_by="pictures") > 0
     assert across(root) == 0
-    assert "by groups, pictures that look alike together: 10 groups" in dataset.notes[1]
+    assert "from 10 groups of pictures that look alike" in dataset.notes[1]
 
 
 def test_the_seed_draws_another_split(tmp_path):
@@ -71,15 +71,17 @@ def test_a_picture_that_cannot_be_read_or_shows_nothing_is_a_group_of_its_own(tm
     for path in paths[1:3]:
         Image.new("RGB", (20, 20), "navy").save(path)
     scene(0).save(paths[3])
-    assert alike([Sample(path.stem, path, path) for path in paths]) == [[0], [1], [2], [3]]
+    assert group_by_look([Sample(path.stem, path, path) for path in paths]) == [[0], [1], [2], [3]]
 
 
 def test_names_may_link_pictures():
     samples = [Sample(n, None, None) for n in ("v1_a", "v2_a", "x", "v1_b", "v2_b")]
-    assert joined([[k] for k in range(5)], by_name(samples, r"^v\d+")) == [[0, 3], [1, 4], [2]]
-    assert joined([[0, 1], [2], [3], [4]], by_name(samples, r"^v(1)")) == [[0, 1, 3], [2], [4]]
-    with pytest.raises(ConfigError, match="no regular expression"):
-        by_name(samples, "(")
+    links = name_links(samples, r"^v\d+")
+    assert merge_groups([[k] for k in range(5)], links) == [[0, 3], [1, 4], [2]]
+    links = name_links(samples, r"^v(1)")
+    assert merge_groups([[0, 1], [2], [3], [4]], links) == [[0, 1, 3], [2], [4]]
+    with pytest.raises(ConfigError, match="not a regular expression"):
+        name_links(samples, "(")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -88,7 +90,7 @@ def test_whole_groups_are_drawn(seed):
     owner = random.integers(0, 12, 60)
     groups = [np.flatnonzero(owner == k).tolist() for k in range(12)]
     groups = [group for group in groups if group]
-    rest, held = draw(groups, 0.25, seed)
+    rest, held = hold_out(groups, 0.25, seed)
     assert sorted([*rest, *held]) == list(range(60))
     assert not set(owner[rest]) & set(owner[held])
     assert 0 < len(held) <= 15
@@ -96,7 +98,7 @@ def test_whole_groups_are_drawn(seed):
 
 
 def test_large_groups_alone_leave_the_smallest_to_validate_on():
-    assert draw([[0, 1, 2, 3], [4, 5, 6]], 0.2, 0) == ([0, 1, 2, 3], [4, 5, 6])
+    assert hold_out([[0, 1, 2, 3], [4, 5, 6]], 0.2, 0) == ([0, 1, 2, 3], [4, 5, 6])
 
 
 # --- data split ---------------------------------------------------------------------------------
@@ -123,7 +125,7 @@ def test_three_splits_of_whole_groups(tmp_path):
 def test_lists_are_replaced_only_when_told(tmp_path):
     root = bursts(tmp_path, 10)
     split(root).write(root, overwrite=False)
-    with pytest.raises(ConfigError, match=r"train\.txt is there already; pass --overwrite"):
+    with pytest.raises(ConfigError, match=r"train\.txt already exists; pass --overwrite"):
         split(root).write(root, overwrite=False)
     split(root, shares=(0.3, 0)).write(root, overwrite=True)
     # The old test list would keep its pictures out of training.
@@ -143,5 +145,5 @@ def test_a_name_that_no_list_can_hold(tmp_path):
     root = bursts(tmp_path, 4, shots=1)
     for folder, suffix in (("images", "jpg"), ("masks", "png")):
         (root / folder / f"scene0_0.{suffix}").rename(root / folder / f"sc\nene.{suffix}")
-    with pytest.raises(DataError, match="cannot stand in a list; rename the picture"):
+    with pytest.raises(DataError, match=r"a line break, or blanks .*; rename the picture"):
         split(root, shares=(0.3, 0.3)).write(root, overwrite=False)

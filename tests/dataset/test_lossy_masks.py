@@ -51,7 +51,7 @@ def test_lossy_index_masks_are_an_error(tmp_path, codec):
     lossy = [f for f in report.findings if f.kind == "blurred-mask"]
     assert [f.severity for f in lossy] == ["error"] * 4
     assert "as PNG" in lossy[0].fix
-    with pytest.raises(DataError, match=r"lossy codec|save masks without smoothing"):
+    with pytest.raises(DataError, match=r"lossy codec|PNG without smoothing"):
         check_dataset(find(root, classes=3, masks="index"))
 
 

@@ -75,7 +75,7 @@ def test_a_mask_that_does_not_fit_the_scheme_is_of_no_picture(tmp_path):
 @pytest.mark.parametrize("pattern", ["_mask", "NAMENAME", "masks/NAME", "x=NAME", "NAME_a="])
 def test_a_scheme_without_a_name(tmp_path, pattern):
     make(tmp_path, ["a", "b"])
-    with pytest.raises(ConfigError, match="must hold NAME once"):
+    with pytest.raises(ConfigError, match="must contain NAME once"):
         find(tmp_path, mask_names=pattern)
 
 

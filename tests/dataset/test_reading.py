@@ -75,6 +75,6 @@ def test_a_class_without_a_pixel_asks_whether_the_rule_is_right(tmp_path):
     make(tmp_path, ["a", "b"], values=[[0, 1, 1, 0]] * 3)
     dataset = find(tmp_path, masks="binary>127")
     with pytest.raises(
-        DataError, match=r"no pixel .* class 1 \(class1\); read as binary>127; check"
+        DataError, match=r"no mask has a pixel of class 1 \(class1\), read as binary>127; check"
     ):
         check_dataset(dataset)

@@ -1,9 +1,12 @@
-"""Shapes as pixels: a pixel belongs to a shape that holds its centre."""
+"""Shapes as pixels: a pixel belongs to a shape that contains its centre."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unet_edge.dataset.shapes import (
+    Place,
     blank,
     paint_circle,
     paint_polygon,
@@ -11,6 +14,8 @@ from unet_edge.dataset.shapes import (
     to_points,
 )
 from unet_edge.errors import DataError
+
+HERE = Place(Path("a.json"), "shape 3")
 
 
 def painted(points, height=6, width=8):
@@ -100,23 +105,25 @@ def test_a_circle():
         ([1, 2, 3, 4, 5, True], "two numbers"),
         ([1, 2, 3, 4, 5, None], "two numbers"),
         ([1, 2, 3, 4, 5, float("nan")], "not finite"),
-        ([1, 2, 3, 4, 5, 1e300], "beyond 1000000 px"),
+        ([1, 2, 3, 4, 5, 1e300], "expected at most 1000000 px"),
     ],
 )
-def test_points_that_are_none(flat, says):
-    with pytest.raises(DataError, match=rf"^here: .*{says}"):
-        to_points(flat, "here")
+def test_malformed_points_are_refused(flat, says):
+    with pytest.raises(DataError, match=rf"^a\.json: shape 3: .*{says}"):
+        to_points(flat, HERE)
 
 
 @pytest.mark.parametrize("size", [(0, 3), (3, -1), (2.0, 3), ("3", 3), (None, 3), (True, 3)])
-def test_sizes_that_are_none(size):
-    with pytest.raises(DataError, match=r"here: the size .* is not two numbers of pixels"):
-        blank(*size, "here")
+def test_malformed_sizes_are_refused(size):
+    with pytest.raises(
+        DataError, match=r"shape 3: the size is .*; expected two positive whole numbers"
+    ):
+        blank(*size, HERE)
 
 
-def test_a_size_that_would_not_fit_into_memory():
-    with pytest.raises(DataError, match="more than this tool reads"):
-        blank(10**6, 10**6, "here")
+def test_a_size_that_does_not_fit_into_memory_is_refused():
+    with pytest.raises(DataError, match="1000000x1000000 px; expected at most 178,956,970 px"):
+        blank(10**6, 10**6, HERE)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +132,10 @@ def test_a_size_that_would_not_fit_into_memory():
         (b"{", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
-        (b"[1]", "is not a JSON object, but list"),
+        (b"[1]", r"a\.json holds a JSON list; expected an object"),
     ],
 )
-def test_json_that_is_none(tmp_path, content, says):
+def test_a_file_without_a_json_object_is_refused(tmp_path, content, says):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(DataError, match=says):

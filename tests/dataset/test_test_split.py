@@ -119,13 +119,13 @@ def test_a_kept_split_does_not_change_when_a_picture_is_added(tmp_path):
 def test_a_picture_of_a_kept_split_that_is_gone(tmp_path):
     make(tmp_path, list("abc"))
     split = SplitNames(("a", "gone"), ("b",), ())
-    with pytest.raises(DataError, match="gone: the run was begun with gone, which is not there"):
+    with pytest.raises(DataError, match="gone: the run began with gone, which is missing"):
         find(tmp_path, split=split)
     # What is finished can be exported and evaluated without it.
     finished = SplitNames(("a", "gone"), ("b",), (), gone="warning")
     dataset = find(tmp_path, split=finished)
     assert splits(dataset) == (["a"], ["b"], [])
-    assert any("gone, which is not there" in note for note in dataset.notes)
+    assert any("gone, which is missing" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(
@@ -134,5 +134,5 @@ def test_a_picture_of_a_kept_split_that_is_gone(tmp_path):
 def test_a_damaged_split(tmp_path, content):
     path = tmp_path / "split.json"
     path.write_text(content)
-    with pytest.raises(DataError, match=r"split\.json is no split of a run"):
+    with pytest.raises(DataError, match=r"split\.json is not the split of a run"):
         SplitNames.read(path)

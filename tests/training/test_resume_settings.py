@@ -87,7 +87,7 @@ def test_a_picture_that_is_gone_is_said(unfinished):
     run, data = unfinished
     name = json.loads((run / "progress" / "split.json").read_text())["train"][0]
     (data / "images" / f"{name}.png").unlink()
-    with pytest.raises(DataError, match=f"the run was begun with {name}, which is not there"):
+    with pytest.raises(DataError, match=f"the run began with {name}, which is missing"):
         resume(run)
 
 

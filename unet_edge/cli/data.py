@@ -22,7 +22,7 @@ from unet_edge.cli.settings import (
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import DataReport
 from unet_edge.dataset.check import check as check_data
-from unet_edge.dataset.drawing import draw_split, list_folder
+from unet_edge.dataset.drawn_split import draw_split, list_folder
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
 from unet_edge.masks.mask import is_png_made_by, save_png

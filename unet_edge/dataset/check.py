@@ -1,4 +1,4 @@
-"""What `unet-edge data check` finds: all that is wrong with a data set, and what it holds."""
+"""What `unet-edge data check` reports: every problem of a data set, and its contents."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from unet_edge.errors import DataError, ImageError
 from unet_edge.spec import IGNORE
 
 Splits = dict[str, list[Inspected]]
-"""What was seen of each split, by its name."""
+"""The inspected pairs of each split, by its name."""
 
 _ADJECTIVE = {"train": "training", "validation": "validation", "test": "test"}
-_DONE = {"train": "learnt", "validation": "validated", "test": "tested"}
+_PARTICIPLE = {"train": "learnt", "validation": "validated", "test": "tested"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What a data set holds and all that was found.
+    """What a data set holds, and every finding.
 
-    `sizes` are the different (width, height) px of its pictures, smallest area first.
+    `sizes` are the different sizes of its pictures, (width, height) px, smallest area first.
     """
 
     root: Path
@@ -62,12 +62,12 @@ class DataReport:
 
     @property
     def errors(self) -> int:
-        """How many findings are errors."""
+        """The number of findings that are errors."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
-        """How many findings are warnings."""
+        """The number of findings that are warnings."""
         return len(self.findings) - self.errors
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,16 +100,16 @@ def check(
     progress: Progress = lambda samples, _: samples,
     **settings: Any,
 ) -> DataReport:
-    """Look at every pair that `find_dataset` would find, and go on where it would raise.
+    """Inspect every pair that `find_dataset` would find, and continue where it would raise.
 
-    Takes what `find_dataset` takes, and `bit_depth`, by which pictures of more than 8 bits are read
-    (see `unet_edge.images.bit_depth`). What makes the folder no data set at all is one finding too.
+    Takes the arguments of `find_dataset`, and `bit_depth` for pictures of more than 8 bits (see
+    `unet_edge.images.bit_depth`). A folder that is not a data set gives one finding.
     Raises ConfigError for settings that contradict each other.
     """
     root = Path(root)
-    chosen = DataSettings.of(settings)
+    data_settings = DataSettings.of(settings)
     try:
-        dataset, findings = survey(root, classes, chosen, None, progress, strict=False)
+        dataset, findings = survey(root, classes, data_settings, None, progress, strict=False)
     except (DataError, ImageError) as error:
         fix = error.fix or "see docs/data.md, Data formats"
         finding = Finding("error", "layout", root, error.problem, fix)
@@ -119,8 +119,8 @@ def check(
     splits = _inspect(dataset, progress, bit_depth)
     findings = [
         *findings,
-        *_judge(dataset, splits),
-        *duplicates({name: _printed(split) for name, split in splits.items()}),
+        *_problems(dataset, splits),
+        *duplicates({name: _fingerprinted(split) for name, split in splits.items()}),
     ]
     sizes = {result.size for split in splits.values() for result in split if result.size}
     return DataReport(
@@ -134,100 +134,102 @@ def check(
 
 
 def check_dataset(dataset: Dataset, progress: Progress = lambda samples, _: samples) -> None:
-    """Read every pair once and raise one DataError that lists the errors (at most eight).
+    """Read every pair once and raise one DataError that lists the errors, at most eight.
 
-    Duplicates are not looked for: they can be trained on, and whether to is for people to say.
+    Duplicates are not reported: a training can use them.
     """
-    raise_errors(_judge(dataset, _inspect(dataset, progress)))
+    raise_errors(_problems(dataset, _inspect(dataset, progress)))
 
 
 def _inspect(dataset: Dataset, progress: Progress, bit_depth: int | None = None) -> Splits:
-    """Every pair, by its split."""
+    """Inspect every pair of every split."""
     samples = [sample for split in dataset.splits.values() for sample in split]
-    shown = progress(samples, "checking data")
-    results = iter([inspect_sample(dataset, sample, bit_depth) for sample in shown])
+    samples_with_bar = progress(samples, "checking data")
+    results = iter([inspect_sample(dataset, sample, bit_depth) for sample in samples_with_bar])
     return {
         name: list(itertools.islice(results, len(split))) for name, split in dataset.splits.items()
     }
 
 
-def _judge(dataset: Dataset, splits: Splits) -> list[Finding]:
-    """What is wrong with the pairs, one by one and together."""
+def _problems(dataset: Dataset, splits: Splits) -> list[Finding]:
+    """What is wrong with each pair, and with all of them together."""
     results = [result for split in splits.values() for result in split]
-    single = [finding for result in results for finding in result.findings]
-    trapped = _other_encodings(dataset, results)
-    lost = {finding.file for finding in trapped}
-    whole = [result for result in results if result.sample.mask not in lost]
-    findings = [*single, *trapped, *_empty(whole)]
-    if all(_pixels(split).any() for split in splits.values()):  # else none could be read
+    of_pairs = [finding for result in results for finding in result.findings]
+    misread = _other_encodings(dataset, results)
+    misread_files = {finding.file for finding in misread}
+    well_read = [result for result in results if result.sample.mask not in misread_files]
+    findings = [*of_pairs, *misread, *_empty(well_read)]
+    if all(_pixels(split).any() for split in splits.values()):  # else no mask could be read
         findings += _classes(dataset, splits)
     return findings
 
 
 def _other_encodings(dataset: Dataset, results: Sequence[Inspected]) -> list[Finding]:
-    """Masks that the rule can read, and reads wrongly: they are written as another would be."""
+    """Report masks that the rule reads without an error, but wrongly: they need another rule."""
     masks = [(result.sample.mask, result.values) for result in results if result.values]
     if dataset.rule.kind == "index" and dataset.rule.ignore == IGNORE:
         if any(IGNORE in values and values - {0, IGNORE} for _, values in masks):
-            return []  # 255 is what surrounds a class: it does mean "ignore"
-        found = "holds 0 and 255 only: as class indices its white is ignored, and nothing is left"
-        fix = "say --masks 'binary>127' if all masks are black and white, or write 0 and 1"
+            return []  # 255 beside another class does mean "ignore"
+        found = "holds only 0 and 255; as class indices, 255 is ignored and only background is left"
+        fix = "pass --masks 'binary>127' if all masks are black and white, or write 0 and 1"
         trap: Kind = "black-white-trap"
         return [Finding("error", trap, f, found, fix) for f, values in masks if values == {0, 255}]
     if dataset.rule.kind == "binary" and dataset.rule.threshold > 1:
         if max((max(values) for _, values in masks), default=0) <= 1:
-            return []  # so are all: a class is absent, which is said once
-        found = f"holds class indices (0 and 1), the masks are read as {dataset.rule}"
-        fix = "write 0 and 255 as in the others"
-        odd = [file for file, values in masks if 1 in values and max(values) == 1]
-        return [Finding("error", "mixed-encoding", file, found, fix) for file in odd]
+            return []  # all masks are like this; one finding reports the absent class
+        found = f"holds class indices (0 and 1), but the masks are read as {dataset.rule}"
+        fix = "write 0 and 255 as in the other masks"
+        indexed = [file for file, values in masks if 1 in values and max(values) == 1]
+        return [Finding("error", "mixed-encoding", file, found, fix) for file in indexed]
     return []
 
 
 def _empty(results: Sequence[Inspected]) -> list[Finding]:
+    """Report masks without a class other than the background."""
     findings = []
     for result in results:
         labels = {int(label) for label in np.flatnonzero(result.pixels)}
         if labels == {IGNORE}:
-            found, fix = "the mask ignores every pixel", "draw it, or remove the picture"
+            found, fix = "every pixel of the mask is ignored", "draw it, or remove the picture"
             findings.append(Finding("warning", "ignored-mask", result.mask, found, fix))
         elif labels and labels <= {0, IGNORE}:
-            found = "the mask is background throughout"
-            fix = "right where there is nothing to see; draw it otherwise"
+            found = "every pixel of the mask is background"
+            fix = "draw the mask, unless the picture shows only background"
             findings.append(Finding("warning", "empty-mask", result.mask, found, fix))
     return findings
 
 
 def _classes(dataset: Dataset, splits: Splits) -> list[Finding]:
-    seen = {name: _pixels(split)[: dataset.classes] > 0 for name, split in splits.items()}
-    for name, labelled in seen.items():
-        if not labelled.any():
+    """Report classes that a split, or every split, lacks."""
+    present = {name: _pixels(split)[: dataset.classes] > 0 for name, split in splits.items()}
+    for name, classes in present.items():
+        if not classes.any():
             found = f"every pixel of every {_ADJECTIVE[name]} mask is ignored: nothing can be "
-            found += _DONE[name]
-            fix = "check --ignore and --masks, or split the pictures otherwise"
+            found += _PARTICIPLE[name]
+            fix = "check --ignore and --masks, or change the split"
             return [Finding("error", "ignored-mask", dataset.root, found, fix)]
     findings = []
     for index, name in enumerate(dataset.class_names):
-        has = [split for split in seen if seen[split][index]]
-        lacks = [split for split in seen if split not in has]
+        has = [split for split in present if present[split][index]]
+        lacks = [split for split in present if split not in has]
         if not has:
-            found = f"no pixel of any mask is of class {index} ({name}); read as {dataset.rule}"
+            found = f"no mask has a pixel of class {index} ({name}), read as {dataset.rule}"
             fix = "check --classes and --masks"
             findings.append(Finding("error", "class-absent", dataset.root, found, fix))
         elif lacks:
-            where = " and ".join(_ADJECTIVE[split] for split in has)
+            having = " and ".join(_ADJECTIVE[split] for split in has)
             cannot = "cannot be learnt" if "train" in lacks else "cannot be measured"
-            if len(seen) == 2:
-                found = f"class {index} ({name}) is in {where} masks only, and so {cannot}"
+            if len(present) == 2:
+                found = f"class {index} ({name}) is in {having} masks only, and so {cannot}"
             else:
-                missing = " or ".join(_ADJECTIVE[split] for split in lacks)
-                found = f"class {index} ({name}) is in no {missing} mask, and so {cannot} there"
+                lacking = " or ".join(_ADJECTIVE[split] for split in lacks)
+                found = f"class {index} ({name}) is in no {lacking} mask, and so {cannot} there"
             fix = "split the pictures so that each split has every class"
             findings.append(Finding("warning", "class-in-one-split", dataset.root, found, fix))
     return findings
 
 
-def _printed(results: Sequence[Inspected]) -> list[tuple[Sample, Any]]:
+def _fingerprinted(results: Sequence[Inspected]) -> list[tuple[Sample, Any]]:
     return [(r.sample, r.fingerprint) for r in results if r.fingerprint]
 
 

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unet_edge.dataset.shapes import (
-    blank,
-    paint_polygon,
-    read_object,
-    to_points,
-)
+from unet_edge.dataset.shapes import Place, blank, paint_polygon, read_object, to_points
 from unet_edge.errors import DataError
 from unet_edge.images.placement import Labels
 from unet_edge.masks.run_length import parse_runs, runs_to_mask
@@ -22,25 +17,28 @@ from unet_edge.spec import IGNORE
 
 @dataclass(frozen=True)
 class CocoRegion:
-    """One annotation: the label it is drawn with, and its segmentation as it stands in the file."""
+    """One annotation: the label it is painted with, and the file's segmentation as it is."""
 
     label: int
     segmentation: Any
-    place: str
+    place: Place
 
 
 @dataclass(frozen=True)
 class CocoPicture:
-    """One picture of a COCO file; `file_name` is as written there, its regions in file order."""
+    """One picture of a COCO file, its regions in the file's order."""
 
     file_name: str
     height: Any
     width: Any
-    place: str
+    place: Place
     regions: tuple[CocoRegion, ...]
 
     def labels(self) -> Labels:
-        """Draw the regions, later over earlier: uint8 (H, W); raises DataError."""
+        """Paint the regions in order, later ones over earlier ones, as uint8 (H, W).
+
+        Raises DataError for a malformed region.
+        """
         labels = blank(self.height, self.width, self.place)
         for region in self.regions:
             _paint(labels, region)
@@ -49,9 +47,10 @@ class CocoPicture:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """A COCO file: its lists, checked, with ids as text, which some tools write instead of numbers.
+    """A COCO file whose ids have been checked.
 
-    `names` are the categories by id, `pictures` and `annotations` are as they stand in the file.
+    `names` holds the names of the categories by id, `pictures` the file's images by id. Ids are
+    text here, because some tools write text instead of numbers.
     """
 
     path: Path
@@ -70,17 +69,17 @@ class CocoFile:
         pictures = dict(_by_id(_objects(data, "images", path), "images", path))
         annotations = tuple(_objects(data, "annotations", path))
         for annotation in annotations:
-            place = f"{path}, annotation {annotation.get('id')}"
+            place = _place(path, annotation)
             picture, category = (_id(annotation, key, path) for key in ("image_id", "category_id"))
             if picture not in pictures:
-                raise DataError(f"{place} belongs to image {picture}, which the file does not list")
+                raise place.error(f"the file does not list its image, {picture}")
             if category not in names:
-                raise DataError(f"{place} is of category {category}, which the file does not list")
+                raise place.error(f"the file does not list its category, {category}")
         return cls(path, names, pictures, annotations)
 
     @property
     def crowds(self) -> int:
-        """How many regions have iscrowd 1."""
+        """The number of regions with iscrowd 1."""
         return sum(bool(annotation.get("iscrowd")) for annotation in self.annotations)
 
     @property
@@ -89,11 +88,11 @@ class CocoFile:
         return {self.names[_id(a, "category_id", self.path)] for a in self.annotations}
 
     def draw(self, classes: Sequence[str], *, take_crowds: bool) -> list[CocoPicture]:
-        """Every picture, categories mapped to `classes` by name.
+        """Return every picture, with categories mapped to `classes` by name.
 
-        Regions with ignore are labelled IGNORE, and so are those with iscrowd unless
-        `take_crowds`. The first class is the background, which nobody needs to draw; a picture
-        without regions is all background. Raises DataError when a used category is no class.
+        Regions with ignore get the label IGNORE. So do regions with iscrowd, unless `take_crowds`.
+        The first class is the background: pixels outside every region.
+        Raises DataError when a region's category is not among the classes.
         """
         regions: dict[str, list[CocoRegion]] = {key: [] for key in self.pictures}
         unknown: set[str] = set()
@@ -106,36 +105,42 @@ class CocoFile:
                     unknown.add(category)
                     continue
                 label = list(classes).index(category)
-            place = f"{self.path}, annotation {annotation.get('id')}"
+            place = _place(self.path, annotation)
             region = CocoRegion(label, annotation.get("segmentation"), place)
             regions[_id(annotation, "image_id", self.path)].append(region)
         if unknown:
+            suggested = dict.fromkeys([*_chosen(classes), *sorted(unknown)])
             raise DataError(
-                f"{self.path} draws {', '.join(sorted(unknown))}, not among the "
-                f"classes {', '.join(classes)}",
+                f"draws {', '.join(sorted(unknown))}, not among the classes {', '.join(classes)}",
                 fix=(
                     "name them with --classes, the background first: --classes "
-                    f"{','.join(dict.fromkeys([*_backed(classes), *sorted(unknown)]))}"
+                    f"{','.join(suggested)}"
                 ),
+                subject=str(self.path),
             )
-        found = []
+        drawn = []
         for key, image in self.pictures.items():
             name = _safe_name(image.get("file_name"), self.path)
             size = image.get("height"), image.get("width")
-            place = f"{self.path}, {name}"
-            found.append(CocoPicture(name, *size, place, tuple(regions[key])))
-        return found
+            drawn.append(CocoPicture(name, *size, Place(self.path, name), tuple(regions[key])))
+        return drawn
 
 
-def _backed(classes: Sequence[str]) -> list[str]:
-    """The classes, or the background alone where they are what --classes is by default."""
+def _place(path: Path, annotation: dict[str, Any]) -> Place:
+    return Place(path, f"annotation {annotation.get('id')}")
+
+
+def _chosen(classes: Sequence[str]) -> list[str]:
+    """The classes that a person chose: of the default of --classes, only the background."""
     return ["background"] if list(classes) == ["background", "object"] else list(classes)
 
 
 def _objects(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
     values = data.get(key)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise DataError(f"{path} is no COCO file: {key} is not a list of objects")
+        raise DataError(
+            "is not a COCO file", expected=f"expected a list of objects as {key}", subject=str(path)
+        )
     return values
 
 
@@ -146,30 +151,31 @@ def _by_id(
     twice = [key for key, count in Counter(key for key, _ in keyed).items() if count > 1]
     if twice:
         raise DataError(
-            f"{path}: two {kind} have the id {twice[0]}",
-            fix="give each its own",
+            f"two {kind} have the id {twice[0]}", fix="give each its own", subject=f"{path}:"
         )
     return keyed
 
 
 def _id(value: dict[str, Any], key: str, path: Path) -> str:
     """An id as text: 7 and "7" are the same."""
-    found = value.get(key)
-    if type(found) not in (int, str):
+    identifier = value.get(key)
+    if type(identifier) not in (int, str):
         raise DataError(
-            f"{path}: {key} is {found!r}, not a whole number or a text",
+            f"{key} is {identifier!r}",
+            expected="expected a whole number or a text",
             fix="export the file again, or number its images and categories",
+            subject=f"{path}:",
         )
-    return str(found)
+    return str(identifier)
 
 
 def _safe_name(name: Any, path: Path) -> str:
-    """A file name that stays below the data folder, its separators those of POSIX."""
+    """A file name below the data folder, with the separators of POSIX. Raises DataError."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise DataError(f"{path}: the file_name {name!r} names no picture")
+        raise DataError(f"the file_name {name!r} names no picture", subject=f"{path}:")
     posix = PurePosixPath(name.replace("\\", "/"))
     if posix.is_absolute() or ".." in posix.parts or ":" in posix.parts[0]:
-        raise DataError(f"{path}: the file_name {name!r} leads out of the data folder")
+        raise DataError(f"the file_name {name!r} leads out of the data folder", subject=f"{path}:")
     return str(posix)
 
 
@@ -180,18 +186,18 @@ def _paint(labels: Labels, region: CocoRegion) -> None:
                 paint_polygon(labels, to_points(ring, region.place), region.label)
         case {"counts": str() | list() as counts, "size": [int() as height, int() as width]}:
             if (height, width) != labels.shape:
-                raise DataError(
-                    f"{region.place} is {width}x{height} px, "
-                    f"its picture {labels.shape[1]}x{labels.shape[0]}"
+                raise region.place.error(
+                    f"the mask has {width}x{height} px, "
+                    f"the picture {labels.shape[1]}x{labels.shape[0]}"
                 )
             runs = parse_runs(counts) if isinstance(counts, str) else counts
-            whole = runs is not None and all(type(run) is int for run in runs)
-            mask = runs_to_mask(runs, height, width) if runs is not None and whole else None
+            numbers = runs is not None and all(type(run) is int for run in runs)
+            mask = runs_to_mask(runs, height, width) if runs is not None and numbers else None
             if mask is None:
-                raise DataError(f"{region.place}: the run lengths are damaged")
+                raise region.place.error("the run lengths are damaged")
             labels[mask] = region.label
         case _:
-            raise DataError(
-                f"{region.place} has no polygon and no run lengths",
-                expected="a box alone is no mask",
+            raise region.place.error(
+                "the region has neither polygons nor run lengths",
+                fix="export masks or polygons, not only boxes",
             )

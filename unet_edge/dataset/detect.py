@@ -1,4 +1,4 @@
-"""How masks are encoded, settled from the values they hold."""
+"""How masks are encoded, detected from the values they hold."""
 
 from __future__ import annotations
 
@@ -18,166 +18,177 @@ from unet_edge.images.picture_file import read_header
 from unet_edge.images.placement import Pixels
 from unet_edge.spec import IGNORE
 
-_LOOKED_AT = 50  # masks, spread over the data
-_FEW = 6  # values that are listed one by one
+_EXAMINED = 50  # masks, spread over the data
+_MOST_LISTED = 6  # values or colours named in a message
 
 Histogram = NDArray[np.int64]
-"""Pixels of each value, int64 (256,)."""
+"""The number of pixels of each value, int64 (256,)."""
 
 
 def detect_rule(
     root: Path, samples: Sequence[Sample], classes: Sequence[str], ignore: int | None
 ) -> tuple[MaskRule, str]:
-    """The rule that fits every mask, and a note that says what was found.
+    """Find the rule that fits every mask, and a note that describes it.
 
-    Raises DataError when none does or two would, ImageError for an unreadable mask.
+    Raises DataError when no rule fits or two do, ImageError for an unreadable mask.
     """
     histograms = []
-    looked_at = _some(samples)
-    for sample in looked_at:
+    examined = _examined(samples)
+    for sample in examined:
         try:
             histograms.append(_histogram(sample))
         except ImageError:
-            colors = read_colors(sample.mask)  # raises where the file is damaged
-            return _colored(root, sample, colors, classes)
+            colors = read_colors(sample.mask)  # raises for a damaged file
+            return _color_rule(root, sample, colors, classes)
     try:
-        return _settle(histograms, len(classes), ignore, [sample.mask for sample in looked_at])
+        return _value_rule(histograms, len(classes), ignore, [sample.mask for sample in examined])
     except DataError:
-        _refuse_lossy(looked_at)
+        _refuse_lossy(examined)
         raise
 
 
 def likely_rule(
     root: Path, samples: Sequence[Sample], classes: Sequence[str], ignore: int | None
 ) -> tuple[MaskRule, str]:
-    """The rule that fits most masks, where some are damaged. Raises DataError when none fits."""
+    """Find the rule that fits most masks, and a note. Raises DataError when none fits."""
     votes: Counter[str] = Counter()
-    reasons: list[str] = []
+    errors: list[DataError | ImageError] = []
     colored: list[Sample] = []
-    for sample in _some(samples):
+    for sample in _examined(samples):
         try:
             histogram = _histogram(sample)
         except ImageError:
             colored.append(sample)
             continue
         try:
-            rule, _ = _settle([histogram], len(classes), ignore, [sample.mask])
+            rule, _ = _value_rule([histogram], len(classes), ignore, [sample.mask])
         except DataError as error:
-            reasons.append(str(error))
+            errors.append(error)
             continue
-        votes[str(rule)] += 1 if np.count_nonzero(histogram) > 1 else 0  # one value tells little
+        # A mask with a single value fits several rules.
+        votes[str(rule)] += 1 if np.count_nonzero(histogram) > 1 else 0
     if len(colored) > sum(votes.values()):
         for sample in colored:
             try:
-                return _colored(root, sample, read_colors(sample.mask), classes)
+                return _color_rule(root, sample, read_colors(sample.mask), classes)
             except ImageError as error:
-                reasons.append(str(error))
+                errors.append(error)
     if not votes:
-        _refuse_lossy(_some(samples))
-        raise DataError(reasons[0] if reasons else f"no mask in {root} can be read")
+        _refuse_lossy(_examined(samples))
+        if errors:
+            raise DataError(errors[0].problem, fix=errors[0].fix)
+        raise DataError(f"no mask in {root} can be read")
     text = votes.most_common(1)[0][0]
     rule = MaskRule.parse(text, ignore)
     return rule, f"masks: {rule}, as most of them are"
 
 
-def _some(samples: Sequence[Sample]) -> Sequence[Sample]:
-    return samples[:: max(1, len(samples) // _LOOKED_AT)]
+def _examined(samples: Sequence[Sample]) -> Sequence[Sample]:
+    return samples[:: max(1, len(samples) // _EXAMINED)]
 
 
 def _histogram(sample: Sample) -> Histogram:
     return np.bincount(np.asarray(read_labels(sample.mask)).ravel(), minlength=256)
 
 
-def _settle(
+def _value_rule(
     histograms: Sequence[Histogram], classes: int, ignore: int | None, files: Sequence[Path]
 ) -> tuple[MaskRule, str]:
+    """Find the rule for values, and a note; `files` are the masks of the histograms."""
     counts: Histogram = np.stack(histograms).sum(axis=0)
     values = _values(counts)
-    shown = ", ".join(map(str, sorted(values)[:6])) + (", …" if len(values) > 6 else "")
+    shown = ", ".join(map(str, sorted(values)[:_MOST_LISTED]))
+    shown += ", …" if len(values) > _MOST_LISTED else ""
     skipped = IGNORE if ignore is None else ignore
     masks = [_values(histogram) for histogram in histograms]
-    # {0, 255} alone is the classical trap: a black-and-white mask, not class 0 and "ignore".
+    # Masks of only 0 and 255 are black and white, not class 0 and "ignore".
     if values - {skipped} <= set(range(classes)) and values != {0, 255}:
-        # 255 beside a class is "ignore"; 255 beside 0 alone may be a class in white.
+        # 255 beside another class is "ignore". 255 beside only 0 may be class 1 in white.
         if skipped == IGNORE and not any(IGNORE in v and v - {0, IGNORE} for v in masks):
-            _refuse_a_mixture(sum(v == {0, 255} for v in masks))
+            _refuse_mixture(sum(v == {0, 255} for v in masks))
         return MaskRule.parse("index", ignore), f"masks: class indices (values {shown})"
     dark, light = {v for v in values if v < 16}, {v for v in values if v >= 240}
     extremes = counts[:16].sum() + counts[240:].sum()
-    # Compression blurs both ends. Several dark values under a clean 255, or no light one at all,
-    # are indices of more classes than were named.
+    # Compression blurs both dark and light values. Several dark values with 255 as the only light
+    # one, or without a light one, are indices of more classes than were named.
     indices = not light or (light == {255} and len(dark) > 1)
     if classes == 2 and dark and not indices and extremes >= 0.98 * counts.sum():
         indexed = sum(max(v) == 1 for v in masks)
-        _refuse_a_mixture(len(masks) - indexed if indexed else 0)
+        _refuse_mixture(len(masks) - indexed if indexed else 0)
         rule = MaskRule.parse("binary>127", ignore)
         return rule, (
             f"masks: black and white (values {shown}); white is class 1. "
             "If black is the target, pass --masks 'binary<=127'"
         )
-    raise DataError(_odd(histograms, classes, skipped, files, shown))
+    raise _no_value_rule(histograms, classes, skipped, files, shown)
 
 
-def _odd(
+def _no_value_rule(
     histograms: Sequence[Histogram], classes: int, skipped: int, files: Sequence[Path], shown: str
-) -> str:
-    """The values that are no class: how common each is, and a mask that holds it."""
+) -> DataError:
+    """The error that names the values outside the classes: how common each is, and a mask."""
     counts: Histogram = np.stack(histograms).sum(axis=0)
-    odd = sorted(_values(counts) - {skipped, *range(classes)}, key=lambda v: -counts[v])
-    if not odd or len(odd) > _FEW:
-        return (
-            f"the masks hold the values {shown} ({len(_values(counts))} different ones), which "
-            f"are neither indices of {classes} classes (--classes names them, --ignore VALUE "
-            "skips one) nor black and white (--masks 'binary>127' or 'binary<=127' forces that)"
+    outside = sorted(_values(counts) - {skipped, *range(classes)}, key=lambda v: -counts[v])
+    if not outside or len(outside) > _MOST_LISTED:
+        return DataError(
+            f"the masks hold {len(_values(counts))} different values ({shown})",
+            expected=f"expected indices of {classes} classes, or black and white",
+            fix=(
+                "name every class with --classes, skip a value with --ignore VALUE, or force black "
+                "and white with --masks 'binary>127' or 'binary<=127'"
+            ),
         )
-    places = [next(f for f, h in zip(files, histograms, strict=True) if h[v]) for v in odd]
+    examples = [next(f for f, h in zip(files, histograms, strict=True) if h[v]) for v in outside]
     listed = ", ".join(
-        f"{value} ({counts[value] / counts.sum():.2%} of the pixels, e.g. in {place.name})"
-        for value, place in zip(odd, places, strict=True)
+        f"{value} ({counts[value] / counts.sum():.2%} of the pixels, e.g. in {example.name})"
+        for value, example in zip(outside, examples, strict=True)
     )
-    which = "which is no index" if len(odd) == 1 else "which are no indices"
-    return (
-        f"the masks hold {listed}, {which} of the {classes} classes "
-        f"0..{classes - 1}; name every class with --classes, skip a value with --ignore {odd[0]}, "
-        "or force black and white with --masks 'binary>127' or 'binary<=127'"
+    return DataError(
+        f"the masks hold {listed}",
+        expected=f"expected indices of the {classes} classes 0..{classes - 1}",
+        fix=(
+            f"name every class with --classes, skip a value with --ignore {outside[0]}, or force "
+            "black and white with --masks 'binary>127' or 'binary<=127'"
+        ),
     )
 
 
 def _refuse_lossy(samples: Sequence[Sample]) -> None:
-    """Raise where masks are lossy, which explains values that are no class."""
+    """Raise DataError for a lossy mask, which explains values outside the classes."""
     for sample in samples:
         try:
             header = read_header(sample.mask)
         except ImageError:
-            continue  # said elsewhere
+            continue  # the caller reports unreadable masks
         if header.lossy:
             raise DataError(
-                f"{sample.mask.name} is saved as {header.format} by a lossy "
-                "codec, which changes values, and so the masks hold ones that "
-                "are no class",
+                f"is saved as {header.format} by a lossy codec, which changes values: the masks "
+                "hold values that are not classes",
                 fix=(
-                    "save masks as PNG from what drew them, or pass --masks "
-                    "'binary>127' if they are black and white"
+                    "export the masks again, as PNG, or pass --masks 'binary>127' if they are "
+                    "black and white"
                 ),
+                subject=sample.mask.name,
             )
 
 
-def _refuse_a_mixture(light: int) -> None:
-    """Raise where `light` masks are black and white and the others hold class indices."""
-    if light:
+def _refuse_mixture(black_white: int) -> None:
+    """Raise DataError if `black_white` masks are black and white, since the others are not."""
+    if black_white:
         raise DataError(
-            f"{light} of the masks are black and white and others hold class "
-            "indices: whichever way they are read, some are lost",
+            f"{black_white} of the masks are black and white and others hold class indices: no "
+            "rule reads all of them",
             fix=(
-                "make them one ('unet-edge data check' lists them), or say how all "
-                "are meant with --masks"
+                "save all masks in one encoding ('unet-edge data check' lists them), or name the "
+                "encoding with --masks"
             ),
         )
 
 
-def _colored(
+def _color_rule(
     root: Path, sample: Sample, pixels: Pixels, classes: Sequence[str]
 ) -> tuple[MaskRule, str]:
+    """Find the rule of a labelmap, and a note. Raises DataError without a labelmap."""
     folders = (root, sample.mask.parent, sample.mask.parent.parent)
     for path in (folder / LABELMAP for folder in folders):
         if path.is_file():
@@ -187,21 +198,22 @@ def _colored(
                 f"{name} #{bytes(c).hex()}" for name, c in zip(classes, colors, strict=True)
             )
             return rule, f"masks: colours of {path.relative_to(root)} ({table})"
-    if read_header(sample.mask).lossy:
+    header = read_header(sample.mask)
+    if header.lossy:
         raise DataError(
-            f"{sample.mask.name} is saved as {read_header(sample.mask).format} by "
-            "a lossy codec, which changes colours",
-            fix="save masks as PNG from what drew them",
+            f"is saved as {header.format} by a lossy codec, which changes colours",
+            fix="export the masks again, as PNG",
+            subject=sample.mask.name,
         )
-    found = common_colors(pixels)
-    shown = ", ".join(f"{color} ({count} px)" for color, count in found[:6])
-    example = ",".join(color for color, _ in found[: len(classes)])
+    counts = common_colors(pixels)
+    shown = ", ".join(f"{color} ({count} px)" for color, count in counts[:_MOST_LISTED])
+    shown += ", …" if len(counts) > _MOST_LISTED else ""
+    example = ",".join(color for color, _ in counts[: len(classes)])
     raise DataError(
-        "the masks are coloured, and nothing says which colour is which class: "
-        f"{sample.mask} holds {shown}{(', …' if len(found) > 6 else '')}",
+        f"the masks are coloured, but no table names the classes: {sample.mask} holds {shown}",
         fix=(
-            f"write e.g. --masks 'colors:{example}' in class order, or a {LABELMAP} "
-            "with lines of name:red,green,blue::"
+            f"pass e.g. --masks 'colors:{example}' in class order, or write a {LABELMAP} with "
+            "lines of name:red,green,blue::"
         ),
     )
 

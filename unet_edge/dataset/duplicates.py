@@ -1,4 +1,4 @@
-"""The same picture twice: bit for bit, or saved again, resized or relit."""
+"""Duplicate pictures: equal pixels, or nearly the same picture saved again, resized or relit."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from PIL import Image
 from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.sample import Sample
 
-# Of 256 bits. Measured on photographs and microscopy: the same picture as JPEG of quality 40, at
-# half size, 25 % brighter or with 5 % salt and pepper differs in 26 at most (2 to 7 typically);
-# neighbouring slices of one electron microscopy stack in 64 or more, unrelated photographs in 80
-# or more.
+# Different bits of 256. Measured on photographs and microscopy: a picture saved as JPEG of quality
+# 40, at half size, 25 % brighter or with 5 % salt and pepper differs in at most 26 bits (typically
+# 2 to 7). Neighbouring slices of an electron microscopy stack differ in 64 or more, unrelated
+# photographs in 80 or more.
 _NEAR_BITS = 24
-# Two flat pictures share most of their bits by chance, but not what little they show.
+# Two almost flat pictures share most bits by chance, but their thumbnails do not correlate.
 _NEAR_CORRELATION = 0.95
 _BLOCK = 2048  # pictures compared at a time, to bound memory
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one picture from another.
+    """The features by which pictures are compared.
 
-    `digest` is the SHA-256 of size and pixels. `bits` is a difference hash, bool (256,): whether
-    brightness rises from left to right on a thumbnail of 16 rows and 17 columns. `thumbnail` is
-    that, float32 (272,), of mean 0 and length 1.
+    `digest` is the SHA-256 of size and pixels. `thumbnail` is the grey picture at 17 x 16 px,
+    float32 (272,), of mean 0 and length 1. `bits` is a difference hash, bool (256,): whether the
+    brightness rises between neighbours in a row of the thumbnail.
     """
 
     digest: bytes
@@ -49,63 +49,64 @@ def fingerprint(picture: Image.Image) -> Fingerprint:
     return Fingerprint(digest, bits.ravel(), flat / length if length else flat)
 
 
-Printed = Sequence[tuple[Sample, Fingerprint]]
+Fingerprinted = Sequence[tuple[Sample, Fingerprint]]
 
-# What a picture of one split does to figures measured on another, by the first's name.
+# How a run uses a picture, by its split's name.
 _USES = {"train": "trained on", "validation": "validated on", "test": "a test picture"}
 
 
-def duplicates(splits: Mapping[str, Printed]) -> list[Finding]:
-    """Equal pictures in one split and across two, and near ones across two.
+def duplicates(splits: Mapping[str, Fingerprinted]) -> list[Finding]:
+    """Report equal pictures in one split and across two, and near duplicates across two.
 
     `splits` are named train, validation and test.
     """
     findings: list[Finding] = []
     names = list(splits)
-    seen: dict[bytes, tuple[str, Sample]] = {}
+    first_of: dict[bytes, tuple[str, Sample]] = {}
     for name in names:
-        for sample, found in splits[name]:
-            split, first = seen.setdefault(found.digest, (name, sample))
+        for sample, features in splits[name]:
+            split, first = first_of.setdefault(features.digest, (name, sample))
             if first is sample:
                 continue
             findings.append(
                 _in_split(sample, first) if split == name else _across(sample, first, split)
             )
     for place, name in enumerate(names):
-        for other in names[place + 1 :]:
-            findings += _near_across(splits[name], splits[other], name)
+        for later in names[place + 1 :]:
+            findings += _near_across(splits[name], splits[later], name)
     return findings
 
 
-def _near_across(some: Printed, held: Printed, name: str) -> list[Finding]:
-    prints = [[found for _, found in side] for side in (some, held)]
+def _near_across(first: Fingerprinted, second: Fingerprinted, name: str) -> list[Finding]:
+    prints = [[features for _, features in split] for split in (first, second)]
     return [
-        _near(held[j][0], some[i][0], name)
+        _near(second[j][0], first[i][0], name)
         for i, j in near_pairs(*prints)
         if prints[0][i].digest != prints[1][j].digest
     ]
 
 
 def near_pairs(
-    some: Sequence[Fingerprint], held: Sequence[Fingerprint]
+    first: Sequence[Fingerprint], second: Sequence[Fingerprint]
 ) -> Iterator[tuple[int, int]]:
-    """Places (i, j) of pictures that nearly look the same; equal ones too, unless they are flat.
+    """Yield the indices (i, j) of pictures that look nearly the same.
 
-    With one sequence for both, each pair comes once, i before j. A thousand photos of a fixed
-    camera are half a million pairs: they are given one after another.
+    Equal pictures are near too, unless they are flat. With one sequence for both arguments, each
+    pair comes once, i before j.
     """
-    same = some is held
-    for start in range(0, len(some), _BLOCK):
-        for other in range(start if same else 0, len(held), _BLOCK):
-            blocks = some[start : start + _BLOCK], held[other : other + _BLOCK]
-            signs = [_stack([found.bits for found in block]) * 2 - 1 for block in blocks]
-            looks = [_stack([found.thumbnail for found in block]) for block in blocks]
-            # Of vectors of +1 and -1: equal bits minus different ones.
+    # An iterator: a thousand photos of a fixed camera are half a million pairs.
+    same = first is second
+    for row in range(0, len(first), _BLOCK):
+        for column in range(row if same else 0, len(second), _BLOCK):
+            blocks = first[row : row + _BLOCK], second[column : column + _BLOCK]
+            signs = [_stack([features.bits for features in block]) * 2 - 1 for block in blocks]
+            thumbnails = [_stack([features.thumbnail for features in block]) for block in blocks]
+            # The product of vectors of +1 and -1 is the number of equal bits minus different ones.
             near = 256 - signs[0] @ signs[1].T <= 2 * _NEAR_BITS
-            near &= looks[0] @ looks[1].T >= _NEAR_CORRELATION
-            if same and start == other:
+            near &= thumbnails[0] @ thumbnails[1].T >= _NEAR_CORRELATION
+            if same and row == column:
                 near = np.triu(near, 1)
-            yield from ((start + int(i), other + int(j)) for i, j in np.argwhere(near))
+            yield from ((row + int(i), column + int(j)) for i, j in np.argwhere(near))
 
 
 def _stack(rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
@@ -114,20 +115,20 @@ def _stack(rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 
 def _in_split(sample: Sample, first: Sample) -> Finding:
     found = f"is the same picture as {first.name}"
-    fix = "remove one, unless it is meant to count twice"
+    fix = "remove one, unless it should count twice"
     return Finding("warning", "duplicate-in-split", sample.image, found, fix)
 
 
 def _across(sample: Sample, first: Sample, split: str) -> Finding:
     found = f"is the same picture as {first.name}, which is {_USES[split]}"
-    fix = "keep it in one split: what is measured on it tells nothing"
+    fix = "keep it in one split: figures measured on it mean nothing"
     return Finding("error", "duplicate-across-splits", sample.image, found, fix)
 
 
 def _near(sample: Sample, first: Sample, split: str) -> Finding:
     found = f"looks like {first.name}, which is {_USES[split]}"
     fix = (
-        "look at both, and keep them in one split if they show the same: 'unet-edge data split' "
-        "does"
+        "look at both, and keep them in one split if they show the same thing, as 'unet-edge data "
+        "split' does"
     )
     return Finding("warning", "near-duplicate", sample.image, found, fix)

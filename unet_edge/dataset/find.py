@@ -1,4 +1,4 @@
-"""From a folder to a Dataset: layout, split and mask rule, each said in a note."""
+"""From a folder to a Dataset: its layout, split and mask rule, each described in a note."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, DataError, ImageError
 from unet_edge.spec import ModelSpec
 
-# What a person should know before hours of training, though the data can be used.
-_TOLD = ("class-zero", "crowds", "listed-in-both", "split-missing")
-_MANY = 8  # of these, in the notes
+# Warnings of which a person should know before hours of training.
+_NOTED_KINDS = ("class-zero", "crowds", "listed-in-both", "split-missing")
+_MOST_NOTED = 8
 
 
 def find_dataset(
@@ -30,23 +30,23 @@ def find_dataset(
     progress: Progress = lambda samples, _: samples,
     **settings: Any,
 ) -> Dataset:
-    """Find pictures and masks below `root`, split them and settle how masks are read.
+    """Find pictures and masks below `root`, split them and choose the rule that reads the masks.
 
-    `classes` are the names, class 0 (the background) first; `settings` are DataSettings' fields;
-    `split` names the samples of each split instead of lists, folders or a draw.
+    `classes` are the names, class 0 (the background) first. `settings` are fields of DataSettings.
+    `split` names the samples of each split, instead of lists, folders or a draw.
 
     Layouts: `Images/ Labels/ ImageSets/Segmentation/{train,val,test}.txt` (the tutorial's),
     `images/ masks/` with optional `train.txt`, `val.txt` and `test.txt` beside them,
     `JPEGImages/ SegmentationClass/`, each with `train`, `val` and `test` folders inside or around
     both; a COCO `annotations.json`, `annotations/*.json` or
-    `{train,valid,test}/_annotations.coco.json`; labelme files beside the pictures. List files
-    name one picture a line (the first word, with or without suffix). Where nothing names a
-    validation set, a fifth is drawn, pictures that look alike together.
+    `{train,valid,test}/_annotations.coco.json`; labelme files beside the pictures. A list file
+    names one picture a line (the first word, with or without suffix). Without a validation set, a
+    fifth is drawn; pictures that look alike stay together.
 
-    Raises DataError when there is no such layout, a pair is incomplete or a split is empty.
+    Raises DataError for a folder without a known layout, an incomplete pair or an empty split.
     """
-    chosen = DataSettings.of(settings)
-    dataset, findings = survey(Path(root), classes, chosen, split, progress, strict=True)
+    data_settings = DataSettings.of(settings)
+    dataset, findings = survey(Path(root), classes, data_settings, split, progress, strict=True)
     raise_errors(findings)
     return dataset
 
@@ -60,52 +60,59 @@ def survey(
     *,
     strict: bool,
 ) -> tuple[Dataset, list[Finding]]:
-    """`find_dataset` that goes on where it can, and what it met on its way.
+    """Find a data set as `find_dataset` does, and return it with the findings.
 
-    `strict` raises what it finds before it looks into masks, wants one rule for all of them, and
-    says warnings in the notes. Raises DataError where nothing can be made of the folder, and
-    SpecError for classes that no model can have.
+    With `strict`, errors are raised before masks are read, one rule must read all masks, and notes
+    contain warnings. Raises DataError for a folder that is not a data set, SpecError for invalid
+    class names.
     """
     if not root.is_dir():
         raise DataError(f"no such data folder: {root}")
     names, ignore = tuple(classes), settings.ignore
-    ModelSpec(height=1, width=1, classes=names)  # refuses names that no model can have
+    ModelSpec(height=1, width=1, classes=names)  # raises SpecError for invalid names
     rule = MaskRule.parse(settings.masks, ignore) if settings.masks != "auto" else None
     if rule and rule.kind == "colors" and len(rule.colors) != len(names):
         raise ConfigError(
             f"{len(rule.colors)} colours for {len(names)} classes ({', '.join(names)})",
-            fix="give --masks colors: one for each of --classes",
+            fix="give --masks colors: one colour for each of --classes",
         )
     pairs = find_pairs(root, names, settings)
-    parts = split.select(pairs) if split else split_pairs(root, pairs, settings, progress)
+    splits = split.select(pairs) if split else split_pairs(root, pairs, settings, progress)
     if strict:
         raise_errors(pairs.findings)
-    notes = [pairs.note, parts.note]
-    samples = [*parts.train, *parts.validation, *parts.test]
+    notes = [pairs.note, splits.note]
+    samples = [*splits.train, *splits.validation, *splits.test]
     if rule:
         notes.append(f"masks: {rule}, as given")
     elif pairs.polygons:
         rule = MaskRule.parse("polygons", ignore)
-        notes.append("masks: polygons, drawn as class indices; a pixel is of what holds its centre")
-    elif not samples:  # lists that name nothing that is there, say
+        notes.append(
+            "masks: polygons, painted as class indices; a pixel belongs to the shape that contains "
+            "its centre"
+        )
+    elif not samples:  # e.g. lists that name only missing pictures
         rule = MaskRule()
-        notes.append("masks: none to look at")
+        notes.append("masks: none")
     else:
         try:
             rule, note = detect_rule(root, samples, names, ignore)
         except (DataError, ImageError):
             if strict:
                 raise
-            rule, note = _likely(root, samples, names, ignore, pairs.findings)
+            rule, note = _likely_rule(root, samples, names, ignore, pairs.findings)
         notes.append(note)
     if strict:
-        told = {f"WARNING: {f.found}; {f.fix}": f for f in pairs.findings if f.kind in _TOLD}
-        notes += list(told)[:_MANY]
-    found = Dataset(root, parts.train, parts.validation, rule, names, tuple(notes), test=parts.test)
-    return found, pairs.findings
+        noted = [finding for finding in pairs.findings if finding.kind in _NOTED_KINDS]
+        # A dictionary drops equal warnings of several files and keeps their order.
+        warnings = dict.fromkeys(f"WARNING: {each.found}; {each.fix}" for each in noted)
+        notes += list(warnings)[:_MOST_NOTED]
+    dataset = Dataset(
+        root, splits.train, splits.validation, rule, names, tuple(notes), test=splits.test
+    )
+    return dataset, pairs.findings
 
 
-def _likely(
+def _likely_rule(
     root: Path,
     samples: Sequence[Sample],
     names: tuple[str, ...],
@@ -115,6 +122,6 @@ def _likely(
     try:
         return likely_rule(root, samples, names, ignore)
     except DataError as error:
-        fix = error.fix or "give it with --masks"
+        fix = error.fix or "name the encoding with --masks"
         findings.append(Finding("error", "encoding", root, error.problem, fix))
-        return MaskRule(), "masks: not understood"
+        return MaskRule(), "masks: unknown encoding"

@@ -13,18 +13,18 @@ from unet_edge.system.printable import printable
 Severity = Literal["error", "warning"]
 
 Kind = Literal[
-    "annotation",  # JSON that is malformed or names what there is not
+    "annotation",  # JSON that is malformed or names a missing picture or class
     "black-white-trap",  # 0 and 255 where class indices are expected: white would be ignored
     "blank-picture",
     "blurred-mask",  # values between the two of a black-and-white mask; lossy compression
     "class-absent",
     "class-in-one-split",
-    "class-zero",  # class 0, the background, is something that was drawn
+    "class-zero",  # class 0, which should be the background, was drawn
     "crowds",  # COCO regions with iscrowd, which CVAT's brush writes for objects
     "duplicate-across-splits",
     "duplicate-in-split",
     "empty-mask",
-    "encoding",  # how the masks are to be read cannot be settled
+    "encoding",  # no rule reads the masks
     "exif-rotation",
     "ignored-mask",
     "layout",
@@ -39,7 +39,7 @@ Kind = Literal[
     "sixteen-bit",
     "size-mismatch",
     "split",
-    "split-missing",  # a picture of a run's split is not there any more
+    "split-missing",  # a picture of a run's split is missing
     "tiny-picture",
     "unknown-color",
     "unknown-value",
@@ -52,7 +52,7 @@ Kind = Literal[
 class Finding:
     """What was found in `file`, and how to fix it.
 
-    An error keeps the data from being used as it is meant; a warning may be as intended.
+    An error prevents the use of the data; what a warning reports may be intended.
     """
 
     severity: Severity
@@ -71,9 +71,10 @@ class Finding:
 
 def raise_errors(findings: Sequence[Finding]) -> None:
     """Raise one DataError that lists the errors among the findings, at most eight."""
-    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    errors = [finding for finding in findings if finding.severity == "error"]
     if len(errors) == 1:
-        raise DataError(errors[0])
+        file = printable(f"{errors[0].file}:")
+        raise DataError(errors[0].found, fix=errors[0].fix, subject=file)
     if errors:
         listed = [f"  {error}" for error in errors[:8]]
         if more := len(errors) - len(listed):

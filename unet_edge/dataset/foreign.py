@@ -1,10 +1,10 @@
-"""Annotations of other tools that are not read: what they are, and how to export them instead."""
+"""Annotation formats that are not read: how to recognise them, and what to export instead."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# (files below a data folder, whose they are, what to export instead). The first that fits counts.
+# (files below a data folder, the format, what to export instead). The first that matches counts.
 _FOREIGN = (
     (
         ("via_region_data*.json", "*/via_region_data*.json", "via_project*.json", "via_*.json"),
@@ -36,10 +36,10 @@ _FOREIGN = (
 
 
 def foreign_annotations(root: Path) -> tuple[str, str] | None:
-    """What annotations of another tool `root` holds and what to do with them, or None."""
-    for patterns, what, fix in _FOREIGN:
+    """What was found of a format that is not read, and the fix; None without such a file."""
+    for patterns, file_format, fix in _FOREIGN:
         for pattern in patterns:
-            found = next(root.glob(pattern), None)
-            if found is not None:
-                return f"{found.relative_to(root)} is {what}, which is not read", fix
+            file = next(root.glob(pattern), None)
+            if file is not None:
+                return f"{file.relative_to(root)} is {file_format}, which is not read", fix
     return None

@@ -1,4 +1,4 @@
-"""Pictures that look alike, in groups: burst photos, video frames, other exposures of a scene."""
+"""Groups of pictures that look alike: burst photos, video frames, exposures of one scene."""
 
 from __future__ import annotations
 
@@ -18,40 +18,43 @@ from unet_edge.images.decoding import decoded_by_any_range
 from unet_edge.images.exif_orientation import upright
 from unet_edge.images.picture_file import opened
 
-# The JPEG decoder reduces larger photos to no less than this many px: the thumbnails that are
+# The JPEG decoder reduces larger photos, to no less than this many px. The thumbnails that are
 # compared have 17 columns.
-_ENOUGH = 512
+_LEAST_EDGE = 512
 
 Groups = list[list[int]]
 """Indices of samples; each group in ascending order, the groups by their first member."""
 
 
-def alike(samples: Sequence[Sample], progress: Progress = lambda samples, _: samples) -> Groups:
+def group_by_look(
+    samples: Sequence[Sample], progress: Progress = lambda samples, _: samples
+) -> Groups:
     """Group pictures that look alike; a picture that cannot be read is a group of its own.
 
-    Groups are chains: two pictures may differ when others between them do not.
+    A group is a chain: its first and last picture may differ if each neighbouring pair is alike.
     """
-    printed = [
-        (index, found)
-        for index, sample in enumerate(progress(samples, "comparing pictures"))
-        if (found := _fingerprint(sample.image)) is not None
-    ]
-    prints = [found for _, found in printed]
-    links = ((printed[i][0], printed[j][0]) for i, j in near_pairs(prints, prints))
-    return _joined(len(samples), links)
+    indices: list[int] = []
+    prints: list[Fingerprint] = []
+    for index, sample in enumerate(progress(samples, "comparing pictures")):
+        if (found := _fingerprint(sample.image)) is not None:
+            indices.append(index)
+            prints.append(found)
+    links = ((indices[i], indices[j]) for i, j in near_pairs(prints, prints))
+    return _connected(len(samples), links)
 
 
-def by_name(samples: Sequence[Sample], pattern: str) -> list[tuple[int, int]]:
-    """Links between samples whose names agree in what the regular expression finds.
+def name_links(samples: Sequence[Sample], pattern: str) -> list[tuple[int, int]]:
+    """Link samples whose names have the same match of a regular expression.
 
-    That is its first group, or all that it matches. Raises ConfigError for a malformed pattern.
+    What counts is its first group, or else the whole match. Raises ConfigError for a malformed
+    pattern.
     """
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(
-            f"{pattern!r} is no regular expression: {error}",
-            fix="write e.g. '^[^_]+' for what stands before the first underscore",
+            f"{pattern!r} is not a regular expression: {error}",
+            fix="write e.g. '^[^_]+' for the part before the first underscore",
         ) from None
     first: dict[str, int] = {}
     links = []
@@ -62,13 +65,14 @@ def by_name(samples: Sequence[Sample], pattern: str) -> list[tuple[int, int]]:
     return links
 
 
-def joined(groups: Groups, links: Sequence[tuple[int, int]]) -> Groups:
-    """The groups with further links between their members."""
+def merge_groups(groups: Groups, links: Sequence[tuple[int, int]]) -> Groups:
+    """Merge the groups whose members are linked."""
     chains = [pair for group in groups for pair in itertools.pairwise(group)]
-    return _joined(sum(map(len, groups)), [*chains, *links])
+    return _connected(sum(map(len, groups)), [*chains, *links])
 
 
-def _joined(count: int, links: Iterable[tuple[int, int]]) -> Groups:
+def _connected(count: int, links: Iterable[tuple[int, int]]) -> Groups:
+    """The connected components of `count` samples, by union-find."""
     parents = list(range(count))
 
     def root(index: int) -> int:
@@ -86,10 +90,10 @@ def _joined(count: int, links: Iterable[tuple[int, int]]) -> Groups:
 
 
 def _fingerprint(path: Path) -> Fingerprint | None:
-    """What a picture looks like; None where it cannot be read or shows nothing."""
+    """The fingerprint of a picture; None if it cannot be read or has only one brightness."""
     try:
         with opened(path, before_loading=_reduce) as picture:
-            # Not Pillow's own conversion, which cuts wide greys at 255.
+            # Pillow's own conversion clips wide greys at 255.
             rgb = None if picture.mode in WIDE else upright(picture).convert("RGB")
         found = fingerprint(decoded_by_any_range(path) if rgb is None else rgb)
     except ImageError:
@@ -98,4 +102,4 @@ def _fingerprint(path: Path) -> Fingerprint | None:
 
 
 def _reduce(picture: Image.Image) -> None:
-    picture.draft("RGB", (_ENOUGH, _ENOUGH))
+    picture.draft("RGB", (_LEAST_EDGE, _LEAST_EDGE))

@@ -1,4 +1,4 @@
-"""One picture and its mask, looked at as a careful person would before training on them."""
+"""The check of one picture and its mask: what would spoil a training, and what looks wrong."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from unet_edge.images.decoding import decode, decoded_by_any_range, depth_warnin
 from unet_edge.images.mask_file import read_colors
 from unet_edge.images.picture_file import read_header
 
-# So many values of under 1 % of a mask each are edges between classes, not forgotten classes.
-_MANY = 16
-_FIRST_TURN = 5  # EXIF orientations from here on swap height and width
+# More values than this, each on under 1 % of a mask, are edges between classes, not classes.
+_MOST_RARE_VALUES = 16
+_FIRST_TURN = 5  # EXIF orientations from 5 on swap height and width
 
 
 @dataclass
 class Inspected:
-    """What one pair showed.
+    """What one pair of picture and mask holds.
 
-    `size` is (width, height) px of the picture and `fingerprint` its own, None where it cannot
-    be read. `pixels` counts each label, int64 (256,), all 0 where the mask cannot be used;
-    `values` are those stored in the mask, none for colours.
+    `size`, (width, height) px, and `fingerprint` are the picture's, None if it cannot be read.
+    `pixels` counts each label, int64 (256,), and is all 0 if the mask cannot be used. `values` are
+    the values stored in the mask, empty for colours.
     """
 
     sample: Sample
@@ -43,18 +43,18 @@ class Inspected:
 
     @property
     def mask(self) -> Path:
-        """The file that stands for the mask: the picture's where one COCO file has many."""
+        """The file to name for the mask: the picture's, if a COCO file holds many masks."""
         return self.sample.image if self.sample.drawing else self.sample.mask
 
     def report(self, severity: Severity, kind: Kind, file: Path, found: str, fix: str) -> None:
-        """Note a finding."""
+        """Add a finding."""
         self.findings.append(Finding(severity, kind, file, found, fix))
 
 
 def inspect_sample(dataset: Dataset, sample: Sample, bit_depth: int | None = None) -> Inspected:
-    """Read one pair and note what is wrong with it; damaged files raise nothing.
+    """Read one pair and report what is wrong with it; a damaged file is a finding too.
 
-    `bit_depth` is how many bits pictures of more than 8 use, None where that is not settled.
+    `bit_depth` is how many bits pictures of more than 8 bits use, None if that is unknown.
     """
     result = Inspected(sample)
     picture = _picture(result, sample.image, bit_depth)
@@ -67,7 +67,7 @@ def inspect_sample(dataset: Dataset, sample: Sample, bit_depth: int | None = Non
     try:
         labels = dataset.rule.apply(stored, dataset.classes, str(sample.mask))
     except DataError as error:
-        _not_a_class(result, dataset, stored, error)
+        _unknown_values(result, dataset, stored, error)
         return result
     result.pixels = np.bincount(labels.ravel(), minlength=256)
     if stored.ndim == 2:
@@ -81,11 +81,11 @@ def inspect_sample(dataset: Dataset, sample: Sample, bit_depth: int | None = Non
 
 def _picture(result: Inspected, path: Path, bit_depth: int | None) -> Image.Image | None:
     try:
-        picture, few = _decoded(path, bit_depth)
+        picture, depth_problem = _decoded(path, bit_depth)
         header = read_header(path)
     except ImageError as error:
         fix = error.fix or "replace or remove it"
-        result.report("error", "unreadable-picture", path, error.problem, fix)
+        result.report("error", "unreadable-picture", path, error.reason, fix)
         return None
     result.size = picture.size
     result.fingerprint = fingerprint(picture)
@@ -94,24 +94,24 @@ def _picture(result: Inspected, path: Path, bit_depth: int | None) -> Image.Imag
         _tiny(result, path, picture.size)
         return None
     if picture.getcolors(1):  # None when there are more
-        found = "is of one colour throughout"
+        found = "has only one colour"
         result.report("warning", "blank-picture", path, found, "replace or remove it")
-    if few or (bit_depth is None and header.mode.startswith("I")):
-        found = few or "has 16 bits a channel, of which the upper 8 are used"
+    if depth_problem or (bit_depth is None and header.mode.startswith("I")):
+        found = depth_problem or "has 16 bits a channel, of which the upper 8 are used"
         fix = "look at it with 'unet-edge data preview'; if it is too dark, train with --bit-depth"
         result.report("warning", "sixteen-bit", path, found, fix)
     return picture
 
 
 def _decoded(path: Path, bit_depth: int | None) -> tuple[Image.Image, str | None]:
-    """The picture, and what is wrong with the range of its values where it has over 8 bits."""
+    """The picture and, if it has over 8 bits, what is wrong with the range of its values."""
     if bit_depth is not None:
         return decode(path, bit_depth=bit_depth), None
     try:
         picture = decode(path)
         return picture, depth_warning(path, None, picture)
     except UnknownRangeError as error:
-        return decoded_by_any_range(path), error.problem
+        return decoded_by_any_range(path), error.reason
 
 
 def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask | None:
@@ -119,21 +119,19 @@ def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask |
     try:
         stored = dataset.read_stored(sample)
     except DataError as error:
-        # The finding names the file by itself.
-        found = error.problem.removeprefix(f"{path}").lstrip(", :")
-        fix = error.fix or "correct it where it was drawn"
-        result.report("error", "annotation", result.mask, found, fix)
+        fix = error.fix or "correct it in the annotation tool"
+        result.report("error", "annotation", result.mask, error.reason, fix)
         return None
     except ImageError as error:
         if rule.kind in ("index", "binary") and _is_colored(path):
             _lossy(result, "colors")
             if result.findings and result.findings[-1].kind == "blurred-mask":
                 return None
-            found = f"is coloured, the masks are read as {rule}"
-            result.report("error", "mixed-encoding", path, found, "save all masks in one way")
+            found = f"is coloured, but the masks are read as {rule}"
+            result.report("error", "mixed-encoding", path, found, "save all masks in one encoding")
         else:
             fix = error.fix or "save it again"
-            result.report("error", "unreadable-mask", path, error.problem, fix)
+            result.report("error", "unreadable-mask", path, error.reason, fix)
         return None
     height, width = stored.shape[:2]
     if min(height, width) < 2:
@@ -157,7 +155,7 @@ def _tiny(result: Inspected, path: Path, size: tuple[int, int]) -> None:
 
 
 def _frames(result: Inspected, path: Path, frames: int) -> None:
-    """Several frames; the caller leaves out MPO, whose second one is a camera's preview."""
+    """Report several frames. The caller passes 1 for MPO, which holds a camera's preview."""
     if frames > 1:
         found = f"has {frames} frames or pages, of which only the first is used"
         fix = "save each one you need as a picture of its own"
@@ -167,7 +165,7 @@ def _frames(result: Inspected, path: Path, frames: int) -> None:
 def _fit(
     result: Inspected, picture: tuple[int, int], mask: tuple[int, int], *, drawn: bool
 ) -> bool:
-    """Whether the sizes, (width, height), agree; notes where EXIF may have turned one of them."""
+    """Whether the sizes, (width, height) px, agree. Reports what EXIF may have turned."""
     sample = result.sample
     orientation = read_header(sample.image).exif_orientation
     own = 1 if drawn else read_header(sample.mask).exif_orientation
@@ -184,37 +182,40 @@ def _fit(
         return False
     if orientation != own and (not turned or picture[0] == picture[1]):
         found = (
-            f"its picture is turned by EXIF ({orientation}), it is not ({own}); sizes cannot tell"
+            f"EXIF turns the picture ({orientation}) otherwise than the mask ({own}), and their "
+            "sizes cannot show which is right"
         )
-        fix = "look at it with 'unet-edge data preview', and turn it if it does not fit"
+        fix = "look at both with 'unet-edge data preview', and turn the mask if it does not fit"
         result.report("warning", "exif-rotation", result.mask, found, fix)
     return True
 
 
-def _not_a_class(result: Inspected, dataset: Dataset, stored: StoredMask, error: DataError) -> None:
+def _unknown_values(
+    result: Inspected, dataset: Dataset, stored: StoredMask, error: DataError
+) -> None:
+    """Report values or colours that are not classes; `error` is the rule's."""
     path, kind = result.mask, dataset.rule.kind
-    found, fix = error.problem.removeprefix(f"mask {path} "), error.fix
     lossy = kind != "polygons" and read_header(path).lossy
     if lossy or _is_smoothed(stored):
-        fix = "save masks without smoothing, as PNG: values between two classes are none"
-        result.report("error", "blurred-mask", path, found, fix)
+        fix = "save masks as PNG without smoothing, which makes values between those of the classes"
+        result.report("error", "blurred-mask", path, error.reason, fix)
     else:
-        strange: Kind = "unknown-color" if kind == "colors" else "unknown-value"
-        result.report("error", strange, path, found, fix)
+        unknown: Kind = "unknown-color" if kind == "colors" else "unknown-value"
+        result.report("error", unknown, path, error.reason, error.fix)
 
 
 def _is_smoothed(stored: StoredMask) -> bool:
-    """Whether many values on a few pixels stand between few values on many."""
+    """Whether a mask has many values on few pixels each."""
     if stored.ndim == 3:
         counts = np.array([count for _, count in common_colors(stored)])
     else:
         counts = np.bincount(stored.ravel())
     rare = counts[(counts > 0) & (counts < 0.01 * counts.sum())]
-    return len(rare) > _MANY
+    return len(rare) > _MOST_RARE_VALUES
 
 
 def _lossy(result: Inspected, kind: str) -> None:
-    """A mask that was saved by a lossy codec: its values are near what was drawn, not equal."""
+    """Report a mask saved by a lossy codec, whose values only resemble what was drawn."""
     path = result.sample.mask
     if kind == "polygons" or any(finding.kind == "blurred-mask" for finding in result.findings):
         return
@@ -223,18 +224,18 @@ def _lossy(result: Inspected, kind: str) -> None:
         return
     found = f"is saved as {header.format} by a lossy codec, which changes values"
     if kind == "binary":
-        fix = "save masks as PNG; the threshold decides for now"
+        fix = "save masks as PNG; until then, the threshold decides"
         result.report("warning", "blurred-mask", path, found, fix)
     else:
-        fix = "save masks as PNG from what drew them: a class that changed cannot be told"
-        result.report("error", "blurred-mask", path, f"{found}: some are other classes", fix)
+        fix = "export the masks again, as PNG: a changed class cannot be recognised"
+        result.report("error", "blurred-mask", path, f"{found} to other classes", fix)
 
 
 def _blurred(result: Inspected, counts: NDArray[np.int64], ignore: int | None) -> None:
-    """Values between black and white: smoothed edges or lossy compression."""
+    """Report values between black and white, of smoothed edges or lossy compression."""
     values = [value for value in sorted(result.values) if value != ignore]
     if len(values) > 2 and values[0] < 16 and values[-1] >= 240:
         between = int(counts[values[1] : values[-1]].sum())
         found = f"has {len(values) - 2} values between {values[0]} and {values[-1]} ({between} px)"
-        fix = "save masks without smoothing, as PNG; the threshold decides for now"
+        fix = "save masks as PNG without smoothing; until then, the threshold decides"
         result.report("warning", "blurred-mask", result.sample.mask, found, fix)

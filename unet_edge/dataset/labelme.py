@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unet_edge.dataset.shapes import (
+    Place,
     Points,
     blank,
     paint_circle,
@@ -22,30 +23,34 @@ from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
 from unet_edge.spec import IGNORE
 
-# labelme's own names, from its labels.txt.
+# Of labelme's labels.txt.
 _BACKGROUND, _IGNORED = "_background_", "__ignore__"
+_DRAWABLE = "a polygon, rectangle, circle or mask"
 
 
 def read_labelme(path: Path, classes: Sequence[str]) -> Labels:
-    """Draw the shapes of one file, later over earlier: uint8 (H, W); raises DataError.
+    """Paint the shapes of one file in order, later ones over earlier ones, as uint8 (H, W).
 
-    The first class is the background, which also `_background_` names; `__ignore__` is ignored.
-    Reads polygons, rectangles (oriented ones too), circles and masks; points and lines, which
-    cover no area, are an error.
+    Polygons, rectangles, oriented rectangles, circles and masks are painted. The label
+    `_background_` is class 0 too, and `__ignore__` is IGNORE.
+    Raises DataError for a malformed file, and for points and lines, which cover no area.
     """
     data = read_object(path)
     shapes = data.get("shapes")
     if not isinstance(shapes, list):
-        raise DataError(f"{path} is no labelme file: it has no list of shapes")
-    labels = blank(data.get("imageHeight"), data.get("imageWidth"), str(path))
+        raise DataError(
+            "is not a labelme file", expected="expected a list of shapes", subject=str(path)
+        )
+    size = data.get("imageHeight"), data.get("imageWidth")
+    labels = blank(*size, Place(path, "imageWidth and imageHeight"))
     values = {_BACKGROUND: 0, _IGNORED: IGNORE} | {name: k for k, name in enumerate(classes)}
     for number, shape in enumerate(shapes, 1):
-        _paint(labels, shape, values, f"{path}, shape {number}")
+        _paint(labels, shape, values, Place(path, f"shape {number}"))
     return labels
 
 
 def drawn_names(path: Path) -> set[str]:
-    """The labels of a file's shapes; none where it cannot be read."""
+    """The labels of a file's shapes; empty for a file that cannot be read."""
     try:
         shapes = read_object(path).get("shapes")
     except DataError:
@@ -55,16 +60,15 @@ def drawn_names(path: Path) -> set[str]:
     return {name for name in names if isinstance(name, str)}
 
 
-def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> None:
+def _paint(labels: Labels, shape: Any, values: dict[str, int], place: Place) -> None:
     points = shape.get("points") if isinstance(shape, dict) else None
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
-        raise DataError(f"{place}: expected a list of points of two numbers each")
+        raise place.error(
+            "the points are malformed", expected="expected a list of points of two numbers each"
+        )
     label = shape.get("label")
     if not isinstance(label, str) or label not in values:
-        raise DataError(
-            f"{place} is labelled {label!r}, which is no class",
-            fix="name it with --classes",
-        )
+        raise place.error(f"the label {label!r} is not a class", fix="name it with --classes")
     kind = shape.get("shape_type") or "polygon"  # absent before labelme 3.16
     flat = [number for point in points for number in point]
     match kind:
@@ -80,38 +84,33 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: str) -> No
         case "oriented_rectangle":
             corners = to_points(flat, place, 4)
             if len(corners) != 4:
-                raise DataError(f"{place}: expected four points, got {len(corners)}")
+                raise place.error(f"it has {len(corners)} points", expected="expected four points")
             paint_polygon(labels, corners, values[label])
         case "mask":
             corners = _two(to_points(flat, place, 2), place)
             _paint_bits(labels, corners, shape.get("mask"), values[label], place)
         case "point" | "points" | "line" | "linestrip":
-            raise DataError(
-                f"{place} is a {kind}, which covers no area",
-                fix="draw a polygon, rectangle, circle or mask instead, or delete it",
+            raise place.error(
+                f"a {kind} covers no area", fix=f"draw {_DRAWABLE} instead, or delete it"
             )
         case _:
-            raise DataError(
-                f"{place} is a {kind}, a shape this version does not read",
-                fix="draw a polygon, rectangle, circle or mask instead",
+            raise place.error(
+                f"this version does not read a {kind}", fix=f"draw {_DRAWABLE} instead"
             )
 
 
-def _paint_bits(labels: Labels, corners: Points, encoded: Any, value: int, place: str) -> None:
-    """Set what a PNG of bits covers; `corners` are its first and its last pixel, (x, y)."""
+def _paint_bits(labels: Labels, corners: Points, encoded: Any, value: int, place: Place) -> None:
+    """Set the pixels that a PNG of bits covers; `corners` are its first and last pixel, (x, y)."""
     (left, top), (right, bottom) = corners.astype(int).tolist()
     try:
         data = base64.b64decode(encoded, validate=True)
         bits = np.asarray(read_labels(data)) > 0
     except (TypeError, ValueError, ImageError) as error:
-        raise DataError(
-            f"{place}: its mask is not a PNG in base64",
-            fix="draw it again",
-        ) from error
+        raise place.error("the mask is not a PNG in base64", fix="draw it again") from error
     if bits.shape != (bottom - top + 1, right - left + 1):
-        raise DataError(
-            f"{place}: its mask has {bits.shape[1]}x{bits.shape[0]} px, its "
-            f"corners span {right - left + 1}x{bottom - top + 1}",
+        raise place.error(
+            f"the mask has {bits.shape[1]}x{bits.shape[0]} px, its corners span "
+            f"{right - left + 1}x{bottom - top + 1}",
             fix="draw it again",
         )
     height, width = labels.shape
@@ -121,7 +120,7 @@ def _paint_bits(labels: Labels, corners: Points, encoded: Any, value: int, place
     labels[rows, columns][inside] = value
 
 
-def _two(points: Any, place: str) -> Any:
+def _two(points: Any, place: Place) -> Any:
     if len(points) != 2:
-        raise DataError(f"{place}: expected two points, got {len(points)}")
+        raise place.error(f"it has {len(points)} points", expected="expected two points")
     return points

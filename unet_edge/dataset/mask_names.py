@@ -10,16 +10,15 @@ from pathlib import PurePosixPath
 from unet_edge.errors import ConfigError
 
 _NAME = "NAME"
-_LOOKED_AT = 50  # pictures and masks compared, to bound the time
-# "task-3-annotation-2-by-1-tag-tree-0": Label Studio's brush masks are named by its own numbers.
+_EXAMINED = 50  # pictures, to bound the time
+# Label Studio's brush masks, such as "task-3-annotation-2-by-1-tag-tree-0".
 _LABEL_STUDIO = re.compile(r"task-\d+-annotation-\d+-by-\d+-tag-.+-\d+")
 
 
 def picture_name(pattern: str, mask: str) -> str | None:
-    """The name of the picture that `mask` belongs to; None where the mask's does not fit.
+    """The name of the picture that `mask` belongs to; None if the mask's does not match.
 
-    Both are without suffix and may have folders in front, which stay. Raises ConfigError for a
-    pattern without NAME.
+    Both names have no suffix and keep their folders. Raises ConfigError for an invalid pattern.
     """
     pictures, masks = _sides(pattern)
     path = PurePosixPath(mask)
@@ -32,47 +31,48 @@ def _sides(pattern: str) -> tuple[str, str]:
     pictures = pictures or _NAME
     if any(side.count(_NAME) != 1 or "/" in side for side in (pictures, masks)):
         raise ConfigError(
-            f"--mask-names {pattern!r} must hold NAME once, where the picture's name stands: "
-            "NAME_mask, or NAME_photo=NAME_mask where pictures have an ending of their own"
+            f"--mask-names is {pattern!r}",
+            expected="it must contain NAME once, for the picture's name",
+            fix="write e.g. NAME_mask, or NAME_photo=NAME_mask if pictures have an ending too",
         )
     return pictures, masks
 
 
 def suggest(pictures: Sequence[str], masks: Sequence[str]) -> str:
-    """What to do where no mask has its picture's name; names are without suffix."""
+    """Suggest a fix where no mask has its picture's name; names have no suffix."""
     if any(_LABEL_STUDIO.fullmatch(PurePosixPath(mask).name) for mask in masks):
         return (
-            "these are Label Studio's names, which do not say the picture: export as COCO, or "
-            "rename each mask to its picture's name (its JSON export says which task is which)"
+            "these are Label Studio's names, which do not name the picture: export as COCO, or "
+            "rename each mask to its picture's name (the JSON export lists the tasks' pictures)"
         )
-    if pattern := _fitting(pictures, masks):
+    if pattern := _matching_pattern(pictures, masks):
         return f"pass --mask-names {pattern}"
-    return "give each mask its picture's name, or pass --mask-names with the scheme, e.g. NAME_mask"
+    return "give each mask its picture's name, or pass --mask-names with a pattern, e.g. NAME_mask"
 
 
-def _fitting(pictures: Sequence[str], masks: Sequence[str]) -> str | None:
+def _matching_pattern(pictures: Sequence[str], masks: Sequence[str]) -> str | None:
     """The pattern by which at least half of the pictures have a mask."""
-    photos = [PurePosixPath(name).name for name in pictures[:_LOOKED_AT]]
-    drawn = [PurePosixPath(name).name for name in masks]
-    around = Counter(
-        (mask[: mask.index(photo)], mask[mask.index(photo) + len(photo) :])
-        for photo in photos
-        for mask in drawn[: 4 * _LOOKED_AT]
-        if photo in mask
+    picture_names = [PurePosixPath(name).name for name in pictures[:_EXAMINED]]
+    mask_names = [PurePosixPath(name).name for name in masks]
+    affixes = Counter(
+        (mask[: mask.index(picture)], mask[mask.index(picture) + len(picture) :])
+        for picture in picture_names
+        for mask in mask_names[: 4 * _EXAMINED]
+        if picture in mask
     )
-    candidates = [f"{before}{_NAME}{after}" for (before, after), _ in around.most_common(3)]
-    ends = [_common_ending(photos), _common_ending(drawn[:_LOOKED_AT])]
-    candidates.append(f"{_NAME}{ends[0]}={_NAME}{ends[1]}")
-    known = set(photos)
+    candidates = [f"{before}{_NAME}{after}" for (before, after), _ in affixes.most_common(3)]
+    endings = [_common_ending(picture_names), _common_ending(mask_names[:_EXAMINED])]
+    candidates.append(f"{_NAME}{endings[0]}={_NAME}{endings[1]}")
+    wanted = set(picture_names)
     for pattern in candidates:
-        found = {picture_name(pattern, mask) for mask in drawn} & known
-        if 2 * len(found) >= len(known):
+        matched = {picture_name(pattern, mask) for mask in mask_names} & wanted
+        if 2 * len(matched) >= len(wanted):
             return pattern
     return None
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    """The ending that all names share, from its first letter that is neither letter nor digit."""
+    """The common ending of all names, from its first separator, neither a letter nor a digit."""
     ending = min(names, key=len, default="")
     while not all(name.endswith(ending) for name in names):
         ending = ending[1:]

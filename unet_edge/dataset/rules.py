@@ -16,18 +16,17 @@ from unet_edge.palette import Color
 from unet_edge.spec import IGNORE
 
 StoredMask = NDArray[np.uint8]
-"""A mask as it is stored: uint8 (H, W) values or, where colours count, uint8 (H, W, 3) RGB."""
+"""A mask as it is stored: values, uint8 (H, W), or for colour-coded masks RGB, uint8 (H, W, 3)."""
 
 
 @dataclass(frozen=True)
 class MaskRule:
     """How the values of a mask become class indices.
 
-    "index": the value is the class; `ignore` is skipped by loss and metrics. So it is in palette
-    pictures, whose colours mean nothing.
+    "index": the value is the class, in palette pictures too; loss and metrics skip `ignore`.
     "binary": class 1 where value <= threshold (target "dark") or > threshold (target "light").
-    "colors": the k-th of `colors`, (R, G, B), is class k; `ignored_color` is skipped.
-    "polygons": annotations in COCO or labelme JSON, drawn as class indices.
+    "colors": entry k of `colors`, (R, G, B), is class k; loss and metrics skip `ignored_color`.
+    "polygons": annotations in COCO or labelme JSON, painted as class indices.
     """
 
     kind: Literal["index", "binary", "colors", "polygons"] = "index"
@@ -41,7 +40,8 @@ class MaskRule:
     def parse(cls, text: str, ignore: int | None = None) -> MaskRule:
         """Read "index", "binary<=127", "binary>127", "colors:#000000,#ff0000" or "polygons".
 
-        Without `ignore`, index masks and polygons skip 255 and binary masks skip nothing.
+        Without `ignore`, index masks and polygons skip 255, and binary masks skip nothing.
+        Raises ConfigError for any other text.
         """
         if text == "index":
             return cls("index", ignore=IGNORE if ignore is None else ignore)
@@ -50,19 +50,18 @@ class MaskRule:
         if text.startswith("colors:"):
             if ignore is not None:
                 raise ConfigError(
-                    "--ignore is a mask value",
-                    fix="leave a colour out with 'colors:…,ignore=#ffffff'",
+                    f"--ignore {ignore} is a value, and the masks are colours",
+                    fix="ignore a colour with --masks 'colors:…,ignore=#ffffff'",
                 )
             colors, ignored = parse_colors(text.removeprefix("colors:"))
             return cls("colors", colors=colors, ignored_color=ignored)
         match = re.fullmatch(r"binary\s*(<=|>)\s*(\d{1,3})", text)
         if not match or int(match[2]) > 255:
             raise ConfigError(
-                f"mask rule {text!r} is not known",
+                f"unknown mask rule {text!r}",
                 fix=(
-                    "write index, 'binary<=127' (class 1 is dark), 'binary>127' "
-                    "(class 1 is light), 'colors:#000000,#ff0000' (in class order) "
-                    "or polygons"
+                    "write index, 'binary<=127' (class 1 is dark), 'binary>127' (class 1 is "
+                    "light), 'colors:#000000,#ff0000' (in class order) or polygons"
                 ),
             )
         target: Literal["dark", "light"] = "dark" if match[1] == "<=" else "light"
@@ -82,8 +81,8 @@ class MaskRule:
     def apply(self, values: StoredMask, classes: int, name: str) -> Labels:
         """Turn a stored mask into class indices, uint8 (H, W), with IGNORE.
 
-        `values` is uint8 (H, W), or (H, W, 3) for "colors"; `name` is for the error.
-        Raises DataError for a value or colour that is no class.
+        `values` is uint8 (H, W), or (H, W, 3) for "colors"; `name` is the mask's, for errors.
+        Raises DataError for a value or colour that is not a class.
         """
         match self.kind:
             case "index" | "polygons":
@@ -107,16 +106,16 @@ class MaskRule:
             table[self.ignore] = IGNORE
         if self.kind == "polygons":
             allowed[IGNORE] = True  # crowds and regions marked as ignored
-        strange = [int(v) for v in np.flatnonzero(np.bincount(values.ravel(), minlength=256))]
-        strange = [value for value in strange if not allowed[value]]
-        if strange:
-            shown = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
+        present = np.bincount(values.ravel(), minlength=256) > 0
+        unknown = [int(value) for value in np.flatnonzero(present & ~allowed)]
+        if unknown:
+            shown = ", ".join(map(str, unknown[:8])) + (", …" if len(unknown) > 8 else "")
             raise DataError(
-                f"mask {name} holds {shown}, outside the {classes} classes 0..{classes - 1}",
+                f"holds {shown}, outside the {classes} classes 0..{classes - 1}",
                 fix=(
-                    "name every class with --classes, skip one value with --ignore "
-                    "VALUE, or say that the mask is black and white with --masks "
-                    "'binary>127' (or 'binary<=127')"
+                    "name every class with --classes, skip one value with --ignore VALUE, or read "
+                    "the mask as black and white with --masks 'binary>127' (or 'binary<=127')"
                 ),
+                subject=f"mask {name}",
             )
         return np.asarray(table[values])

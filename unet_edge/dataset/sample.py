@@ -23,7 +23,7 @@ from unet_edge.spec import ModelSpec
 class Sample:
     """One picture and its mask, which may be a COCO or labelme file.
 
-    `drawing` holds its regions where the mask is a COCO file.
+    `drawing` holds the picture's regions if the mask is a COCO file.
     """
 
     name: str
@@ -40,9 +40,8 @@ Progress = Callable[[Sequence[Sample], str], Iterable[Sample]]
 class Dataset:
     """Samples of every split and the rule that reads their masks.
 
-    `test` is never trained on, and no round is chosen by it. `class_names` start with class 0,
-    the background. `notes` says in plain words what was detected: the layout, the split, the mask
-    encoding.
+    `test` is neither trained on nor used to choose the best round. `class_names` start with class
+    0, the background. `notes` describe what was detected: layout, split and mask encoding.
     """
 
     root: Path
@@ -55,9 +54,9 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, tuple[Sample, ...]]:
-        """The samples of each split by its name: train, validation and, if there is one, test."""
-        named = {"train": self.train, "validation": self.validation}
-        return named | ({"test": self.test} if self.test else {})
+        """The samples of each split by its name: train, validation and, if not empty, test."""
+        splits = {"train": self.train, "validation": self.validation}
+        return splits | ({"test": self.test} if self.test else {})
 
     @property
     def classes(self) -> int:
@@ -65,17 +64,18 @@ class Dataset:
         return len(self.class_names)
 
     def read(self, sample: Sample, bit_depth: int | None = None) -> tuple[Image.Image, Labels]:
-        """The upright RGB picture and its labels, uint8 (H, W), of equal size.
+        """Read the upright RGB picture and its labels, uint8 (H, W), of equal size.
 
-        Raises ImageError for an unreadable file, DataError for a mask that does not fit.
+        Raises ImageError for an unreadable file, DataError for a mask of another size or with
+        values that are not classes.
         """
         picture = decode(sample.image, bit_depth=bit_depth)
         return picture, self._labels(sample, picture.size)
 
     def read_for(self, sample: Sample, spec: ModelSpec) -> tuple[Photo, Labels]:
-        """The picture as a model's contract wants it decoded, and its labels, uint8 (H, W).
+        """Read the picture, decoded as a contract requires, and its labels, uint8 (H, W).
 
-        The labels have the size of the photo itself, however much its pixels were reduced.
+        The labels have the photo's own size, even if the decoder reduced its pixels.
         Raises ImageError and DataError as `read` does.
         """
         photo = read_photo(sample.image, spec)
@@ -86,14 +86,14 @@ class Dataset:
         height, width = stored.shape[:2]
         if size != (width, height):
             raise DataError(
-                f"{sample.image} has {size[0]}x{size[1]} px but its mask "
-                f"{sample.mask} has {width}x{height}",
-                expected="they must be equal",
+                f"{sample.image} has {size[0]}x{size[1]} px but its mask {sample.mask} has "
+                f"{width}x{height} px",
+                expected="expected equal sizes",
             )
         return self.rule.apply(stored, self.classes, str(sample.mask))
 
     def read_stored(self, sample: Sample) -> StoredMask:
-        """The mask as it is stored, before the rule: uint8 (H, W), or (H, W, 3) for colours.
+        """Read the mask as stored, before the rule: uint8 (H, W), or (H, W, 3) for colours.
 
         Raises ImageError for an unreadable file, DataError for a malformed annotation.
         """

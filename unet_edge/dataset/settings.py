@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 Crowds = Literal["auto", "ignore", "take"]
-"""What COCO regions with iscrowd 1 are: ignored, objects, or objects where all regions are so."""
+"""How to read COCO regions with iscrowd 1: as ignored pixels, or as objects.
+
+"auto" reads them as objects only if all regions have it.
+"""
 
 SplitBy = Literal["groups", "pictures"]
-"""What a drawn split keeps together: pictures that look alike, or nothing."""
+"""What a drawn split keeps together: groups of pictures that look alike, or nothing."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a data folder is read and split; options of `train` and `data check`, the same in both.
+    """How a data folder is read and split: the options that `train` and `data check` share.
 
-    `masks` is a rule for `MaskRule.parse` or "auto"; `ignore` a mask value. `mask_names` says how
-    masks are named, e.g. "NAME_mask" or "NAME_photo=NAME_mask"; None: as their pictures.
-    The lists are files with one picture a line. Where no validation pictures are named, a fifth is
-    drawn, by groups of pictures that look alike or picture by picture.
+    `masks` is "auto" or a rule for `MaskRule.parse`; `ignore` is a mask value. `mask_names` is a
+    pattern, e.g. "NAME_mask" or "NAME_photo=NAME_mask"; None means that a mask has its picture's
+    name. The lists are files with one picture a line. Without validation pictures, a fifth is
+    drawn as `split_by` says.
     """
 
     masks: str = "auto"
@@ -34,17 +37,17 @@ class Reading:
     split_by: SplitBy = "groups"
 
     def reading(self) -> dict[str, Any]:
-        """These settings by their names."""
+        """The fields of Reading by their names."""
         return {each.name: getattr(self, each.name) for each in fields(Reading)}
 
 
 @dataclass(frozen=True)
 class DataSettings(Reading):
-    """How a data folder is read and split; `seed` is that of the draw."""
+    """How a data folder is read and split; `seed` is the seed of a drawn split."""
 
     seed: int = 0
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> DataSettings:
-        """Settings by their names; what is None has its default."""
+        """Make settings from values by name; None stands for the default."""
         return cls(**{name: value for name, value in settings.items() if value is not None})

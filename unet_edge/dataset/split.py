@@ -1,4 +1,4 @@
-"""Which samples train, validate and test: lists, sub-folders, or a seeded draw."""
+"""Which samples are trained on, validated on and tested on: by lists, sub-folders or a draw."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from unet_edge.dataset.findings import Finding
-from unet_edge.dataset.groups import Groups, alike
-from unet_edge.dataset.layouts import (
-    TEST_NAMES,
-    TRAIN_NAMES,
-    VALIDATION_NAMES,
-    Pairs,
-)
+from unet_edge.dataset.groups import Groups, group_by_look
 from unet_edge.dataset.lists import read_list, without_mask
+from unet_edge.dataset.pairs import TEST_NAMES, TRAIN_NAMES, VALIDATION_NAMES, Pairs
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
 
 LIST_FOLDERS = (Path("ImageSets", "Segmentation"), Path())
-"""Where lists are looked for below a data folder."""
+"""Folders below a data folder in which lists are looked for."""
 
-_HELD_OUT = 5  # one picture in so many is drawn for validation
+_VALIDATION_SHARE = 1 / 5
 
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of each split, and where the split is from."""
+    """The samples of each split, and a note that says how they were chosen."""
 
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
@@ -37,14 +32,14 @@ class Split:
 
 
 def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Progress) -> Split:
-    """Split what was found, by lists, by sub-folders or by a draw.
+    """Split the samples by lists, by sub-folders or by a draw.
 
-    What is wrong goes to `pairs.findings`. Raises DataError for an unreadable list.
+    Problems are added to `pairs.findings`. Raises DataError for an unreadable list.
     """
     train_list = settings.train_list or existing_list(root, TRAIN_NAMES)
     validation_list = settings.validation_list or existing_list(root, VALIDATION_NAMES)
     test_list = settings.test_list or existing_list(root, TEST_NAMES)
-    if train_list is None:  # a list may leave pictures out; without one, none may
+    if train_list is None:  # only a list may leave a picture out
         pairs.findings += [without_mask(path) for path in pairs.bare.values()]
     test = read_list(test_list, root, pairs) if test_list else _in_folder(pairs, TEST_NAMES)
     validation: Sequence[Sample] = ()
@@ -59,9 +54,9 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     if settings.test_list:
         pairs.findings += _in_both(validation, test, "validation", test_list, "validated on")
         validation = _without(validation, test)
-    else:  # what a person named for validation is that
+    else:
         test = _without(test, validation)
-    # Where sub-folders name the validation pictures, only a list given by hand counts.
+    # If sub-folders name the validation pictures, only a list of the settings counts.
     by_folder = named and validation_list is None
     if train_list and (settings.train_list or not by_folder):
         train = read_list(train_list, root, pairs)
@@ -76,36 +71,36 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     note = f"split: {len(train)} train, {len(validation)} validation ({note})"
     if test:
         note += f"; {len(test)} test pictures, never trained on: evaluate --split test scores them"
-    if left := len(pairs.samples) - len(train) - len(validation) - len(test):
-        note += f"; {left} pictures are in no split and left out"
+    if unused := len(pairs.samples) - len(train) - len(validation) - len(test):
+        note += f"; {unused} pictures are in no split and left out"
     return Split(tuple(train), tuple(validation), tuple(test), note)
 
 
-def draw(groups: Groups, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Draw whole groups, about `share` of their members: what is left and what is held out.
+def hold_out(groups: Groups, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Draw whole groups with about `share` of all members; return the rest and the drawn members.
 
-    Groups that are larger than what is still to be drawn are left. Where nothing else can be
-    held out, that is the smallest group, or of one group its last members: of the frames of one
-    video, the last ones resemble the fewest others.
+    A group is skipped if it has more members than are still wanted. If every group is too large,
+    the smallest one is drawn, or the last members of a single group.
     """
     total = sum(map(len, groups))
     wanted = max(1, int(total * share))
     order = np.random.default_rng(seed).permutation(len(groups))
-    held: list[int] = []
+    held_out: list[int] = []
     for place in order:
-        if len(held) + len(groups[place]) <= wanted:
-            held += groups[place]
-    if not held and len(groups) > 1:
-        held = sorted(groups, key=len)[0]
-    elif not held and groups:
-        held = groups[0][-wanted:]
-    drawn = set(held)
+        if len(held_out) + len(groups[place]) <= wanted:
+            held_out += groups[place]
+    if not held_out and len(groups) > 1:
+        held_out = sorted(groups, key=len)[0]
+    elif not held_out and groups:
+        # Of the frames of one video, the last ones resemble the fewest others.
+        held_out = groups[0][-wanted:]
+    drawn = set(held_out)
     members = sorted(index for group in groups for index in group)
-    return [index for index in members if index not in drawn], sorted(held)
+    return [index for index in members if index not in drawn], sorted(held_out)
 
 
 def existing_list(root: Path, names: Sequence[str]) -> Path | None:
-    """The first list of these names below a data folder."""
+    """The first existing list of these names below a data folder."""
     for folder in LIST_FOLDERS:
         for name in names:
             if (path := root / folder / f"{name}.txt").is_file():
@@ -118,16 +113,16 @@ def _drawn(
 ) -> tuple[list[Sample], list[Sample], str]:
     note = f"no validation list found, a fifth drawn with seed {settings.seed}"
     if settings.split_by == "groups":
-        groups = alike(pool, progress)
+        groups = group_by_look(pool, progress)
         largest = max(map(len, groups), default=0)
         if largest > 1:
-            note += f" by groups, pictures that look alike together: {len(groups)} groups"
+            note += f" from {len(groups)} groups of pictures that look alike"
         if len(groups) == 1 and largest > 1:
-            note += "; WARNING: all pictures look alike, so validation cannot tell much"
+            note += "; WARNING: all pictures look alike, so the validation means little"
     else:
         groups = [[index] for index in range(len(pool))]
-    rest, held = draw(groups, 1 / _HELD_OUT, settings.seed)
-    return [pool[index] for index in rest], [pool[index] for index in held], note
+    train, validation = hold_out(groups, _VALIDATION_SHARE, settings.seed)
+    return [pool[index] for index in train], [pool[index] for index in validation], note
 
 
 def _require_both(
@@ -136,15 +131,15 @@ def _require_both(
     if train and validation:
         return
     found = f"{len(train)} pictures to train on and {len(validation)} to validate on"
-    fix = "both need at least one"
+    fix = "name or add at least one for both"
     pairs.findings.append(Finding("error", "split", root, found, fix))
 
 
 def _in_folder(pairs: Pairs, folders: Sequence[str]) -> list[Sample]:
-    """The samples of the first of these sub-folders that has any."""
+    """The samples of the first of these sub-folders that has samples."""
     for folder in folders:
-        if found := [s for name, s in pairs.samples.items() if name.startswith(f"{folder}/")]:
-            return found
+        if inside := [s for name, s in pairs.samples.items() if name.startswith(f"{folder}/")]:
+            return inside
     return []
 
 
@@ -156,14 +151,15 @@ def _without(samples: Sequence[Sample], others: Sequence[Sample]) -> list[Sample
 def _in_both(
     samples: Sequence[Sample],
     others: Sequence[Sample],
-    first: Path | str | None,
+    first: Path | str,
     second: Path | None,
-    used: str,
+    use: str,
 ) -> list[Finding]:
+    """Warn of samples that two splits contain; they lose their `use` in the first."""
     names = {sample.name for sample in others}
     here = first.name if isinstance(first, Path) else first
     there = second.name if second else "the held-out pictures"
-    found = f"is in both {here} and {there}, and so not {used}"
-    fix = f"remove it from one, or leave out {here} to train on the rest"
+    found = f"is in both {here} and {there}, and so not {use}"
+    fix = f"remove it from one of them, or omit {here} to train on all other pictures"
     both = [sample for sample in samples if sample.name in names]
     return [Finding("warning", "listed-in-both", s.image, found, fix) for s in both]

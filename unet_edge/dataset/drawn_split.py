@@ -1,4 +1,4 @@
-"""A drawn split of a whole data folder, and the lists it is written to."""
+"""A split drawn at random from a data folder, and the lists it is written to."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from unet_edge.dataset.findings import raise_errors
-from unet_edge.dataset.groups import Groups, alike, by_name, joined
+from unet_edge.dataset.groups import Groups, group_by_look, merge_groups, name_links
 from unet_edge.dataset.layouts import find_pairs
 from unet_edge.dataset.lists import write_lines
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
-from unet_edge.dataset.split import LIST_FOLDERS, draw
+from unet_edge.dataset.split import LIST_FOLDERS, hold_out
 from unet_edge.errors import ConfigError, DataError
 from unet_edge.system.files import write_atomically
 
@@ -22,24 +22,24 @@ _LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 
 @dataclass(frozen=True)
 class DrawnSplit:
-    """The samples of each split by its name, and how many groups of pictures it holds."""
+    """The samples of each split, and the number of its groups of pictures, by its name."""
 
     parts: dict[str, tuple[Sample, ...]]
     groups: dict[str, int]
 
     def write(self, folder: Path, *, overwrite: bool) -> list[Path]:
-        """Write a list for each split. Raises ConfigError where one is there."""
+        """Write a list for each split. Raises ConfigError where a list exists."""
         lists = {folder / _LISTS[name]: write_lines(part) for name, part in self.parts.items()}
-        there = [folder / name for name in _LISTS.values() if (folder / name).exists()]
-        if there and not overwrite:
+        existing = [folder / name for name in _LISTS.values() if (folder / name).exists()]
+        if existing and not overwrite:
             raise ConfigError(
-                f"{there[0]} is there already",
+                f"{existing[0]} already exists",
                 fix="pass --overwrite, or another folder with --output",
             )
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in lists.items():
             write_atomically(path, text)
-        for path in set(there) - lists.keys():  # an earlier split's test list would still count
+        for path in set(existing) - lists.keys():  # an earlier split's test list would still count
             path.unlink()
         return list(lists)
 
@@ -61,10 +61,11 @@ def draw_split(
     settings: DataSettings,
     progress: Progress = lambda samples, _: samples,
 ) -> DrawnSplit:
-    """Draw validation and test pictures of a folder, `shares` of all, by whole groups.
+    """Draw validation and test pictures of a folder in whole groups.
 
-    Groups are pictures that look alike and, with `group_by`, those whose names agree in what the
-    regular expression finds. Raises DataError when a split would be empty.
+    `shares` are the shares of all pictures to draw for validation and test. A group holds pictures
+    that look alike and, with `group_by`, pictures whose names have the same match of that regular
+    expression. Raises ConfigError for shares that leave nothing, DataError for an empty split.
     """
     if sum(shares) >= 1:
         raise ConfigError(
@@ -76,37 +77,38 @@ def draw_split(
     pairs = find_pairs(root, tuple(classes), settings)
     raise_errors(pairs.findings)
     samples = list(pairs.samples.values())
-    groups = alike(samples, progress)
+    groups = group_by_look(samples, progress)
     if group_by:
-        groups = joined(groups, by_name(samples, group_by))
-    parts: dict[str, list[int]] = {}
-    left = list(range(len(samples)))
+        groups = merge_groups(groups, name_links(samples, group_by))
+    drawn: dict[str, list[int]] = {}
+    train = list(range(len(samples)))
     for name, share in (("test", shares[1]), ("validation", shares[0])):
         if share:
-            kept = set(left)
-            inside = [group for group in groups if group[0] in kept]
-            left, parts[name] = _held_out(inside, share * len(samples) / max(1, len(left)), seed)
-    ordered = {"train": left, "validation": parts["validation"]}
-    ordered |= {"test": parts["test"]} if "test" in parts else {}
-    empty = [name for name, part in ordered.items() if not part]
+            remaining = set(train)
+            candidates = [group for group in groups if group[0] in remaining]
+            share_of_rest = share * len(samples) / max(1, len(train))
+            train, drawn[name] = _hold_out(candidates, share_of_rest, seed)
+    parts = {"train": train, "validation": drawn["validation"]}
+    parts |= {"test": drawn["test"]} if "test" in drawn else {}
+    empty = [name for name, part in parts.items() if not part]
     if empty:
         raise DataError(
             f"{len(samples)} pictures in {len(groups)} groups leave none for {empty[0]}",
             fix="add pictures, or choose other shares",
         )
-    members = {name: set(part) for name, part in ordered.items()}
+    members = {name: set(part) for name, part in parts.items()}
     return DrawnSplit(
-        {name: tuple(samples[index] for index in part) for name, part in ordered.items()},
+        {name: tuple(samples[index] for index in part) for name, part in parts.items()},
         {name: sum(group[0] in part for group in groups) for name, part in members.items()},
     )
 
 
 def list_folder(root: Path) -> Path:
-    """Where a data folder's lists are looked for first."""
+    """The first folder in which a data folder's lists are looked for."""
     return next((root / folder for folder in LIST_FOLDERS if (root / folder).is_dir()), root)
 
 
-def _held_out(groups: Groups, share: float, seed: int) -> tuple[list[int], list[int]]:
-    if len(groups) < 2:  # one group cannot be cut: the caller says so
+def _hold_out(groups: Groups, share: float, seed: int) -> tuple[list[int], list[int]]:
+    if len(groups) < 2:  # a group is never divided; the caller reports the empty split
         return [index for group in groups for index in group], []
-    return draw(groups, share, seed)
+    return hold_out(groups, share, seed)
