@@ -16,6 +16,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BUNDLE ?= demo/bundle
 
+# The tests start hundreds of processes. Without bytecode files each of them compiles the package.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A file's tests share what they set up, so they run in one process; in the order of conftest.py.
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
