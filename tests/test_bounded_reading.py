@@ -37,7 +37,7 @@ from unet_edge.errors import (
 from unet_edge.images.picture_file import opened
 from unet_edge.model_files.embedded_contract import read_contract
 from unet_edge.runtime.segmenter import read_spec
-from unet_edge.runtime.tuning_cache import remembered
+from unet_edge.runtime.tuning_cache import load_tuning
 from unet_edge.system.files import read_regular, require_replaceable, sha256
 
 HEAD = {"tflite": b"\x1c\0\0\0TFL3" + bytes(8), "onnx": b"\x08\x07"}
@@ -103,7 +103,7 @@ def replaced(path: Path, kind: str) -> None:
 def test_a_model_that_is_no_file(tmp_path: Path, name: str, kind: str) -> None:
     NO_FILES[kind](tmp_path / name)
     for read in (read_contract, Segmenter.open):
-        with bounded(), pytest.raises(ModelFileError, match=r"cannot read|holds neither"):
+        with bounded(), pytest.raises(ModelFileError, match=r"cannot read|has neither"):
             read(tmp_path / name)
 
 
@@ -123,7 +123,7 @@ def test_a_member_of_a_bundle_that_is_no_file(bundle: Path, name: str, kind: str
 def test_a_tuning_that_is_no_file_is_passed_over_and_explained(bundle: Path, kind: str) -> None:
     NO_FILES[kind](bundle / "tuning.json")
     with bounded():
-        found = remembered(Bundle.open(bundle))
+        found = load_tuning(Bundle.open(bundle))
         assert found is not None
         assert found.tuned is None
         assert str(found.stale).startswith("it cannot be read: it ")
@@ -315,7 +315,7 @@ def test_a_manifest_that_is_larger_than_it_looks(bundle: Path, name: str) -> Non
 def test_a_tuning_of_many_lists_is_passed_over(bundle: Path) -> None:
     (bundle / "tuning.json").write_bytes(b"[" + b"[]," * 340_000 + b"[]]")
     with bounded():
-        found = remembered(Bundle.open(bundle))
+        found = load_tuning(Bundle.open(bundle))
     assert found is not None
     assert found.tuned is None
 

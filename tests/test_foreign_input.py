@@ -44,13 +44,13 @@ def test_a_keras_model_made_elsewhere_is_called_what_it_is(keras_file: Path, com
 def test_a_file_in_the_place_of_a_run_is_called_one(keras_file: Path) -> None:
     from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
 
-    with pytest.raises(UnetEdgeError, match=r"is a file, expected the folder .* cannot be read$"):
+    with pytest.raises(UnetEdgeError, match=r"is a file, not a folder; .* cannot be read$"):
         read_spec(keras_file / SPEC_FILE)
 
 
 def test_a_keras_file_without_its_contract(tmp_path: Path) -> None:
     (tmp_path / "unet.keras").write_bytes(b"PK\3\4")
-    with pytest.raises(UnetEdgeError, match=r"no spec\.json in .* not made by 'unet-edge train'"):
+    with pytest.raises(UnetEdgeError, match=r"has no spec\.json; .* that 'unet-edge train' wrote"):
         Segmenter.open(tmp_path / "unet.keras")
 
 

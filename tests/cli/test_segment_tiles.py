@@ -147,8 +147,14 @@ class TestTiles:
         [
             (("--tile-overlap", "0.5"), "--tile-overlap is for tiles: add --tiles"),
             (("--tile-scale", "0.5"), "--tile-scale is for tiles: add --tiles"),
-            (("--tiles", "--tile-overlap", "1"), "tiles overlap by 1.0; choose from 0 to 0.9"),
-            (("--tiles", "--tile-scale", "0"), "scale is 0.0; choose from 0.01 to 8.0"),
+            (
+                ("--tiles", "--tile-overlap", "1"),
+                "overlap of tiles is 1.0; it must be from 0 to 0.9",
+            ),
+            (
+                ("--tiles", "--tile-scale", "0"),
+                "scale of tiles is 0.0; it must be from 0.01 to 8.0",
+            ),
         ],
     )
     def test_settings_that_make_no_sense(

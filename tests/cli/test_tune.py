@@ -93,7 +93,7 @@ def test_evaluate_and_verify_say_which_file_and_interpreter_they_took(
 
 
 def test_without_a_choice_doctor_and_inspect_name_the_command(bundle_path: Path) -> None:
-    line = f"not tuned on this machine: 'unet-edge tune {bundle_path}' finds out"
+    line = f"not tuned on this machine: 'unet-edge tune {bundle_path}' finds the fastest"
     assert line in run("doctor", bundle_path)
     assert line in run("inspect", bundle_path)
 
@@ -130,7 +130,7 @@ def test_the_backend_can_be_named_everywhere(
         main, ["verify", str(bundle_path), "--file", "model-float32.tflite", *backend]
     )
     assert wrong.exit_code == 1
-    assert "onnxruntime reads .onnx files, and this is a .tflite file" in wrong.output
+    assert "onnxruntime reads .onnx files, but this is a .tflite file" in wrong.output
 
 
 @pytest.mark.slow

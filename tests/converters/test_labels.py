@@ -108,7 +108,7 @@ def test_masks_are_those_of_the_file_with_scores(
         np.testing.assert_array_equal(labels, with_scores.labels(picture))
         found.append(labels.copy())
     assert (np.bincount(np.ravel(found), minlength=classes) > 0.05 * np.size(found)).all()
-    with pytest.raises(BackendError, match=r"no scores; fix with: unet-edge export RUN \(without"):
+    with pytest.raises(BackendError, match=r"no scores; run: unet-edge export RUN \(without"):
         backend.scores(pictures[0])
 
     graph = read_graph(data, kind[0], "m")

@@ -136,7 +136,7 @@ def test_a_file_under_another_entry_is_refused(tmp_path: Path) -> None:
     manifest["files"][0]["precision"] = "float16"
     seal_manifest(folder, manifest)
     with pytest.raises(
-        BundleError, match=r"lists model-int8\.tflite as float16 tflite, and it is int8 tflite"
+        BundleError, match=r"lists model-int8\.tflite as float16 tflite, but it is int8 tflite"
     ):
         Segmenter.open(folder, file="model-int8.tflite")
 
@@ -162,7 +162,7 @@ def test_an_interpreter_that_fails_while_it_runs_is_one_line_of_ours() -> None:
         segmenter.segment(np.zeros((4, 4, 3), np.uint8))
     assert str(error.value) == (
         "interpreter 1.0 failed while it ran the model: node 3 failed; copy the model again, or "
-        "run it by another interpreter (--backend)"
+        "run it with another interpreter (--backend)"
     )
 
 
@@ -172,7 +172,7 @@ def test_a_keras_model_is_compared_with_the_contract_beside_it() -> None:
 
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)])
     KerasBackend(model).require(SPEC, "model.keras")
-    with pytest.raises(ModelFileError, match=r"model\.keras maps .*, the contract beside it says"):
+    with pytest.raises(ModelFileError, match=r"model\.keras maps .*; the contract beside it says"):
         KerasBackend(model).require(ModelSpec(H, W, ("a", "b")), "model.keras")
     model = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Conv2D(3, 1)])
     with pytest.raises(ModelFileError, match=r"\(None, 4, 6, 3\)"):

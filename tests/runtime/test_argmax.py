@@ -27,7 +27,7 @@ def test_labels_are_the_arg_max(classes, dtype):
 @pytest.mark.parametrize("classes", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda t: t.__name__)
 def test_on_a_tie_the_first_class_wins_as_in_numpy(classes, dtype):
-    # Every combination of three values: all ties there are, at every place.
+    # Every combination of three values, which has every tie.
     values = np.array([0, 1, 2], dtype)
     grid = np.stack(np.meshgrid(*[values] * classes, indexing="ij"), axis=-1)
     scores = grid.reshape(-1, 1, classes)

@@ -36,7 +36,7 @@ def test_a_backend_turns_a_grid_into_scores(file_format, threads):
     [("tflite", "upgrade 'ai-edge-litert>="), ("onnx", "upgrade 'onnxruntime>=")],
 )
 @pytest.mark.parametrize("cut", [0.3, 0.7])
-def test_a_model_that_cannot_be_run_says_what_may_help(file_format, fixes, cut):
+def test_the_error_of_a_model_that_cannot_run_names_an_upgrade(file_format, fixes, cut):
     model = MODELS[file_format]()
     with pytest.raises(BackendError, match=rf"cannot run this model: .*{fixes}") as raised:
         open_backend(model[: int(len(model) * cut)], file_format)
@@ -84,8 +84,8 @@ def test_without_an_interpreter_the_error_names_the_install_command(blocked, fil
     assert message.endswith(f"run: {install_command(interpreter_named(package))}")
 
 
-def test_an_interpreter_that_fails_to_start_is_passed_over_and_named():
-    # tflite-runtime imports under NumPy 2 and raises SystemError only when it is built.
+def test_an_interpreter_that_fails_to_start_is_skipped_and_named():
+    # Under NumPy 2, tflite-runtime raises SystemError only when an interpreter is built.
     code = BARE.replace(
         "    from unet_edge.errors",
         """
@@ -138,7 +138,7 @@ def test_a_keras_file_opens_with_the_contract_beside_it(keras_file, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "model.keras").write_bytes(keras_file.read_bytes())
-    with pytest.raises(SpecError, match=r"no spec\.json in .*run: .*'unet-edge train' wrote"):
+    with pytest.raises(SpecError, match=r"run has no spec\.json; .*'unet-edge train' wrote"):
         Segmenter.open(run)
     (run / "spec.json").write_text(spec.to_json(), encoding="utf-8")
     photo = np.zeros((2 * H, 2 * W, 3), np.uint8)
@@ -149,7 +149,7 @@ def test_a_keras_file_opens_with_the_contract_beside_it(keras_file, tmp_path):
         assert (segmenter.segment(photo).labels == 1).all()
 
 
-def test_files_that_are_no_keras_model_are_named(keras_file, tmp_path):
+def test_the_error_names_a_file_that_is_not_a_keras_model(keras_file, tmp_path):
     from unet_edge.runtime.backends.keras_model import load_keras
 
     with pytest.raises(ModelFileError, match=r"no such model file: .*absent\.keras"):
@@ -172,7 +172,7 @@ def test_files_that_are_no_keras_model_are_named(keras_file, tmp_path):
             load_keras(path)
 
 
-def test_a_keras_file_with_code_in_it_is_refused(tmp_path):
+def test_a_keras_file_with_code_is_refused(tmp_path):
     keras = pytest.importorskip("keras")
     from unet_edge.runtime.backends.keras_model import load_keras
 

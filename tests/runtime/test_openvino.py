@@ -1,7 +1,4 @@
-"""OpenVINO, the other reader of .onnx files, in a virtual environment of its own.
-
-It weighs 180 MB installed (2026.4, x86-64), and what is preferred is what the other tests run.
-"""
+"""OpenVINO in a virtual environment of its own, because it takes 180 MB (2026.4, x86-64)."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ Python = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
-    """Runs Python in an environment with OpenVINO and no other interpreter."""
+    """Run Python in an environment with OpenVINO and no other interpreter."""
     folder = tmp_path_factory.mktemp("openvino") / "venv"
     venv.create(folder, with_pip=True)
     needs = ["numpy", "pillow>=9.4", "click>=8.1", "tabulate>=0.9", "tqdm>=4.64"]
@@ -61,7 +58,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Python:
 
 @pytest.fixture
 def unet_edge(python: Python) -> Callable[..., Any]:
-    """What a command answered with --json."""
+    """Run a command with --json and return what it prints."""
 
     def run(*arguments: object) -> Any:
         done = python("-m", "unet_edge", *arguments, "--json")
@@ -81,7 +78,7 @@ bundle = Bundle.open(sys.argv[1])
 segmenter = Segmenter.open(sys.argv[1], file=sys.argv[2], threads=1)
 logits = [segmenter.predict(bundle.read_golden(g)[0]).logits for g in bundle.golden]
 again = segmenter.predict(bundle.read_golden(bundle.golden[0])[0]).logits
-assert np.array_equal(again, logits[0]), "a call sees nothing of the ones before"
+assert np.array_equal(again, logits[0]), "a call does not depend on earlier calls"
 assert segmenter.backend.scores(np.zeros((192, 192, 3), np.uint8)).dtype == np.float32
 precision = segmenter.backend._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT")
 np.savez(sys.argv[3], *logits)
@@ -90,7 +87,7 @@ print(segmenter.backend.name, precision.to_string(), sep="; ")
 
 
 @pytest.mark.parametrize("name", ["model-float32.onnx", "model-float16.onnx"])
-def test_float_logits_are_those_of_onnxruntime(
+def test_float_logits_equal_those_of_onnxruntime(
     python: Python, bundle_path: Path, tmp_path: Path, name: str
 ) -> None:
     done = python("-c", SCORES, bundle_path, name, tmp_path / "scores.npz")
@@ -108,7 +105,7 @@ def test_float_logits_are_those_of_onnxruntime(
         assert np.abs(logits - expected).max() <= 1e-3
 
 
-# The first inferences of four threads, which set out together and change places all the time.
+# The first inferences of four threads that start together and switch often.
 TOGETHER = """
 import sys
 import threading
@@ -129,19 +126,19 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join(30)
-    assert not thread.is_alive(), "they wait for each other"
+    assert not thread.is_alive(), "deadlock"
 """
 
 
-def test_first_inferences_of_several_threads_do_not_wait_for_each_other(
+def test_the_first_inferences_of_several_threads_do_not_deadlock(
     python: Python, bundle_path: Path
 ) -> None:
-    for _ in range(6):  # without the remedy 13 of 20 hung: six in a row pass once in 500 times
+    for _ in range(6):  # without the fix 13 of 20 deadlock, and six in a row pass once in 500 times
         done = python("-c", TOGETHER, bundle_path)
         assert done.returncode == 0, done.stderr
 
 
-def test_every_file_keeps_its_floor(unet_edge: Callable[..., Any], bundle_path: Path) -> None:
+def test_every_file_reaches_its_floor(unet_edge: Callable[..., Any], bundle_path: Path) -> None:
     bundle = Bundle.open(bundle_path)
     report = unet_edge("verify", bundle_path, "--backend", "openvino")
     assert [entry["file"] for entry in report["files"]] == [
@@ -152,11 +149,11 @@ def test_every_file_keeps_its_floor(unet_edge: Callable[..., Any], bundle_path: 
         assert entry["agreement"] >= entry["floor"]
         by_ort = bundle.file(entry["file"]).golden_agreement
         assert by_ort is not None
-        # int8: both round, not always alike. On a cats model it was 0.006 points of pixels.
+        # In int8 both round, but not always alike: 0.006 points of pixels on a cats model.
         assert abs(entry["agreement"] - by_ort) <= 1e-3
 
 
-def test_the_doctor_finds_it_and_opens_what_it_reads(
+def test_the_doctor_finds_it_and_runs_the_files_it_reads(
     unet_edge: Callable[..., Any], python: Python, bundle_path: Path, tmp_path: Path
 ) -> None:
     report = unet_edge("doctor", bundle_path)
@@ -166,7 +163,7 @@ def test_the_doctor_finds_it_and_opens_what_it_reads(
     assert by["model-int8.onnx"] == f"openvino {found['version']}"
     assert by["model-int8.tflite"] is None
     assert "onnxruntime" not in report["fixes"], "one interpreter is enough"
-    # Without a word, the first file that something here runs.
+    # Without options, the first file that an interpreter here can run.
     done = python(
         *("-m", "unet_edge", "segment", bundle_path, bundle_path / "golden", "-o", tmp_path)
     )
@@ -184,7 +181,7 @@ def test_tuning_chooses_between_its_files(
     assert {t["candidate"]["backend"] for t in report["trials"]} == {"openvino"}
     choice = json.loads((folder / TUNING).read_text())
     assert list(choice["installed"]) == ["openvino"]
-    # Here there is another set of interpreters, and no such choice.
+    # This process has other interpreters, so the choice does not count.
     assert Segmenter.open(folder).name == Bundle.open(folder).preferred()[0].name
 
 
@@ -199,7 +196,7 @@ except BackendError as error:
 """
 
 
-def test_what_it_refuses_and_what_is_absent_is_said_in_a_line(
+def test_a_refused_model_and_an_absent_interpreter_give_one_line(
     python: Python, tmp_path: Path
 ) -> None:
     onnx = pytest.importorskip("onnx")
@@ -208,9 +205,9 @@ def test_what_it_refuses_and_what_is_absent_is_said_in_a_line(
     spec = ModelSpec(4, 6, ("a", "b", "c"))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(seal(model.SerializeToString(), Contract(spec, "onnx", "float32")))
-    said = python("-c", OPEN, broken, "openvino").stdout.strip()
-    assert said.startswith("openvino 20")
-    assert "cannot run this model: " in said
-    assert "\n" not in said
-    said = python("-c", OPEN, TINY / "float32.onnx", "onnxruntime").stdout.strip()
-    assert said.startswith("no ONNX interpreter works here: onnxruntime is not installed; run: ")
+    message = python("-c", OPEN, broken, "openvino").stdout.strip()
+    assert message.startswith("openvino 20")
+    assert "cannot run this model: " in message
+    assert "\n" not in message
+    message = python("-c", OPEN, TINY / "float32.onnx", "onnxruntime").stdout.strip()
+    assert message.startswith("no ONNX interpreter works here: onnxruntime is not installed; run: ")

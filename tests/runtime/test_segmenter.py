@@ -1,4 +1,4 @@
-"""What goes into a segmenter and what comes out, with a backend whose scores are known."""
+"""Pictures in and masks out of a Segmenter, with a backend of known scores."""
 
 from dataclasses import replace
 
@@ -67,7 +67,7 @@ def test_rgb_bgr_and_pillow_pictures_give_one_mask(segmenter, photo, edges):
     assert not np.array_equal(segmenter.segment(swapped, edges=edges).labels, expected)
 
 
-def test_a_prediction_has_the_photos_part_of_the_grid_as_logits(segmenter, photo):
+def test_the_logits_of_a_prediction_are_the_part_of_the_grid_with_the_photo(segmenter, photo):
     prediction = segmenter.predict(photo)
     # 32x24 px fit 12x8 as 11x8: (2 * 32 * 8 + 24) // 48 columns.
     assert prediction.logits.shape == (8, 11, 2)
@@ -83,7 +83,7 @@ def test_a_prediction_has_the_photos_part_of_the_grid_as_logits(segmenter, photo
     assert not np.array_equal(smooth, prediction.mask().labels)
 
 
-def test_a_file_is_reduced_by_its_decoder_and_the_mask_is_not(tmp_path):
+def test_the_decoder_reduces_a_file_and_the_mask_keeps_its_size(tmp_path):
     coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     whole = Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC)
     whole.save(tmp_path / "a.jpg", quality=90)
@@ -130,7 +130,7 @@ def test_a_file_of_labels_has_no_smooth_edges(photo):
 
 
 class Redder(Redness):
-    """As Redness, and surer towards the middle of the grid, so that tiles differ."""
+    """As Redness, but with higher scores towards the middle of the grid, so that tiles differ."""
 
     def scores(self, pixels):
         scores = super().scores(pixels)
@@ -140,8 +140,8 @@ class Redder(Redness):
 
 
 @pytest.mark.parametrize("edges", ["nearest", "smooth"])
-def test_tiles_give_the_photos_own_detail(photo, edges):
-    # Scores of a pixel alone: in tiles, the mask is that of every pixel itself.
+def test_tiles_keep_the_detail_of_the_photo(photo, edges):
+    # Scores depend on one pixel: in tiles, so does the mask.
     segmenter = Segmenter(SPEC, Redness(), "redness")
     expected = photo[..., 0].astype(int) - photo[..., 2] > 1  # half of it, above 0
     for overlap in (0, 0.25, 0.5):
@@ -153,7 +153,7 @@ def test_tiles_give_the_photos_own_detail(photo, edges):
 
 
 @pytest.mark.parametrize("edges", ["nearest", "smooth"])
-def test_tiles_predicted_are_tiles_segmented(photo, edges):
+def test_predict_tiles_gives_the_mask_of_segment(photo, edges):
     segmenter = Segmenter(SPEC, Redder(), "redder")
     seen = []
     tiles = Tiles(0.4, scale=0.7)
@@ -162,7 +162,7 @@ def test_tiles_predicted_are_tiles_segmented(photo, edges):
         found.mask.labels, segmenter.segment(photo, edges=edges, tiles=tiles).labels
     )
     assert found.probabilities.shape == (2, 24, 32)
-    # 255 p of two classes add up to 255, but for rounding.
+    # 255 p of two classes add up to 255, except for rounding.
     assert np.abs(found.probabilities.astype(int).sum(axis=0) - 255).max() <= 1
     sure = np.abs(found.probabilities[1].astype(int) - 128) > 1
     assert np.array_equal(
@@ -189,7 +189,7 @@ def test_a_file_of_labels_cannot_be_blended(photo):
     small = photo[:4, :4]
     for call in (
         lambda: segmenter.segment(photo, tiles=Tiles()),
-        lambda: segmenter.segment(small, tiles=Tiles()),  # as it would be of a larger one
+        lambda: segmenter.segment(small, tiles=Tiles()),  # also for a photo that fits one tile
         lambda: segmenter.predict_tiles(photo, Tiles()),
         lambda: segmenter.predict_tiles(small, Tiles()),
     ):
@@ -200,11 +200,11 @@ def test_a_file_of_labels_cannot_be_blended(photo):
 def test_a_real_model_in_tiles(bundle_path):
     """A picture of 3x3 grids through LiteRT."""
     segmenter = Segmenter.open(bundle_path, file="model-int8.tflite")
-    # Mirrored, which takes an eighth of the time to draw.
+    # Mirrored: drawing all of it takes eight times as long.
     photo, truth = draw_cells(288, np.random.default_rng(0))
     photo = np.pad(photo, ((0, 288), (0, 288), (0, 0)), mode="symmetric")
     truth = np.pad(truth, ((0, 288), (0, 288)), mode="symmetric")
-    # Tiles without overlap are pictures of their own.
+    # Tiles without overlap equal pictures of their own.
     alone = segmenter.segment(photo, tiles=Tiles(0)).labels
     for top in (0, 192, 384):
         for left in (0, 192, 384):

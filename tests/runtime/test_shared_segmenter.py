@@ -37,7 +37,7 @@ def test_each_thread_gets_the_mask_of_its_own_picture(file: str) -> None:
 
 
 class Exclusive(FileBackend):
-    """Fails as LiteRT does when two threads are inside."""
+    """A backend that fails as LiteRT does when two threads run it."""
 
     name = "exclusive"
 
@@ -55,7 +55,7 @@ class Exclusive(FileBackend):
         return np.zeros((4, 6, 2), np.float32)
 
 
-def test_one_thread_at_a_time_is_inside_a_backend_and_a_failure_blocks_no_other() -> None:
+def test_one_thread_at_a_time_runs_a_backend_and_a_failure_blocks_no_other() -> None:
     backend = Exclusive()
     segmenter = Segmenter(ModelSpec(4, 6, ("a", "b")), backend, "exclusive")
     picture = np.zeros((4, 6, 3), np.uint8)

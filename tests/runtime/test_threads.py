@@ -1,4 +1,4 @@
-"""How many threads may be asked for, wherever they are."""
+"""The limit of `threads`, in the API and in every command."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from unet_edge.errors import ConfigError
 from unet_edge.runtime.threads import MOST_THREADS, default_threads, most_threads, thread_count
 
 
-def test_the_machine_is_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processors_are_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     for processors, most in ((None, 4), (1, 4), (4, 4), (64, 64)):
         monkeypatch.setattr(os, "cpu_count", lambda count=processors: count)
         assert most_threads() == most
         assert thread_count(most) == most
         for wrong in (most + 1, 1_000_000, 0, -1):
-            with pytest.raises(ConfigError, match=f"threads is {wrong}; choose 1 to {most}"):
+            with pytest.raises(
+                ConfigError, match=f"threads is {wrong}; it must be from 1 to {most} "
+            ):
                 thread_count(wrong)
     assert 1 <= thread_count(None) <= MOST_THREADS
 
 
-def test_threads_are_those_of_this_process_at_most_four(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_the_number_of_usable_processors_at_most_four(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
     assert default_threads() == 3
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
@@ -53,7 +55,7 @@ def test_every_command_refuses_a_million(
     arguments = [name, str(model), *photos, *output, "--threads", "1000000"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1, result.output
-    assert "error: threads is 1000000; choose 1 to" in result.output
+    assert "error: threads is 1000000; it must be from 1 to" in result.output
     assert not (tmp_path / "out").exists()
 
 
@@ -68,7 +70,7 @@ def test_the_api_refuses_a_million(bundle_path: Path) -> None:
             opening()
 
 
-def test_onnx_runtime_does_not_spin_beside_what_decodes(bundle_path: Path) -> None:
+def test_the_threads_of_onnx_runtime_do_not_spin_between_runs(bundle_path: Path) -> None:
     segmenter = Segmenter.open(bundle_path, file="model-float32.onnx", threads=2)
     session = segmenter.backend._session  # type: ignore[attr-defined]
     options = session.get_session_options()

@@ -1,4 +1,4 @@
-"""Tiles of a large picture: where they lie, how they are blended, what is held meanwhile."""
+"""Tiles of a large picture: their positions, how they are blended, and the memory for it."""
 
 import hashlib
 import tracemalloc
@@ -30,12 +30,12 @@ def noise(width, height, seed=0):
 
 
 def of_pixels(pixels):
-    """Scores that depend on the pixel alone: tiles then agree, and blending must not show."""
+    """Scores that depend on the pixel alone, so that all tiles agree."""
     return pixels.astype(np.float32) - np.float32(100)
 
 
 class OfPlace:
-    """Scores that depend on the place in the tile, and on which tile it is."""
+    """Scores that depend on the place in the tile and on the tile."""
 
     def __init__(self):
         self.calls = []
@@ -59,7 +59,7 @@ def unwatched(done, total):
 @pytest.mark.parametrize(
     ("tile", "unit"), [(1, 1), (2, 16), (16, 1), (16, 2), (384, 16), (648, 27)]
 )
-def test_tiles_lie_inside_and_overlap_by_what_was_asked_or_more(size, overlap, tile, unit):
+def test_tiles_lie_inside_and_overlap_by_the_given_share_or_more(size, overlap, tile, unit):
     axis = Axis.of(size, tile, overlap, unit)
     assert axis.length == min(size, tile)
     assert axis.starts[0] == 0
@@ -67,14 +67,14 @@ def test_tiles_lie_inside_and_overlap_by_what_was_asked_or_more(size, overlap, t
     assert all(type(start) is int for start in axis.starts)
     steps = np.diff(axis.starts)
     assert (steps > 0).all()
-    wanted = max(1, tile - int(tile * overlap))  # with a pixel of progress
-    unit = unit if wanted >= unit else 1
+    longest = max(1, tile - int(tile * overlap))  # with a pixel of progress
+    unit = unit if longest >= unit else 1
     assert all(start % unit == 0 for start in axis.starts[:-1])
     if steps.size:
-        assert steps.max() <= wanted
+        assert steps.max() <= longest
         assert np.ptp(steps) <= 2 * unit  # spread evenly
-        # One tile fewer would not do.
-        assert (len(steps) - 1) * (wanted - wanted % unit) < size - tile
+        # One tile fewer would not be enough.
+        assert (len(steps) - 1) * (longest - longest % unit) < size - tile
 
 
 @pytest.mark.parametrize("size", [16, 17, 20, 33, 100, 1001])
@@ -106,10 +106,10 @@ def test_the_scale_sets_how_much_of_the_photo_a_tile_sees():
     assert Tiles(scale=0.6).unit == 27
     assert Tiles(scale=0.6).size(SPEC) == (27, 41)  # 40.5
     assert Tiles(scale=2).size(SPEC) == (8, 12)
-    assert Tiles().hold((24, 16), SPEC)
-    assert not Tiles().hold((25, 16), SPEC)
-    assert not Tiles().hold((24, 17), SPEC)
-    assert Tiles(scale=0.5).hold((48, 32), SPEC)
+    assert Tiles().fits_one_tile((24, 16), SPEC)
+    assert not Tiles().fits_one_tile((25, 16), SPEC)
+    assert not Tiles().fits_one_tile((24, 17), SPEC)
+    assert Tiles(scale=0.5).fits_one_tile((48, 32), SPEC)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_the_scale_sets_how_much_of_the_photo_a_tile_sees():
     [{"overlap": -0.1}, {"overlap": 0.95}, {"overlap": float("nan")}, {"scale": 0}, {"scale": 9}],
 )
 def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ConfigError, match="choose from"):
+    with pytest.raises(ConfigError, match="it must be from"):
         Tiles(**settings)
 
 
-def test_the_rest_of_the_grid_is_padding():
+def test_a_part_of_the_grid_without_photo_is_padding():
     # 40x10 px: two tiles of 24 px across, and 10 of the grid's 16 rows, in the middle.
     score = OfPlace()
     picture = noise(40, 10)
@@ -144,19 +144,19 @@ def test_the_rest_of_the_grid_is_padding():
 
 @pytest.mark.parametrize("edges", ["nearest", "smooth"])
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.7])
-def test_where_tiles_agree_the_mask_is_that_of_the_pixels(edges, overlap):
+def test_blending_tiles_that_agree_changes_nothing(edges, overlap):
     picture = noise(101, 67)
     tiling = Tiling.plan(picture.size, SPEC, Tiles(overlap))
     scores = of_pixels(np.asarray(picture))
     labels, shares = tiled_probabilities(picture, tiling, of_pixels, edges, unwatched)
     assert np.array_equal(labels, scores.argmax(axis=-1))
-    # The weights' sum is 1 but for rounding, which may tip a value that lies between two.
+    # The weights add up to 1, except for rounding, which may tip a value between two integers.
     difference = np.abs(shares.astype(int) - probabilities(scores, 67, 101, "nearest"))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
 
 
-def plainly(picture, tiling, calls, edges):
+def blended_at_once(picture, tiling, calls, edges):
     """The blended scores in float64, of the whole picture at once."""
     height, width = tiling.placement.height, tiling.placement.width
     total = np.zeros((picture.height, picture.width, 3))
@@ -183,7 +183,7 @@ def plainly(picture, tiling, calls, edges):
     return total / weights
 
 
-# The smooth edges of photos smaller than the grid are sampled, which Pillow does otherwise.
+# Without smooth edges of photos smaller than the grid: Pillow samples those differently.
 @pytest.mark.parametrize(
     ("scale", "edges"),
     [(1, "nearest"), (0.3, "nearest"), (0.3, "smooth"), (0.61, "smooth"), (1.7, "nearest")],
@@ -191,7 +191,7 @@ def plainly(picture, tiling, calls, edges):
 @pytest.mark.parametrize("overlap", [0, 0.25, 0.7])
 @pytest.mark.parametrize("size", [(90, 13), (20, 200), (85, 74)])
 @pytest.mark.parametrize("strip", [1, 300, 2**18])
-def test_scores_are_those_of_blending_the_whole_at_once(
+def test_scores_equal_those_of_blending_the_complete_photo_at_once(
     monkeypatch, scale, edges, overlap, size, strip
 ):
     monkeypatch.setattr(upsampling, "_STRIP_PIXELS", strip)
@@ -204,13 +204,13 @@ def test_scores_are_those_of_blending_the_whole_at_once(
         assert np.isnan(found[:, rows, columns]).all()  # each pixel once
         found[:, rows, columns] = planes
     assert len(score.calls) == tiling.count
-    expected = plainly(picture, tiling, score.calls, edges)
+    expected = blended_at_once(picture, tiling, score.calls, edges)
     expected = np.moveaxis(expected[..., 1:] - expected[..., :1], -1, 0)
     # Scores below 32, a handful of float32 roundings of each, and Pillow's own.
     assert np.abs(found - expected).max() < 32 * 16 * 2.0**-24
 
 
-def test_each_tile_is_watched():
+def test_watch_is_called_after_each_tile():
     seen = []
     picture = noise(50, 40)
     tiling = Tiling.plan(picture.size, SPEC, Tiles())
@@ -225,11 +225,11 @@ def test_each_tile_is_watched():
 # --- memory, bytes ----------------------------------------------------------------------------
 
 
-def test_what_is_held_is_the_shared_rows_not_the_photos_scores():
+def test_memory_is_needed_for_shared_rows_not_for_the_scores_of_the_photo():
     spec = ModelSpec(64, 64, ("background", "cat", "dog"))
     picture = Image.new("RGB", (1500, 2000))
     tiling = Tiling.plan(picture.size, spec, Tiles(0.25))
-    # Tiles begin 48 or 32 px after another, and the last column 44.
+    # A tile begins 48 or 32 px after the one before, and the last column 44 px.
     assert (tiling.rows.shared, tiling.columns.shared) == (32, 20)
     tracemalloc.start()
     labels = tiled_labels(picture, tiling, of_pixels, "nearest", unwatched)
@@ -265,8 +265,8 @@ def test_a_tile_of_the_whole_photo_is_blended_in_strips():
         (Tiles(0.4, 0.37), "smooth", "2fb7d623a106297c"),
     ],
 )
-def test_bytes_are_the_same_everywhere(tiles, edges, digest):
-    """Golden digests of labels, from x86 with NumPy 2.4; scores come of hash-like arithmetic."""
+def test_labels_are_the_same_bytes_on_every_processor(tiles, edges, digest):
+    """Golden digests of labels, from x86 with NumPy 2.4; the scores are pseudo-random."""
     picture = noise(211, 157)
 
     def score(pixels):

@@ -1,4 +1,4 @@
-"""What is remembered of a tuning: when opening a bundle uses it, and when it does not."""
+"""The stored choice of a tuning: when opening a bundle uses it, and when it does not."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from unet_edge.runtime.tuning_cache import (
     TUNING,
     Tuned,
     bundle_key,
+    delete_tuning,
     describe,
-    forget,
-    place_for,
-    remember,
-    remembered,
+    load_tuning,
+    save_tuning,
     this_machine,
+    writable_path,
 )
 from unet_edge.system.board import read_processor
 
-CHOSEN = "model-float16.onnx"  # neither what is preferred nor of the preferred format
+CHOSEN = "model-float16.onnx"  # neither the preferred file nor the preferred format
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def bundle(bundle_path: Path, tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def first(bundle: Bundle) -> str:
-    """What is opened where nothing was chosen."""
+    """The file that is opened without a choice."""
     name = bundle.preferred()[0].name
     assert name.endswith(".tflite")
     return name
@@ -61,7 +61,7 @@ def first(bundle: Bundle) -> str:
 
 @pytest.fixture
 def tuned(bundle: Bundle) -> Tuned:
-    """A choice as `tune` makes it here."""
+    """A choice of `tune` on this machine."""
     installed = installed_versions()
     return Tuned(
         file=CHOSEN,
@@ -75,10 +75,10 @@ def tuned(bundle: Bundle) -> Tuned:
     )
 
 
-def keep(bundle: Bundle, tuned: Tuned) -> Path:
-    place = bundle.path / TUNING
-    remember(bundle, tuned, place, [])
-    return place
+def save(bundle: Bundle, tuned: Tuned) -> Path:
+    path = bundle.path / TUNING
+    save_tuning(bundle, tuned, path, [])
+    return path
 
 
 def threads_of(segmenter: Segmenter) -> int:
@@ -86,36 +86,36 @@ def threads_of(segmenter: Segmenter) -> int:
     return int(session.get_session_options().intra_op_num_threads)
 
 
-def test_opening_a_bundle_takes_what_was_chosen(bundle: Bundle, tuned: Tuned, first: str) -> None:
+def test_opening_a_bundle_uses_the_choice(bundle: Bundle, tuned: Tuned, first: str) -> None:
     assert Segmenter.open(bundle.path).name == first
-    keep(bundle, tuned)
+    save(bundle, tuned)
     segmenter = Segmenter.open(bundle.path)
     assert (segmenter.name, segmenter.backend.name) == (CHOSEN, tuned.interpreter)
     assert segmenter.digest == bundle.file(CHOSEN).sha256
     assert threads_of(segmenter) == 1
-    keep(bundle, replace(tuned, threads=2))
+    save(bundle, replace(tuned, threads=2))
     assert threads_of(Segmenter.open(bundle.path)) == 2
 
 
-def test_what_is_said_explicitly_wins(bundle: Bundle, tuned: Tuned, first: str) -> None:
-    keep(bundle, tuned)
+def test_arguments_win_over_the_choice(bundle: Bundle, tuned: Tuned, first: str) -> None:
+    save(bundle, tuned)
     segmenter = Segmenter.open(bundle.path, threads=3)
     assert (segmenter.name, threads_of(segmenter)) == (CHOSEN, 3)
     assert Segmenter.open(bundle.path, file="model-float32.tflite").name == "model-float32.tflite"
     assert Segmenter.open(bundle.path, backend="ai-edge-litert").name == first
-    # The choice is of one file by one interpreter: naming one of them is another choice.
+    # The choice is a file with an interpreter: naming one of the two is another choice.
     assert Segmenter.open(bundle.path, backend="onnxruntime").name == "model-int8.onnx"
 
 
-def test_it_is_no_member_of_the_bundle(bundle: Bundle, tuned: Tuned) -> None:
+def test_the_choice_is_not_part_of_the_bundle(bundle: Bundle, tuned: Tuned) -> None:
     before = Bundle.open(bundle.path)
-    place = keep(bundle, tuned)
+    path = save(bundle, tuned)
     assert Bundle.open(bundle.path) == before
-    assert json.loads(place.read_text())["file"] == CHOSEN
-    found = remembered(bundle)
-    assert found is not None
-    assert (found.place, found.tuned, found.stale) == (place, tuned, None)
-    assert not list(bundle.path.glob(".*")), "nothing is left aside"
+    assert json.loads(path.read_text())["file"] == CHOSEN
+    stored = load_tuning(bundle)
+    assert stored is not None
+    assert (stored.path, stored.tuned, stored.stale) == (path, tuned, None)
+    assert not list(bundle.path.glob(".*")), "no temporary file is left"
 
 
 @pytest.mark.parametrize(
@@ -126,26 +126,26 @@ def test_it_is_no_member_of_the_bundle(bundle: Bundle, tuned: Tuned) -> None:
             "it was measured on Raspberry Pi 5 with 4 processors, this is ",
         ),
         ({"bundle": "0" * 64}, "the bundle was exported again since"),
-        ({"file": "model-int4.tflite"}, "is none of this bundle's choices"),
+        ({"file": "model-int4.tflite"}, "has no model-int4.tflite that onnxruntime may run"),
         (
             {"backend": "ai-edge-litert", "interpreter": "ai-edge-litert 2.3.0"},
-            "is none of this bundle's choices",
+            f"has no {CHOSEN} that ai-edge-litert may run",
         ),
     ],
 )
-def test_what_was_chosen_for_something_else_is_passed_over(
+def test_a_choice_for_something_else_is_not_used(
     bundle: Bundle, tuned: Tuned, change: dict[str, Any], reason: str, first: str
 ) -> None:
-    place = keep(bundle, replace(tuned, **change))
+    path = save(bundle, replace(tuned, **change))
     assert Segmenter.open(bundle.path).name == first
-    said = describe(bundle)
-    assert said.startswith(f"{place} is not used: ")
-    assert reason in said
-    assert said.endswith(f"'unet-edge tune {bundle.path}' measures here")
+    line = describe(bundle)
+    assert line.startswith(f"{path} is not used: ")
+    assert reason in line
+    assert line.endswith(f"'unet-edge tune {bundle.path}' measures here")
 
 
 def test_another_export_into_the_same_folder(bundle: Bundle, tuned: Tuned, first: str) -> None:
-    keep(bundle, tuned)
+    save(bundle, tuned)
     data = json.loads((bundle.path / "bundle.json").read_text())
     data["files"][0]["floor"] -= 0.001
     seal_manifest(bundle.path, data)
@@ -153,26 +153,26 @@ def test_another_export_into_the_same_folder(bundle: Bundle, tuned: Tuned, first
     assert "exported again" in describe(Bundle.open(bundle.path))
 
 
-def test_a_file_under_its_floor_is_no_choice(bundle: Bundle, tuned: Tuned, first: str) -> None:
+def test_a_choice_below_its_floor_is_not_used(bundle: Bundle, tuned: Tuned, first: str) -> None:
     data = json.loads((bundle.path / "bundle.json").read_text())
     (entry,) = [entry for entry in data["files"] if entry["name"] == CHOSEN]
     entry["floor"], entry["agreement"] = 0.999, 0.998
-    # Missed on this kind of processor: on another it may be tried again.
+    # It missed the floor on this kind of processor. On another it would count again.
     data["processor"] = asdict(read_processor())
     seal_manifest(bundle.path, data)
     again = Bundle.open(bundle.path)
-    keep(again, replace(tuned, bundle=bundle_key(again)))
+    save(again, replace(tuned, bundle=bundle_key(again)))
     assert Segmenter.open(bundle.path).name == first
 
 
 def test_another_version_of_the_interpreter(bundle: Bundle, tuned: Tuned, first: str) -> None:
     installed = {**tuned.installed, "onnxruntime": "1.17.0"}
     old = replace(tuned, interpreter="onnxruntime 1.17.0", installed=installed)
-    place = keep(bundle, old)
+    path = save(bundle, old)
     assert Segmenter.open(bundle.path).name == first
     now = tuned.installed["onnxruntime"]
     assert describe(bundle) == (
-        f"{place} is not used: since then onnxruntime {now} was installed over 1.17.0; "
+        f"{path} is not used: since then onnxruntime {now} was installed over 1.17.0; "
         f"'unet-edge tune {bundle.path}' measures again"
     )
 
@@ -180,7 +180,7 @@ def test_another_version_of_the_interpreter(bundle: Bundle, tuned: Tuned, first:
 def test_an_interpreter_that_was_removed(bundle: Bundle, tuned: Tuned, first: str) -> None:
     if "tflite-runtime" in tuned.installed:
         pytest.skip("tflite-runtime is installed here")
-    keep(
+    save(
         bundle,
         replace(
             tuned,
@@ -194,16 +194,16 @@ def test_an_interpreter_that_was_removed(bundle: Bundle, tuned: Tuned, first: st
     assert "since then tflite-runtime 2.14.0 was removed" in describe(bundle)
 
 
-def test_an_interpreter_that_came_later_is_told_of_and_changes_nothing(
+def test_an_interpreter_that_was_installed_later_is_reported_and_changes_nothing(
     bundle: Bundle, tuned: Tuned
 ) -> None:
     installed = {"onnxruntime": tuned.installed["onnxruntime"]}
-    keep(bundle, replace(tuned, installed=installed))
+    save(bundle, replace(tuned, installed=installed))
     assert Segmenter.open(bundle.path).name == CHOSEN
     litert = tuned.installed["ai-edge-litert"]
     assert describe(bundle).startswith(
         f"tuned on 2026-11-23: {CHOSEN} by {tuned.interpreter} on 1 thread; since then "
-        f"ai-edge-litert {litert} was installed, which 'unet-edge tune "
+        f"ai-edge-litert {litert} was installed; 'unet-edge tune "
     )
 
 
@@ -220,7 +220,7 @@ def test_an_interpreter_that_came_later_is_told_of_and_changes_nothing(
         b'{"kind": "unet-edge tuning", "schema": 2}',
     ],
 )
-def test_a_damaged_file_is_passed_over(bundle: Bundle, text: bytes, first: str) -> None:
+def test_a_damaged_file_is_not_used(bundle: Bundle, text: bytes, first: str) -> None:
     (bundle.path / TUNING).write_bytes(text)
     assert Segmenter.open(bundle.path).name == first
     assert "it is damaged, or of a newer unet-edge" in describe(bundle)
@@ -228,38 +228,38 @@ def test_a_damaged_file_is_passed_over(bundle: Bundle, text: bytes, first: str) 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Tuned)])
 @pytest.mark.parametrize("value", [None, [], -1, 1.5, True, "absent"])
-def test_so_is_one_with_a_field_of_another_kind(
+def test_a_file_with_a_field_of_another_type_is_not_used(
     bundle: Bundle, tuned: Tuned, field: str, value: object, first: str
 ) -> None:
-    place = keep(bundle, tuned)
-    data = json.loads(place.read_text())
+    path = save(bundle, tuned)
+    data = json.loads(path.read_text())
     data[field] = value
-    place.write_text(json.dumps(data))
+    path.write_text(json.dumps(data))
     if (field, value) == ("date", "absent"):  # for people only
         return
     assert Segmenter.open(bundle.path).name == first
     assert "is not used" in describe(bundle)
 
 
-def test_nothing_was_chosen(bundle: Bundle) -> None:
-    assert remembered(bundle) is None
+def test_without_a_stored_choice(bundle: Bundle) -> None:
+    assert load_tuning(bundle) is None
     assert describe(bundle).startswith("not tuned on this machine: 'unet-edge tune ")
-    assert forget(bundle) == []
+    assert delete_tuning(bundle) == []
 
 
-def test_the_settings_are_found_first_and_go_when_the_folder_can_be_written(
+def test_a_choice_in_the_settings_comes_first_and_goes_when_the_folder_is_writable(
     bundle: Bundle, tuned: Tuned, settings: Path
 ) -> None:
-    beside = keep(bundle, tuned)
-    # Where it goes while the folder cannot be written: see the test with another user.
+    in_bundle = save(bundle, tuned)
+    # A write-protected folder has its choice here: see the test with another user.
     name = hashlib.sha256(str(bundle.path).encode()).hexdigest()[:16]
     in_settings = settings / "unet-edge" / f"tuning-{name}.json"
-    remember(bundle, replace(tuned, file="model-float32.onnx"), in_settings, [])
+    save_tuning(bundle, replace(tuned, file="model-float32.onnx"), in_settings, [])
     assert Segmenter.open(bundle.path).name == "model-float32.onnx"
-    remember(bundle, tuned, beside, [])
+    save_tuning(bundle, tuned, in_bundle, [])
     assert not in_settings.exists()
     assert Segmenter.open(bundle.path).name == CHOSEN
-    assert forget(bundle) == [beside]
+    assert delete_tuning(bundle) == [in_bundle]
 
 
 def test_a_bundle_that_has_no_file_for_the_interpreter(
@@ -270,7 +270,7 @@ def test_a_bundle_that_has_no_file_for_the_interpreter(
     seal_manifest(bundle.path, data)
     with pytest.raises(BackendError, match=r"reads \.onnx files, .*--formats onnx-float32"):
         Segmenter.open(bundle.path, backend="onnxruntime")
-    with pytest.raises(ConfigError, match=r"reads \.onnx files, and this is a \.tflite"):
+    with pytest.raises(ConfigError, match=r"reads \.onnx files, but this is a \.tflite"):
         Segmenter.open(bundle.path, file=first, backend="onnxruntime")
     with pytest.raises(ConfigError, match="known are ai-edge-litert, tflite-runtime, onnxruntime"):
         Segmenter.open(bundle.path, backend="torch")  # type: ignore[arg-type]
@@ -278,12 +278,12 @@ def test_a_bundle_that_has_no_file_for_the_interpreter(
         Segmenter.open(bundle.path, file="model-int8.onnx")
 
 
-def test_a_run_has_no_choice_of_interpreters(run_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is run by Keras; leave out the backend, openvino"):
+def test_only_keras_runs_a_training_run(run_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^Keras runs .*, not openvino; leave out the backend$"):
         Segmenter.open(run_path, backend="openvino")
 
 
-def test_opening_a_tuned_bundle_loads_one_small_module_more(bundle: Bundle, tuned: Tuned) -> None:
+def test_opening_a_tuned_bundle_loads_one_more_small_module(bundle: Bundle, tuned: Tuned) -> None:
     code = (
         "import sys\nfrom unet_edge import Segmenter\nSegmenter.open(sys.argv[1])\n"
         "print(*(name for name in sys.modules if name.startswith('unet_edge')))"
@@ -300,7 +300,7 @@ def test_opening_a_tuned_bundle_loads_one_small_module_more(bundle: Bundle, tune
         return set(done.stdout.split())
 
     before = loaded()
-    keep(bundle, tuned)
+    save(bundle, tuned)
     after = loaded()
     files, backends = "unet_edge.model_files", "unet_edge.runtime.backends"
     ort = {f"{backends}.ort", f"{backends}.int8_sums"}
@@ -310,22 +310,22 @@ def test_opening_a_tuned_bundle_loads_one_small_module_more(bundle: Bundle, tune
 
 
 PLACE = """
-import hashlib, os, sys, tempfile  # they are where only root may read, perhaps
+import hashlib, os, sys, tempfile  # now: perhaps only root may read the standard library
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import OutputError
-from unet_edge.runtime.tuning_cache import place_for
+from unet_edge.runtime.tuning_cache import writable_path
 bundle = Bundle.open(sys.argv[1])
 if os.getuid() == 0:
     os.setuid(65534)  # root may write everywhere
 try:
-    print(place_for(bundle))
+    print(writable_path(bundle))
 except OutputError as error:
     print("error:", error)
 """
 
 
-def place_for_somebody(bundle: Path, home: str) -> str:
-    """Where a user who is not root would write."""
+def path_for_user(bundle: Path, home: str) -> str:
+    """The path for a user who is not root."""
     environment = {**os.environ, "HOME": home}
     environment.pop("XDG_CONFIG_HOME", None)
     done = subprocess.run(
@@ -339,26 +339,28 @@ def place_for_somebody(bundle: Path, home: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_write_protected_folder_is_remembered_in_the_settings(bundle_path: Path) -> None:
+def test_the_choice_of_a_write_protected_folder_is_stored_in_the_settings(
+    bundle_path: Path,
+) -> None:
     with tempfile.TemporaryDirectory() as name:  # every user can enter it, unlike pytest's
         root, folder, home = Path(name), Path(name) / "bundle", Path(name) / "home"
         shutil.copytree(bundle_path, folder)
         home.mkdir()
         for path in (root, folder, home):
             path.chmod(0o777)
-        assert place_for_somebody(folder, str(home)) == str(folder / TUNING)
+        assert path_for_user(folder, str(home)) == str(folder / TUNING)
         folder.chmod(0o555)
-        place = Path(place_for_somebody(folder, str(home)))
-        assert place.parent == home / ".config" / "unet-edge"
+        path = Path(path_for_user(folder, str(home)))
+        assert path.parent == home / ".config" / "unet-edge"
         shutil.rmtree(home / ".config")
         home.chmod(0o555)
         for nowhere in (str(home), "~"):
-            said = place_for_somebody(folder, nowhere)
-            assert said.startswith(f"error: cannot write {folder / TUNING}: Permission denied; ")
-            assert said.endswith("copy the bundle to where you may write")
+            message = path_for_user(folder, nowhere)
+            assert message.startswith(f"error: cannot write {folder / TUNING}: Permission denied; ")
+            assert message.endswith("copy the bundle to where you may write")
         folder.chmod(0o755)
 
 
-def test_the_place_is_the_bundles_own_folder(bundle: Bundle) -> None:
-    assert place_for(bundle) == bundle.path / TUNING
+def test_a_writable_folder_has_its_own_choice(bundle: Bundle) -> None:
+    assert writable_path(bundle) == bundle.path / TUNING
     assert not (bundle.path / TUNING).exists()

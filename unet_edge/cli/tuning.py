@@ -64,7 +64,7 @@ def tune(
 
     opened = Bundle.open(bundle)
     if forget:
-        deleted = tuning_cache.forget(opened)
+        deleted = tuning_cache.delete_tuning(opened)
         if as_json:
             print_json({"deleted": [str(path) for path in deleted]})
         else:
@@ -74,15 +74,15 @@ def tune(
         return
     from unet_edge.benchmarking.autotune import tune as measure
 
-    place = tuning_cache.place_for(opened)
+    path = tuning_cache.writable_path(opened)
     pictures = list_pictures(images) if images else None
     if images and not pictures:
         raise ConfigError(f"there is no picture in {images}")
     found = measure(opened, pictures=pictures, runs=runs, rounds=rounds, threads=threads, say=say)
     choice = found.choice(opened)
-    tuning_cache.remember(opened, choice, place, found.summary())
+    tuning_cache.save_tuning(opened, choice, path, found.summary())
     if as_json:
-        print_json({"written": str(place), "interpreter": choice.interpreter, **found.to_dict()})
+        print_json({"written": str(path), "interpreter": choice.interpreter, **found.to_dict()})
         return
     print_texts([_row(found, trial) for trial in found.trials], _HEADERS)
     if found.missing:
@@ -92,7 +92,7 @@ def tune(
             "warning: this machine's speed changed meanwhile: tune again when it is cool and "
             "nothing else runs"
         )
-    click.echo(f"chosen: {choice}; written to {place}")
+    click.echo(f"chosen: {choice}; written to {path}")
 
 
 _HEADERS = [

@@ -1,4 +1,4 @@
-"""The packages that run models, by the names pip knows, and which format each reads."""
+"""The pip packages that run models, and the format that each of them reads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Package = Literal["ai-edge-litert", "tflite-runtime", "onnxruntime", "openvino"]
 PACKAGES: dict[Format, tuple[Package, ...]] = {
     # tflite-runtime is LiteRT's unmaintained predecessor.
     "tflite": ("ai-edge-litert", "tflite-runtime"),
-    # onnxruntime is what an export's agreement is measured with.
+    # An export measures agreement with onnxruntime.
     "onnx": ("onnxruntime", "openvino"),
 }
-"""Those of a format in order of preference: the first that works is taken."""
+"""The packages of each format in order of preference: the first that works is used."""
 
 
 def format_read_by(package: Package) -> Format:

@@ -1,4 +1,4 @@
-"""Segmenter: a model and its contract, from any picture to a mask of that picture's size."""
+"""Segmenter: a model and its contract, which turn any picture into a mask of its size."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ KERAS_MODEL = "model.keras"
 SPEC_FILE = "spec.json"
 CONFIG_FILE = "config.toml"
 MOST_CONFIG = 2**20
-"""Bytes of a run's settings that are read; ours have about 2 kB."""
+"""The most bytes of a run's settings file; ours have about 2 kB."""
 SPLIT_FILE = "split.json"
 BUNDLE_FOLDER = "bundle"
 
 _MOST_SPEC = 2**20
-"""Bytes of a contract that is read; as inside a model file."""
+"""The most bytes of a contract file, as inside a model file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one picture.
+    """The scores of one picture.
 
-    `size` is the photo's, (width, height) px. `logits` is float32 (h, w, classes), the part of
-    the model's grid that the photo fills.
+    `size` is the photo's (width, height) px. `logits` is float32 (h, w, classes), the part of the
+    model's grid that the photo fills.
     """
 
     size: tuple[int, int]
@@ -67,8 +67,8 @@ class Prediction:
     def probabilities(self, edges: Edges = "nearest") -> NDArray[np.uint8]:
         """Each class's probability as round(255 p), uint8 (classes, H, W) of the photo's size.
 
-        The highest is the class that `mask` gives with the same `edges`, rounding apart. For
-        unrounded ones, take the softmax of `logits`.
+        The class of the highest probability is the one of `mask` with the same `edges`, except for
+        rounding. For unrounded probabilities, take the softmax of `logits`.
         """
         _require_edges(edges)
         width, height = self.size
@@ -77,10 +77,10 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class TiledPrediction:
-    """What a model says of one picture in tiles, whose logits would not fit into memory.
+    """The mask and probabilities of one picture in tiles, whose logits may not fit into memory.
 
-    `probabilities` are each class's as round(255 p), uint8 (classes, H, W) of the photo's size;
-    the highest is the mask's class, rounding apart.
+    `probabilities` holds each class's probability as round(255 p), uint8 (classes, H, W) of the
+    photo's size. The class of the highest is the mask's class, except for rounding.
     """
 
     mask: Mask
@@ -90,14 +90,14 @@ class TiledPrediction:
 class Segmenter:
     """Turns pictures into masks with one opened model.
 
-    Several threads may share one: they decode and draw at once, and the model runs for one of them
-    at a time.
+    Several threads may share a Segmenter: they decode and draw in parallel, and the model runs
+    for one thread at a time.
     """
 
     def __init__(self, spec: ModelSpec, backend: Backend, name: str, digest: str = "") -> None:
-        """Join a contract and a backend; `name` is what reports call the model.
+        """Join a contract and a backend; reports call the model `name`.
 
-        `digest` is the SHA-256 of the model's file, which tells its masks from another's.
+        `digest` is the SHA-256 of the model's file.
         """
         self.spec = spec
         self.backend = backend
@@ -115,15 +115,15 @@ class Segmenter:
     ) -> Segmenter:
         """Open a bundle, a single .tflite or .onnx file, a .keras file or a training run.
 
-        From a bundle, `file` names one of its files and `backend` the interpreter, as pip does.
-        Without both, what `unet-edge tune` chose on this machine is taken, on as many threads
-        as it chose unless `threads` says otherwise. Where nothing was chosen, or for another
-        machine, bundle or version of the interpreter, it is the first file that kept its
-        agreement floor and that an interpreter installed here can run (see `Bundle.preferred`).
-        `threads` then defaults to this machine's processors, at most four.
+        `file` names a file of the bundle, `backend` the pip package of an interpreter. Without
+        both, the choice of `unet-edge tune` on this machine is used, with its number of threads
+        unless `threads` is given. A choice counts until the board, bundle or interpreter version
+        changes. Without a choice, the first file is used that reached its agreement floor and
+        that an installed interpreter can run (see `Bundle.preferred`). `threads` then defaults to
+        this machine's processors, at most four.
 
-        Raises ModelFileError, BundleError, SpecError, ConfigError (`backend`) or BackendError,
-        each saying how to fix it.
+        Raises ModelFileError, BundleError, SpecError, ConfigError (for `backend` or `threads`) or
+        BackendError.
         """
         from unet_edge.bundle.bundle import Bundle
         from unet_edge.bundle.manifest import MANIFEST
@@ -136,17 +136,18 @@ class Segmenter:
             entry, opened = open_from_bundle(bundle, file, threads, backend)
             return cls(bundle.spec, opened, entry.name, entry.sha256)
         if file is not None:
-            raise BundleError(f"{path} is no bundle (it has no {MANIFEST}), so it holds no {file}")
+            raise BundleError(
+                f"{path} is not a bundle, so it has no file {file}",
+                expected=f"a bundle is a folder with {MANIFEST}",
+            )
         if path.suffix == ".keras" or (path / KERAS_MODEL).is_file():
             if backend is not None:
-                raise ConfigError(
-                    f"{path} is run by Keras",
-                    fix=f"leave out the backend, {backend}",
-                )
+                raise ConfigError(f"Keras runs {path}, not {backend}", fix="leave out the backend")
             return _open_keras(cls, path)
         if path.is_dir():
             raise ModelFileError(
-                f"{path} holds neither {MANIFEST} (a bundle) nor {KERAS_MODEL} (a training run)"
+                f"{path} has neither {MANIFEST} nor {KERAS_MODEL}",
+                expected="it must be a bundle or a training run",
             )
         from unet_edge.model_files.contract_check import checked_contract  # as above
 
@@ -166,23 +167,24 @@ class Segmenter:
     ) -> Mask:
         """Segment one picture: a path, file bytes, a Pillow image, or uint8 (H, W, 3).
 
-        A contract with scaled decoding wants the file: a JPEG that was decoded already is not
-        reduced as in training. A Photo is one that `read_photo` read by this contract.
+        A contract with scaled decoding needs the file: a JPEG that is already decoded is not
+        reduced as in training. A Photo must come from `read_photo` with this contract.
 
-        `color_order` is that of an array: "bgr" for one of OpenCV's. `edges` "smooth" compares
-        scores interpolated at the photo's own size, which takes longer; the edges of "nearest"
-        are those of the model's grid. With `tiles`, a picture larger than a tile is not shrunk
-        to the model's size but cut, and `watch` is called after each tile; a picture that fits
-        one tile is segmented as without. At the tiles' scale of 1 both edges are the same.
+        `color_order` is the channel order of an array: "bgr" for OpenCV's. With `edges` "smooth",
+        scores are interpolated at the photo's own size and then compared, which takes longer. With
+        "nearest", edges follow the model's grid. With `tiles`, a picture larger than a tile is cut
+        instead of shrunk to the model's size, and `watch` is called after each tile. A picture
+        that fits one tile is segmented as without `tiles`. At a scale of 1, both `edges` give the
+        same mask in tiles.
 
-        Raises ImageError for what is no picture, ConfigError for "bgr" of anything but an array,
-        and BackendError for smooth edges or tiles of a file that gives labels.
+        Raises ImageError when `image` cannot be read, ConfigError for a `color_order` of anything
+        but an array, and BackendError for smooth edges or tiles of a file that outputs labels.
         """
         _require_edges(edges)
         if tiles is not None:
             self._require_scores()
-            picture = _whole(image, color_order, self.spec)
-            if not tiles.hold(picture.size, self.spec):
+            picture = _full_size_picture(image, color_order, self.spec)
+            if not tiles.fits_one_tile(picture.size, self.spec):
                 from unet_edge.runtime.tiling import Tiling, tiled_labels
 
                 tiling = Tiling.plan(picture.size, self.spec, tiles)
@@ -196,10 +198,9 @@ class Segmenter:
     def predict(
         self, image: ImageSource | Photo, *, color_order: ChannelOrder = "rgb"
     ) -> Prediction:
-        """The scores of one picture, of which masks and probabilities can be made.
+        """The scores of one picture, for masks and probabilities.
 
-        Takes pictures as `segment` does. Raises BackendError for a file that gives labels: it
-        says how to export one with scores.
+        Takes pictures as `segment` does. Raises BackendError for a file that outputs labels.
         """
         photo = read_photo(image, self.spec, color_order)
         placement = Placement.plan(photo.size, self.spec)
@@ -216,12 +217,12 @@ class Segmenter:
         edges: Edges = "nearest",
         watch: Watch | None = None,
     ) -> TiledPrediction:
-        """The mask and the probabilities of one picture in tiles, in one go; see `segment`."""
+        """The mask and the probabilities of one picture in tiles; see `segment`."""
         _require_edges(edges)
-        picture = _whole(image, color_order, self.spec)
-        if tiles.hold(picture.size, self.spec):
-            whole = self.predict(image, color_order=color_order)
-            return TiledPrediction(whole.mask(edges), whole.probabilities(edges))
+        picture = _full_size_picture(image, color_order, self.spec)
+        if tiles.fits_one_tile(picture.size, self.spec):
+            prediction = self.predict(image, color_order=color_order)
+            return TiledPrediction(prediction.mask(edges), prediction.probabilities(edges))
         self._require_scores()
         from unet_edge.runtime.tiling import Tiling, tiled_probabilities
 
@@ -232,14 +233,14 @@ class Segmenter:
         return TiledPrediction(Mask.of(labels, self.spec), shares)
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
-        """The scores of a grid, uint8 (H, W, 3), as logits, float32 (H, W, classes), of your own.
+        """The logits of a grid, uint8 (H, W, 3), as a new array, float32 (H, W, classes).
 
-        Raises BackendError for a file that gives labels.
+        Raises BackendError for a file that outputs labels.
         """
         return to_logits(self.backend.scores(pixels), self.backend)
 
     def timed_segment(self, image: ImageSource | Photo, lap: Lap) -> Mask:
-        """As `segment`, calling `lap` as each of STAGES ends."""
+        """As `segment`; calls `lap` when each of STAGES ends."""
         photo = read_photo(image, self.spec)
         lap("decode")
         placement = Placement.plan(photo.size, self.spec)
@@ -273,13 +274,16 @@ def _require_edges(edges: Edges) -> None:
         )
 
 
-def _whole(image: ImageSource | Photo, color_order: ChannelOrder, spec: ModelSpec) -> Image.Image:
-    """The picture at its own size, which tiles are cut from."""
+def _full_size_picture(
+    image: ImageSource | Photo, color_order: ChannelOrder, spec: ModelSpec
+) -> Image.Image:
+    """The picture at its own size, for tiles."""
     if isinstance(image, Photo):
         if not image.is_full_size:
             raise ConfigError(
-                "this photo was reduced as it was read",
-                fix="give the file for tiles",
+                "the decoder has reduced this photo",
+                expected="tiles need the photo at its own size",
+                fix="give the file itself",
             )
         return image.picture
     return decode(image, color_order, bit_depth=spec.bit_depth)
@@ -294,7 +298,7 @@ def _no_watch(done: int, total: int) -> None:
 
 
 def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
-    # Here, not at the top: Keras is no part of the device install.
+    # Here, not at the top: the device install has no Keras.
     from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 
     model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
@@ -304,21 +308,19 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
     return cls(spec, backend, model_path.name, sha256(model_path.read_bytes()))
 
 
+_TRAINED = (
+    f"{KERAS_MODEL} must lie in the folder that 'unet-edge train' wrote, with its contract "
+    f"{SPEC_FILE}; a Keras model of another origin cannot be read"
+)
+
+
 def read_spec(path: Path) -> ModelSpec:
-    """The contract beside a Keras model. Raises SpecError when there is none."""
+    """The contract beside a Keras model. Raises SpecError when it cannot be read."""
     try:
         return ModelSpec.from_json(read_regular(path, _MOST_SPEC))
     except FileNotFoundError:
-        raise SpecError(
-            f"no {path.name} in {path.parent}: {KERAS_MODEL} needs the contract that 'unet-edge "
-            "train' wrote beside it. A Keras model that was not made by 'unet-edge train' cannot "
-            "be read"
-        ) from None
+        raise SpecError(f"{path.parent} has no {path.name}", expected=_TRAINED) from None
     except NotADirectoryError:
-        raise SpecError(
-            f"{path.parent} is a file, expected the folder that 'unet-edge train' wrote: "
-            f"{KERAS_MODEL} and {SPEC_FILE} lie in it. A Keras model that was not made by "
-            "'unet-edge train' cannot be read"
-        ) from None
+        raise SpecError(f"{path.parent} is a file, not a folder", expected=_TRAINED) from None
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror or error}") from error

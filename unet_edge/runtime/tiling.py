@@ -1,16 +1,15 @@
 """Pictures larger than the model: overlapping tiles, their scores blended at the photo's own size.
 
-Tiles of one size are spread evenly over the photo, the outer ones flush with its sides, so that
-each sees real surroundings. All but the last begin at multiples of the network's own step, 16 px
-of the grid, and so see one place alike: moved by 16 px, two models changed 0.02 and 0.06 % of
-their labels away from a tile's border; moved by 1 to 15 px, 0.7 to 1.3 %.
+Tiles of one size are spread evenly over the photo. The outer ones are flush with its sides, so
+that every tile sees real surroundings. All but the last begin at multiples of the network's own
+step, 16 px of the grid: tiles at other positions see the same place differently (see
+docs/decisions/013-tiles.md).
 
-A tile is resampled onto the model's grid and its scores back to the tile's own pixels; where
+A tile is resampled onto the model's grid, and its scores back to the tile's own pixels. Where
 tiles overlap, scores are averaged with weights that fall towards each tile's border, where the
-model sees least. A block of pixels is finished as soon as no later tile touches it: what is kept
-is the part of a row of tiles that the next row overlaps, not the photo's scores. Places are whole
-numbers and each step is one correctly rounded float32 operation, so x86 and ARM give the same
-bytes for the same scores.
+model sees least. A pixel is finished when no later tile covers it. So only the rows and columns
+that tiles share are held, not the scores of the photo. Positions are whole numbers, and each step
+is one correctly rounded float32 operation: x86 and ARM give the same bytes for the same scores.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from unet_edge.masks.upsampling import Edges, Logits, choose, share, strips
 from unet_edge.spec import ModelSpec
 
 MAX_OVERLAP = 0.9
-"""A pixel is then seen by a hundred tiles."""
+"""At this overlap, a hundred tiles see a pixel."""
 
 STRIDE = 16
 """The deepest features of our networks have one value for 16x16 px of the grid."""
@@ -42,20 +41,20 @@ Score = Callable[[Pixels], Logits]
 """From the model's grid, uint8 (H, W, 3), to its logits, float32 (H, W, classes)."""
 
 Watch = Callable[[int, int], None]
-"""Called after each tile: how many are done, and how many there are."""
+"""Called after each tile with the number of finished tiles and the number of all."""
 
 
 @dataclass(frozen=True)
 class Tiles:
     """How pictures larger than the model are cut.
 
-    `overlap` is the share of a tile that its neighbour sees too, at least. `scale` is the size of
-    the photo on the model's grid: at 1 a pixel of the photo is one of the grid, at 0.5 a tile
-    takes in twice the grid's height and width. It is rounded so that 16 px of the grid are whole
-    pixels of the photo. A model knows objects at the size of its training pictures: photos of
-    640 px trained on at 384 px are a scale of 0.6, which is rounded to 16/27.
+    `overlap` is the least share of a tile that its neighbour sees too. `scale` is the size of the
+    photo on the model's grid: at 1 a pixel of the photo is one of the grid, at 0.5 a tile covers
+    twice the grid's height and width. It is rounded so that 16 px of the grid are whole pixels of
+    the photo. A model knows objects at the size of its training pictures: photos of 640 px
+    trained on at 384 px are a scale of 0.6, which is rounded to 16/27.
 
-    Raises ConfigError for what is out of range.
+    Raises ConfigError when a setting is out of range.
     """
 
     overlap: float = 0.25
@@ -64,13 +63,13 @@ class Tiles:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= MAX_OVERLAP:
             raise ConfigError(
-                f"tiles overlap by {self.overlap}",
-                fix=f"choose from 0 to {MAX_OVERLAP}",
+                f"the overlap of tiles is {self.overlap}",
+                expected=f"it must be from 0 to {MAX_OVERLAP}",
             )
         if not SCALES[0] <= self.scale <= SCALES[1]:
             raise ConfigError(
-                f"the tiles' scale is {self.scale}",
-                fix=f"choose from {SCALES[0]} to {SCALES[1]}",
+                f"the scale of tiles is {self.scale}",
+                expected=f"it must be from {SCALES[0]} to {SCALES[1]}",
             )
 
     @property
@@ -85,18 +84,33 @@ class Tiles:
         )
         return height, width
 
-    def hold(self, size: tuple[int, int], spec: ModelSpec) -> bool:
+    def fits_one_tile(self, size: tuple[int, int], spec: ModelSpec) -> bool:
         """Whether a picture of `size` = (width, height) px fits one tile, and so is not cut."""
         height, width = self.size(spec)
         return size[0] <= width and size[1] <= height
 
 
 @dataclass(frozen=True, eq=False)
+class Span:
+    """The pixels of one tile along a side of the photo.
+
+    The tile begins at pixel `start`. Its pixels before `end` are finished with this tile; later
+    tiles see the others too. Earlier tiles have seen its first `seen` pixels. `weights` is
+    float32 (length,).
+    """
+
+    start: int
+    end: int
+    seen: int
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class Axis:
     """Tiles of `length` px along a side of `size` px of the photo.
 
-    `starts` rise from 0 to size - length. `weights` are each tile's, float32 (length,); at each
-    pixel they add up to 1, and are 1 where one tile is alone.
+    `starts` rise from 0 to size - length. `weights` holds the weights of each tile, float32
+    (length,). At each pixel the weights add up to 1; where one tile is alone, its weight is 1.
     """
 
     size: int
@@ -106,25 +120,27 @@ class Axis:
 
     @classmethod
     def of(cls, size: int, tile: int, overlap: float, unit: int) -> Axis:
-        """As few tiles as overlap by that share or more, spread evenly.
+        """As few tiles as overlap by the share `overlap` or more, spread evenly.
 
-        All but the last start at a multiple of `unit` px, unless `overlap` leaves less between
-        them.
+        All but the last start at a multiple of `unit` px, unless the overlap leaves less than
+        `unit` px between two starts.
         """
         length = min(size, tile)
         step = max(1, tile - math.floor(tile * overlap))
         unit = unit if step >= unit else 1
         step -= step % unit
-        rest = size - length
-        gaps = -(-rest // step)
+        last = size - length
+        gaps = -(-last // step)
         # Rounded up: no two starts are then further apart than `step`, nor is the last.
-        starts = (*(-(-k * rest // (gaps * unit)) * unit for k in range(gaps)), rest)
+        starts = (*(-(-k * last // (gaps * unit)) * unit for k in range(gaps)), last)
         return cls(size, length, starts, normalised(_ramp(length), starts, size))
 
     @property
-    def ends(self) -> tuple[int, ...]:
-        """Where each tile's pixels are finished: at the next one's start, the last one's end."""
-        return (*self.starts[1:], self.size)
+    def spans(self) -> tuple[Span, ...]:
+        """Each tile's pixels, in order."""
+        ends = (*self.starts[1:], self.size)
+        seen = (0, *(before + self.length - after for before, after in pairwise(self.starts)))
+        return tuple(map(Span, self.starts, ends, seen, self.weights))
 
     @property
     def shared(self) -> int:
@@ -142,7 +158,7 @@ def _ramp(length: int) -> NDArray[np.int64]:
 def normalised(
     window: NDArray[np.int64], starts: tuple[int, ...], size: int
 ) -> tuple[NDArray[np.float32], ...]:
-    """The weights of tiles that each have `window`, whole numbers above 0, of their sum."""
+    """The weights of tiles: `window`, whole numbers above 0, divided by the sum at each pixel."""
     total = np.zeros(size, np.int64)
     for start in starts:
         total[start : start + window.size] += window
@@ -153,7 +169,7 @@ def normalised(
 
 @dataclass(frozen=True, eq=False)
 class Tiling:
-    """A photo's rows and columns of tiles, and where each lies on the grid."""
+    """A photo's rows and columns of tiles, and the placement of a tile on the grid."""
 
     rows: Axis
     columns: Axis
@@ -163,12 +179,12 @@ class Tiling:
     def plan(cls, size: tuple[int, int], spec: ModelSpec, tiles: Tiles) -> Tiling:
         """Plan for a picture of `size` = (width, height) px, Pillow's order.
 
-        Where the picture is narrower or lower than a tile, the rest of the grid is padding.
+        Where the picture is narrower or lower than a tile, the other part of the grid is padding.
         """
         height, width = tiles.size(spec)
         rows = Axis.of(size[1], height, tiles.overlap, tiles.unit)
         columns = Axis.of(size[0], width, tiles.overlap, tiles.unit)
-        # Whole, a tile fills the grid; else as much of it, rounded half up, but never nothing.
+        # A complete tile fills the grid, a smaller one its share of it, rounded half up.
         placed_height = max(1, (2 * rows.length * spec.height + height) // (2 * height))
         placed_width = max(1, (2 * columns.length * spec.width + width) // (2 * width))
         placement = Placement(
@@ -213,44 +229,58 @@ def tiled_probabilities(
 def blended(
     picture: Image.Image, tiling: Tiling, score: Score, edges: Edges, watch: Watch
 ) -> Iterator[tuple[slice, slice, Logits]]:
-    """Rows and columns of finished pixels with their scores less class 0's.
+    """Rows and columns of finished pixels with their scores relative to class 0's.
 
-    The scores are float32 (classes - 1, rows, columns). Each pixel comes once. What is held
-    between tiles is classes - 1 planes of float32 of the rows that two rows of tiles share, and
-    of the columns that two tiles of a row do.
+    The scores are float32 (classes - 1, rows, columns). Each pixel comes once.
     """
-    down, across, placement = tiling.rows, tiling.columns, tiling.placement
-    planes = len(placement.spec.classes) - 1
-    above = np.empty((planes, down.shared, across.size), np.float32)
-    beside = np.empty((planes, down.length, across.shared), np.float32)
+    height, width, placement = tiling.rows.length, tiling.columns.length, tiling.placement
+    overlaps = _Overlaps(tiling)
     done = 0
-    high = 0  # `above` is filled to here
-    for top, bottom, row_weights in zip(down.starts, down.ends, down.weights, strict=True):
-        wide = 0  # `beside` is filled to here
-        for left, right, column_weights in zip(
-            across.starts, across.ends, across.weights, strict=True
-        ):
-            crop = picture.crop((left, top, left + across.length, top + down.length))
-            logits = score(placement.place(crop))[placement.box]
-            for rows, enlarged in strips(logits, down.length, across.length, edges):
-                scores = np.stack([plane * column_weights for plane in enlarged])
-                scores *= row_weights[rows, None]
-                # Add what tiles to the left have given, then rows of tiles above; keep what
-                # tiles to the right and below will add to.
-                scores[..., :wide] += beside[:, rows, :wide]
-                beside[:, rows, : across.length - right + left] = scores[..., right - left :]
-                ready = scores[..., : right - left]
-                seen = ready[:, : max(0, high - rows.start)]
-                seen += above[:, rows.start : rows.start + seen.shape[1], left:right]
-                finished = ready[:, : max(0, bottom - top - rows.start)]
-                # What is written lies above the rows that later strips read.
-                first = max(0, rows.start - (bottom - top))
-                kept = ready[:, finished.shape[1] :]
-                above[:, first : first + kept.shape[1], left:right] = kept
+    for row in tiling.rows.spans:
+        for column in tiling.columns.spans:
+            box = (column.start, row.start, column.start + width, row.start + height)
+            logits = score(placement.place(picture.crop(box)))[placement.box]
+            for strip, planes in strips(logits, height, width, edges):
+                scores = np.stack([plane * column.weights for plane in planes])
+                scores *= row.weights[strip, None]
+                finished = overlaps.add(scores, strip, row, column)
                 if finished.shape[1]:
-                    start = top + rows.start
-                    yield slice(start, start + finished.shape[1]), slice(left, right), finished
-            wide = across.length - right + left
+                    top = row.start + strip.start
+                    rows = slice(top, top + finished.shape[1])
+                    yield rows, slice(column.start, column.end), finished
             done += 1
             watch(done, tiling.count)
-        high = down.length - bottom + top
+
+
+class _Overlaps:
+    """The weighted scores of pixels that a later tile sees too.
+
+    Held are classes - 1 planes of float32: the rows that two rows of tiles share, over the width
+    of the photo, and the columns that two tiles of a row share.
+    """
+
+    def __init__(self, tiling: Tiling) -> None:
+        rows, columns = tiling.rows, tiling.columns
+        planes = len(tiling.placement.spec.classes) - 1
+        self._above = np.empty((planes, rows.shared, columns.size), np.float32)
+        self._left = np.empty((planes, rows.length, columns.shared), np.float32)
+
+    def add(self, scores: Logits, strip: slice, row: Span, column: Span) -> Logits:
+        """Add the weighted scores of earlier tiles to `scores`; return the finished rows.
+
+        `scores` is float32 (classes - 1, rows, width), the rows `strip` of the tile at `row` and
+        `column`. The result is a view of it. What later tiles see too is kept.
+        """
+        width, height = column.end - column.start, row.end - row.start
+        scores[..., : column.seen] += self._left[:, strip, : column.seen]
+        self._left[:, strip, : scores.shape[-1] - width] = scores[..., width:]
+        summed = scores[..., :width]
+        above = self._above[..., column.start : column.end]
+        seen = summed[:, : max(0, row.seen - strip.start)]
+        seen += above[:, strip.start : strip.start + seen.shape[1]]
+        finished = summed[:, : max(0, height - strip.start)]
+        unfinished = summed[:, finished.shape[1] :]
+        # These rows lie above the ones that later strips of this tile read.
+        first = max(0, strip.start - height)
+        above[:, first : first + unfinished.shape[1]] = unfinished
+        return finished

@@ -1,7 +1,7 @@
-"""What `unet-edge tune` chose for a bundle on this machine, remembered in a file.
+"""The choice of `unet-edge tune` for a bundle on this machine, stored in a file.
 
-The file lies in the bundle's folder, of which it is no member, or in the user's own settings where
-that folder is write-protected. Opening a bundle reads it, so nothing here takes long.
+The file lies in the bundle's folder, but is not part of the bundle. Where the folder is
+write-protected, it lies in the user's settings. Opening a bundle reads it, so this must be fast.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _MOST_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Tuned:
-    """A choice and what it holds for.
+    """A choice, and the conditions under which it counts.
 
-    `interpreter` is the name and version that ran `file`; `bundle` the manifest's SHA-256,
-    `machine` what `this_machine` said, `installed` each interpreter with its version, `date` in
-    ISO 8601.
+    `interpreter` is the name and version that ran `file`. `bundle` is the SHA-256 of the
+    manifest, `machine` the result of `this_machine`, `installed` the version of each interpreter,
+    and `date` is in ISO 8601.
     """
 
     file: str
@@ -55,81 +55,82 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """A file that was found at `place`: its choice, or `stale`, why it does not count here."""
+class StoredTuning:
+    """A stored choice; `stale` says why it does not count here, None where it does.
 
-    place: Path
+    `tuned` is None where the file cannot be read.
+    """
+
+    path: Path
     tuned: Tuned | None
     stale: str | None
 
 
-def remembered(bundle: Bundle) -> Remembered | None:
-    """What is remembered of a bundle, first of all what counts; None where nothing is.
+def load_tuning(bundle: Bundle) -> StoredTuning | None:
+    """The stored choice of a bundle that counts, else a stale one, None where none is stored.
 
-    Whether the interpreter is still the same shows when it is opened, or see `changes`.
+    Another version of the interpreter shows when the interpreter is opened; see also `changes`.
     """
-    found: Remembered | None = None
-    for place in _places(bundle):
+    first_stale: StoredTuning | None = None
+    for path in _paths(bundle):
         try:
-            text = read_regular(place, _MOST_BYTES)
+            stored = _checked(bundle, path, read_regular(path, _MOST_BYTES))
         except FileNotFoundError:
             continue
         except OSError as error:
-            found = found or Remembered(
-                place, None, f"it cannot be read: {error.strerror or error}"
-            )
-            continue
-        one = _judged(bundle, place, text)
-        if one.stale is None:
-            return one
-        found = found or one
-    return found
+            stored = StoredTuning(path, None, f"it cannot be read: {error.strerror or error}")
+        if stored.stale is None:
+            return stored
+        first_stale = first_stale or stored
+    return first_stale
 
 
-def remember(bundle: Bundle, tuned: Tuned, place: Path, measured: list[dict[str, Any]]) -> None:
-    """Write a choice to where `place_for` said, atomically, with what was `measured` beside it."""
+def save_tuning(bundle: Bundle, tuned: Tuned, path: Path, measured: list[dict[str, Any]]) -> None:
+    """Write a choice and the figures `measured` to the path of `writable_path`, atomically."""
     data = {"kind": KIND, "schema": SCHEMA, **dataclasses.asdict(tuned), "measured": measured}
-    write_atomically(place, json_text(data))
-    for other in _places(bundle):
-        if other == place:
+    write_atomically(path, json_text(data))
+    for earlier in _paths(bundle):
+        if earlier == path:
             break
-        other.unlink(missing_ok=True)  # it would be found first, and is the older one
+        earlier.unlink(missing_ok=True)  # it is older, but would be read first
 
 
-def forget(bundle: Bundle) -> list[Path]:
-    """Delete what is remembered of a bundle; gives the files that were deleted."""
-    deleted = [place for place in _places(bundle) if place.is_file()]
-    for place in deleted:
-        place.unlink()
+def delete_tuning(bundle: Bundle) -> list[Path]:
+    """Delete the stored choices of a bundle; return the deleted files."""
+    deleted = [path for path in _paths(bundle) if path.is_file()]
+    for path in deleted:
+        path.unlink()
     return deleted
 
 
-def place_for(bundle: Bundle) -> Path:
-    """Where a choice can be written: beside the bundle's members, else in the user's settings.
+def writable_path(bundle: Bundle) -> Path:
+    """Where a choice can be written: in the bundle's folder, else in the user's settings.
 
-    Raises OutputError when neither can be written.
+    Raises OutputError when neither is writable.
     """
     from unet_edge.errors import OutputError
     from unet_edge.system.files import require_writable_path
 
-    *settings, beside = _places(bundle)
+    *settings, in_bundle = _paths(bundle)
     try:
-        require_writable_path(beside)
-        return beside
+        require_writable_path(in_bundle)
+        return in_bundle
     except OutputError as error:
-        for place in settings:
+        for path in settings:
             with contextlib.suppress(OutputError):
-                require_writable_path(place)
-                return place
+                require_writable_path(path)
+                return path
         raise OutputError(
-            f"{error}",
+            error.found,
+            expected=error.expected,
             fix="copy the bundle to where you may write",
+            subject=error.subject,
         ) from error
 
 
 def this_machine() -> dict[str, Any]:
-    """What a choice depends on beside the interpreter: the board, and how much of it we may use."""
-    # Here: without a choice nobody asks.
+    """What a choice depends on besides the interpreter: the board and the usable processors."""
+    # Here, not at the top: only a stored choice needs them.
     from unet_edge.system.board import hardware_name, read_processor
 
     here = read_processor()
@@ -142,12 +143,12 @@ def this_machine() -> dict[str, Any]:
 
 
 def bundle_key(bundle: Bundle) -> str:
-    """The manifest's SHA-256, and so of every digest and floor in it."""
+    """The SHA-256 of the manifest, which holds the digest and the floor of every file."""
     return bundle.digest or sha256((bundle.path / MANIFEST).read_bytes())
 
 
 def changes(tuned: Tuned) -> dict[str, tuple[str | None, str | None]]:
-    """Interpreters that came, went or changed since: each with its version then and now."""
+    """Interpreters that were installed, removed or changed since: the version then and now."""
     from unet_edge.runtime.interpreters import installed_versions
 
     now = installed_versions()
@@ -157,19 +158,19 @@ def changes(tuned: Tuned) -> dict[str, tuple[str | None, str | None]]:
 
 
 def describe(bundle: Bundle) -> str:
-    """One line for people: what opening the bundle here uses, and whether to measure again."""
-    again = f"'unet-edge tune {bundle.path}'"
-    found = remembered(bundle)
-    if found is None:
-        return f"not tuned on this machine: {again} finds out what is fastest here"
-    if found.tuned is None or found.stale:
-        return f"{found.place} is not used: {found.stale}; {again} measures here"
-    since = changes(found.tuned)
-    said = "; ".join(_change(name, *versions) for name, versions in since.items())
-    if found.tuned.backend in since:
-        return f"{found.place} is not used: since then {said}; {again} measures again"
-    line = f"tuned on {found.tuned.date[:10]}: {found.tuned}"
-    return f"{line}; since then {said}, which {again} would measure" if since else line
+    """One line for people: which choice opening the bundle uses, and whether to tune again."""
+    tune = f"'unet-edge tune {bundle.path}'"
+    stored = load_tuning(bundle)
+    if stored is None:
+        return f"not tuned on this machine: {tune} finds the fastest file and interpreter"
+    if stored.tuned is None or stored.stale:
+        return f"{stored.path} is not used: {stored.stale}; {tune} measures here"
+    since = changes(stored.tuned)
+    changed = "; ".join(_change(name, *versions) for name, versions in since.items())
+    if stored.tuned.backend in since:
+        return f"{stored.path} is not used: since then {changed}; {tune} measures again"
+    line = f"tuned on {stored.tuned.date[:10]}: {stored.tuned}"
+    return f"{line}; since then {changed}; {tune} measures again" if since else line
 
 
 def _change(name: str, then: str | None, now: str | None) -> str:
@@ -178,40 +179,41 @@ def _change(name: str, then: str | None, now: str | None) -> str:
     return f"{name} {now} was installed" + (f" over {then}" if then else "")
 
 
-def _places(bundle: Bundle) -> Iterator[Path]:
-    """Where a choice may lie. The user's settings come first: they are only written when needed."""
+def _paths(bundle: Bundle) -> Iterator[Path]:
+    """Where a choice may lie, first the user's settings: they are only written when needed."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
     if os.path.isabs(home):  # noqa: PTH117  # a "~" that stays has no home
-        # Named by the folder: two copies of a bundle may be tuned differently.
+        # Named after the folder: two copies of a bundle may be tuned differently.
         name = sha256(str(bundle.path.absolute()).encode())[:16]
         yield Path(home) / "unet-edge" / f"tuning-{name}.json"
     yield bundle.path / TUNING
 
 
-def _judged(bundle: Bundle, place: Path, text: bytes) -> Remembered:
+def _checked(bundle: Bundle, path: Path, text: bytes) -> StoredTuning:
     try:
         tuned = _parse(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return Remembered(place, None, "it is damaged, or of a newer unet-edge")
+        return StoredTuning(path, None, "it is damaged, or of a newer unet-edge")
     stale = None
-    kept = {entry.name: entry.format for entry in bundle.promising()}
+    formats = {entry.name: entry.format for entry in bundle.promising()}
     if tuned.machine != this_machine():
-        stale = f"it was measured on {_spell(tuned.machine)}, this is {_spell(this_machine())}"
+        here = _machine_name(this_machine())
+        stale = f"it was measured on {_machine_name(tuned.machine)}, this is {here}"
     elif tuned.bundle != bundle_key(bundle):
         stale = "the bundle was exported again since"
-    elif tuned.file not in kept or tuned.backend not in PACKAGES[kept[tuned.file]]:
-        stale = f"{tuned.file} by {tuned.backend} is none of this bundle's choices"
-    return Remembered(place, tuned, stale)
+    elif tuned.file not in formats or tuned.backend not in PACKAGES[formats[tuned.file]]:
+        stale = f"this bundle has no {tuned.file} that {tuned.backend} may run"
+    return StoredTuning(path, tuned, stale)
 
 
-def _spell(machine: dict[str, Any]) -> str:
+def _machine_name(machine: dict[str, Any]) -> str:
     model = machine.get("model") or machine.get("architecture")
     kind = f" ({machine['int8']})" if "int8" in machine else ""
     return f"{model}{kind} with {machine.get('processors')} processors"
 
 
 def _parse(data: Any) -> Tuned:
-    """Raise ValueError, KeyError, TypeError or AttributeError for anything but a choice."""
+    """The choice in a file; raises ValueError, KeyError, TypeError or AttributeError for others."""
     if data["kind"] != KIND or data["schema"] != SCHEMA:
         raise ValueError(data["kind"])
     tuned = Tuned(**{field.name: data[field.name] for field in dataclasses.fields(Tuned)})

@@ -1,1 +1,1 @@
-"""Backends: one interpreter each behind one method. `opening.open_backend` picks one for a file."""
+"""Backends: each puts one interpreter behind one interface; `opening` chooses one for a file."""

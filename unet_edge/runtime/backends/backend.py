@@ -1,4 +1,4 @@
-"""What every backend does: it turns a grid of pixels into class scores or labels."""
+"""The interface of backends: from a grid of pixels to class scores or labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from unet_edge.images.placement import Labels, Pixels
 from unet_edge.runtime.argmax import to_labels
 
 Scores = NDArray[Any]
-"""Class scores, shape (H, W, classes): float32 logits, or a file's own integers, which have one
-scale and zero point for the whole tensor and so the same arg-max."""
+"""Class scores, shape (H, W, classes): float32 logits or integers. Integers have one scale and zero
+point for the whole tensor, so their arg-max is that of the logits."""
 
 
 class Backend(Protocol):
@@ -28,45 +28,44 @@ class Backend(Protocol):
     """Scale and zero point of integer scores: logit = scale * (score - zero point)."""
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Run the model on uint8 (H, W, 3), from any thread; the result is the caller's own.
+        """Run the model on uint8 (H, W, 3), from any thread; the result belongs to the caller.
 
-        Raises BackendError when the interpreter fails, and when the file gives labels: it says how
-        to export one with scores.
+        Raises BackendError when the interpreter fails or the file outputs labels.
         """
         ...
 
     def labels(self, pixels: Pixels) -> Labels:
-        """As `scores`, to labels, uint8 (H, W): the file's own, or the arg-max of its scores."""
+        """As `scores`, but return labels, uint8 (H, W): the file's own or the arg-max of scores."""
         ...
 
 
 class FileBackend(ABC):
-    """A Backend of a file, which gives class scores or, exported with --labels, labels."""
+    """A Backend of a file, which outputs class scores or, exported with --labels, labels."""
 
     name: str
     quantisation: tuple[float, int] | None = None  # scores are logits
 
     def __init__(self) -> None:
-        # An interpreter holds one set of tensors.
+        # An interpreter has one set of tensors.
         self._lock = threading.Lock()
 
     def scores(self, pixels: Pixels) -> Scores:
         """Run the model; uint8 (H, W, 3) in, (H, W, C) out, float32 or the file's integers.
 
-        Raises BackendError when the file gives labels.
+        Raises BackendError when the interpreter fails or the file outputs labels.
         """
-        return as_scores(self._one_run(pixels))
+        return as_scores(self._locked_run(pixels))
 
     def labels(self, pixels: Pixels) -> Labels:
         """Run the model; uint8 (H, W, 3) in, uint8 (H, W) out."""
-        output = self._one_run(pixels)
+        output = self._locked_run(pixels)
         return output if output.ndim == 2 else to_labels(output)
 
-    def _one_run(self, pixels: Pixels) -> NDArray[Any]:
+    def _locked_run(self, pixels: Pixels) -> NDArray[Any]:
         try:
             with self._lock:
                 return self._run(pixels)
-        except MemoryError:  # of a picture or of what else runs, not of the model
+        except MemoryError:  # not the model's fault
             raise
         except Exception as error:  # the interpreters' exceptions share no base class but this
             from unet_edge.runtime.availability import failed_run
@@ -75,14 +74,14 @@ class FileBackend(ABC):
 
     @abstractmethod
     def _run(self, pixels: Pixels) -> NDArray[Any]:
-        """What the file gives for uint8 (H, W, 3): scores (H, W, C), or labels (H, W).
+        """Run the model on uint8 (H, W, 3); return scores (H, W, C) or labels (H, W).
 
-        One thread at a time is in here. The result belongs to the caller.
+        One thread at a time calls this. The result belongs to the caller.
         """
 
 
 def to_logits(scores: Scores, backend: Backend) -> NDArray[np.float32]:
-    """The scores of `backend` as logits, float32 (H, W, classes)."""
+    """Convert scores of `backend` to logits, float32 (H, W, classes)."""
     real = scores.astype(np.float32)
     if backend.quantisation is None:
         return real
@@ -91,15 +90,15 @@ def to_logits(scores: Scores, backend: Backend) -> NDArray[np.float32]:
 
 
 def as_scores(output: NDArray[Any]) -> Scores:
-    """What a model gave, scores (H, W, C). Raises BackendError for labels, (H, W)."""
+    """The output of a model if it is scores, (H, W, C). Raises BackendError for labels, (H, W)."""
     if output.ndim == 2:
         raise no_scores()
     return output
 
 
 def no_scores() -> BackendError:
-    """The error of asking a file of labels for scores."""
+    """The error of a file that outputs labels where scores are needed."""
     return BackendError(
-        "this file holds each pixel's class, but no scores",
-        fix="fix with: unet-edge export RUN (without --labels)",
+        "this file outputs the class of each pixel, but no scores",
+        fix="run: unet-edge export RUN (without --labels)",
     )

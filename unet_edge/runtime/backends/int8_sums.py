@@ -1,9 +1,8 @@
-"""How ONNX Runtime adds int8 products here: whether sums saturate, and the option against it.
+"""Whether ONNX Runtime's int8 sums saturate on this processor, and the option that prevents it.
 
-On x86 without VNNI it adds pairs of products in 16 bits, which saturate (see
-`model_files/saturation.py`). The session option `session.x64quantprecision` makes it use other
-kernels. Whether sums saturate is not derived from a list of processors: a convolution of the
-largest weights is run.
+On x86 without VNNI, ONNX Runtime adds pairs of products in 16 bits, which saturate (see
+`model_files/saturation.py`). The session option `session.x64quantprecision` selects other kernels.
+A convolution with the largest weights shows whether sums saturate; no list of processors is used.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ from unet_edge.model_files.onnx_graph import read_onnx
 from unet_edge.system.board import X86
 
 CAREFUL = ("session.x64quantprecision", "1")
-"""https://github.com/microsoft/onnxruntime, onnxruntime_session_options_config_keys.h: of use on
-x86 alone, since ONNX Runtime 1.11."""
+"""The session option; it matters on x86 only and exists since ONNX Runtime 1.11.
+https://github.com/microsoft/onnxruntime, onnxruntime_session_options_config_keys.h"""
 
 SUFFIX = ", 32-bit sums"
-"""What the name of a session with CAREFUL ends with."""
+"""The end of the name of a backend that uses CAREFUL."""
 
 _PROBE = Path(__file__).with_name("largest_weights.onnx")
-"""A 1x1 convolution, uint8 (1, 16, 8, 8) to float32, see converters/tiny.py: pixels of 255 give 1
+"""A 1x1 convolution, uint8 (1, 16, 8, 8) to float32, see converters/tiny.py. Pixels of 255 give 1
 where sums are right, about 0.5 where they saturate."""
 
 _SHAPE = (1, 16, 8, 8)
 
 
 def careful_options(model: bytes) -> dict[str, str]:
-    """The session options that an .onnx file's masks need on this processor; mostly none.
+    """The session options that an .onnx file needs on this processor for right masks; mostly none.
 
     Raises BackendError where sums saturate and no option prevents it.
     """
-    # "QuantizeLinear" is an operator's name in every int8 file.
+    # Every int8 file contains the operator name "QuantizeLinear".
     if b"QuantizeLinear" not in model or not sums_saturate() or not _can_saturate(model):
         return {}
     key, value = CAREFUL
@@ -49,7 +48,7 @@ def careful_options(model: bytes) -> dict[str, str]:
         raise BackendError(
             "the installed onnxruntime computes this int8 file wrongly on "
             f"{read_processor()}: sums saturate in 16 bits",
-            fix="fix: pip install --upgrade onnxruntime, or export the bundle again",
+            fix="run: pip install --upgrade onnxruntime, or export the bundle again",
         )
     return {key: value}
 
@@ -72,7 +71,7 @@ def sums_saturate(*, careful: bool = False) -> bool:
         )
         (sums,) = session.run(None, {session.get_inputs()[0].name: np.full(_SHAPE, 255, np.uint8)})
     except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-        raise BackendError(f"onnxruntime does not run a tiny int8 model: {error}") from error
+        raise BackendError(f"onnxruntime cannot run a tiny int8 model: {error}") from error
     return bool(sums.min() < 0.99)  # its output has steps of 1/255
 
 
@@ -80,4 +79,4 @@ def _can_saturate(model: bytes) -> bool:
     try:
         return read_onnx(model).can_saturate
     except (ValueError, IndexError, TypeError, OverflowError, struct.error):
-        return True  # it costs time, not a mask
+        return True  # a needless option costs time, a missing one the mask

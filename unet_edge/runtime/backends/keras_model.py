@@ -1,4 +1,4 @@
-"""The Keras model itself: the reference that every exported file is held against."""
+"""The Keras model itself: the reference that every exported file is compared with."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class KerasBackend:
         self.quantisation: tuple[float, int] | None = None  # scores are logits
 
     def require(self, spec: ModelSpec, name: str) -> None:
-        """Raise ModelFileError unless the model's shapes are those of a contract; `name` is its."""
+        """Raise ModelFileError unless the shapes of the model `name` are those of a contract."""
         shape_in, shape_out = self._model.input_shape, self._model.output_shape
         expected_in = (None, spec.height, spec.width, 3)
         expected_out = (None, spec.height, spec.width, len(spec.classes))
         if not (_fits(shape_in, expected_in) and _fits(shape_out, expected_out)):
             raise ModelFileError(
-                f"{name} maps {shape_in} to {shape_out}, the contract beside it "
-                f"says {expected_in} to {expected_out}",
-                fix="was it made by 'unet-edge train'?",
+                f"{name} maps {shape_in} to {shape_out}",
+                expected=f"the contract beside it says {expected_in} to {expected_out}",
+                fix="use the model and contract of one 'unet-edge train'",
             )
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -54,7 +54,7 @@ class KerasBackend:
 
 
 def _fits(shape: object, expected: tuple[int | None, ...]) -> bool:
-    """Whether a model's shape is the expected one; None stands for any size."""
+    """Whether a model's shape matches; None stands for any size."""
     return (
         isinstance(shape, tuple)
         and len(shape) == len(expected)
@@ -63,25 +63,25 @@ def _fits(shape: object, expected: tuple[int | None, ...]) -> bool:
 
 
 def load_keras(path: Path) -> keras.Model:
-    """Load a .keras file with safe_mode on; full models in .h5 are refused (CVE-2025-9905).
+    """Load a .keras file with safe_mode on; .h5 files are refused (CVE-2025-9905).
 
-    Raises ModelFileError for a file that is missing, damaged or of another kind, BackendError
-    when Keras is not installed.
+    Raises ModelFileError when the file is missing, damaged or of another kind, BackendError when
+    Keras cannot be imported.
     """
     if not path.is_file():
         raise ModelFileError(f"no such model file: {path}")
     if path.suffix != ".keras":
         raise ModelFileError(
             f"{path} is not a .keras file",
-            fix="'unet-edge train' writes model.keras",
+            fix="give the model.keras that 'unet-edge train' wrote",
         )
     try:
-        with captured_output():  # TensorFlow greets on standard error
+        with captured_output():  # TensorFlow prints on standard error
             import keras
     except ImportError as error:
         raise BackendError(
             f"{path} needs Keras, which cannot be imported ({error})",
-            fix="fix with: pip install keras tensorflow",
+            fix="run: pip install keras tensorflow",
         ) from error
     try:
         model: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)

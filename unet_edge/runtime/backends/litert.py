@@ -1,4 +1,4 @@
-"""LiteRT (ai-edge-litert), or its predecessor tflite-runtime where that is what is installed."""
+"""LiteRT (ai-edge-litert) and its predecessor tflite-runtime."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class LiteRTBackend(FileBackend):
     """A TFLite model in a TFLite interpreter."""
 
     def __init__(self, model: bytes, threads: int, package: LiteRTPackage) -> None:
-        """Build the interpreter of `package`; raises BackendError when it does not work."""
+        """Build the interpreter of `package`; raise BackendError when it does not work."""
         super().__init__()
         try:
-            # Probed by building it: under NumPy 2, tflite-runtime imports without complaint
-            # and raises SystemError or ImportError only here.
+            # Under NumPy 2, tflite-runtime can be imported, and raises SystemError or
+            # ImportError only when an interpreter is built.
             library = importlib.import_module(_MODULES[package])
-            built = importlib.import_module(f"{library.__name__}.interpreter").Interpreter
-            self._interpreter: Any = built(model_content=model, num_threads=threads)
+            interpreter = importlib.import_module(f"{library.__name__}.interpreter").Interpreter
+            self._interpreter: Any = interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ImportError, SystemError, AttributeError) as error:
             from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
@@ -45,7 +45,7 @@ class LiteRTBackend(FileBackend):
         self.name = f"{package} {_version(package, library)}"
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
-        scale, zero_point = self._output["quantization"]  # 0 and 0 in float
+        scale, zero_point = self._output["quantization"]  # 0 and 0 in a float file
         self.quantisation = (scale, zero_point) if scale else None
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:
@@ -56,10 +56,10 @@ class LiteRTBackend(FileBackend):
 
 
 def _version(package: str, library: Any) -> str:
-    """By its own word, which costs less to ask than what pip wrote down."""
-    from_library: str | None = getattr(library, "__version__", None)
-    if from_library is None:
+    """The version of a library: its own attribute, which is faster to read than pip's metadata."""
+    version: str | None = getattr(library, "__version__", None)
+    if version is None:
         from unet_edge.runtime.interpreters import version_of
 
         return version_of(package) or "(unknown version)"
-    return from_library
+    return version

@@ -1,4 +1,4 @@
-"""Open a model's bytes with an interpreter: the one that is named, or the first that works."""
+"""Open a model's bytes with the named interpreter, or with the first one that works."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def open_backend(
     """Open a model's bytes with `backend`, or with the first interpreter of its format that works.
 
     `threads` defaults to every processor this process may use, at most four (LiteRT's own
-    default is one). Raises BackendError when no interpreter for it works here or the one that
-    works refuses the model, ConfigError for a `backend` that is none or reads another format and
-    for more threads than `most_threads`.
+    default is one). Raises BackendError when no interpreter of the format works here or the
+    working one refuses the model. Raises ConfigError when `backend` is unknown or reads another
+    format, and when `threads` is out of range.
     """
     count = thread_count(threads)
     if backend is not None:
         require_package(backend)
         if backend not in PACKAGES[file_format]:
             raise ConfigError(
-                f"{backend} reads .{format_read_by(backend)} files, and this is a "
+                f"{backend} reads .{format_read_by(backend)} files, but this is a "
                 f".{file_format} file",
                 fix=f"choose {' or '.join(PACKAGES[file_format])}",
             )
@@ -45,7 +45,7 @@ def open_backend(
             from unet_edge.runtime.availability import NoInterpreterError
 
             if not isinstance(error, NoInterpreterError):
-                raise  # it works, and does not take this model
+                raise  # the interpreter works, but refuses this model
             attempts += error.attempts
     raise NoInterpreterError(file_format, attempts)
 

@@ -1,4 +1,4 @@
-"""OpenVINO, which reads the same .onnx files."""
+"""OpenVINO, another interpreter of .onnx files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OpenVinoBackend(FileBackend):
     """An ONNX model in OpenVINO on the CPU."""
 
     def __init__(self, model: bytes, threads: int) -> None:
-        """Compile the model; raises BackendError when OpenVINO is absent or fails."""
+        """Compile the model; raise BackendError when OpenVINO is absent or fails."""
         super().__init__()
         try:
             library = importlib.import_module("openvino")
@@ -31,8 +31,8 @@ class OpenVinoBackend(FileBackend):
                 "onnx", [failed_attempt("openvino", "openvino", error)]
             ) from error
         settings = {
-            # Left to itself it computes float32 files in bfloat16 or float16 where the processor
-            # can, and their masks break their floor.
+            # By default, OpenVINO computes float32 files in bfloat16 or float16 where the
+            # processor can, and masks fall below their floor.
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
@@ -40,29 +40,27 @@ class OpenVinoBackend(FileBackend):
         try:
             compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
             self._request: Any = compiled.create_infer_request()
-            _meet_numpy(library)
+            _fill_numpy_tables(library)
         except Exception as error:  # OpenVINO's exceptions share no base class but this
             from unet_edge.runtime.availability import failed_attempt, refused_model
 
             attempt = failed_attempt("openvino", "openvino", error)
             raise refused_model(model, "onnx", attempt) from error
-        # "2026.4.1-22982-e213a147257-releases/2026/4": pip knows the first part.
+        # "2026.4.1-22982-e213a147257-releases/2026/4": the first part is pip's version.
         self.name = f"openvino {library.__version__.partition('-')[0]}"
 
     def _run(self, pixels: Pixels) -> NDArray[Any]:
-        # It reads our pixels without a copy. The result is its own tensor, which the next run
-        # overwrites, perhaps another thread's.
+        # OpenVINO reads the pixels without a copy. Its output tensor is copied, because the next
+        # run overwrites it.
         self._request.infer([pixels[None]], share_inputs=True)
         output: NDArray[Any] = self._request.get_output_tensor(0).data[0].copy()
         return output
 
 
-def _meet_numpy(library: Any) -> None:
-    """Have OpenVINO fill its tables of NumPy's types, here and by one thread.
+def _fill_numpy_tables(library: Any) -> None:
+    """Make OpenVINO fill its tables of NumPy types now, in one thread.
 
-    It would fill them in the first inference, and its pybind11 lets go of the GIL over that while
-    it holds the lock of the table: the first inferences of two threads wait for each other, for
-    ever (13 of 20 processes of four threads, OpenVINO 2026.4).
+    Otherwise the first inferences of two threads can deadlock, see docs/decisions/025-openvino.md.
     """
     with _TABLES:
         tensor = library.Tensor(np.zeros(1, np.uint8), shared_memory=True)

@@ -15,7 +15,7 @@ class OnnxRuntimeBackend(FileBackend):
     """An ONNX model in ONNX Runtime on the CPU."""
 
     def __init__(self, model: bytes, threads: int) -> None:
-        """Build the session; raises BackendError when ONNX Runtime is absent or fails."""
+        """Build the session; raise BackendError when ONNX Runtime is absent or fails."""
         super().__init__()
         try:
             import onnxruntime
@@ -28,10 +28,9 @@ class OnnxRuntimeBackend(FileBackend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Its threads would go on spinning after each run and take the processor from what decodes
-        # the next photo.
+        # By default, its threads spin after each run and slow down the decoding of the next photo.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors only: warnings are for the exporter's eyes
+        options.log_severity_level = 3  # errors only: the warnings concern exporters
         careful = careful_options(model)
         for key, value in careful.items():
             options.add_session_config_entry(key, value)
