@@ -1,4 +1,4 @@
-"""What other programs made: models of Keras, arrays of cameras."""
+"""Input from other programs: models of Keras, arrays of cameras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unet_edge.images.decoding import decode
 
 @pytest.fixture(params=["unet.h5", "unet.keras"])
 def keras_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A file that begins as one of Keras does."""
+    """A file that begins like one of Keras."""
     path = tmp_path / request.param
     if path.suffix == ".h5":
         path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
@@ -30,7 +30,9 @@ def keras_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", ["inspect", "segment"])
-def test_a_keras_model_made_elsewhere_is_called_what_it_is(keras_file: Path, command: str) -> None:
+def test_the_error_of_a_keras_model_made_elsewhere_names_it_so(
+    keras_file: Path, command: str
+) -> None:
     photo = [str(keras_file.parent / "p.png")] if command == "segment" else []
     if photo:
         decode(np.zeros((4, 4, 3), np.uint8)).save(photo[0])
@@ -41,7 +43,7 @@ def test_a_keras_model_made_elsewhere_is_called_what_it_is(keras_file: Path, com
         assert word not in result.stderr
 
 
-def test_a_file_in_the_place_of_a_run_is_called_one(keras_file: Path) -> None:
+def test_a_file_in_place_of_a_run_is_named_in_the_error(keras_file: Path) -> None:
     from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
 
     with pytest.raises(UnetEdgeError, match=r"is a file, not a folder; .* cannot be read$"):
@@ -82,7 +84,7 @@ def test_alpha_lies_over_white(order: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "order", "remedy"),
+    ("array", "order", "fix"),
     [
         (np.zeros((4, 4, 4), np.uint8), "bgr", "color_order='bgra', 'rgba', 'bgrx' or 'rgbx'"),
         (np.zeros((4, 4, 3), np.uint8), "bgra", "three channels: color_order='bgr'"),
@@ -92,14 +94,14 @@ def test_alpha_lies_over_white(order: str) -> None:
         (np.zeros((4, 4, 3), np.uint16), "rgb", r"its range to 0\.\.255 and its type to uint8"),
     ],
 )
-def test_another_array_is_refused_with_a_remedy(array: object, order: str, remedy: str) -> None:
-    with pytest.raises(ImageError, match=rf"expected {order.upper()} pixels as uint8 .*{remedy}"):
+def test_another_array_is_refused_with_a_fix(array: object, order: str, fix: str) -> None:
+    with pytest.raises(ImageError, match=rf"{order.upper()} pixels must be uint8 .*{fix}"):
         decode(array, order)  # type: ignore[arg-type]
 
 
 def test_orders_are_for_arrays(tmp_path: Path) -> None:
     decode(RED).save(tmp_path / "a.png")
-    with pytest.raises(ConfigError, match="color_order is for arrays"):
+    with pytest.raises(ConfigError, match="color_order is 'bgra', and the picture is not an array"):
         decode(tmp_path / "a.png", "bgra")
-    with pytest.raises(ConfigError, match="known are rgb, bgr, rgba, bgra, rgbx, bgrx"):
+    with pytest.raises(ConfigError, match="it must be one of rgb, bgr, rgba, bgra, rgbx, bgrx"):
         decode(RED, "gbr")  # type: ignore[arg-type]

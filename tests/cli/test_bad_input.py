@@ -50,7 +50,7 @@ class TestPictures:
         ("content", "says"),
         [
             (b"", "is empty (0 bytes)"),
-            (b"This is a letter, not a picture." * 9, "is not a picture"),
+            (b"This is a letter, not a picture." * 9, "is not a picture that can be read"),
         ],
         ids=["empty", "text"],
     )

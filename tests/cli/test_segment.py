@@ -271,7 +271,7 @@ class TestInputs:
         assert found == [str(photos / name) for name in ("a.png", "b.png", "more/a.png")]
 
     def test_a_pattern_that_fits_nothing(self, bundle_path: Path, photos: Path) -> None:
-        assert f"fit {photos / '*.webp'}" in refused("segment", bundle_path, photos / "*.webp")
+        assert f"match {photos / '*.webp'}" in refused("segment", bundle_path, photos / "*.webp")
 
     def test_a_name_that_looks_like_a_pattern(
         self, bundle_path: Path, photo: Path, tmp_path: Path

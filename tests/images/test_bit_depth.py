@@ -113,7 +113,7 @@ PICTURES: dict[str, tuple[bytes, int | None]] = {
     "PNG palette": (saved("P", format="PNG"), None),
 }
 
-# Of the RGB bytes, the same with Pillow 9.4, 10.4, 11.3, 12.0 and 13.0.
+# Digests of the RGB bytes, the same with Pillow 9.4, 10.4, 11.3, 12.0 and 13.0.
 DIGESTS = {
     "PNG 1": "e672cb2b1e9c2348",
     "PNG 2 grey": "e19ef322b351e429",
@@ -183,13 +183,13 @@ def test_a_value_becomes_its_upper_8_bits(name: str) -> None:
 
 
 def test_values_are_not_scaled_by_what_one_picture_holds() -> None:
-    # Pillow 9.4 opens it as "I" and gave 0 to 255, Pillow 13 as "I;16" and gave 0.
+    # Pillow 9.4 opens it as "I" and converts it to 0..255, Pillow 13 opens it as "I;16": 0.
     assert not grey_of("PNG 16 grey up to 255").any()
 
 
 def test_floats_are_0_to_1_and_white_may_be_0() -> None:
     expected = np.floor(VALUES / 65535 * 255 + 0.5)
-    assert np.abs(grey_of("TIFF float 0..1") - expected).max() <= 1  # of float32
+    assert np.abs(grey_of("TIFF float 0..1") - expected).max() <= 1  # float32 rounds
     assert np.array_equal(grey_of("TIFF 16 grey, white is 0"), 255 - UPPER)
 
 
@@ -203,7 +203,10 @@ def test_values_beyond_the_bit_depth_become_black_and_white() -> None:
     ("data", "message"),
     [
         (tiff(VALUES.astype("<i4"), 32, kind=2), "whole numbers from 0 to 65535 in 32 bits"),
-        (tiff((VALUES / 257).astype("<f4"), 32, kind=3), "floats from 0 to 255, expected 0 to 1"),
+        (
+            tiff((VALUES / 257).astype("<f4"), 32, kind=3),
+            "floats from 0 to 255; floats must be",
+        ),
         (tiff(np.full((HEIGHT, WIDTH), np.nan, "<f4"), 32, kind=3), "floats from nan to nan"),
     ],
 )
@@ -222,7 +225,7 @@ DEEP = [name for name, (_, bit_depth) in PICTURES.items() if bit_depth]
 
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize("decoding", ["full", "scaled"])
-def test_a_picture_that_is_opened_and_not_loaded_is_read_as_its_file(
+def test_an_opened_picture_that_is_not_loaded_is_read_like_its_file(
     name: str, decoding: str, tmp_path: Path
 ) -> None:
     data, bit_depth = PICTURES[name]
@@ -232,12 +235,12 @@ def test_a_picture_that_is_opened_and_not_loaded_is_read_as_its_file(
     expected = np.asarray(read_photo(path, spec).picture)
     with Image.open(path) as picture:
         assert np.array_equal(read_photo(picture, spec).picture, expected)
-        picture.load()  # what it was opened for still works
+        picture.load()  # the caller can still use it
     with Image.open(io.BytesIO(data)) as picture:
         assert np.array_equal(decode(picture, bit_depth=bit_depth), expected)
 
 
-def test_an_opened_picture_of_16_bits_is_turned_as_its_file(tmp_path: Path) -> None:
+def test_an_opened_picture_of_16_bits_is_turned_like_its_file(tmp_path: Path) -> None:
     data, _ = PICTURES["PNG 16 RGB of 12 bits"]
     place = data.index(b"IDAT") - 4
     exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
@@ -251,7 +254,7 @@ def test_an_opened_picture_of_16_bits_is_turned_as_its_file(tmp_path: Path) -> N
     assert np.array_equal(found, decode(path, bit_depth=12))
 
 
-def test_an_opened_picture_that_cannot_be_read_so_is_an_error() -> None:
+def test_an_opened_picture_whose_lower_bits_cannot_be_read_is_an_error() -> None:
     data = PICTURES["TIFF 16 RGB of 12 bits"][0]
     with Image.open(io.BytesIO(data)) as closed:
         pass
@@ -259,7 +262,7 @@ def test_an_opened_picture_that_cannot_be_read_so_is_an_error() -> None:
         decode(closed, bit_depth=12)
     second = Image.open(io.BytesIO(data))
     second.tell = lambda: 1  # type: ignore[method-assign]
-    with pytest.raises(ImageError, match=r"frame 2 of its file.* save it as a file of its own"):
+    with pytest.raises(ImageError, match=r"frame 2 of a file.* save the frame as a file"):
         decode(second, bit_depth=12)
 
 
@@ -317,7 +320,7 @@ def test_segment_and_data_check_warn_alike(tmp_path: Path) -> None:
     photos = str(tmp_path / "images")
     segmented = CliRunner().invoke(main, ["segment", str(old), photos, "-o", str(tmp_path / "out")])
     assert segmented.exit_code == 0
-    assert segmented.stderr.count("becomes 15 of 255; if it is of a camera of") == 1
+    assert segmented.stderr.count("becomes 15 of 255; if its camera has") == 1
     checked = CliRunner().invoke(main, ["data", "check", str(tmp_path), "--json"])
     found = [f for f in json.loads(checked.stdout)["findings"] if f["kind"] == "sixteen-bit"]
     assert len(found) == 4
@@ -333,5 +336,5 @@ def test_a_training_states_its_bit_depth() -> None:
     assert TrainConfig(data=Path("data")).spec().bit_depth is None
 
 
-if __name__ == "__main__":  # what another version of Pillow gives
+if __name__ == "__main__":  # print what another version of Pillow gives
     sys.stdout.write("".join(f'    "{name}": "{digest(name)}",\n' for name in PICTURES))

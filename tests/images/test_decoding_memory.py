@@ -1,4 +1,4 @@
-"""Every mode of a picture is decoded in bounded memory, and in strips as it is at once."""
+"""Every mode is decoded in bounded memory; strips give the same pixels as the picture at once."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from unet_edge.errors import ImageError
-from unet_edge.images import bit_depth, decoding
+from unet_edge.images import decoding, strips
 from unet_edge.images.decoding import decode
 from unet_edge.images.mask_file import read_colors, read_labels
 
 _SIZE = (4000, 3000)
 
-# A child that decodes one picture and says by how many bytes a pixel its peak grew.
+# A program that decodes one picture and prints how many bytes a pixel its peak memory grew by.
 _PEAK = f"""
 import sys
 from pathlib import Path
@@ -75,8 +75,8 @@ def test_no_more_than_two_pictures_of_four_bytes_a_pixel(tmp_path: Path, kind: s
     file = saved(tmp_path, kind, _SIZE)
     command = [sys.executable, "-c", _PEAK, str(file)]
     child = subprocess.run(command, capture_output=True, text=True, check=True)
-    # 8 for the stored and the finished picture, what is converted at once, and the file's bytes.
-    beside = 30 * decoding._STRIP + file.stat().st_size
+    # 8 bytes a pixel for the stored and the finished picture, one strip, and the bytes of the file.
+    beside = 30 * strips.STRIP_PIXELS + file.stat().st_size
     assert float(child.stdout) < 8 + beside / (_SIZE[0] * _SIZE[1]) + 0.5
 
 
@@ -125,7 +125,7 @@ def test_labels_take_no_more_than_a_photo(tmp_path: Path, kind: str) -> None:
     file = saved_mask(tmp_path, kind, _SIZE)
     command = [sys.executable, "-c", _PEAK_OF_LABELS.format(read="read_labels"), str(file)]
     child = subprocess.run(command, capture_output=True, text=True, check=True)
-    beside = 30 * decoding._STRIP + file.stat().st_size
+    beside = 30 * strips.STRIP_PIXELS + file.stat().st_size
     assert float(child.stdout) < 8 + beside / (_SIZE[0] * _SIZE[1]) + 0.5
 
 
@@ -134,7 +134,7 @@ def test_colours_of_masks_take_no_more_than_a_photo(tmp_path: Path, kind: str) -
     file = saved_mask(tmp_path, kind, _SIZE)
     command = [sys.executable, "-c", _PEAK_OF_LABELS.format(read="read_colors"), str(file)]
     child = subprocess.run(command, capture_output=True, text=True, check=True)
-    beside = 30 * decoding._STRIP + file.stat().st_size
+    beside = 30 * strips.STRIP_PIXELS + file.stat().st_size
     assert float(child.stdout) < 8 + beside / (_SIZE[0] * _SIZE[1]) + 0.5
 
 
@@ -147,7 +147,7 @@ def test_strips_of_a_mask_give_its_labels(
     assert set(np.unique(whole)) == ({0, 255} if kind == "1" else {0, 1})
     assert whole.shape == ((61, 47) if kind.endswith("turned") else (47, 61))
     colors = None if kind in ("I;16", "I", "F") else read_colors(file)
-    monkeypatch.setattr(decoding, "_STRIP", 61 * 10)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 61 * 10)
     assert np.array_equal(np.asarray(read_labels(file)), whole)
     assert colors is None or np.array_equal(read_colors(file), colors)
 
@@ -155,9 +155,9 @@ def test_strips_of_a_mask_give_its_labels(
 @pytest.mark.parametrize(
     ("last", "message"),
     [
-        (np.uint16(256), "holds values from 0 to 256; class indices are whole numbers"),
-        (np.float32(0.5), "holds values from 0.0 to 0.5; class indices are whole numbers"),
-        (np.array([1, 2, 3], np.uint8), r"is a colour picture \(RGB\); expected class indices"),
+        (np.uint16(256), "holds values from 0 to 256; class indices must be whole numbers"),
+        (np.float32(0.5), "holds values from 0.0 to 0.5; class indices must be whole numbers"),
+        (np.array([1, 2, 3], np.uint8), r"is a colour picture \(RGB\); it must hold class indices"),
     ],
 )
 def test_the_last_strip_of_a_mask_counts(
@@ -166,7 +166,7 @@ def test_the_last_strip_of_a_mask_counts(
     pixels = np.zeros((20, 10, *last.shape), last.dtype)
     pixels[-1, -1] = last
     Image.fromarray(pixels).save(tmp_path / "mask.tif")
-    monkeypatch.setattr(decoding, "_STRIP", 10 * 3)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 10 * 3)
     with pytest.raises(ImageError, match=message):
         read_labels(tmp_path / "mask.tif")
 
@@ -177,14 +177,12 @@ def test_strips_give_what_the_whole_picture_gives(
 ) -> None:
     file = saved(tmp_path, kind, (61, 47))
     whole = np.asarray(decode(file, bit_depth=16))
-    for module in (decoding, bit_depth):
-        monkeypatch.setattr(module, "_STRIP", 61 * 10)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 61 * 10)
     assert np.array_equal(np.asarray(decode(file, bit_depth=16)), whole)
-    for module in (decoding, bit_depth):
-        monkeypatch.setattr(module, "_STRIP", 1)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
     with Image.open(file) as opened:
         assert np.array_equal(np.asarray(decode(opened, bit_depth=16)), whole)
-        opened.load()  # a picture of the caller's is not closed
+        opened.load()  # the caller's picture is not closed
 
 
 def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +191,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decoding, "_rgb", fail)
+    monkeypatch.setattr(decoding, "to_rgb", fail)
     with pytest.raises(ImageError, match=r"picture.png needs more memory than is free"):
         decode(file)
     monkeypatch.setattr(Image.Image, "load", fail)

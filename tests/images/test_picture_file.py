@@ -34,7 +34,7 @@ def test_a_rotated_photo_stands_upright(file_format, orientation):
     options = {"exif": exif(orientation)} | ({"quality": 100} if file_format == "JPEG" else {})
     data = encoded(Image.fromarray(stored), file_format, **options)
     raw = np.asarray(Image.open(io.BytesIO(data)))
-    if file_format != "JPEG":  # lossy; its pixels are whatever they are, but placed the same
+    if file_format != "JPEG":  # lossy: other pixels, in the same places
         assert np.array_equal(raw, stored)
     assert raw.shape == stored.shape
     assert np.array_equal(decoded(data), UPRIGHT[orientation](raw))
@@ -75,7 +75,7 @@ def test_a_mask_turns_with_its_photo(tmp_path, orientation):
     ],
     ids=repr,
 )
-def test_a_broken_exif_block_does_not_cost_the_photo(tmp_path, file_format, broken):
+def test_a_photo_with_a_broken_exif_block_is_read(tmp_path, file_format, broken):
     photo = Image.new("L", (8, 6), 3)
     data = encoded(photo, file_format, exif=b"Exif\0\0" + broken)
     assert decoded(data).shape == (6, 8, 3)
@@ -83,7 +83,7 @@ def test_a_broken_exif_block_does_not_cost_the_photo(tmp_path, file_format, brok
     assert read_labels(tmp_path / "mask").size == (8, 6)
 
 
-# --- what is no picture -----------------------------------------------------------------------
+# --- files that are not pictures ---------------------------------------------------------------
 
 
 def png_header(width, height):
@@ -101,7 +101,7 @@ def png_header(width, height):
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
-def test_a_truncated_picture_is_an_error_never_half_a_picture(tmp_path, file_format, share):
+def test_a_truncated_picture_is_an_error(tmp_path, file_format, share):
     data = encoded(Image.fromarray(pattern(64, 64)), file_format)
     path = tmp_path / "photo.img"
     path.write_bytes(data[: int(len(data) * share)])
@@ -121,13 +121,13 @@ def test_a_truncated_pillow_picture_is_an_error_too():
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"hello, world", "is not a picture this tool reads"),
-        (bytes(5000), "is not a picture this tool reads"),
-        (b"%PDF-1.7", "is not a picture this tool reads"),
+        (b"hello, world", "is not a picture that can be read; it must be one of PNG, JPEG"),
+        (bytes(5000), "is not a picture that can be read; it must be one of PNG, JPEG"),
+        (b"%PDF-1.7", "is not a picture that can be read; it must be one of PNG, JPEG"),
     ],
     ids=["empty", "text", "zeros", "pdf"],
 )
-def test_a_file_that_is_no_picture(tmp_path, content, message):
+def test_a_file_that_is_not_a_picture(tmp_path, content, message):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     for source in (path, content):
@@ -137,7 +137,9 @@ def test_a_file_that_is_no_picture(tmp_path, content, message):
 
 def test_formats_off_the_list_are_not_parsed():
     data = encoded(Image.new("RGB", (4, 4)), "TGA")
-    with pytest.raises(ImageError, match="is not a picture this tool reads"):
+    with pytest.raises(
+        ImageError, match="is not a picture that can be read; it must be one of PNG, JPEG"
+    ):
         decode(data)
 
 
@@ -151,12 +153,12 @@ def test_a_missing_file_and_a_folder(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(20_000, 10_001), (60_000, 60_000)])
 def test_a_picture_above_the_limit_is_refused_by_its_header(width, height):
     assert width * height > MAX_PIXELS
-    with pytest.raises(ImageError, match="more than 178 megapixels, the limit"):
+    with pytest.raises(ImageError, match="more than 178 megapixels, the limit; make it smaller"):
         decode(png_header(width, height))
 
 
 def test_a_picture_just_below_the_limit_is_not_refused_for_its_size():
-    with pytest.raises(ImageError, match="truncated"):  # it is, but it is not too large
+    with pytest.raises(ImageError, match="truncated"):  # the file is cut off, but not too large
         decode(png_header(17_000, 10_500))
 
 
@@ -173,7 +175,7 @@ def test_a_header_is_read_as_stored(tmp_path):
     assert read_header(tmp_path / "a.tif") == Header("TIFF", "L", (5, 3), 3, 1)
 
 
-def test_a_header_that_is_none(tmp_path):
+def test_a_file_without_a_header(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"a\.png is not a picture"):
         read_header(tmp_path / "a.png")

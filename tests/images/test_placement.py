@@ -61,7 +61,7 @@ def test_half_a_pixel_is_rounded_up():
 
 @every_placement
 def test_the_picture_fills_the_box_and_the_padding_colour_the_rest(size, grid, fit):
-    # White on the default grey, so that no pixel can be both.
+    # White, so that no pixel of the picture looks like the default grey.
     p = planned(size, grid, fit)
     placed = p.place(Image.new("RGB", size, WHITE))
     assert placed.dtype == np.uint8
@@ -98,9 +98,10 @@ def test_the_filter_is_the_contracts():
 
 
 def test_passes_run_in_one_order_on_every_pillow():
-    # Each pass rounds to 8 bits, so their order shows. Pillow 13 runs the vertical pass first
-    # where that is cheaper (python-pillow/Pillow#9549); all before it, horizontal first. A model
-    # trained with one must see the same pixels on a device that has the other.
+    # Each pass rounds to 8 bits, so their order changes the result. Pillow 13 runs the vertical
+    # pass first where that is cheaper (https://github.com/python-pillow/Pillow/pull/9549); older
+    # ones run the horizontal pass first. A model trained with one must see the same pixels on a
+    # device that has another.
     picture = Image.fromarray(pattern(300, 700))
     for resample, used in FILTERS.items():
         expected = picture.resize((320, 700), used).resize((320, 224), used)
@@ -131,7 +132,7 @@ UPSCALED = [(1, 1), (3, 2), (2, 3), (7, 5), (100, 75), (113, 111), (224, 100), (
 @pytest.mark.parametrize("size", UPSCALED, ids=str)
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
-def test_a_mask_survives_the_way_to_a_finer_grid_and_back(size, grid, fit):
+def test_a_mask_is_the_same_after_placing_on_a_finer_grid_and_restoring(size, grid, fit):
     # With s source px on p >= s cells, pixel j's centre lies in cell i = floor((j + 1/2) p / s),
     # whose centre is at most half a cell, s / (2 p) <= 1/2 px, from it: still inside pixel j.
     p = planned(size, grid, fit)
@@ -142,7 +143,7 @@ def test_a_mask_survives_the_way_to_a_finer_grid_and_back(size, grid, fit):
 
 
 @every_placement
-def test_a_restored_pixel_is_of_the_cell_its_centre_falls_in(size, grid, fit):
+def test_a_restored_pixel_gets_the_label_of_the_cell_with_its_centre(size, grid, fit):
     p = planned(size, grid, fit)
     cells = (np.arange(grid[0] * grid[1]) * 37 % 251).astype(np.uint8).reshape(grid)
 
@@ -157,7 +158,7 @@ def test_a_restored_pixel_is_of_the_cell_its_centre_falls_in(size, grid, fit):
 
 
 @every_placement
-def test_a_placed_label_is_of_the_pixel_its_centre_falls_in(size, grid, fit):
+def test_a_placed_label_is_that_of_the_pixel_with_its_centre(size, grid, fit):
     p = planned(size, grid, fit)
     mask = label_pattern(*size, classes=251)
     rows = [
@@ -171,8 +172,8 @@ def test_a_placed_label_is_of_the_pixel_its_centre_falls_in(size, grid, fit):
 
 
 def test_picture_and_mask_land_in_the_same_place():
-    # A white rectangle, whose mask is itself: apart from the pixels on its edge, which the
-    # filter blends, grid and label grid agree.
+    # A white rectangle, whose mask is itself. Grid and label grid agree except on its edge, where
+    # the filter blends pixels.
     mask = np.zeros((300, 500), np.uint8)
     mask[60:200, 110:350] = 1
     p = planned((500, 300), (224, 320), "letterbox")
@@ -186,7 +187,7 @@ def test_picture_and_mask_land_in_the_same_place():
     assert blended.sum() <= 2 * 2 * 2 * (140 + 240) * 0.64
 
 
-def test_restoring_does_not_hand_out_the_grid_itself():
+def test_restoring_returns_a_copy():
     p = planned((224, 224), (224, 224), "letterbox")
     cells = label_pattern(224, 224)
     p.restore(cells)[:] = 9
@@ -237,8 +238,8 @@ def photo(mode, size):
     return Image.fromarray(pixels)
 
 
-# The SHA-256 of each grid. Every machine and every supported Pillow must give these bytes: a
-# model's masks are promised to be the same everywhere, and it starts here.
+# The SHA-256 of each grid. Every machine and every supported Pillow must give these bytes, since
+# a model's masks must be the same everywhere.
 GOLDEN = {
     ("RGB", (640, 480), "letterbox", "bilinear"): (
         "a687d42e740e63cbffab74b93a483665a3190ec669afa3b0d1d0c32441874e9d"

@@ -11,16 +11,17 @@ from unet_edge.errors import ConfigError, ImageError
 from unet_edge.images.decoding import decode, grid_of, read_photo
 from unet_edge.images.placement import Placement, place, reduction
 
-# 200x136 px, both divisible by 8 and not by 16: the encoder's blocks of 16 px stand out. Waves
-# from whole numbers, saved by Pillow 13 at quality 85; files, so that the encoder has no say.
+# 200x136 px, both divisible by 8 but not by 16, so that the encoder's blocks of 16 px reach beyond
+# the edge. Waves made with integers, saved by Pillow 13 at quality 85. Committed as files, so that
+# the encoder does not matter.
 
 
 def scaled(size=(64, 64), **changes):
     return spec_of(size, decoding="scaled", **changes)
 
 
-# What the decoder divides photos by, by hand: the largest of 8, 4, 2 that divides both sides and
-# leaves each at least 1.25 times the box on the grid.
+# Factors computed by hand: the largest of 8, 4, 2 that divides both sides and leaves each at least
+# 1.25 times as long as the box on the grid.
 REDUCTIONS = {
     # A Raspberry Pi's cameras and a phone's 12 megapixels; 4000x3000 fills 512x384 and 224x168.
     ((4000, 3000), (512, 512)): 4,  # 1000/512 = 1.95; 500/512 is too small
@@ -43,13 +44,13 @@ REDUCTIONS = {
 
 
 @pytest.mark.parametrize(("case", "factor"), REDUCTIONS.items(), ids=str)
-def test_what_the_decoder_divides_by(case, factor):
+def test_the_factor_of_reduction(case, factor):
     size, grid = case
     assert reduction(size, scaled(grid)) == factor
     assert reduction(size[::-1], scaled(grid)) == factor  # the grids are square
 
 
-def test_a_stretched_photo_is_reduced_by_what_both_sides_allow():
+def test_a_stretched_photo_is_reduced_by_a_factor_that_both_sides_allow():
     # 1600x400 on 128x128: 8 leaves 200x50, 4 leaves 400x100, 2 leaves 800x200 (1.56 times).
     assert reduction((1600, 400), scaled((128, 128), fit="stretch")) == 2
     # Letterboxed it fills 128x32: 8 leaves 200x50, 1.56 times both.
@@ -65,8 +66,8 @@ def test_a_reduced_photo_fills_the_same_box(fit, size):
     assert reduced.box == Placement.plan(size, spec).box
 
 
-# The SHA-256 of decoded pixels. libjpeg-turbo's scaled inverse DCTs are whole-number arithmetic,
-# and its own tests hold the SIMD code of x86 and ARM to the bytes of the C code.
+# The SHA-256 of decoded pixels. libjpeg-turbo's scaled inverse DCTs use integers, and its own tests
+# compare the SIMD code of x86 and ARM with the bytes of the C code.
 SCALED = {
     ("420", 1): ("52a5d1fd442cc91eca1eb4e60ac88473ef8d4fe0f43d0954ff312b731cd2db3a"),
     ("420", 2): ("6168898fac7e0225acd36ed3565d906b272448fda85680089583f1be5cf79818"),
@@ -107,19 +108,19 @@ def test_scaled_decoding_has_the_same_bytes_on_every_machine(case, digest):
 
 @pytest.mark.parametrize("name", ["grey", "420", "444", "cmyk"])
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_a_reduced_photo_shows_the_same_as_the_whole_one(name, factor):
+def test_a_reduced_photo_shows_the_same_as_the_full_one(name, factor):
     whole = decoded((JPEGS / f"{name}.jpg").read_bytes()).astype(float)
     reduced = np.asarray(
         read_photo(JPEGS / f"{name}.jpg", scaled((136 // factor, 132 // factor))).picture
     ).astype(float)
     means = whole.reshape(136 // factor, factor, 200 // factor, factor, 3).mean((1, 3))
     difference = abs(reduced - means).mean()
-    # A picture that is moved by one of its own pixels differs far more.
+    # A picture shifted by one pixel differs far more.
     moved = min(abs(reduced[1:] - means[:-1]).mean(), abs(reduced[:, 1:] - means[:, :-1]).mean())
     assert difference < 3
     assert difference < moved / 4
     if (name, factor) == ("grey", 8):
-        # An eighth is each block's mean value itself, up to its rounding and the whole one's.
+        # At an eighth, each pixel is the mean of a block, up to the rounding of both pictures.
         assert abs(reduced - means).max() <= 1
 
 
@@ -140,7 +141,7 @@ def test_a_reduced_photo_is_upright(tmp_path, orientation):
     assert np.array_equal(np.asarray(photo.picture), np.asarray(expected))
 
 
-def test_full_decoding_is_what_it_was(tmp_path):
+def test_full_decoding_reduces_nothing(tmp_path):
     path = JPEGS / "420.jpg"
     photo = read_photo(path, spec_of((16, 16)))
     assert photo.is_full_size
@@ -178,7 +179,7 @@ def test_arrays_and_pillow_pictures_are_used_as_they_are():
         assert photo.picture.size == (lazy.size if source is lazy else (160, 160))
     swapped = read_photo(pixels[..., ::-1], spec, "bgr")
     assert np.array_equal(np.asarray(swapped.picture), pixels)
-    with pytest.raises(ConfigError, match="color_order is for arrays"):
+    with pytest.raises(ConfigError, match="color_order is 'bgr', and the picture is not an array"):
         read_photo(JPEGS / "420.jpg", spec, "bgr")
 
 
@@ -194,9 +195,9 @@ def test_the_first_picture_of_a_cameras_mpo_is_reduced_as_a_jpeg():
     )
 
 
-def test_lossless_jpeg_is_decoded_in_full_where_it_can_be():
-    # 64x96 px of noise, saved by libjpeg-turbo 3. It has no DCT that could be scaled; libjpeg-turbo
-    # before 3 reads none of it.
+def test_lossless_jpeg_is_decoded_in_full_or_refused():
+    # 64x96 px of noise, saved by libjpeg-turbo 3. It has no DCT that could be scaled, and older
+    # libjpeg-turbo cannot read it.
     path = JPEGS / "lossless.jpg"
     try:
         whole = decode(path)
@@ -216,11 +217,11 @@ def test_a_damaged_photo_is_refused_when_reduced_too(tmp_path):
         read_photo(tmp_path / "cut.jpg", scaled((8, 8)))
 
 
-def test_a_placement_takes_the_whole_photo_or_the_one_its_contract_reduces_to():
+def test_a_placement_takes_the_full_photo_or_the_reduced_one():
     spec = scaled((16, 16))
     planned = Placement.plan((200, 136), spec)
     for factor in (1, 8):
         assert planned.place(Image.new("RGB", (200 // factor, 136 // factor))).shape == (16, 16, 3)
     for size, contract in (((100, 68), spec), ((25, 17), spec_of((16, 16)))):
-        with pytest.raises(ConfigError, match="the placement is for 200x136 px"):
+        with pytest.raises(ConfigError, match="px; the placement is for 200x136"):
             Placement.plan((200, 136), contract).place(Image.new("RGB", size))

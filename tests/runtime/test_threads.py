@@ -29,7 +29,9 @@ def test_the_processors_are_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 <= thread_count(None) <= MOST_THREADS
 
 
-def test_the_default_is_the_number_of_usable_processors_at_most_four(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_the_number_of_usable_processors_at_most_four(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
     assert default_threads() == 3
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))

@@ -17,7 +17,7 @@ from PIL import Image
 from unet_edge.batch.resume_log_entries import Entry
 from unet_edge.errors import DataError
 from unet_edge.images.decoding import decode
-from unet_edge.images.listing import natural
+from unet_edge.images.listing import natural_key
 from unet_edge.masks.mask import LegendPlace, Mask, write_png
 from unet_edge.system.files import Writer
 
@@ -174,7 +174,7 @@ def _by_name(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
     folders = [Path(entry["picture"]).parent for entry in entries]
     common = os.path.commonpath(folders) if folders else ""
     pairs = [(Path(os.path.relpath(e["picture"], common)).as_posix(), e) for e in entries]
-    return sorted(pairs, key=lambda pair: natural(pair[0]))
+    return sorted(pairs, key=lambda pair: natural_key(pair[0]))
 
 
 def _shares_table(named: Sequence[tuple[str, Entry]], classes: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ from unet_edge.batch.resume_log_entries import (
     read_entries,
 )
 from unet_edge.errors import OutputError
-from unet_edge.images.listing import place_of
+from unet_edge.images.listing import absolute_path
 from unet_edge.system.files import Writer, cut_name, temporary_file_target, write_atomically
 
 RESUME_LOG = ".segment.jsonl"
@@ -83,7 +83,7 @@ class ResumeLog:
         `files_of` gives the files to be written under a name: one that would need another's file
         is not taken. A photo that was moved keeps its name.
         """
-        known = [self._names.get(place_of(picture)) for picture in pictures]
+        known = [self._names.get(absolute_path(picture)) for picture in pictures]
         return result_names(
             pictures,
             known,
@@ -107,9 +107,9 @@ class ResumeLog:
             or not is_photo(picture, entry["photo"])
         ):
             return None
-        if entry["picture"] != place_of(picture):
+        if entry["picture"] != absolute_path(picture):
             # Moved: another photo may come to the old place, and must not take this one's name.
-            entry = {**entry, "picture": place_of(picture)}
+            entry = {**entry, "picture": absolute_path(picture)}
             self._append(entry)
         return entry
 
@@ -126,7 +126,7 @@ class ResumeLog:
         # Of the same photo, model and settings: files of other kinds remain good.
         old = self.finished(name, picture, by, ())
         kept = old["files"] if old else []
-        with self._writing(name, place_of(picture), files) as work:
+        with self._writing(name, absolute_path(picture), files) as work:
             work.entry |= {"by": by, "photo": photo, "files": sorted({*kept, *files})}
             yield work
 

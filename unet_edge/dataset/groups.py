@@ -14,7 +14,7 @@ from unet_edge.dataset.duplicates import Fingerprint, fingerprint, near_pairs
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.errors import ConfigError, ImageError
 from unet_edge.images.bit_depth import WIDE
-from unet_edge.images.decoding import decoded_by_any_range
+from unet_edge.images.decoding import decode_any_range
 from unet_edge.images.exif_orientation import upright
 from unet_edge.images.picture_file import opened
 
@@ -95,7 +95,7 @@ def _fingerprint(path: Path) -> Fingerprint | None:
         with opened(path, before_loading=_reduce) as picture:
             # Pillow's own conversion clips wide greys at 255.
             rgb = None if picture.mode in WIDE else upright(picture).convert("RGB")
-        found = fingerprint(decoded_by_any_range(path) if rgb is None else rgb)
+        found = fingerprint(decode_any_range(path) if rgb is None else rgb)
     except ImageError:
         return None
     return found if np.any(found.thumbnail) else None

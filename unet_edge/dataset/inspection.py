@@ -16,7 +16,7 @@ from unet_edge.dataset.rules import StoredMask
 from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.errors import DataError, ImageError
 from unet_edge.images.bit_depth import UnknownRangeError
-from unet_edge.images.decoding import decode, decoded_by_any_range, depth_warning
+from unet_edge.images.decoding import decode, decode_any_range, depth_warning
 from unet_edge.images.mask_file import read_colors
 from unet_edge.images.picture_file import read_header
 
@@ -111,7 +111,7 @@ def _decoded(path: Path, bit_depth: int | None) -> tuple[Image.Image, str | None
         picture = decode(path)
         return picture, depth_warning(path, None, picture)
     except UnknownRangeError as error:
-        return decoded_by_any_range(path), error.reason
+        return decode_any_range(path), error.reason
 
 
 def _stored(result: Inspected, dataset: Dataset, sample: Sample) -> StoredMask | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.sample import Sample
-from unet_edge.images.listing import natural
+from unet_edge.images.listing import natural_key
 
 TRAIN_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "validation", "valid")
@@ -34,7 +34,7 @@ class Pairs:
 
     def match(self, pictures: dict[str, Path], masks: dict[str, Path]) -> None:
         """Add pictures and masks of equal names, and the pictures without a mask."""
-        for name in sorted(pictures.keys() | masks.keys(), key=natural):
+        for name in sorted(pictures.keys() | masks.keys(), key=natural_key):
             if name not in pictures:
                 fix = "add the picture, or remove the mask"
                 self.findings.append(

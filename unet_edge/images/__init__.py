@@ -1,1 +1,1 @@
-"""A picture's way in: its file, decoding, and its place on the model's grid."""
+"""Reading pictures: their files, decoding, and their placement on the model's grid."""

@@ -1,4 +1,4 @@
-"""Which way is up: a picture turned as its EXIF block says."""
+"""Pictures turned upright by their EXIF orientation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from PIL import Image
 
 from unet_edge.images.pillow_warnings import no_warnings
 
-# What turns the stored picture upright, by EXIF 2.32's tag 0x0112; 1 is upright.
-ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112  # EXIF 2.32
 
-
+# The operation that turns the stored picture upright, for each value of the tag; 1 is upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -21,33 +20,31 @@ _TURNS = {
 }
 
 
-# Those that make the stored height the width.
-_SWAPPING = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
+# Operations that swap width and height.
+_SWAPPING = {_TURNS[value] for value in (5, 6, 7, 8)}
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """The picture as its EXIF orientation says; a block that cannot be read says nothing.
-
-    Not ImageOps.exif_transpose: it also writes the block anew, and fails where it cannot.
-    """
+    """Turn a picture by its EXIF orientation; without a readable EXIF block it stays as it is."""
+    # Not by ImageOps.exif_transpose, which also rewrites the block and fails if it cannot.
     turn = turn_of(picture)
     if turn is None:
         return picture
     turned = picture.transpose(turn)
-    # It comes with the EXIF block, by which it would be turned again when it is decoded again.
+    # Without the EXIF block: the picture would be turned again when it is decoded again.
     turned.info = {key: picture.info[key] for key in ("transparency",) if key in picture.info}
     return turned
 
 
 def swaps_sides(picture: Image.Image) -> bool:
-    """Whether `upright` makes the stored height of a JPEG the width."""
+    """Whether `upright` swaps the width and height of a JPEG."""
     return _turn(picture) in _SWAPPING
 
 
 def turn_of(picture: Image.Image) -> Image.Transpose | None:
-    """What `upright` does to a picture; None where it is upright."""
+    """The operation that `upright` applies to a picture; None when it is upright."""
     if picture.format == "TIFF":
-        return None  # upright since it was loaded; Pillow 9.4 would turn it once more
+        return None  # loading made it upright; Pillow 9.4 would turn it a second time
     return _turn(picture)
 
 

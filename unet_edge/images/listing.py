@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, in which order."""
+"""The pictures of a folder or a pattern, in natural order."""
 
 from __future__ import annotations
 
@@ -13,73 +13,73 @@ from unet_edge.images.picture_file import SUFFIXES
 
 
 def list_pictures(path: Path) -> list[Path]:
-    """A picture itself, or every picture directly in a folder, in natural order.
+    """List a picture itself, or every picture directly in a folder, in natural order.
 
-    What is neither and holds `*`, `?` or `[` is a pattern, in which `**` stands for any folders:
-    every picture and every folder that fits counts. A folder that is reached in several ways, as
-    through links, counts once. Raises DataError when there is none.
+    A path that does not exist and holds `*`, `?` or `[` is a pattern, in which `**` stands for any
+    number of folders. A pattern gives the pictures it matches, and those in the folders it
+    matches. A folder that links reach in several ways counts once. Raises DataError without any
+    picture.
     """
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [child for child in path.iterdir() if is_picture(child)]
-        if not found:
+        pictures = [child for child in path.iterdir() if is_picture(child)]
+        if not pictures:
             if any(is_picture(child) for folder in _folders([path]) for child in folder.iterdir()):
                 raise DataError(
-                    f"no pictures directly in {path}, but in its sub-folders",
-                    fix=f"name them with '{path}/**/*'",
+                    f"no pictures directly in {path}, only in its sub-folders",
+                    fix=f"give the pattern '{path}/**/*'",
                 )
             raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {path}")
-        return sorted(found, key=lambda child: natural(child.name))
-    import glob  # here: `import unet_edge` would pay for it
+        return sorted(pictures, key=lambda child: natural_key(child.name))
+    import glob  # here, to keep `import unet_edge` fast
 
     if not glob.has_magic(str(path)):
         raise DataError(f"no such picture or folder: {path}")
     matches = _matches(str(path))
     folders = [child for match in matches if match.is_dir() for child in match.iterdir()]
-    named = {child for child in (*matches, *folders) if is_picture(child)}
-    fitting = distinct(sorted(named, key=lambda child: (len(child.parts), child)))
-    if not fitting:
-        raise DataError(f"no pictures ({', '.join(SUFFIXES)}) fit {path}")
-    return sorted(fitting, key=lambda child: natural(str(child)))
+    matching = {child for child in (*matches, *folders) if is_picture(child)}
+    pictures = distinct(sorted(matching, key=lambda child: (len(child.parts), child)))
+    if not pictures:
+        raise DataError(f"no pictures ({', '.join(SUFFIXES)}) match {path}")
+    return sorted(pictures, key=lambda child: natural_key(str(child)))
 
 
 def distinct(pictures: Iterable[Path]) -> list[Path]:
-    """The pictures without those that are another again, under the same name in the same folder.
+    """Drop pictures that have the same name in the same folder as an earlier one.
 
-    Links to pictures are not followed, those to folders are: two names are two pictures.
+    Links to folders are followed; links to pictures are not: two names are two pictures.
     """
-    folders: dict[Path, str] = {}
-    places: dict[tuple[str, str], Path] = {}
+    real_folders: dict[Path, str] = {}
+    first: dict[tuple[str, str], Path] = {}
     for picture in pictures:
-        if picture.parent not in folders:
-            folders[picture.parent] = os.path.realpath(picture.parent)
-        places.setdefault((folders[picture.parent], picture.name), picture)
-    return list(places.values())
+        if picture.parent not in real_folders:
+            real_folders[picture.parent] = os.path.realpath(picture.parent)
+        first.setdefault((real_folders[picture.parent], picture.name), picture)
+    return list(first.values())
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What fits a pattern; `**` enters each folder once, by its own path before any link to it.
-
-    Not by glob alone, which follows a link to a folder above it until names are too long.
-    """
+    """List what matches a pattern; `**` enters each folder once, by its own path before a link."""
+    # Not by glob alone, which follows a link to a folder above it until names are too long.
     import glob
 
     parts = Path(pattern).parts
     if "**" not in parts:
         return [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207 - also absolute ones
-    at = parts.index("**")
-    above = str(Path(*parts[:at])) if at else "."
-    bases = [Path(name) for name in glob.glob(above)] if at else [Path()]  # noqa: PTH207
-    below = str(Path(*(parts[at + 1 :] or ("*",))))
-    found: list[Path] = []
+    index = parts.index("**")
+    above = str(Path(*parts[:index])) if index else "."
+    # As above: Path.glob takes no absolute pattern.
+    bases = [Path(name) for name in glob.glob(above)] if index else [Path()]  # noqa: PTH207
+    below = str(Path(*(parts[index + 1 :] or ("*",))))
+    matches: list[Path] = []
     for folder in _folders(bases):
-        found += _matches(os.path.join(glob.escape(str(folder)), below))  # noqa: PTH118
-    return found
+        matches += _matches(str(Path(glob.escape(str(folder)), below)))
+    return matches
 
 
 def _folders(bases: Sequence[Path]) -> Iterator[Path]:
-    """Folders with those in them, hidden ones apart, each once; those behind links last."""
+    """Yield folders and the folders in them, each once, linked ones last; without hidden ones."""
     seen: set[tuple[int, int]] = set()
     waiting = deque(path for path in bases if path.is_dir())
     links: deque[Path] = deque()
@@ -91,7 +91,7 @@ def _folders(bases: Sequence[Path]) -> Iterator[Path]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             children = sorted(folder.iterdir())
-        except OSError:  # not ours to read, or gone: as glob has it
+        except OSError:  # no permission, or deleted meanwhile: left out, as by glob
             continue
         yield folder
         for child in children:
@@ -99,17 +99,17 @@ def _folders(bases: Sequence[Path]) -> Iterator[Path]:
                 (links if child.is_symlink() else waiting).append(child)
 
 
-def place_of(path: Path) -> str:
+def absolute_path(path: Path) -> str:
     """The absolute path of a picture. Links are not followed: two names are two pictures."""
-    return os.path.abspath(path)  # noqa: PTH100
+    return os.path.abspath(path)  # noqa: PTH100 - Path.resolve follows links
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts slice 2 before slice 10."""
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key of the natural order, in which slice 2 comes before slice 10."""
     parts = re.findall(r"\d+|\D+", name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def is_picture(path: Path) -> bool:
-    """Whether it is a file of a picture's suffix that is not hidden."""
+    """Whether a path is a file with the suffix of a picture, and not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

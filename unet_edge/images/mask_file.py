@@ -1,4 +1,4 @@
-"""Masks in: a mask's file as class indices, or as colours."""
+"""Reading mask files, as class indices or as colours."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from PIL import Image
 
 from unet_edge.errors import ImageError
 from unet_edge.images.bit_depth import extremes
-from unet_edge.images.decoding import strips
 from unet_edge.images.exif_orientation import upright
 from unet_edge.images.picture_file import opened
 from unet_edge.images.placement import Pixels
+from unet_edge.images.strips import strips
 
 
 def read_labels(source: Path | bytes) -> Image.Image:
-    """Read a mask file, or its bytes, as single-channel values, undecoded by any palette.
+    """Read a mask file, or its bytes, as the values of one channel: "L".
 
-    Palette pictures give their indices, 1-bit pictures give 0 and 255; RGB(A) and CMYK masks
-    whose channels are equal give that grey. EXIF orientation is honoured, as for the picture.
+    Palette pictures give their indices, 1-bit pictures 0 and 255. RGB(A) and CMYK masks whose
+    channels are equal give that grey. The EXIF orientation turns the mask, as it does a picture.
 
-    Raises ImageError as `decode` does, and when the mask is coloured.
+    Raises ImageError as `decode` does, for a colour picture, and for values that are not labels.
     """
     with opened(source) as stored:
         picture = _upright_alone(stored)
@@ -29,7 +29,8 @@ def read_labels(source: Path | bytes) -> Image.Image:
         for top, strip in strips(picture):
             labels = _labels_of(strip)
             if labels is None:
-                raise ImageError(_not_labels(picture), subject=_mask_name(source))
+                found, expected = _not_labels(picture)
+                raise ImageError(found, expected=expected, subject=_mask_name(source))
             result.paste(labels, (0, top))
         return result
 
@@ -39,7 +40,7 @@ def _mask_name(source: Path | bytes) -> str:
 
 
 def _upright_alone(stored: Image.Image) -> Image.Image:
-    """`upright`, which does not keep the picture that it turned."""
+    """Turn a picture upright, and close the original to free its memory."""
     picture = upright(stored)
     if picture is not stored:
         stored.close()
@@ -47,9 +48,9 @@ def _upright_alone(stored: Image.Image) -> Image.Image:
 
 
 def _labels_of(strip: Image.Image) -> Image.Image | None:
-    """A few rows of a mask as its values; None where they are no labels."""
+    """The values of some rows of a mask; None when they are not labels."""
     if strip.mode in ("L", "P"):
-        # A palette picture's bytes are the class indices; its colours are for the eye.
+        # The bytes of a palette picture are the class indices; its colours are for people.
         return Image.frombytes("L", strip.size, strip.tobytes())
     if strip.mode == "1":
         return strip.convert("L")
@@ -69,21 +70,21 @@ def _labels_of(strip: Image.Image) -> Image.Image | None:
 _NUMBERS = ("I;16", "I;16L", "I;16B", "I", "F")
 
 
-def _not_labels(picture: Image.Image) -> str:
-    """What a picture holds whose values are no labels."""
+def _not_labels(picture: Image.Image) -> tuple[str, str]:
+    """What a picture holds, and what its values must be."""
     if picture.mode in _NUMBERS:
         low, high = extremes(picture)
-        return f"holds values from {low} to {high}; class indices are whole numbers of 0..255"
-    return (
-        f"is a colour picture ({picture.mode}); "
-        "expected class indices or black and white in one channel"
-    )
+        found = f"holds values from {low} to {high}"
+        return found, "class indices must be whole numbers of 0..255"
+    found = f"is a colour picture ({picture.mode})"
+    return found, "it must hold class indices, or black and white, in one channel"
 
 
 def read_colors(source: Path | bytes) -> Pixels:
-    """Read a colour-coded mask file, or its bytes, as RGB: uint8 (H, W, 3), transparency dropped.
+    """Read a colour-coded mask file, or its bytes, as RGB: uint8 (H, W, 3), without transparency.
 
-    EXIF orientation is honoured, as for the picture. Raises ImageError as `decode` does.
+    The EXIF orientation turns the mask, as it does a picture. Raises ImageError as `decode` does,
+    and for a mask of numbers instead of colours.
     """
     with opened(source) as stored:
         picture = _upright_alone(stored)

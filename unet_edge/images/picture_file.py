@@ -1,6 +1,6 @@
-"""The file of a picture: opened with care, its header, and which way is up.
+"""The file of a picture: opening it safely, and reading its header.
 
-Whatever Pillow raises becomes one ImageError that names the file.
+Every exception of Pillow becomes an ImageError that names the file.
 """
 
 from __future__ import annotations
@@ -28,17 +28,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", "
 MAX_PIXELS = 178_956_970
 """Larger pictures are refused before they are decoded: Pillow's own limit, 512 MiB of RGB."""
 
-
 MAX_BYTES = 2**31
-"""Larger files are refused before they are read: 12 bytes for each of so many pixels."""
+"""Larger files are refused before they are read: 12 bytes for each of MAX_PIXELS."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says of itself, before it is decoded.
+    """What a picture file says about itself, before it is decoded.
 
     `size` is (width, height) px as stored; `exif_orientation` is 1 where there is none.
-    `lossy` says that its compression changes values.
+    `lossy` says that the compression changes values.
     """
 
     format: str
@@ -50,17 +49,17 @@ class Header:
 
 
 def read_header(source: Path | bytes) -> Header:
-    """Read a picture's header. Raises ImageError as `decode` does, damaged pixels apart."""
+    """Read a picture's header. Raises ImageError as `decode` does, but not for damaged pixels."""
     with opened(source, load=False) as picture:
-        orientation = frames = 1
+        exif_orientation = frames = 1
         try:
             with no_warnings():
-                orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
+                exif_orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
                 frames = getattr(picture, "n_frames", 1)
         except Exception:  # Pillow raises SyntaxError, struct.error, EOFError and others
-            pass  # a block that cannot be read says nothing
+            pass  # a block that cannot be read counts as missing
         name, lossy = picture.format or "", _is_lossy(picture, source)
-        return Header(name, picture.mode, picture.size, frames, orientation, lossy)
+        return Header(name, picture.mode, picture.size, frames, exif_orientation, lossy)
 
 
 def _is_lossy(picture: Image.Image, source: Path | bytes) -> bool:
@@ -79,22 +78,23 @@ def _is_lossy(picture: Image.Image, source: Path | bytes) -> bool:
 def _is_lossy_webp(source: Path | bytes) -> bool:
     """Whether a WebP file's first picture is a VP8 chunk; VP8L is lossless (RFC 9649)."""
     data = source if isinstance(source, bytes) else source.read_bytes()
-    place = 12  # behind "RIFF", the size and "WEBP"
-    while place + 8 <= len(data):
-        kind, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
+    position = 12  # behind "RIFF", the size and "WEBP"
+    while position + 8 <= len(data):
+        kind = data[position : position + 4]
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
         if kind in (b"VP8 ", b"VP8L"):
             return kind == b"VP8 "
         if kind == b"ANMF":  # a frame: 16 bytes about it, then its chunks
-            place += 8 + 16
+            position += 8 + 16
             continue
-        place += 8 + size + size % 2
+        position += 8 + size + size % 2
     return False
 
 
 def count_frames(source: Path | bytes) -> int:
-    """How many pictures are in a file: TIFF's pages, GIF's and WebP's frames, MJPEG's JPEGs.
+    """Count the pictures in a file: pages of TIFF, frames of GIF and WebP, JPEGs of MJPEG.
 
-    1 for what cannot be read, and for MPO, whose others are a camera's views of the first.
+    1 for a file that cannot be read, and for MPO, whose other pictures are views of the first.
     """
     try:
         with opened(source, load=False) as picture, no_warnings():
@@ -105,7 +105,7 @@ def count_frames(source: Path | bytes) -> int:
         return 1
 
 
-# A JPEG's last marker with the first of the next: ISO/IEC 10918-1's "end" and "start of image".
+# The end of a JPEG and the start of the next: "end" and "start of image" of ISO/IEC 10918-1.
 _NEXT_JPEG = b"\xff\xd9\xff\xd8"
 
 
@@ -128,7 +128,10 @@ def opened(
     load: bool = True,
     before_loading: Callable[[Image.Image], None] = lambda _: None,
 ) -> Iterator[Image.Image]:
-    """Yield the picture, every failure of Pillow's turned into one ImageError."""
+    """Yield the opened picture, loaded if `load`; raises ImageError for every failure of Pillow.
+
+    `before_loading` gets the picture when its header was read.
+    """
     if isinstance(source, Image.Image):
         try:
             source.load()  # Pillow opens files lazily
@@ -148,18 +151,21 @@ def opened(
             raise _too_large(name) from None
         except Image.DecompressionBombError:
             raise ImageError(
-                f"has more than {MAX_PIXELS // 1_000_000} megapixels, the limit", subject=name
+                f"has more than {MAX_PIXELS // 1_000_000} megapixels, the limit",
+                fix="make it smaller, or cut it into parts",
+                subject=name,
             ) from None
         except UnidentifiedImageError:
             raise ImageError(
-                f"is not a picture this tool reads (known: {', '.join(FORMATS)})", subject=name
+                "is not a picture that can be read",
+                expected=f"it must be one of {', '.join(FORMATS)}",
+                subject=name,
             ) from None
-        except ImageError as error:  # of `before_loading`
+        except ImageError as error:  # from `before_loading`
             raise type(error)(
                 error.found, expected=error.expected, fix=error.fix, subject=f"{name}:"
             ) from None
         except Exception as error:  # Pillow's decoders: OSError, SyntaxError, struct.error, …
-            # Whatever they raise on damaged data, the picture cannot be read.
             raise ImageError(f"is damaged: {error}", subject=name) from error
         try:
             yield picture
@@ -169,20 +175,20 @@ def opened(
 
 def _too_large(name: str) -> ImageError:
     return ImageError(
-        "needs more memory than is free", fix="make it smaller, or cut it up", subject=name
+        "needs more memory than is free", fix="make it smaller, or cut it into parts", subject=name
     )
 
 
 @contextmanager
 def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
-    """The bytes to decode. A JPEG file is read as it is decoded, others at once."""
+    """Yield the bytes to decode. A JPEG file is read while it is decoded, others at once."""
     if isinstance(source, bytes):
         if not source:
             raise ImageError("is empty (0 bytes)", subject=name)
         yield io.BytesIO(source)
         return
     try:
-        # Without O_NONBLOCK, opening a fifo waits for somebody to write into it.
+        # Without O_NONBLOCK, opening a fifo waits for another process to write into it.
         handle = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         file = os.fdopen(handle, "rb")  # raises IsADirectoryError and closes it
     except FileNotFoundError:
@@ -198,15 +204,15 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(
                 f"cannot read {name}: it is not a regular file",
-                fix="give its bytes",
+                fix="pass its bytes",
             )
         if status.st_size > MAX_BYTES:
             raise ImageError(
-                f"cannot read {name}: it has {status.st_size:,} bytes, expected at most "
-                f"{MAX_BYTES:,}"
+                f"cannot read {name}: it has {status.st_size:,} bytes",
+                expected=f"there may be at most {MAX_BYTES:,}",
             )
         try:
-            # The 3 to 6 MB of a 12-megapixel photo count beside its 48 of pixels.
+            # Read while it is decoded: a 12-megapixel photo has 3 to 6 MB beside 48 MB of pixels.
             jpeg = file.peek(2)[:2] == _JPEG
             data = b"" if jpeg else file.read()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Pillow's warnings of damaged pictures, which are not shown."""
+"""Pillow's warnings about damaged pictures, hidden."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ _WARNING_FILTERS = threading.Lock()
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """No warnings of broken EXIF blocks or large pictures: we read them or say why not.
-
-    The filters belong to the process, and training decodes in several threads.
-    """
+    """Hide warnings about broken EXIF blocks and large pictures: our errors say what is wrong."""
+    # The filters belong to the process, and training decodes in several threads.
     with _WARNING_FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,8 +1,8 @@
-"""Pictures onto the grid and masks back: the one geometry of training, conversion and device.
+"""Pictures onto the grid and masks back: one geometry for training, conversion and device.
 
 `Placement` puts a decoded picture on the model's grid and brings a mask back to the picture's own
-size. Resampling of pictures is Pillow's 8-bit fixed-point code and resampling of labels is integer
-arithmetic, so x86 and ARM give the same bytes.
+size. Pillow resamples pictures in 8-bit fixed point, and labels are resampled with integers. So
+x86 and ARM give the same bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ FILTERS: dict[Resample, Image.Resampling] = {
 class Placement:
     """Where a picture of (height, width) px lies on the model's grid.
 
-    `top, left, placed_height, placed_width` is the box the picture fills; the rest is padding.
+    The picture fills the box `top, left, placed_height, placed_width`, in px of the grid. The rest
+    is padding.
     """
 
     height: int
@@ -47,7 +48,10 @@ class Placement:
 
     @classmethod
     def plan(cls, size: tuple[int, int], spec: ModelSpec) -> Placement:
-        """Plan for a picture of `size` = (width, height) px, Pillow's order."""
+        """Place a picture of `size` = (width, height) px, in Pillow's order.
+
+        Raises ConfigError for a picture without pixels.
+        """
         width, height = size
         if width < 1 or height < 1:
             raise ConfigError(f"a picture of {width}x{height} px has no pixels")
@@ -55,8 +59,8 @@ class Placement:
             case "stretch":
                 placed_height, placed_width = spec.height, spec.width
             case "letterbox":
-                # Whole numbers all the way: the same box on every machine. The longer side
-                # fills the grid; the other is rounded half up, and is never empty.
+                # Integers give the same box on every machine. One side fills the grid. The other
+                # is rounded, halves upwards, and is at least 1.
                 if width * spec.height >= height * spec.width:
                     placed_width = spec.width
                     placed_height = (2 * height * spec.width + width) // (2 * width)
@@ -80,30 +84,36 @@ class Placement:
     def place(self, picture: Image.Image) -> Pixels:
         """Resample an RGB picture onto the grid: uint8 (H, W, 3) of the model's size.
 
-        The picture has the planned size, or is what the decoder reduced it to.
+        The picture must have the planned size, or the size that the JPEG decoder reduces it to.
+        Raises ConfigError otherwise.
         """
         self._require_size(picture)
-        # Two calls, horizontal first: each pass rounds to 8 bits, so the order shows. Pillow 13
-        # chooses the cheaper one (python-pillow/Pillow#9549), all before it run this one.
-        used = FILTERS[self.spec.resample]
-        resized = picture.resize((self.placed_width, picture.height), used).resize(
-            (self.placed_width, self.placed_height), used
+        # Two calls, horizontal first. Each pass rounds to 8 bits, so the order changes the result.
+        # Pillow before 13 uses this order; Pillow 13 picks the cheaper one.
+        # https://github.com/python-pillow/Pillow/pull/9549
+        resampling = FILTERS[self.spec.resample]
+        resized = picture.resize((self.placed_width, picture.height), resampling).resize(
+            (self.placed_width, self.placed_height), resampling
         )
         if (self.placed_height, self.placed_width) == self.spec.size:
             return np.array(resized)
         grid = np.empty((*self.spec.size, 3), np.uint8)
-        # By rows: three bytes broadcast to each pixel of 512x512 took 1 ms, a third of placing.
+        # By rows: broadcasting three bytes to each pixel takes a third of the time of placing.
         row = np.frombuffer(bytes(self.spec.pad_color) * self.spec.width, np.uint8)
         grid.reshape(self.spec.height, -1)[:] = row
         grid[self.box] = np.asarray(resized)
         return grid
 
     def place_labels(self, labels: Labels) -> Labels:
-        """Sample a mask of the picture's size onto the grid; padding becomes IGNORE."""
+        """Sample a mask of the picture's size onto the grid; padding becomes IGNORE.
+
+        `labels` is uint8 (H, W). Raises ConfigError for a mask of another size.
+        """
         if labels.shape != (self.height, self.width):
             raise ConfigError(
                 f"the mask has {labels.shape[1]}x{labels.shape[0]} px, "
-                f"the picture {self.width}x{self.height}"
+                f"the picture {self.width}x{self.height}",
+                expected="they must be equal",
             )
         grid = np.full(self.spec.size, IGNORE, np.uint8)
         grid[self.box] = resize_labels(labels, self.placed_height, self.placed_width)
@@ -112,10 +122,14 @@ class Placement:
     def restore(self, labels: Labels) -> Labels:
         """Bring labels (H, W) of the grid back to the picture's own size, (height, width).
 
-        Each pixel takes the label of the grid cell that its centre falls in.
+        Each pixel gets the label of the grid cell that contains its centre. Raises ConfigError for
+        labels of another size than the grid's.
         """
         if labels.shape != self.spec.size:
-            raise ConfigError(f"labels of shape {labels.shape} do not fit grid {self.spec.size}")
+            raise ConfigError(
+                f"the labels have shape {labels.shape}",
+                expected=f"the grid has {self.spec.size}",
+            )
         return resize_labels(labels[self.box], self.height, self.width)
 
     @property
@@ -127,23 +141,24 @@ class Placement:
         )
 
     def _require_size(self, picture: Image.Image) -> None:
-        whole = (self.width, self.height)
-        allowed = {whole}
+        full_size = (self.width, self.height)
+        allowed = {full_size}
         if self.spec.decoding == "scaled":
-            factor = reduction(whole, self.spec)
+            factor = reduction(full_size, self.spec)
             allowed.add((self.width // factor, self.height // factor))
         if picture.size not in allowed:
             raise ConfigError(
-                f"the placement is for {self.width}x{self.height} px, "
-                f"the picture has {picture.width}x{picture.height}"
+                f"the picture has {picture.width}x{picture.height} px",
+                expected=f"the placement is for {self.width}x{self.height}",
             )
 
 
 def reduction(size: tuple[int, int], spec: ModelSpec) -> int:
-    """What the JPEG decoder divides the sides of an upright photo by under "scaled": 8, 4, 2 or 1.
+    """The factor, 8, 4, 2 or 1, by which the JPEG decoder reduces an upright photo under "scaled".
 
-    The largest that divides both sides of `size` = (width, height) px, so that the reduced photo
-    shows exactly the same, and that leaves each at least 1.25 times as long as on the grid.
+    It is the largest factor that divides both sides of `size` = (width, height) px, so that the
+    reduced photo shows exactly the same, and leaves each side at least 1.25 times as long as on
+    the grid.
     """
     placement = Placement.plan(size, spec)
     for factor in (8, 4, 2):
@@ -158,20 +173,18 @@ def reduction(size: tuple[int, int], spec: ModelSpec) -> int:
 
 
 def place(picture: Image.Image, spec: ModelSpec) -> Pixels:
-    """Plan and place a picture that is decoded; files go through `grid_of`."""
+    """Place a decoded RGB picture on the grid: uint8 (H, W, 3). For files, use `grid_of`."""
     return Placement.plan(picture.size, spec).place(picture)
 
 
 def resize_labels(labels: Labels, height: int, width: int) -> Labels:
-    """Nearest-neighbour resampling by pixel centres, in whole numbers.
-
-    Pillow's nearest accumulates floating-point steps, which may round differently per machine.
-    """
+    """Resample labels (H, W) to (height, width) by nearest neighbour, with integers."""
+    # Not by Pillow, whose nearest neighbour adds up floats that machines may round differently.
     if labels.shape == (height, width):
         return labels.copy()
     rows, columns = nearest_cells(labels.shape[0], height), nearest_cells(labels.shape[1], width)
-    # Columns first on the small side, then whole rows are copied: 20 times as
-    # fast as fancy indexing from 512x512 to 12 MP.
+    # Columns first on the small side, then whole rows are copied: from 512x512 to 12 megapixels
+    # that is 20 times as fast as fancy indexing.
     resized: Labels
     if height >= labels.shape[0]:
         resized = labels.take(columns, axis=1).take(rows, axis=0)
@@ -181,7 +194,7 @@ def resize_labels(labels: Labels, height: int, width: int) -> Labels:
 
 
 def nearest_cells(source: int, target: int) -> NDArray[np.int64]:
-    """Which of `source` cells the centre of each of `target` pixels falls in, int64 (target,)."""
-    # Centre of target pixel j is (j + 1/2) * source / target; its cell is the floor of that.
+    """For each of `target` pixels, the one of `source` cells with its centre: int64 (target,)."""
+    # The centre of target pixel j is at (j + 1/2) * source / target; its cell is the floor of that.
     cells: NDArray[np.int64] = (2 * np.arange(target) + 1) * source // (2 * target)
     return cells

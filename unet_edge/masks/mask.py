@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from unet_edge.errors import ConfigError
-from unet_edge.images.decoding import ChannelOrder, ImageSource, decode
+from unet_edge.images.decoding import ImageSource, decode
+from unet_edge.images.pixel_arrays import ChannelOrder
 from unet_edge.images.placement import Labels
 from unet_edge.palette import CLEAR, Color, has_background
 from unet_edge.spec import IGNORE, ModelSpec

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.errors import BundleError, ConfigError, ModelFileError, SpecError
-from unet_edge.images.decoding import ChannelOrder, ImageSource, Photo, decode, read_photo
+from unet_edge.images.decoding import ImageSource, Photo, decode, read_photo
+from unet_edge.images.pixel_arrays import ChannelOrder
 from unet_edge.images.placement import Pixels, Placement, resize_labels
 from unet_edge.masks.mask import Mask
 from unet_edge.masks.upsampling import Edges, probabilities, smooth_labels
@@ -270,7 +271,7 @@ def _require_edges(edges: Edges) -> None:
     if edges not in get_args(Edges):
         raise ConfigError(
             f"edges is {edges!r}",
-            expected=f"known are {', '.join(get_args(Edges))}",
+            expected=f"it must be one of {', '.join(get_args(Edges))}",
         )
 
 
