@@ -1,15 +1,16 @@
-# Everything on a fresh machine with Python >= 3.11: each target makes its own virtual environment.
+# Targets for a machine that has Python 3.11 or newer. They install what they need in .venv.
 #
-#   make demo    the whole road on generated pictures; results in demo/
-#   make test    all tests, in a process for each processor
-#   make test-fast  all but the slow ones
-#   make test-torch  the same model and steps on PyTorch, which it installs
-#   make test-processors  a bundle's masks on kinds of processors, emulated (root, Debian); BUNDLE=dir
-#   make test-pi the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
-#   make lint    ruff, the directions of imports, and mypy
-#   make docs    the documentation site, built strictly; open site/index.html
-#   make wheel   dist/unet_edge-*.whl, to copy to the device
-#   make bench   the committed benchmark table, see benchmarks/formats.py
+#   make demo             run every step on generated pictures; results in demo/
+#   make test             run all tests, in one process for each processor
+#   make test-fast        run all tests but the slow ones
+#   make test-torch       train the same model on PyTorch, which it installs
+#   make test-processors  compare a bundle's masks on emulated processors (root, Debian); BUNDLE=dir
+#   make test-pi          test the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
+#   make lint             run ruff, import-linter and mypy
+#   make docs             build the documentation site strictly; open site/index.html
+#   make wheel            build dist/unet_edge-*.whl, to copy to the device
+#   make bench            measure the committed benchmark table, see benchmarks/formats.py
+#   make clean            delete .venv, demo/ and everything that was built
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +20,7 @@ BUNDLE ?= demo/bundle
 # The tests start hundreds of processes. Without bytecode files each of them compiles the package.
 unexport PYTHONDONTWRITEBYTECODE
 
-# A file's tests share what they set up, so they run in one process; in the order of conftest.py.
+# The tests of one file share their fixtures, so they run in one process, in the order of conftest.py.
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast test-torch test-processors test-pi lint docs wheel bench clean

@@ -1,1 +1,1 @@
-"""The embedded default: generated pictures with exact masks, for a first run without data."""
+"""The demo: generated pictures with exact masks, and every step on them."""

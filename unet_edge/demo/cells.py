@@ -1,9 +1,9 @@
-"""Cell-like pictures with exact masks: membranes between warped cells, as electron microscopy.
+"""Generated pictures of cells with exact masks of their membranes, as in electron microscopy.
 
-A picture is a Voronoi diagram bent by smooth noise. Its borders are the membranes; cells hold
-vesicles and mitochondria whose walls are as dark as membranes but are none, the light is uneven,
-and blur and noise lie over everything. So brightness alone does not find the membranes: the best
-global threshold reaches an mIoU of about 0.7 (a test measures it), shape and context do.
+A picture is a Voronoi diagram bent by smooth noise. Its borders are the membranes. The cells hold
+vesicles and mitochondria, whose walls are as dark as membranes. The light is uneven, and the
+picture is blurred and noisy. So brightness alone does not find the membranes: the best global
+threshold reaches an mIoU of about 0.7, which a test measures. Shape and context do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Field = NDArray[np.floating]
 
 
 def write_dataset(root: Path, *, train: int, validation: int, seed: int = 0) -> None:
-    """Write `images/`, `masks/` (0 cell, 1 membrane), `train.txt` and `val.txt` below `root`."""
+    """Write `images/`, `masks/` (0 cell, 1 membrane), `train.txt` and `val.txt` to `root`."""
     names = [f"cells-{index:03d}" for index in range(train + validation)]
     for index, name in enumerate(names):
         pixels, labels = draw_cells(SIZE, np.random.default_rng((seed, index)))
@@ -39,18 +39,18 @@ def write_dataset(root: Path, *, train: int, validation: int, seed: int = 0) -> 
 def draw_cells(size: int, random: np.random.Generator) -> tuple[Pixels, Labels]:
     """Draw one picture.
 
-    Returns pixels uint8 (size, size, 3), grey, and labels uint8 (size, size): 1 on membranes.
+    Returns grey pixels, uint8 (size, size, 3), and labels, uint8 (size, size), 1 on membranes.
     """
-    spacing = random.uniform(26, 40)  # mean distance of two cells, px
+    spacing = random.uniform(26, 40)  # mean distance between cells, px
     first, second, cell = _voronoi(size, spacing, random)
     half_width = np.maximum(1.0, random.uniform(1.4, 2.2) + 0.5 * _smooth(size, spacing, random))
-    # (second - first) / 2 is about the distance to the border between the two nearest cells.
+    # About the distance to the border between the two nearest cells.
     border: Field = (second - first) / 2
     labels = (border < half_width).astype(np.uint8)
 
     tone = random.uniform(0.56, 0.72) + random.uniform(-0.07, 0.07, cell.max() + 1)
     picture = tone[cell].astype(np.float32)
-    picture += 0.035 * _smooth(size, 3, random)  # cytoplasm's grain
+    picture += 0.035 * _smooth(size, 3, random)  # grain of the cytoplasm
     _add_organelles(picture, border, spacing, random)
     edge = np.clip((half_width - border) / 1.2 + 0.5, 0, 1)
     darkness = random.uniform(0.22, 0.34) + 0.06 * _smooth(size, 12, random)
@@ -66,7 +66,7 @@ def draw_cells(size: int, random: np.random.Generator) -> tuple[Pixels, Labels]:
 def _voronoi(
     size: int, spacing: float, random: np.random.Generator
 ) -> tuple[Field, Field, NDArray[np.intp]]:
-    """Distances to the nearest and second nearest cell centre, px, and which is nearest."""
+    """Distances to the nearest and second nearest cell centre, px, and the nearest cell's index."""
     margin = 2 * spacing
     steps = np.arange(-margin, size + margin, spacing)
     centres = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)

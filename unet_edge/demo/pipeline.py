@@ -1,4 +1,4 @@
-"""The demo's steps: the commands a user would give, on generated pictures."""
+"""The demo's steps: the commands that a user would type, on generated pictures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.captured_output import captured_output
 
 _TRAIN, _VALIDATION = 48, 12
-_SHOWN = 3  # validation pictures that are segmented and shown
+_SHOWN = 3  # validation pictures to segment and to draw
 
 
 def make_data(folder: Path) -> None:
-    """Generate the pictures and masks below `folder/data`."""
+    """Write the generated pictures and masks to `folder/data`."""
     write_dataset(folder / "data", train=_TRAIN, validation=_VALIDATION)
 
 
 def train_settings() -> str:
-    """The demo's training options: alpha 0.5 from scratch, about a minute on two cores."""
+    """The options of `train`: alpha 0.5 without pretrained weights, a minute on two cores."""
     return (
         f"--classes {','.join(CLASSES)} --size {SIZE} --name demo --alpha 0.5 "
         "--encoder-weights none --steps 240 --learning-rate 0.003 --scale 0.8 1.25 --hue 0 "
@@ -30,7 +30,7 @@ def train_settings() -> str:
 
 
 def steps(folder: Path) -> list[list[str]]:
-    """Each command's arguments, in order."""
+    """The arguments of each command, in order."""
     data, run, bundle = (str(folder / name) for name in ("data", "run", "bundle"))
     photos = [str(folder / "data" / "images" / f"{name}.png") for name in _shown_names(folder)]
     html, results = str(folder / "benchmark.html"), str(folder / "benchmark.json")
@@ -44,7 +44,7 @@ def steps(folder: Path) -> list[list[str]]:
 
 
 def save_overview(folder: Path) -> None:
-    """Write `overview.png`: photo, true mask and the int8 file's mask of a few pictures."""
+    """Write `overview.png`: a few pictures with their true mask and the int8 file's mask."""
     dataset = find_dataset(folder / "data", classes=CLASSES)
     with captured_output():  # interpreters announce their delegates on standard error
         segmenter = Segmenter.open(folder / "bundle", file="model-int8.tflite")
