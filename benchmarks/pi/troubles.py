@@ -57,7 +57,7 @@ class Patient:
             assert error == f"error: {reason}", error
         else:  # it died, and what was left behind ran the doctor
             assert done.returncode == 132, (done.returncode, error)
-            assert "what 'unet-edge doctor' finds" in error, error
+            assert "'unet-edge doctor' reports" in error, error
             assert reason in error, error
         assert "Traceback" not in error
         (command,) = re.findall(r"pip install .*?(?=, or |$)", reason)[:1]

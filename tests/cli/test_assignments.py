@@ -122,7 +122,7 @@ def test_relative_paths_are_those_of_the_shell(tmp_path, monkeypatch):
 
 
 MISTAKES = {
-    "steps": "--set steps: write KEY=VALUE, e.g. steps=1500",
+    "steps": "--set steps has no value; write KEY=VALUE, e.g. steps=1500",
     "steps=many": "--set steps: many is not a TOML value; steps is a whole number",
     "steps=": "--set steps: nothing is not a TOML value; steps is a whole number",
     "steps=3\nrounds=4": "--set steps: 3\\nrounds=4 is not a TOML value; steps is a whole number",
@@ -153,7 +153,7 @@ MISTAKES = {
     "xyz=1": "--set xyz: unknown setting",
     "=1": "--set : unknown setting",
     "loss={dice=1}": (
-        "--set loss: this is a table; set one of loss.cross_entropy, loss.focal, loss.dice, "
+        "--set loss: loss is a table; set one of loss.cross_entropy, loss.focal, loss.dice, "
         "loss.focal_gamma, loss.class_weights, loss.balanced"
     ),
 }

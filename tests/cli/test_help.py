@@ -27,7 +27,7 @@ from unet_edge.runtime.packages import Package
 
 
 def page(*arguments: str, columns: int = 80) -> list[str]:
-    """The lines of a help page on a terminal of so many columns."""
+    """The lines of a help page on a terminal of this width."""
     done = CliRunner(env={"COLUMNS": str(columns)}).invoke(main, arguments, prog_name="unet-edge")
     assert done.exit_code == 0, done.output
     return done.output.splitlines()
@@ -46,7 +46,7 @@ def sections(lines: list[str]) -> dict[str, list[str]]:
 
 
 def named(lines: list[str]) -> list[str]:
-    """The options or commands that lines of a section begin with."""
+    """The options or commands at the start of a section's lines."""
     return [line.split()[0].rstrip(",") for line in lines if re.match(r"  \S", line)]
 
 
@@ -61,14 +61,14 @@ class TestCommands:
         assert named(found["On the device"])[: len(device)] == device
         assert "Commands" not in found
 
-    def test_each_has_a_whole_line(self) -> None:
+    def test_each_has_its_summary_on_one_line(self) -> None:
         lines = page("--help")
         for section in SECTIONS.values():
-            for name, one in section.items():
-                assert f"  {name:9}  {one.line}" in lines
+            for name, command in section.items():
+                assert f"  {name:9}  {command.summary}" in lines
         assert not [line for line in lines if line.endswith("...") and "Usage" not in line]
 
-    def test_those_of_data_have_whole_lines_too(self) -> None:
+    def test_so_have_the_commands_of_data(self) -> None:
         lines = page("data", "--help")
         for name, command in data.commands.items():
             (line,) = (line for line in lines if line.startswith(f"  {name} "))
@@ -78,18 +78,18 @@ class TestCommands:
 
     def test_each_is_where_the_list_says(self) -> None:
         for section in SECTIONS.values():
-            for name, one in section.items():
-                command = getattr(importlib.import_module(one.module), name)
+            for name, lazy in section.items():
+                command = getattr(importlib.import_module(lazy.module), name)
                 assert command is main.get_command(click.Context(main), name)
                 assert command.name == name
 
     def test_a_narrow_terminal_cuts_nothing(self) -> None:
         text = " ".join(" ".join(page("--help", columns=50)).split())
         for section in SECTIONS.values():
-            for one in section.values():
-                assert one.line in text
+            for command in section.values():
+                assert command.summary in text
 
-    def test_a_name_that_is_none(self) -> None:
+    def test_an_unknown_name(self) -> None:
         done = CliRunner().invoke(main, ["sement"])
         assert done.exit_code == 2
         assert "No such command 'sement'" in done.output
@@ -115,7 +115,7 @@ class TestTrain:
                 for option in (*parameter.opts, *parameter.secondary_opts):
                     assert any(re.search(rf"{option}(?![\w-])", line) for line in shown), option
         assert "Options" not in found
-        for title in ("Run", "Data", "Model", "Course of the run", "Loss", "Random views"):
+        for title in ("Run", "Data", "Model", "Training", "Loss", "Augmentation"):
             assert len(named(found[title])) >= 5
         count = sum(len(named(lines)) for lines in found.values())
         assert count == sum(isinstance(each, click.Option) for each in train.params) + 1  # -h
@@ -126,7 +126,7 @@ class TestTrain:
             assert not [line for line in lines if line.rstrip().endswith("...")]
 
 
-# Prints what a command line has loaded; its own output goes nowhere.
+# Prints the modules that a command line has loaded, and discards the command's own output.
 LOADED = """
 import io, json, os, sys
 sys.argv = ["unet-edge", *sys.argv[1:]]
@@ -148,7 +148,7 @@ def loaded(*arguments: str, **environment: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-COMMAND_MODULES = {one.module for section in SECTIONS.values() for one in section.values()}
+COMMAND_MODULES = {lazy.module for section in SECTIONS.values() for lazy in section.values()}
 INTERPRETERS = {"ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino"}
 
 
@@ -171,8 +171,8 @@ class TestLoading:
         assert found.isdisjoint({*INTERPRETERS, "numpy", "keras"})
 
     def test_the_help_of_train_needs_no_part_of_its_extra(self) -> None:
-        theirs = {"keras", "tensorflow", "matplotlib", "cattrs", "tomli_w"}
-        assert loaded("train", "--help-all").isdisjoint(theirs)
+        extra = {"keras", "tensorflow", "matplotlib", "cattrs", "tomli_w"}
+        assert loaded("train", "--help-all").isdisjoint(extra)
 
     def test_the_help_of_export_needs_no_part_of_its_extra(self) -> None:
         extra = {"keras", "tensorflow", "tf2onnx", "onnx", *INTERPRETERS}
@@ -188,15 +188,15 @@ class TestLoading:
 
 
 class TestVersion:
-    def test_ours_then_python_then_the_interpreters(self) -> None:
+    def test_unet_edge_then_python_then_the_interpreters(self) -> None:
         installed = []
         for package in get_args(Package):
             try:
                 installed.append(f"{package} {version(package)}")
             except PackageNotFoundError:
                 continue
-        ours, python, *rest = page("--version")
-        assert ours == f"unet-edge, version {__version__}"
+        own, python, *rest = page("--version")
+        assert own == f"unet-edge, version {__version__}"
         assert python == f"Python {platform.python_version()}"
         assert sorted(rest) == sorted(installed)
         assert rest
@@ -209,7 +209,7 @@ class TestVersion:
 
 
 def complete(shell: str, words: str, last: str) -> str:
-    """What the script of a shell gets for what was typed so far."""
+    """The answer to a shell's completion script for the words typed so far."""
     environment = {
         "_UNET_EDGE_COMPLETE": f"{shell}_complete",
         "COMP_WORDS": f"unet-edge {words}",
@@ -232,7 +232,7 @@ class TestCompletion:
     def test_an_option_that_only_the_long_help_shows(self, shell: str) -> None:
         assert "--learning-rate" in complete(shell, "train --learn", "--learn")
 
-    def test_nothing_begins_so(self) -> None:
+    def test_no_command_begins_like_that(self) -> None:
         assert not complete("bash", "xy", "xy").strip()
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -256,7 +256,7 @@ class TestOutputs:
         assert "cells-017.cutout.png" in visible(tmp_path / "out")
 
     def test_an_unknown_kind(self, bundle_path: Path, photo: Path) -> None:
-        assert "--save masks: choose from index" in refused(
+        assert "--save masks is unknown; choose from index" in refused(
             "segment", bundle_path, photo, "--save", "masks,index"
         )
 
@@ -303,9 +303,12 @@ class TestInputs:
         ("arguments", "says"),
         [
             (("-",), "add -o -"),
-            (("-", "-", "-o", "-"), "takes one picture, not 2"),
-            (("-", "-o", "-", "--save", "palette,index"), "would be several"),
-            (("-", "-o", "-", "--save", "csv"), "would be several"),
+            (("-", "-", "-o", "-"), "2 pictures for -o -; -o - takes one picture"),
+            (
+                ("-", "-o", "-", "--save", "palette,index"),
+                "--save palette,index cannot go to standard output; -o - takes one file",
+            ),
+            (("-", "-o", "-", "--save", "csv"), "--save csv cannot go to standard output"),
             (("-", "-o", "-", "--json"), "leave one out"),
             (("nothing.png", "-o", "-"), "no such picture: nothing.png"),
         ],

@@ -74,13 +74,13 @@ class TestTiles:
         for way in ways:
             assert skipped(run_json(*command, *way)) == [False]
             assert skipped(run_json(*command, *way)) == [True]
-        # The defaults, said aloud, are the defaults.
+        # The defaults, given as options, change nothing.
         run(*command, "--tiles")
         assert skipped(
             run_json(*command, "--tiles", "--tile-overlap", "0.25", "--tile-scale", "1")
         ) == [True]
 
-    def test_masks_of_before_there_were_tiles_are_done(
+    def test_without_tiles_the_log_is_as_before_there_were_tiles(
         self, bundle_path: Path, large: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
@@ -145,8 +145,8 @@ class TestTiles:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
-            (("--tile-overlap", "0.5"), "--tile-overlap is for tiles: add --tiles"),
-            (("--tile-scale", "0.5"), "--tile-scale is for tiles: add --tiles"),
+            (("--tile-overlap", "0.5"), "--tile-overlap is given without --tiles; add --tiles"),
+            (("--tile-scale", "0.5"), "--tile-scale is given without --tiles; add --tiles"),
             (
                 ("--tiles", "--tile-overlap", "1"),
                 "overlap of tiles is 1.0; it must be from 0 to 0.9",

@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: a setting by its key in config.toml, with a value in TOML's syntax."""
+"""`--set KEY=VALUE`: a setting by its key in config.toml, with a value in TOML."""
 
 from __future__ import annotations
 
@@ -17,51 +17,53 @@ set_option = click.option(
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Any setting by its key in config.toml, e.g. optimisation.learning_rate=0.0005. "
-    "VALUE is TOML; repeatable.",
+    help="Set any key of config.toml, e.g. optimisation.learning_rate=0.0005. VALUE is TOML. "
+    "Repeatable.",
 )
 
 
-def assigned(assignments: Sequence[str], known: Mapping[str, Leaf]) -> dict[str, Any]:
-    """The values by their keys; the last of a key counts.
+def parse_assignments(assignments: Sequence[str], settings: Mapping[str, Leaf]) -> dict[str, Any]:
+    """Parse KEY=VALUE into values by key; the last value of a key counts.
 
     Raises ConfigError that names the key and its type.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals:
-            raise ConfigError(f"--set {assignment}: write KEY=VALUE, e.g. steps=1500")
-        if key not in known:
-            raise ConfigError(_unknown(key, known))
-        found[key] = _value(known[key], text)
-    return found
+            raise ConfigError(
+                f"--set {assignment} has no value", fix="write KEY=VALUE, e.g. steps=1500"
+            )
+        if key not in settings:
+            raise _unknown(key, settings)
+        values[key] = _value(settings[key], text)
+    return values
 
 
 def _value(leaf: Leaf, text: str) -> Any:
-    """The value of a setting, as TOML spells it. Raises ConfigError."""
+    """Parse the TOML value of a setting. Raises ConfigError if its type is wrong."""
     from unet_edge.training.toml import fits  # cattrs is in the train extra
 
     try:
         values = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # no TOML, thousands of digits or of brackets
+    except (ValueError, RecursionError):  # not TOML, or thousands of digits or brackets
         values = {}
     if list(values) != ["value"]:
-        quoted = f"; write --set '{leaf.key}=\"{text}\"'" if leaf.is_text else ""
         raise ConfigError(
             f"--set {leaf.key}: {text or 'nothing'} is not a TOML value",
-            fix=f"{leaf.key} is {leaf.words}{quoted}",
+            expected=f"{leaf.key} is {leaf.type_text}",
+            fix=f"write --set '{leaf.key}=\"{text}\"'" if leaf.is_text else "",
         )
     if not fits(values["value"], leaf.kind):
-        raise ConfigError(f"--set {leaf.key}: {text} is not {leaf.words}")
+        raise ConfigError(f"--set {leaf.key}: {text} is not {leaf.type_text}")
     return values["value"]
 
 
-def _unknown(key: str, known: Mapping[str, Leaf]) -> str:
-    inside = [each for each in known if each.startswith(f"{key}.")]
+def _unknown(key: str, settings: Mapping[str, Leaf]) -> ConfigError:
+    inside = [each for each in settings if each.startswith(f"{key}.")]
     if inside:
-        return f"--set {key}: this is a table; set one of {', '.join(inside)}"
-    # A key without its table is the likeliest mistake.
-    close = [each for each in known if each.rpartition(".")[2] == key]
-    close += difflib.get_close_matches(key, known, n=1)
-    return f"--set {key}: unknown setting" + (f"; is it {close[0]}?" if close else "")
+        return ConfigError(f"--set {key}: {key} is a table", fix=f"set one of {', '.join(inside)}")
+    # The likeliest mistake is a key without its table.
+    close = [each for each in settings if each.rpartition(".")[2] == key]
+    close += difflib.get_close_matches(key, settings, n=1)
+    return ConfigError(f"--set {key}: unknown setting", fix=f"is it {close[0]}?" if close else "")

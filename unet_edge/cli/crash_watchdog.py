@@ -1,4 +1,4 @@
-"""A watch over the opening of a model: what kills a process leaves nobody to say why."""
+"""The watchdog for opening a model: if the process crashes, it runs the doctor."""
 
 from __future__ import annotations
 
@@ -12,40 +12,39 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def vigil(model: Path) -> Iterator[None]:
-    """See that a block which opens `model` ends; where the process dies in it, run the doctor.
-
-    Some interpreters die of an instruction that the processor has not. A fork that does nothing
-    but wait costs little (4 ms, median of 200 on a busy x86 machine of two cores); trying the
-    interpreter in a process of its own beforehand would cost every start what opening costs.
-    """
+def crash_watchdog(model: Path) -> Iterator[None]:
+    """Run 'unet-edge doctor' if the process dies inside the block, which opens `model`."""
+    # Some interpreters crash on an instruction that the processor does not support, and a signal
+    # that kills cannot be caught. A fork that only waits takes 4 ms (median of 200 on a busy x86
+    # machine of two cores). Trying the interpreter in a child first would take as long as opening
+    # the model.
     if not hasattr(os, "fork"):
         yield
         return
-    listen, tell = os.pipe()
+    read_end, write_end = os.pipe()
     with warnings.catch_warnings():
-        # Python 3.12 warns of forks beside NumPy's threads; this one takes no lock.
+        # Python 3.12 warns about forks beside NumPy's threads; this child takes no lock.
         warnings.simplefilter("ignore")
-        watch = os.fork()
-    if watch == 0:
-        os.close(tell)
-        _watch(listen, model)
-    os.close(listen)
+        child = os.fork()
+    if child == 0:
+        os.close(write_end)
+        _wait(read_end, model)
+    os.close(read_end)
     try:
         yield
     finally:
-        os.write(tell, b".")
-        os.close(tell)
-        os.waitpid(watch, 0)
+        os.write(write_end, b".")
+        os.close(write_end)
+        os.waitpid(child, 0)
 
 
-def _watch(listen: int, model: Path) -> None:
-    """Wait for a word or for the end of who should say it; never returns."""
+def _wait(read_end: int, model: Path) -> None:
+    """Exit when the parent writes a byte; run the doctor if it dies first. Never returns."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other one
-        if os.read(listen, 1):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+        if os.read(read_end, 1):
             os._exit(0)
-        text = f"error: the process died while it opened {model}; what 'unet-edge doctor' finds:\n"
+        text = f"error: the process died while it opened {model}; 'unet-edge doctor' reports:\n"
         os.write(2, text.encode())
         os.dup2(2, 1)
         arguments = [sys.executable, "-P", "-m", "unet_edge", "doctor", str(model)]

@@ -1,4 +1,4 @@
-"""Commands for the data before training: data check, split and preview. No Keras."""
+"""Commands for a data set before training, without Keras: data check, split and preview."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from unet_edge.cli.group import Failure
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import print_json, print_note, print_table
 from unet_edge.cli.settings import (
     augmentation_options,
     data_options,
@@ -31,12 +31,19 @@ from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
 _PREVIEW = "unet-edge data preview"
-_SHOWN = 3  # examples of a kind, unless --all is given
+_EXAMPLES = 3  # of each kind of finding, without --all
 
 
 @click.group()
 def data() -> None:
-    """Check, split and look at a data set before you train on it."""
+    """Check, split and preview a data set before training.
+
+    \b
+    Examples:
+      unet-edge data check cats --classes background,cat
+      unet-edge data split cats --classes background,cat
+      unet-edge data preview cats --classes background,cat -o cats.png
+    """
 
 
 @data.command()
@@ -44,8 +51,8 @@ def data() -> None:
 @options_of("classes", fill=True)
 @data_options
 @options_of("bit_depth")
-@click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
-@click.option("--all", "show_all", is_flag=True, help="Show every finding, not three of a kind.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings, too.")
+@click.option("--all", "show_all", is_flag=True, help="Show every finding, not three of each kind.")
 @json_option
 def check(
     folder: Path,
@@ -58,10 +65,10 @@ def check(
 ) -> None:
     """Find what is wrong with the pictures and masks in DIR.
 
-    Says how the data was understood, each class's share of the pixels, how many findings there
-    are of each kind and how to fix them, and shows three of each: missing and unreadable files,
-    sizes that differ, masks of another encoding, smoothed or empty masks, unknown values,
-    duplicates across splits and more. The exit status is 1 when there are errors.
+    It finds missing and unreadable files, sizes that differ, masks of mixed encodings, smoothed or
+    empty masks, unknown values, duplicates across splits and more. It prints how the data is read,
+    each class's share of the pixels, and for each kind of finding the count, the fix and three
+    examples. The exit status is 1 if there are errors.
 
     \b
     Examples:
@@ -74,13 +81,13 @@ def check(
         print_json(report.to_dict())
     else:
         for note in report.notes:
-            say(printable(note))
+            print_note(printable(note))
         _print_splits(report)
-        _print_findings(report, math.inf if show_all else _SHOWN)
+        _print_findings(report, math.inf if show_all else _EXAMPLES)
     counted = f"{report.errors} errors, {report.warnings} warnings in {printable(folder)}"
     if report.errors or (strict and report.warnings):
         raise Failure(counted)
-    say(counted)
+    print_note(counted)
 
 
 @data.command()
@@ -91,34 +98,35 @@ def check(
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of the pictures to validate on.",
+    help="Share of the pictures for validation.",
 )
 @click.option(
     "--test",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of the pictures to test on at the very end; 0: none.",
+    help="Share of the pictures for the final test; 0 writes no test list.",
 )
 @click.option(
     "--group-by",
     metavar="REGEX",
-    help="Keep together pictures whose names agree in what this finds, e.g. '^[^_]+'.",
+    help="Keep pictures together if this pattern finds the same text in their names, e.g. "
+    "'^[^_]+'.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=DataSettings.seed,
     show_default=True,
-    help="Of the draw.",
+    help="Seed of the random split.",
 )
 @click.option(
     "--output",
     "-o",
     type=path_type(),
-    help="Folder of the lists.  [default: DIR, where train finds them]",
+    help="Folder for the lists.  [default: DIR, where train finds them]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace lists that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing lists.")
 @reading_options
 @json_option
 def split(
@@ -133,12 +141,12 @@ def split(
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """Draw training, validation and test pictures into list files.
+    """Split the pictures in DIR for training, validation and test.
 
-    Pictures that look alike (bursts, video frames, other exposures) stay in one split, as do
-    those that --group-by finds: what is validated on a picture whose twin was trained on tells
-    nothing. The lists are train.txt, val.txt and test.txt. Lists and sub-folders that are there
-    do not count.
+    The split is random, and the lists are train.txt, val.txt and test.txt. Pictures that look alike
+    (bursts, video frames, other exposures) stay in one split, because the score of a near copy of a
+    training picture tells nothing. --group-by keeps more pictures together. Existing lists and
+    sub-folders do not affect the split.
 
     \b
     Examples:
@@ -146,7 +154,7 @@ def split(
       unet-edge data split tiles --classes background,defect --validation 0.15 --test 0.15
       unet-edge data split frames --classes background,tree --group-by '^video[0-9]+'
     """
-    drawn = draw_split(
+    new_split = draw_split(
         folder,
         classes=classes,
         shares=(validation, test),
@@ -155,27 +163,40 @@ def split(
         settings=DataSettings.of(reading),
         progress=progress,
     )
-    paths = drawn.write(output or list_folder(folder), overwrite=overwrite)
+    paths = new_split.write(output or list_folder(folder), overwrite=overwrite)
     if as_json:
-        print_json(drawn.to_dict() | {"lists": [str(path) for path in paths]})
+        print_json(new_split.to_dict() | {"lists": [str(path) for path in paths]})
         return
     print_table(
-        [(name, len(samples), drawn.groups[name]) for name, samples in drawn.parts.items()],
-        ["split", "pictures", "groups of pictures that belong together"],
+        [(name, len(samples), new_split.groups[name]) for name, samples in new_split.parts.items()],
+        ["split", "pictures", "groups kept together"],
     )
     for path in paths:
         click.echo(f"written: {printable(path)}")
-    following = shlex.join(["data", "check", str(folder), "--classes", ",".join(classes)])
-    click.echo(f"next: unet-edge {printable(following)}")
+    next_command = shlex.join(["data", "check", str(folder), "--classes", ",".join(classes)])
+    click.echo(f"next: unet-edge {printable(next_command)}")
 
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=path_type())
-@click.option("--output", "-o", type=path_type(), default=Path("preview.png"), show_default=True)
-@options_of("classes")
-@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Pictures.")
 @click.option(
-    "--views", type=click.IntRange(0), default=3, show_default=True, help="Random views of each."
+    "--output",
+    "-o",
+    type=path_type(),
+    default=Path("preview.png"),
+    show_default=True,
+    help="The picture to write, as PNG.",
+)
+@options_of("classes")
+@click.option(
+    "--count", type=click.IntRange(1), default=4, show_default=True, help="Number of pictures."
+)
+@click.option(
+    "--views",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Number of augmented views of each picture.",
 )
 @options_of("size", "crop", "network.architecture", "bit_depth", "seed")
 @data_options
@@ -189,8 +210,8 @@ def preview(
 ) -> None:
     """Draw pictures with their masks, as they are and as augmented.
 
-    Classes are laid over the picture in colour, class 0 stays clear; what training ignores is
-    hatched. The options of the views are those of train.
+    Each class is drawn over the picture in its colour; class 0 stays clear. Pixels that training
+    ignores are hatched. The options of the augmentation are those of train.
 
     \b
     Examples:
@@ -203,12 +224,12 @@ def preview(
     require_writable_path(output)
     config = require_config(folder, settings)
     require_replaceable(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
-    # Not grouped: that would read every picture to show a few.
+    # Without groups, which would read every picture to show a few.
     reading = config.reading() | {"split_by": "pictures"}
     dataset = find_dataset(folder, classes=config.classes, **reading)
     layout, _, *others = dataset.notes
     for note in (layout, *others):
-        say(printable(note))
+        print_note(printable(note))
     sheet = preview_sheet(
         dataset,
         config.spec(),
@@ -236,7 +257,7 @@ def _print_splits(report: DataReport) -> None:
 
 
 def _print_findings(report: DataReport, examples: float) -> None:
-    """How many findings there are of each kind and what fixes them, then examples of each."""
+    """Print the count and the fix of each kind of finding, then examples of each."""
     if not report.findings:
         return
     kinds: dict[tuple[Severity, Kind], list[Finding]] = {}
@@ -252,7 +273,7 @@ def _print_findings(report: DataReport, examples: float) -> None:
         (
             finding.severity,
             finding.kind,
-            printable(_inside(finding.file, report.root)),
+            printable(_below(finding.file, report.root)),
             printable(finding.found),
         )
         for findings in kinds.values()
@@ -265,5 +286,6 @@ def _print_findings(report: DataReport, examples: float) -> None:
         click.echo(f"… and {hidden} more; --all shows them, --json too")
 
 
-def _inside(file: Path, root: Path) -> Path:
+def _below(file: Path, root: Path) -> Path:
+    """`file` relative to `root`, if it is below."""
     return file.relative_to(root) if file != root and file.is_relative_to(root) else file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import echo, print_json, print_table, print_texts, say
+from unet_edge.cli.output import print_json, print_line, print_note, print_table, print_texts
 from unet_edge.dataset import list_pictures
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.decoding import grid_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from unet_edge.evaluation.layer_errors import LayerError
 
 _REFERENCE = "float32"
-_LAYER_PICTURES = 8  # every tensor of both files is compared, without XNNPACK
+_LAYER_PICTURES = 8  # layer errors are slow: every tensor of both files is kept, without XNNPACK
 
 
 @click.command()
@@ -36,18 +37,22 @@ _LAYER_PICTURES = 8  # every tensor of both files is compared, without XNNPACK
 @click.option(
     "--file",
     metavar="NAME",
-    help="Which file to look at.  [default: the bundle's first quantised one]",
+    help="File to diagnose.  [default: the bundle's first quantised file]",
 )
-@click.option(
-    "--images", type=path_type(), help="Photos to look at.  [default: the golden pictures]"
-)
+@click.option("--images", type=path_type(), help="Photos to use.  [default: the golden pictures]")
 @click.option(
     "--output",
     "-o",
     type=path_type(),
-    help="A new folder for heat maps of the worst pictures, layers.csv and report.json.",
+    help="New folder for heat maps of the worst pictures, layers.csv and report.json.",
 )
-@click.option("--worst", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--worst",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Number of heat maps in --output.",
+)
 @json_option
 def diagnose(
     bundle: Path,
@@ -57,89 +62,73 @@ def diagnose(
     worst: int,
     as_json: bool,
 ) -> None:
-    """Show where a file of a BUNDLE flips labels of the float32 file, and which layers err.
+    """Show where and why a file of a BUNDLE differs from its float32 file.
 
-    Flipped pixels are counted at near ties (the float model's two likeliest classes less than 0.1
-    apart in probability) and elsewhere, where something is wrong; within the boundary tolerance
-    of a border and outside. Then the error of every tensor: signal-to-noise ratio in dB and
-    cosine. Errors add up, so look for where the ratio falls.
+    A pixel is flipped if its label differs from the float32 file's. At a near tie the two likeliest
+    classes are less than 0.1 apart in probability: a flip there is rounding noise, a flip elsewhere
+    is an error. Flips are also counted near the borders of classes and away from them.
+
+    The error of each tensor follows, as signal-to-noise ratio in dB and as cosine. Errors
+    accumulate, so look for the tensor where the ratio falls.
 
     \b
     Examples:
       unet-edge diagnose runs/cats/bundle
       unet-edge diagnose runs/cats/bundle --file model-int8.onnx --images photos -o diagnosis
     """
-    from unet_edge.evaluation.diagnosis import diagnose as diagnosed
-    from unet_edge.evaluation.layer_errors import layer_errors
+    from unet_edge.evaluation.diagnosis import diagnose as compare
+    from unet_edge.evaluation.diagnosis import heat_map
 
     opened = Bundle.open(bundle)
     if output is not None:
-        require_writable_path(output)
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise ConfigError(
-                f"{output} exists",
-                fix="choose another --output or remove it",
-            )
-    candidate = opened.file(file) if file else _first_quantised(opened)
-    if candidate.precision == _REFERENCE:
-        raise ConfigError(
-            f"{candidate.name} is a float32 file itself",
-            fix="name another with --file",
-        )
-    floats = [entry for entry in opened.files if entry.precision == _REFERENCE]
-    # Tensors can be compared within one format only.
-    floats.sort(key=lambda entry: entry.format != candidate.format)
-    if not floats:
-        raise ConfigError(
-            f"{bundle} has no float32 file to hold {candidate.name} against",
-            fix=(
-                "export it too: unet-edge export RUN --formats "
-                f"{candidate.format}-float32,{candidate.format}-{candidate.precision}"
-            ),
-        )
+        _require_new_folder(output)
+    candidate = _candidate(opened, file)
+    float_file = _float_file(opened, candidate)
     if images is None:
         photos = [bundle / golden.picture for golden in opened.golden]
     else:
         photos = list_pictures(images)
-    reference = open_model(bundle, floats[0].name)
-    segmenter = open_model(bundle, candidate.name)
     sources = {photo.name: photo for photo in photos}
-    if len(sources) < len(photos):
+    if len(sources) < len(photos):  # photos of one name in several folders
         sources = {str(photo): photo for photo in photos}
-    found = diagnosed(
-        reference, segmenter, progress(list(sources.items()), f"diagnosing {candidate.name}")
-    )
-    layers: tuple[LayerError, ...] = ()
-    if candidate.format == floats[0].format:
-        # Spread, as neighbours in a folder often look alike.
-        step = -(-len(photos) // _LAYER_PICTURES)
-        grids = [grid_of(photo, opened.spec) for photo in photos[::step]]
-        try:
-            layers = layer_errors(
-                opened.read(floats[0]),
-                opened.read(candidate),
-                candidate.format,
-                progress(grids, "error of each layer"),
-            )
-        except BackendError as error:  # another interpreter made the masks
-            say(str(error))
-    report = _report(found, layers)
+    reference = open_model(bundle, float_file.name)
+    segmenter = open_model(bundle, candidate.name)
+    shown = progress(list(sources.items()), f"diagnosing {candidate.name}")
+    diagnosis = compare(reference, segmenter, shown)
+    layers = _layer_errors(opened, float_file, candidate, photos)
+    report = _report(diagnosis, layers)
     if output is not None:
-        from unet_edge.evaluation.diagnosis import heat_map
-
         with folder_written_atomically(output.absolute()) as folder:
             write_atomically(folder / "report.json", json_text(report))
             if layers:
                 write_atomically(folder / "layers.csv", _layers_table(layers))
-            for rank, picture in enumerate(found.worst_first[:worst], 1):
+            for rank, picture in enumerate(diagnosis.worst_first[:worst], 1):
                 sheet = heat_map(reference, segmenter, sources[picture.name], picture.name)
                 save_png(sheet, folder / f"{rank:02d}-{Path(picture.name).stem[:60]}.png")
     if as_json:
         print_json(report)
         return
-    _print(found, layers)
+    _print(diagnosis, layers)
     if output is not None:
-        echo(f"heat maps of the worst pictures in {output}")
+        print_line(f"heat maps of the worst pictures are in {output}")
+
+
+def _require_new_folder(output: Path) -> None:
+    """Raise ConfigError if `output` holds anything, OutputError if it cannot be written."""
+    require_writable_path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"{output} exists", fix="choose another --output or remove it")
+
+
+def _candidate(bundle: Bundle, file: str | None) -> BundleFile:
+    """The file to diagnose. Raises ConfigError if there is none, or if it is a float32 file."""
+    candidate = bundle.file(file) if file else _first_quantised(bundle)
+    if candidate.precision == _REFERENCE:
+        raise ConfigError(
+            f"{candidate.name} is a float32 file itself",
+            fix="name another file with --file",
+        )
+    return candidate
 
 
 def _first_quantised(bundle: Bundle) -> BundleFile:
@@ -147,17 +136,57 @@ def _first_quantised(bundle: Bundle) -> BundleFile:
     if not quantised:
         raise ConfigError(
             f"{bundle.path} has no quantised file",
-            fix="name one with --file",
+            fix="name a file with --file",
         )
     return quantised[0]
 
 
-def _report(found: Diagnosis, layers: tuple[LayerError, ...]) -> dict[str, Any]:
+def _float_file(bundle: Bundle, candidate: BundleFile) -> BundleFile:
+    """The float32 file to compare with, in the candidate's format if there is one.
+
+    Raises ConfigError if there is no float32 file.
+    """
+    float_files = [entry for entry in bundle.files if entry.precision == _REFERENCE]
+    if not float_files:
+        raise ConfigError(
+            f"{bundle.path} has no float32 file to compare {candidate.name} with",
+            fix=(
+                "export one: unet-edge export RUN --formats "
+                f"{candidate.format}-float32,{candidate.format}-{candidate.precision}"
+            ),
+        )
+    return min(float_files, key=lambda entry: entry.format != candidate.format)
+
+
+def _layer_errors(
+    bundle: Bundle, float_file: BundleFile, candidate: BundleFile, photos: Sequence[Path]
+) -> tuple[LayerError, ...]:
+    """The error of each tensor; none for files of two formats or without their interpreter."""
+    from unet_edge.evaluation.layer_errors import layer_errors
+
+    if float_file.format != candidate.format:
+        return ()
+    # Every n-th photo, because neighbours in a folder often look alike.
+    step = -(-len(photos) // _LAYER_PICTURES)
+    grids = [grid_of(photo, bundle.spec) for photo in photos[::step]]
+    try:
+        return layer_errors(
+            bundle.read(float_file),
+            bundle.read(candidate),
+            candidate.format,
+            progress(grids, "error of each layer"),
+        )
+    except BackendError as error:  # the masks came from another interpreter
+        print_note(str(error))
+        return ()
+
+
+def _report(diagnosis: Diagnosis, layers: tuple[LayerError, ...]) -> dict[str, Any]:
     return {
-        "file": found.candidate,
-        "reference": found.reference,
-        **found.figures(),
-        "pictures": [dataclasses.asdict(picture) for picture in found.worst_first],
+        "file": diagnosis.candidate,
+        "reference": diagnosis.reference,
+        **diagnosis.figures(),
+        "pictures": [dataclasses.asdict(picture) for picture in diagnosis.worst_first],
         "layers": [dataclasses.asdict(layer) for layer in layers],
     }
 
@@ -168,30 +197,30 @@ def _layers_table(layers: tuple[LayerError, ...]) -> str:
     )
 
 
-def _print(found: Diagnosis, layers: tuple[LayerError, ...]) -> None:
-    figures = found.figures()
+def _print(diagnosis: Diagnosis, layers: tuple[LayerError, ...]) -> None:
+    figures = diagnosis.figures()
     click.echo(
-        f"{found.candidate} against {found.reference}, {len(found.pictures)} pictures: "
+        f"{diagnosis.candidate} against {diagnosis.reference}, {len(diagnosis.pictures)} pictures: "
         f"{figures['flipped']} of {figures['pixels']} pixels flipped, "
         f"{figures['confident_flips']} of them confident"
     )
     click.echo()
-    where = (
+    areas = (
         ("everywhere", 1.0, figures["agreement"]),
         ("near ties", figures["near_tie_share"], figures["agreement_at_near_ties"]),
         ("elsewhere", 1 - figures["near_tie_share"], figures["agreement_elsewhere"]),
-        ("near a border", figures["band_share"], figures["agreement_inside_band"]),
-        ("away from it", 1 - figures["band_share"], figures["agreement_outside_band"]),
+        ("near borders", figures["band_share"], figures["agreement_inside_band"]),
+        ("away from borders", 1 - figures["band_share"], figures["agreement_outside_band"]),
     )
     print_table(
-        [(place, f"{share:.2%}", f"{percent(agreement)} %") for place, share, agreement in where],
+        [(area, f"{share:.2%}", f"{percent(agreement)} %") for area, share, agreement in areas],
         ["pixels", "share", "same label"],
     )
     click.echo()
     print_table(
         [
             (p.name, p.flipped, p.flipped - p.flipped_near_ties, f"{p.largest_shift:.3f}")
-            for p in found.worst_first[:5]
+            for p in diagnosis.worst_first[:5]
         ],
         ["worst pictures", "flipped", "confident", "largest shift"],
     )

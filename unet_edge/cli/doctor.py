@@ -1,4 +1,4 @@
-"""The command that says what runs on this machine, and how to fix what does not. No TensorFlow."""
+"""The command that checks a machine, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from unet_edge.cli.group import Failure
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from unet_edge.doctor.checkup import Checkup
@@ -29,11 +29,11 @@ _STATES = {
 @click.argument("bundle", type=path_type(), required=False)
 @json_option
 def doctor(bundle: Path | None, as_json: bool) -> None:
-    """Look at this machine: which interpreters work, which files run, how to fix the rest.
+    """Check which interpreters and files work on this machine, and how to fix the others.
 
-    Each interpreter runs a real model in a process of its own, so one that hangs or dies is
-    found out too; with a BUNDLE (or a single file) it then runs each of the files. The exit
-    status is 0 if something can run.
+    Each interpreter runs a real model in a process of its own, so that a crash or a hang is
+    noticed. With a BUNDLE or a single file, it then runs each file. The exit status is 0 if
+    something can run.
 
     \b
     Examples:
@@ -42,7 +42,7 @@ def doctor(bundle: Path | None, as_json: bool) -> None:
     """
     from unet_edge.doctor.checkup import check_machine
 
-    checkup = check_machine(bundle, say=say)
+    checkup = check_machine(bundle, say=print_note)
     if as_json:
         print_json(checkup.to_dict())
     else:
@@ -54,6 +54,16 @@ def doctor(bundle: Path | None, as_json: bool) -> None:
 
 
 def _print(checkup: Checkup) -> None:
+    _print_machine(checkup)
+    click.echo()
+    _print_interpreters(checkup)
+    if checkup.files:
+        click.echo()
+        _print_files(checkup)
+    click.echo()
+
+
+def _print_machine(checkup: Checkup) -> None:
     versions = [f"{name} {version or 'missing'}" for name, version in checkup.libraries.items()]
     board = checkup.board
     print_table(
@@ -68,40 +78,42 @@ def _print(checkup: Checkup) -> None:
             ("heat", _heat(board)),
             (
                 "Keras",
-                f"{checkup.keras}, the reference" if checkup.keras else "none, nor needed here",
+                f"{checkup.keras}, the reference" if checkup.keras else "not needed here",
             ),
         ]
     )
-    click.echo()
-    rows = [(one.package, one.version, _STATES[one.state]) for one in checkup.interpreters]
+
+
+def _print_interpreters(checkup: Checkup) -> None:
+    rows = [
+        (attempt.package, attempt.version, _STATES[attempt.state])
+        for attempt in checkup.interpreters
+    ]
     _print_rows(rows, ["interpreter", "version", "here"])
-    for one in checkup.interpreters:
-        # What is missing for a file is said below, with the file.
-        if one.state != "works" and not (one.state == "absent" and checkup.files):
-            _print_trouble(checkup.troubles[one.package], checkup.fixes.get(one.package))
-    if checkup.files:
-        click.echo()
-        files = [(file.name, file.runs_by or "NOTHING") for file in checkup.files]
-        _print_rows(files, ["file", "run here by"])
-        for reason in dict.fromkeys(file.reason for file in checkup.files if file.reason):
-            click.echo(
-                f"{', '.join(f.name for f in checkup.files if f.reason == reason)}: {reason}"
-            )
-        for remark in checkup.remarks:
-            click.echo(remark)
-        if checkup.tuning:
-            click.echo(checkup.tuning)
-    click.echo()
+    for attempt in checkup.interpreters:
+        # An interpreter that is missing for a file is reported below, with the file.
+        if attempt.state == "works" or (attempt.state == "absent" and checkup.files):
+            continue
+        trouble, fix = checkup.troubles[attempt.package], checkup.fixes.get(attempt.package)
+        click.echo(f"{trouble}; run: {fix}" if fix else trouble)
 
 
-def _print_trouble(trouble: str, fix: str | None) -> None:
-    click.echo(f"{trouble}; run: {fix}" if fix else trouble)
+def _print_files(checkup: Checkup) -> None:
+    files = [(file.name, file.runs_by or "NOTHING") for file in checkup.files]
+    _print_rows(files, ["file", "run here by"])
+    for reason in dict.fromkeys(file.reason for file in checkup.files if file.reason):
+        names = [file.name for file in checkup.files if file.reason == reason]
+        click.echo(f"{', '.join(names)}: {reason}")
+    for remark in checkup.remarks:
+        click.echo(remark)
+    if checkup.tuning:
+        click.echo(checkup.tuning)
 
 
 def _print_rows(rows: Sequence[Sequence[str | None]], headers: list[str]) -> None:
     from tabulate import tabulate
 
-    # As text throughout: tabulate would take a version for a number.
+    # Without disable_numparse, tabulate would format a version as a number.
     text = tabulate(rows, headers, tablefmt="simple", missingval="-", disable_numparse=True)
     click.echo(text)
 

@@ -1,4 +1,4 @@
-"""The evaluate command: any model against the true masks of any data set. No TensorFlow."""
+"""The command that scores a model against true masks, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.evaluation_tables import print_evaluation, print_files
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import file_option, json_option, path_type, threads_option
-from unet_edge.cli.output import echo, print_json, say
+from unet_edge.cli.output import print_json, print_line, print_note
 from unet_edge.cli.run_data import run_settings, run_split
-from unet_edge.cli.settings import data_options
+from unet_edge.cli.settings import run_data_options
 from unet_edge.dataset import Dataset, Sample, find_dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import BackendError, ConfigError, DataError
@@ -30,40 +30,41 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=path_type())
 @click.option("--data", type=path_type(), required=True, help="Pictures with masks, as for train.")
-@data_options
+@run_data_options
 @click.option(
     "--split",
     type=click.Choice(["validation", "train", "test", "all"]),
     default="validation",
     show_default=True,
-    help="Which pictures; test ones were never trained on, and chose no round.",
+    help="Pictures to score. Test pictures neither trained the model nor chose its best round.",
 )
 @click.option(
     "--output",
     "-o",
     type=path_type(),
     metavar="DIR",
-    help="Write report.json, pictures.csv, confusion.csv, confusion.png and worst/ there.",
+    help="Folder for report.json, pictures.csv, confusion.csv, confusion.png and worst/.",
 )
 @click.option(
     "--worst",
     type=click.IntRange(0),
     default=8,
     show_default=True,
-    help="How many of the worst pictures to draw into --output.",
+    help="Number of the worst pictures to draw into --output.",
 )
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),
     metavar="PX",
-    help="How far a boundary may be off.  [default: 0.75 % of the picture's diagonal]",
+    help="Largest distance of matching boundary pixels.  "
+    "[default: 0.75 % of the picture's diagonal]",
 )
 @file_option
 @click.option(
     "--all-files",
     is_flag=True,
-    help="Every file of the bundle beside the Keras model (of a run; of a bundle: beside its "
-    "float32 file): pixels as there, mIoU, points lost.",
+    help="Compare every file of the bundle with the Keras model of a run, or with the float32 file "
+    "of a bundle: equal pixels, mIoU, points lost.",
 )
 @threads_option
 @json_option
@@ -80,12 +81,14 @@ def evaluate(
     as_json: bool,
     **rules: Any,
 ) -> None:
-    """Score MODEL (bundle, file or run) against the true masks of a data set.
+    """Score MODEL against the true masks of a data set.
 
-    Figures are over all pixels of all pictures, at the pictures' own size. Masks count the classes
-    as the model does. A region is a set of pixels of one class that are connected by their edges:
-    it is found if it matches a predicted one with an IoU above 0.5, and touched if one pixel of
-    it is predicted.
+    MODEL is a bundle, a file or a run. If it is a run or belongs to one, masks are read as the run
+    read them. The classes of the masks have the order of the model's classes.
+
+    Figures count all pixels of all pictures, at the pictures' own size. A region is a set of pixels
+    of one class that are connected by their edges. It is found if a predicted region overlaps it
+    with an IoU above 0.5. It is touched if at least one of its pixels is predicted.
 
     \b
     Examples:
@@ -108,7 +111,7 @@ def evaluate(
     dataset, samples = _read_data(model, data, segmenter.spec.classes, split, rules)
     result = score(segmenter, dataset, progress(samples, "evaluating"), tolerance=tolerance)
     for doubt in result.doubts:
-        say(f"WARNING: {doubt}")
+        print_note(f"WARNING: {doubt}")
     report = {
         "data": str(data),
         "split": split,
@@ -123,65 +126,64 @@ def evaluate(
         return
     print_evaluation(result, split, dataset.rule)
     if output is not None:
-        echo(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
+        print_line(f"written to {output}" + (f"; look at {output / 'worst'}" if worst else ""))
 
 
 def _read_data(
     model: Path, data: Path, classes: tuple[str, ...], split: str, rules: dict[str, Any]
 ) -> tuple[Dataset, Sequence[Sample]]:
-    """The data set, as the run read its own, and the pictures of a split.
+    """Read the data set as the run read its own, and return it with the pictures of a split.
 
-    Says what was found. Raises DataError for a split without pictures.
+    Options of the command line go before the run's. Raises DataError for a split without pictures.
     """
-    # As the run read its data, where the command line does not say otherwise.
     given = {name: value for name, value in rules.items() if value is not None}
     settings = rules | run_settings(model, data) | given
-    named = [name for name in given if name.endswith("_list")]
-    kept = run_split(model, data)
+    lists_given = any(name.endswith("_list") for name in given)
+    own_split = run_split(model, data)
     dataset = find_dataset(
         data,
         classes=classes,
-        split=None if named else kept,
+        split=None if lists_given else own_split,
         progress=progress,
         **settings,
     )
     names = ", ".join(f"{index} {name}" for index, name in enumerate(classes))
     for note in (*dataset.notes, f"classes, as the model counts them: {names}"):
-        say(note)
+        print_note(note)
     samples = dataset.splits.get(split, ())
     if split == "all":
         samples = tuple(sample for part in dataset.splits.values() for sample in part)
     if not samples:
-        raise _no_pictures(data, split, kept)
-    trained = set(kept.train) if named and kept and split != "train" else set()
+        raise _no_pictures(data, split, own_split)
+    trained = set(own_split.train) if lists_given and own_split and split != "train" else set()
     if seen := sum(sample.name in trained for sample in samples):
-        say(
-            f"WARNING: the run trained on {seen} of these {len(samples)} pictures: the figures "
-            "tell nothing of new ones"
+        print_note(
+            f"WARNING: the run trained on {seen} of these {len(samples)} pictures: the figures say "
+            "nothing about new pictures"
         )
     return dataset, samples
 
 
-def _no_pictures(data: Path, split: str, kept: SplitNames | None) -> DataError:
+def _no_pictures(data: Path, split: str, own_split: SplitNames | None) -> DataError:
     option = {"train": "--train-list", "validation": "--val-list", "test": "--test-list"}.get(split)
     found = f"{data} has no {split} pictures"
-    if kept is None or option is None:
+    if own_split is None or option is None:
         return DataError(
             found,
             fix=f"name them in {split}.txt, put them in {split}/, pass {option}, or draw them with "
             f"'unet-edge data split {data}'",
         )
-    began = getattr(kept, split)
-    why = "those that the run began with are gone" if began else "the run began without any"
-    return DataError(f"{found}, and {why}", fix=f"pass {option} FILE")
+    reason = "the run's own are gone" if getattr(own_split, split) else "the run had none"
+    return DataError(f"{found}: {reason}", fix=f"pass {option} FILE")
 
 
 def _require_alone(file: str | None, output: Path | None, worst: int) -> None:
+    """Raise ConfigError for an option that --all-files excludes."""
     source = click.get_current_context().get_parameter_source("worst")
-    drawn = worst if source is ParameterSource.COMMANDLINE else None
-    given = {"--file": file, "--output": output, "--worst": drawn}
-    for option in [name for name, value in given.items() if value is not None]:
-        raise ConfigError(f"--all-files and {option} exclude each other: leave one out")
+    given_worst = worst if source is ParameterSource.COMMANDLINE else None
+    options = {"--file": file, "--output": output, "--worst": given_worst}
+    for option in [name for name, value in options.items() if value is not None]:
+        raise ConfigError(f"--all-files and {option} exclude each other", fix="leave one out")
 
 
 def _evaluate_files(
@@ -193,15 +195,15 @@ def _evaluate_files(
     as_json: bool,
     rules: dict[str, Any],
 ) -> None:
-    """Every file of a bundle beside the model it was made of."""
+    """Score every file of a bundle beside the model that it was exported from."""
     from unet_edge.evaluation.evaluation import evaluate_files
 
     reference, files, not_run = _open_all(model, threads)
     dataset, samples = _read_data(model, data, reference.spec.classes, split, rules)
     shown = progress(samples, "evaluating")
-    ours, found = evaluate_files(reference, files, dataset, shown, tolerance=tolerance)
-    for doubt in ours.doubts:
-        say(f"WARNING: {doubt}")
+    reference_score, scores = evaluate_files(reference, files, dataset, shown, tolerance=tolerance)
+    for doubt in reference_score.doubts:
+        print_note(f"WARNING: {doubt}")
     if as_json:
         print_json(
             {
@@ -209,21 +211,21 @@ def _evaluate_files(
                 "split": split,
                 "masks": str(dataset.rule),
                 "boundary_tolerance_px": tolerance,
-                "reference": ours.to_dict(),
-                "files": [each.to_dict() for each in found],
+                "reference": reference_score.to_dict(),
+                "files": [score.to_dict() for score in scores],
                 "not_run": not_run,
             }
         )
         return
-    print_files(ours, found, not_run, split, dataset.rule)
+    print_files(reference_score, scores, not_run, split, dataset.rule)
 
 
 def _open_all(
     model: Path, threads: int | None
 ) -> tuple[Segmenter, list[Segmenter], dict[str, str]]:
-    """The reference, every file of the bundle that runs here, and why the others do not.
+    """Open the reference and every file that runs here; return why the other files do not run.
 
-    The reference is the Keras model of a run, or a bundle's float32 file.
+    The reference is the Keras model of a run, or the float32 file of a bundle.
     """
     is_run = (model / KERAS_MODEL).is_file()
     path = model / BUNDLE_FOLDER if is_run else model
@@ -243,7 +245,7 @@ def _open_all(
     else:
         remedy = "name the training run instead of its bundle"
         reference = open_model(path, float32_file(bundle, remedy), threads)
-        say(f"a training run's --all-files compares with Keras, a bundle's with {reference.name}")
+        print_note(f"compared with {reference.name}; name the run to compare with Keras")
     files: list[Segmenter] = []
     not_run: dict[str, str] = {}
     for entry in bundle.files:

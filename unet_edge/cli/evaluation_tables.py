@@ -1,4 +1,4 @@
-"""What `evaluate` prints: figures by class, regions, and the files of a bundle side by side."""
+"""The tables of `evaluate`: figures of each class, regions, and the files of a bundle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from unet_edge.cli.output import echo, print_table, print_texts
+from unet_edge.cli.output import print_line, print_table, print_texts
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.evaluation.evaluation import Evaluation, FileEvaluation
 from unet_edge.palette import has_background
@@ -15,7 +15,7 @@ from unet_edge.percent import percent
 
 
 def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:
-    """Print one model's figures: of each class, of regions, and over all pictures."""
+    """Print one model's figures for each class, for regions and over all pictures."""
     figures = zip(result.classes, *result.figures.values(), strict=True)
     rows = [
         (name, *(None if math.isnan(value) else value for value in values))
@@ -26,24 +26,24 @@ def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:
     _print_regions(result)
     click.echo()
     click.echo(f"{result.name} run by {result.backend}")
-    lowest = result.worst_first[0]
-    echo(
+    worst = result.worst_first[0]
+    print_line(
         f"{len(result.pictures)} pictures ({split}), pixel accuracy "
-        f"{result.confusion.accuracy:.4f}; worst: {lowest.name} with mIoU {lowest.miou:.4f}"
+        f"{result.confusion.accuracy:.4f}; worst: {worst.name} with mIoU {worst.miou:.4f}"
     )
     _print_ignored(result, rule)
 
 
 def _print_regions(result: Evaluation) -> None:
-    """Connected regions of each class; those of a background are no objects."""
+    """Print the counts of connected regions of each class but the background."""
     rows = []
     for name, counts in result.regions.to_dict(result.classes).items():
         if name == result.classes[0] and has_background(result.classes):
             continue
-        strict, loose = counts["iou_0.5"], counts["any_overlap"]
-        rows.append((name, counts["true"], *strict.values(), *loose.values()))
-    matched, touched = ("found", "missed", "false"), ("touched", "untouched", "false")
-    print_table(rows, ["regions", "true", *(f"{w} (IoU 0.5)" for w in matched), *touched])
+        matched, touched = counts["iou_0.5"], counts["any_overlap"]
+        rows.append((name, counts["true"], *matched.values(), *touched.values()))
+    columns = [f"{column} (IoU 0.5)" for column in ("found", "missed", "false")]
+    print_table(rows, ["regions", "true", *columns, "touched", "untouched", "false"])
 
 
 def print_files(
@@ -53,7 +53,7 @@ def print_files(
     split: str,
     rule: MaskRule,
 ) -> None:
-    """Print a bundle's files: agreement with the reference, mIoU and what of it was lost."""
+    """Print agreement, mIoU and lost points of a bundle's files, against the reference."""
     first = (reference.name, "-", "-", _share(reference.confusion.miou), "-", reference.backend)
     rows = [
         (
@@ -85,7 +85,7 @@ def print_files(
         ["IoU", *(each.name for each in evaluations)],
     )
     for name, reason in not_run.items():
-        echo(f"{name} not run: {reason}")
+        print_line(f"{name} not run: {reason}")
     click.echo(f"{len(reference.pictures)} pictures ({split})")
     _print_ignored(reference, rule)
 

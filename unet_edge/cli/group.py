@@ -1,4 +1,4 @@
-"""How commands fail and end, and what they load: errors, Ctrl-C, extras, models."""
+"""The group of commands: late imports, errors, Ctrl-C, and how commands open a model."""
 
 from __future__ import annotations
 
@@ -22,12 +22,8 @@ if TYPE_CHECKING:
     from unet_edge.runtime.segmenter import Segmenter
 
 
-Opening = tuple[str | None, int | None, "Package | None"]
-"""What `--file`, `--threads` and `--backend` say."""
-
-
 class Failure(click.ClickException):
-    """A command that ran and has a bad result to report; exit status 1."""
+    """The end of a command with a bad result; exit status 1."""
 
     def show(self, file: Any = None) -> None:
         """Print the message as it is, without click's "Error:"."""
@@ -35,7 +31,7 @@ class Failure(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C, with the customary exit status."""
+    """The end of a command after Ctrl-C, with the usual exit status."""
 
     exit_code = 130
 
@@ -43,50 +39,62 @@ class Interrupted(click.ClickException):
         super().__init__("interrupted; what was finished is kept")
 
     def show(self, file: Any = None) -> None:
-        """Print the message on a line of its own, below the ^C."""
+        """Print the message on its own line, below the ^C."""
         click.echo(f"\n{self.message}", err=True)
 
 
-class Listed(NamedTuple):
-    """A command that is not loaded yet: the module that holds it, and its line in --help."""
+class LazyCommand(NamedTuple):
+    """A command that is not imported yet: its module, and its line in the list of commands."""
 
     module: str
-    line: str
+    summary: str
+
+
+class ModelOptions(NamedTuple):
+    """The values of `--file`, `--threads` and `--backend`; None if not given."""
+
+    file: str | None = None
+    threads: int | None = None
+    backend: Package | None = None
 
 
 class Group(click.Group):
-    """Turns our errors into one line and Ctrl-C into the customary exit status.
+    """A group that imports each command when it is used, and prints each error as one line.
 
-    `sections` holds the commands by title and name. A command's module is imported when the
-    command is used: on a Raspberry Pi, `segment` should not wait for what `train` needs, nor
-    should --help or the completion of a name wait for all of them.
+    `sections` holds the commands by title and name. An interrupted command exits with the usual
+    status.
     """
 
+    # On a Raspberry Pi imports take long: `segment` must not wait for what `train` needs, nor
+    # --help and the completion of a name for every command.
+
     def __init__(
-        self, *args: Any, sections: Mapping[str, Mapping[str, Listed]], **settings: Any
+        self, *args: Any, sections: Mapping[str, Mapping[str, LazyCommand]], **settings: Any
     ) -> None:
-        """As click.Group."""
+        """Take the arguments of click.Group, and the sections."""
         super().__init__(*args, **settings)
         self._sections = sections
-        self._listed = {name: one for section in sections.values() for name, one in section.items()}
+        self._lazy = {
+            name: command for section in sections.values() for name, command in section.items()
+        }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command's name, in the order of --help."""
-        return list(self._listed)
+        """Return the names of all commands, in the order of --help."""
+        return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and give a command; None for a name that is none."""
-        if cmd_name not in self._listed:
+        """Import and return a command; None for an unknown name."""
+        if cmd_name not in self._lazy:
             return None
-        module = importlib.import_module(self._listed[cmd_name].module)
+        module = importlib.import_module(self._lazy[cmd_name].module)
         command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands by section, each with its whole line."""
-        widest = max(map(len, self._listed))  # so that the lines of all sections begin in a column
+        """Write the commands by section, each with its summary in full."""
+        widest = max(map(len, self._lazy))  # aligns the summaries of all sections
         for title, section in self._sections.items():
-            rows = [(name.ljust(widest), one.line) for name, one in section.items()]
+            rows = [(name.ljust(widest), command.summary) for name, command in section.items()]
             with formatter.section(title):
                 formatter.write_dl(rows)
 
@@ -95,14 +103,14 @@ class Group(click.Group):
         from click.shell_completion import CompletionItem
 
         names = [
-            CompletionItem(name, help=one.line)
-            for name, one in self._listed.items()
+            CompletionItem(name, help=command.summary)
+            for name, command in self._lazy.items()
             if name.startswith(incomplete)
         ]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a traceback is for our mistakes, never for the user's."""
+        """Run the command, and turn each expected error into one line."""
         try:
             return super().invoke(ctx)
         except UnetEdgeError as error:
@@ -118,21 +126,19 @@ class Group(click.Group):
 
 
 def need(extra: str, modules: Sequence[str]) -> None:
-    """Import the modules of an extra; raises BackendError with the fixing command.
-
-    Imported, not looked for: Keras without the library it runs on is there and does not work.
-    """
+    """Import the modules of an extra. Raises BackendError with the command that installs it."""
+    # Finding a module is not enough: Keras without its backend library is found and cannot run.
     for module in modules:
         try:
             with captured_output():
                 importlib.import_module(module)
         except ImportError as error:
-            fix = f"pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
+            fix = f"run: pip install 'unet-edge[{extra}]' (in a checkout: pip install '.[{extra}]')"
             if (chosen := os.environ.get("KERAS_BACKEND")) and chosen != "tensorflow":
                 fix = f"install {chosen}, which KERAS_BACKEND names, or unset KERAS_BACKEND"
             raise BackendError(
-                f"this needs {module}, which cannot be imported ({error})",
-                fix=f"fix with: {fix}",
+                f"the command needs {module}, which cannot be imported ({error})",
+                fix=fix,
             ) from error
 
 
@@ -142,39 +148,43 @@ def open_model(
     threads: int | None = None,
     backend: Package | None = None,
 ) -> Segmenter:
-    """Open a bundle, file or run for a command."""
-    from unet_edge.cli.crash_watchdog import vigil
+    """Open a bundle, a file or a run."""
+    from unet_edge.cli.crash_watchdog import crash_watchdog
     from unet_edge.runtime.segmenter import Segmenter
 
-    # The doctor has nothing to say of Keras.
-    watch = vigil(path) if is_exported(path) else contextlib.nullcontext()
-    with watch, captured_output():  # interpreters announce their delegates on standard error
+    # The doctor does not check Keras.
+    watchdog = crash_watchdog(path) if is_exported(path) else contextlib.nullcontext()
+    with watchdog, captured_output():  # interpreters announce their delegates on standard error
         return Segmenter.open(path, file=file, threads=threads, backend=backend)
 
 
-def open_workers(path: Path, how: Opening, first: Segmenter, pictures: int) -> list[Segmenter]:
-    """What works on `pictures` at once: interpreters that share out all threads, or `first` alone.
+def open_workers(
+    path: Path, options: ModelOptions, first: Segmenter, pictures: int
+) -> list[Segmenter]:
+    """Open the segmenters that work on `pictures` at once, each with its share of the threads.
 
-    `first` is what `open_model` gave; one picture is its own, with the threads that were tuned. For
-    more, the threads are --threads or all: `unet-edge tune` looks for the fastest single picture.
+    `first` is what `open_model` returned. It works alone on a single picture, or if it is Keras.
     """
+    # The tuned number of threads is the fastest for a single picture. Several pictures share
+    # --threads, or all threads.
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.runtime.threads import thread_count
 
-    file, threads, backend = how
-    count = thread_count(threads)
+    count = thread_count(options.threads)
     workers = min(count, pictures)
     if workers == 1 or not is_exported(path):  # Keras keeps every processor busy by itself
         return [first]
     with captured_output():
         return [
-            Segmenter.open(path, file=file, threads=count // workers, backend=backend)
+            Segmenter.open(
+                path, file=options.file, threads=count // workers, backend=options.backend
+            )
             for _ in range(workers)
         ]
 
 
 def is_exported(path: Path) -> bool:
-    """Whether it is a bundle or a file of one, and no training run."""
+    """Whether `path` is a bundle or a model file, and not a training run."""
     from unet_edge.bundle.manifest import MANIFEST
 
     return path.suffix in (".tflite", ".onnx") or (path / MANIFEST).exists()

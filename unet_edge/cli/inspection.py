@@ -1,4 +1,4 @@
-"""The command that shows what is in a bundle or a model file, on any machine. No TensorFlow."""
+"""The command that shows what is in a bundle or a model file, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import MANIFEST, manifest_schema
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_bundle, print_json, print_spec, print_table, say
+from unet_edge.cli.output import print_bundle, print_json, print_note, print_spec, print_table
 from unet_edge.errors import ModelFileError
 from unet_edge.model_files.contract_check import checked_contract
 from unet_edge.model_files.embedded_contract import (
@@ -48,15 +48,15 @@ def _print_schema(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_print_schema,
-    help="Print the JSON Schema of bundle.json, and end.",
+    help="Print the JSON Schema of bundle.json and exit.",
 )
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what is in a bundle, a run's bundle, or a single .tflite or .onnx file.
 
-    The contract, digests, operators, quantisation, and which runtimes can run each file. A single
-    file without a contract, or changed since its export, is shown as far as it can be read; the
-    exit status is then 1.
+    It prints the contract, digests, operators, quantisation, and the runtimes that can run each
+    file. A single file that has no contract or was changed since its export is shown as far as it
+    can be read, and the exit status is then 1.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
                 print_json({"path": str(path), "spec": spec.to_dict(), "files": []})
             else:
                 print_spec(spec)
-            say(f"{path} is a run without a bundle; 'unet-edge export {path}' writes one")
+            print_note(f"{path} is a run without a bundle; 'unet-edge export {path}' writes one")
             return
         path = path / "bundle"
     bundle = Bundle.open(path)
@@ -95,17 +95,17 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     for card in bundle.card:
         bundle.read_card(card)
     if as_json:
-        said = {"path": str(bundle.path), "digest": bundle.digest, "tuning": describe(bundle)}
-        report: dict[str, Any] = said | bundle.to_dict()
+        own = {"path": str(bundle.path), "digest": bundle.digest, "tuning": describe(bundle)}
+        report: dict[str, Any] = own | bundle.to_dict()
         for entry in report["files"]:
-            entry |= {"contract_holds": True, **_facts(graphs[entry["name"]])}
+            entry |= {"contract_holds": True, **_graph_dict(graphs[entry["name"]])}
         print_json(report)
         return
     print_bundle(bundle, as_json=False)
     click.echo()
     print_table(
         [
-            (name, _ends(graph), _kernels(graph), _runs_on(graph, runtime_support(graph)))
+            (name, _dtypes(graph), _kernels(graph), _runs_on(graph, runtime_support(graph)))
             for name, graph in graphs.items()
         ],
         ["file", "input -> output", "kernels", "runs on"],
@@ -125,16 +125,16 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
 def _inspect_file(path: Path, as_json: bool) -> None:
     data = load_model_bytes(path)
     file_format: Format = format_of(data, str(path))
-    contract, broken = None, None
+    contract, contract_error = None, None
     try:
         contract = parse_contract(data, str(path))
         checked_contract(data, str(path))
     except ModelFileError as error:
-        broken = error
+        contract_error = error
     try:
         graph = read_graph(data, file_format, str(path))
     except ModelFileError as error:
-        raise broken or error from None
+        raise contract_error or error from None
     facts = {
         "file": path.name,
         "format": file_format,
@@ -144,9 +144,13 @@ def _inspect_file(path: Path, as_json: bool) -> None:
     }
     if as_json:
         spec = contract.spec.to_dict() if contract else None
-        print_json({**facts, "contract_holds": not broken, "spec": spec, **_facts(graph)})
+        print_json(
+            {**facts, "contract_holds": not contract_error, "spec": spec, **_graph_dict(graph)}
+        )
     else:
-        facts["contract"] = "DOES NOT HOLD" if broken else "holds: every byte is as exported"
+        facts["contract"] = (
+            "DOES NOT HOLD" if contract_error else "holds: every byte is as exported"
+        )
         print_table([*facts.items(), *_graph_rows(graph)])
         if contract:
             print_spec(contract.spec)
@@ -154,50 +158,51 @@ def _inspect_file(path: Path, as_json: bool) -> None:
             [(op.name, op.version, op.count) for op in graph.operators],
             ["operator", "version", "count"],
         )
-    if broken:
-        raise broken
+    if contract_error:
+        raise contract_error
 
 
-def _facts(graph: AnyGraph) -> dict[str, Any]:
-    """What --json says of a graph."""
+def _graph_dict(graph: AnyGraph) -> dict[str, Any]:
+    """A graph and its runtimes as plain JSON values."""
     return {"graph": dataclasses.asdict(graph), **runtime_support(graph).to_dict()}
 
 
 def _graph_rows(graph: AnyGraph) -> list[tuple[str, str]]:
-    found = runtime_support(graph)
-    rows = [("runs on", _runs_on(graph, found))]
-    rows += [(f"not on {release}", reason) for release, reason in found.reasons.items()]
+    support = runtime_support(graph)
+    rows = [("runs on", _runs_on(graph, support))]
+    rows += [(f"not on {release}", reason) for release, reason in support.reasons.items()]
     if isinstance(graph, TFLiteGraph) and graph.min_runtime_version:
-        rows.append(("its converter says", f"TensorFlow {graph.min_runtime_version} or later"))
+        rows.append(("per its converter", f"TensorFlow {graph.min_runtime_version} or later"))
     if isinstance(graph, OnnxGraph) and graph.can_saturate:
         rows.append(("int8", SATURATES))
-    rows += [("input", _spell_out(port)) for port in graph.inputs]
-    rows += [("output", _spell_out(port)) for port in graph.outputs]
+    rows += [("input", _tensor_text(tensor)) for tensor in graph.inputs]
+    rows += [("output", _tensor_text(tensor)) for tensor in graph.outputs]
     return [*rows, ("kernels", _kernels(graph))]
 
 
-def _runs_on(graph: AnyGraph, found: RuntimeSupport) -> str:
+def _runs_on(graph: AnyGraph, support: RuntimeSupport) -> str:
     if isinstance(graph, OnnxGraph):
-        return f"{found} (opset {graph.opset}, IR {graph.ir_version})"
-    return str(found)
+        return f"{support} (opset {graph.opset}, IR {graph.ir_version})"
+    return str(support)
 
 
-def _spell_out(port: TensorInfo) -> str:
-    shape = "x".join(map(str, port.shape))
-    text = f"{port.name}, {port.dtype} {shape}"
-    if port.scale is not None:
-        text += f", scale {port.scale:.6g}, zero point {port.zero_point}"
+def _tensor_text(tensor: TensorInfo) -> str:
+    """A tensor in one line: "pixels, uint8 1x192x192x3, scale 0.0078125, zero point 128"."""
+    shape = "x".join(map(str, tensor.shape))
+    text = f"{tensor.name}, {tensor.dtype} {shape}"
+    if tensor.scale is not None:
+        text += f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
     return text
 
 
-def _ends(graph: AnyGraph) -> str:
-    """The types at both ends: "uint8 -> float32"."""
-    ends = ((port.dtype for port in ports) for ports in (graph.inputs, graph.outputs))
-    return " -> ".join(", ".join(end) for end in ends)
+def _dtypes(graph: AnyGraph) -> str:
+    """The types of inputs and outputs: "uint8 -> float32"."""
+    sides = ((tensor.dtype for tensor in tensors) for tensors in (graph.inputs, graph.outputs))
+    return " -> ".join(", ".join(side) for side in sides)
 
 
 def _operators(graph: AnyGraph) -> str:
-    """How often each occurs, of all its versions: "3 CONCATENATION, 17 CONV_2D"."""
+    """The count of each operator, over all its versions: "3 CONCATENATION, 17 CONV_2D"."""
     counts: Counter[str] = Counter()
     for op in graph.operators:
         counts[op.name] += op.count

@@ -16,7 +16,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.
     name = "HxW"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
-        """Parse; a wrong form is a usage error."""
+        """Parse a size; anything else is a usage error."""
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
@@ -31,14 +31,14 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # as above
     name = "A,B,…"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Parse; spaces around names are dropped."""
+        """Parse names, and strip the spaces around them."""
         if isinstance(value, tuple):
             return value
         return tuple(name.strip() for name in str(value).split(",") if name.strip())
 
 
 def path_type() -> click.Path:
-    """A path, checked by what opens it, whose error says more than click's."""
+    """The type of a path. What opens the path checks it: its error says more than click's."""
     return click.Path(path_type=Path)
 
 
@@ -46,14 +46,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Threads to run on, at most this machine's processors (or four).  "
-    "[default: as tuned, else all, at most four]",
+    help="Number of threads.  [default: as tuned, else all processors, at most four]",
 )
 backend_option = click.option(
     "--backend",
     type=click.Choice(get_args(Package)),
-    help="Interpreter to run on, instead of the first that works.",
+    help="Interpreter to use, instead of the first that works.",
 )
 file_option = click.option(
-    "--file", metavar="NAME", help="Which file of a bundle, e.g. model-int8.tflite."
+    "--file", metavar="NAME", help="File of the bundle to use, e.g. model-int8.tflite."
 )

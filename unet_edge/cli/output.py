@@ -1,4 +1,4 @@
-"""What commands print: lines, tables, JSON, contracts and bundles."""
+"""Printing: lines, tables, JSON, contracts and bundles."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _DECODINGS: dict[Decoding, str] = {
 }
 
 
-def say(line: str) -> None:
-    """Print something worth knowing on standard error, so that --json stays JSON."""
+def print_note(line: str) -> None:
+    """Print a line on standard error, so that standard output holds the result alone."""
     text = line.lstrip("\n")
     click.echo("\n" * (len(line) - len(text)) + printable(text), err=True)
 
 
-def echo(line: str) -> None:
-    """Print a line that may hold a file's name on standard output."""
+def print_line(line: str) -> None:
+    """Print a line on standard output; characters that a terminal would obey are escaped."""
     click.echo(printable(line))
 
 
 def print_json(data: Any) -> None:
-    """Print JSON on standard output, in UTF-8 whatever else is printed in."""
+    """Print JSON on standard output, in ASCII if the stream's encoding is not UTF-8."""
     text = json_text(data)
     if not text.isascii() and (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
         text = json.dumps(json.loads(text), indent=2) + "\n"
@@ -49,14 +49,14 @@ def print_json(data: Any) -> None:
 def print_table(
     rows: Iterable[Sequence[Any]], headers: Sequence[str] = (), floats: str = ".4f"
 ) -> None:
-    """Print rows in columns; `floats` formats the numbers with a fraction."""
-    from tabulate import tabulate  # here: `segment` writes its masks before it waits for it
+    """Print rows in columns; `floats` is the format of floating-point numbers."""
+    from tabulate import tabulate  # late: `segment` writes its masks first
 
     click.echo(tabulate(_cells(rows), headers, floatfmt=floats, tablefmt="simple", missingval="-"))
 
 
 def print_texts(rows: Iterable[Sequence[str]], headers: Sequence[str]) -> None:
-    """Print texts in columns as they are: tabulate would drop the digits that matter."""
+    """Print texts in columns, unchanged even if they look like numbers."""
     from tabulate import tabulate
 
     click.echo(tabulate(_cells(rows), headers, tablefmt="simple", disable_numparse=True))
@@ -87,7 +87,7 @@ def print_spec(spec: ModelSpec) -> None:
 
 
 def print_bundle(bundle: Bundle, as_json: bool) -> None:
-    """Print a bundle's contract and its files with what was measured at export."""
+    """Print a bundle's contract and its files, with the figures measured at export."""
     if as_json:
         print_json({"path": str(bundle.path), "digest": bundle.digest, **bundle.to_dict()})
         return
@@ -103,7 +103,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
             f"{entry.mask_miou:.4f}",
             _miou(entry.label_miou),
             *([_miou(test.files[index].label_miou)] if test else []),
-            "ok" if entry.kept_floor else "UNDER FLOOR",
+            "ok" if entry.kept_floor else "BELOW FLOOR",
             entry.sha256[:12],
         )
         for index, entry in enumerate(bundle.files)
@@ -120,7 +120,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
         + (f", {_miou(test.keras.label_miou)} on {test.pictures} test pictures" if test else "")
         + f"; {len(bundle.golden)} golden pictures in {bundle.path}"
     )
-    click.echo(f"SHA-256 of {MANIFEST}, and so of the bundle: {bundle.digest}")
+    click.echo(f"the bundle's digest (SHA-256 of {MANIFEST}): {bundle.digest}")
 
 
 def _miou(value: float | None) -> str:
@@ -128,7 +128,7 @@ def _miou(value: float | None) -> str:
 
 
 def _print_search(search: SearchRecord) -> None:
-    """What a search tried, the fastest first."""
+    """Print the recipes that a search tried, the fastest first."""
     drop = search.max_miou_drop
     click.echo(
         f"\nsearched for {percent(search.min_agreement)} % of pixels as Keras"
@@ -154,5 +154,5 @@ def _print_search(search: SearchRecord) -> None:
         click.echo(f"in float32: {', '.join(in_float)}")
     if search.errors:
         worst = ["+".join(error.layers) for error in search.errors[:3]]
-        click.echo(f"layers that cost int8 most: {', '.join(worst)}")
+        click.echo(f"layers with the largest error in int8: {', '.join(worst)}")
     click.echo()

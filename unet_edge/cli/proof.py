@@ -1,4 +1,4 @@
-"""Commands that prove and measure on this very machine: verify, benchmark. No TensorFlow."""
+"""Commands that prove and measure on this machine, without TensorFlow: verify and benchmark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import echo, print_json, print_table, say
+from unet_edge.cli.output import print_json, print_line, print_note, print_table
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
@@ -47,13 +47,12 @@ if TYPE_CHECKING:
     "--images",
     type=path_type(),
     multiple=True,
-    help="Compare on these photos (file or folder, repeatable) instead of the golden pictures.",
+    help="Photos to compare on: a file or folder, repeatable.  [default: the golden pictures]",
 )
 @click.option(
     "--against",
     type=path_type(),
-    help="With --images: the reference, a training run or a file.  "
-    "[default: the bundle's float32 file]",
+    help="With --images: the reference, a run or a file.  [default: the bundle's float32 file]",
 )
 @threads_option
 @backend_option
@@ -69,105 +68,131 @@ def verify(
 ) -> None:
     """Prove on this machine that a BUNDLE's files give the reference's masks.
 
-    The golden pictures carry the Keras model's masks, so no TensorFlow is needed. Files whose
-    interpreter is not installed are listed and left out, unless asked for with --file.
-    Exits with 1 when a file is under its floor.
+    The golden pictures carry the masks of the Keras model, so no TensorFlow is needed. Files
+    without an installed interpreter are listed and skipped; with --file that is an error. The exit
+    status is 1 if a file is below its agreement floor.
 
     \b
     Examples:
       unet-edge verify bundle
       unet-edge verify bundle --images photos/ --against runs/cats
     """
-    from unet_edge.evaluation.verification import golden_references
-    from unet_edge.evaluation.verification import verify as prove
+    from unet_edge.evaluation.verification import verify as compare
     from unet_edge.runtime.interpreter_choice import readable
 
     opened = Bundle.open(bundle)
     if against and not images:
         raise ConfigError(
-            "--against needs --images",
-            fix="golden pictures carry Keras' masks already",
+            "--against is given without --images",
+            expected="the golden pictures carry Keras' masks already",
+            fix="add --images",
         )
-    references: Sequence[ReferenceMask]
-    reference: dict[str, str] | None = None
-    if images:
-        by = _open_reference(opened, against, threads)
-        reference = {"file": by.name, "backend": by.backend.name}
-        references = _masks_of(images, by)
-    else:
-        references = list(golden_references(opened))
+    references, reference = _references(opened, images, against, threads)
     results: list[Verification] = []
-    skipped: dict[str, str] = {}
+    not_run: dict[str, str] = {}
     for entry in [opened.file(file)] if file else readable(opened.path, opened.files, backend):
         try:
             segmenter = open_model(bundle, entry.name, threads, backend)
         except BackendError as error:
             if file:
                 raise
-            skipped[entry.name] = str(error)
+            not_run[entry.name] = str(error)
             continue
         shown = progress(references, f"verifying {entry.name}")
         floor = entry.floor if images else entry.golden_floor
-        results.append(prove(segmenter, shown, floor=floor))
+        results.append(compare(segmenter, shown, floor=floor))
     if not results:
-        raise BackendError("; ".join(dict.fromkeys(skipped.values())))
+        raise BackendError("; ".join(dict.fromkeys(not_run.values())))
     if as_json:
-        found = [r.to_dict() for r in results]
         print_json(
             {
-                "files": found,
-                "not_run": skipped,
+                "files": [result.to_dict() for result in results],
+                "not_run": not_run,
                 "reference": reference,
                 "processor": asdict(read_processor()),
             }
         )
     else:
-        print_table(
-            [
-                (r.name, f"{percent(r.agreement)} %", f"{percent(r.floor)} %", f"{r.mask_miou:.4f}",
-                 f"{percent(r.worst)} %", "ok" if r.passed else "FAILED", r.backend)
-                for r in results
-            ],
-            ["file", "pixels equal", "floor", "mask mIoU", "worst picture", "", "run by"],
-        )  # fmt: skip
-        for name, reason in skipped.items():
-            click.echo(f"{name} not run: {reason}")
-        if reference is not None:
-            click.echo("reference: {file} run by {backend}".format(**reference))
-        pixels = results[0].against_reference.pixels
-        click.echo(f"{results[0].pictures} pictures, {pixels} pixels, on {read_processor()}")
-        if any(result.floor < opened.file(result.name).floor for result in results):
-            click.echo(
-                "the golden pictures are hard ones: a floor is lower here by as much as the file "
-                "agreed less on them at its export than on all pictures"
-            )
-    failures = [r for r in results if not r.passed]
+        _print_verification(opened, results, not_run, reference)
+    failures = [result for result in results if not result.passed]
     if failures:
         _explain(opened, failures)
-        raise Failure(f"under the floor: {', '.join(r.name for r in failures)}")
+        raise Failure(f"below the floor: {', '.join(result.name for result in failures)}")
+
+
+def _references(
+    bundle: Bundle, images: Sequence[Path], against: Path | None, threads: int | None
+) -> tuple[Sequence[ReferenceMask], dict[str, str] | None]:
+    """The masks to compare with, and the file and interpreter that gave them.
+
+    Without `images`, these are the golden pictures' masks, which Keras gave at the export: None.
+    """
+    from unet_edge.evaluation.verification import golden_references
+
+    if not images:
+        return list(golden_references(bundle)), None
+    reference = _open_reference(bundle, against, threads)
+    masks = _reference_masks(images, reference)
+    return masks, {"file": reference.name, "backend": reference.backend.name}
+
+
+def _print_verification(
+    bundle: Bundle,
+    results: Sequence[Verification],
+    not_run: dict[str, str],
+    reference: dict[str, str] | None,
+) -> None:
+    rows = [
+        (
+            result.name,
+            f"{percent(result.agreement)} %",
+            f"{percent(result.floor)} %",
+            f"{result.mask_miou:.4f}",
+            f"{percent(result.worst)} %",
+            "ok" if result.passed else "FAILED",
+            result.backend,
+        )
+        for result in results
+    ]
+    print_table(rows, ["file", "pixels equal", "floor", "mask mIoU", "worst picture", "", "run by"])
+    for name, reason in not_run.items():
+        click.echo(f"{name} not run: {reason}")
+    if reference is not None:
+        click.echo("reference: {file} run by {backend}".format(**reference))
+    pixels = results[0].against_reference.pixels
+    click.echo(f"{results[0].pictures} pictures, {pixels} pixels, on {read_processor()}")
+    if any(result.floor < bundle.file(result.name).floor for result in results):
+        click.echo(
+            "the golden pictures are hard ones: a floor is lower here by the agreement that the "
+            "file lost on them at its export"
+        )
 
 
 @click.command()
 @click.argument("bundle", type=path_type())
+@click.option("--images", type=path_type(), help="Photos to time.  [default: the golden pictures]")
 @click.option(
-    "--images", type=path_type(), help="Photos to time on.  [default: the golden pictures]"
+    "--runs",
+    type=click.IntRange(5),
+    default=50,
+    show_default=True,
+    help="Number of timed pictures for each file; photos are used in turns.",
 )
-@click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
 @threads_option
 @backend_option
 @click.option(
     "--keras",
     type=path_type(),
-    help="The training run, to time Keras too.  [default: the run the bundle lies in]",
+    help="Training run, to time Keras too.  [default: the run that holds the bundle]",
 )
-@click.option("--html", type=path_type(), help="Write a page with table, chart and pictures.")
+@click.option("--html", type=path_type(), help="Write an HTML page with table, chart and pictures.")
 @click.option(
     "--output",
     "-o",
     type=path_type(),
     default=Path("benchmark.json"),
     show_default=True,
-    help="Where the figures go.",
+    help="File for the figures, as JSON.",
 )
 @json_option
 def benchmark(
@@ -181,10 +206,10 @@ def benchmark(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Measure what each file of a BUNDLE costs here, and what it gives up.
+    """Measure time, memory and accuracy of a BUNDLE's files on this machine.
 
-    Every file runs in a process of its own, so that its peak memory and load time are its own.
-    Latency covers the whole way from picture file to mask at the picture's size.
+    Each file runs in a process of its own, so that peak memory and load time belong to one file.
+    Latency covers everything from the picture file to the mask at the picture's size.
 
     \b
     Examples:
@@ -193,16 +218,10 @@ def benchmark(
     """
     from unet_edge.benchmarking.measurement import measure_bundle
     from unet_edge.benchmarking.tables import tables
-    from unet_edge.runtime.segmenter import KERAS_MODEL
 
     opened = Bundle.open(bundle)
     _require_places(output, html)
-    beside = bundle.absolute().parent / KERAS_MODEL
-    if keras is None and beside.is_file():
-        if sha256(beside.read_bytes()) == opened.reference.keras_sha256:
-            keras = beside.parent
-        else:
-            say(f"{beside.parent} was trained again since this export; Keras is not timed")
+    keras = keras or _run_around(opened)
     result = measure_bundle(
         opened,
         pictures=list_pictures(images) if images else None,
@@ -222,11 +241,25 @@ def benchmark(
         print_json(result.to_dict())
     else:
         click.echo(tables(result))
-        echo(f"figures in {output}" + (f", page in {html}" if html else ""))
-        echo(f"'unet-edge tune {bundle}' tries interpreters and threads, too, and remembers")
+        print_line(f"figures in {output}" + (f", page in {html}" if html else ""))
+        print_line(f"'unet-edge tune {bundle}' finds the fastest file, interpreter and threads")
+
+
+def _run_around(bundle: Bundle) -> Path | None:
+    """The run that holds the bundle, if the bundle was exported from its model."""
+    from unet_edge.runtime.segmenter import KERAS_MODEL
+
+    model = bundle.path.absolute().parent / KERAS_MODEL
+    if not model.is_file():
+        return None
+    if sha256(model.read_bytes()) == bundle.reference.keras_sha256:
+        return model.parent
+    print_note(f"{model.parent} was trained again since this export; Keras is not timed")
+    return None
 
 
 def _require_places(figures: Path, page: Path | None) -> None:
+    """Raise an error before the measurement if one of the two files cannot be written."""
     require_writable_path(figures)
     require_replaceable(figures, is_benchmark_result, "benchmark")
     if page is None:
@@ -243,43 +276,48 @@ def _require_places(figures: Path, page: Path | None) -> None:
 
 
 def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
-    """Say what each file that failed had agreed on where it was exported."""
+    """Print the agreement of each failed file here and at its export."""
     here = read_processor()
     for failed in failures:
         entry = bundle.file(failed.name)
-        where = f" on {bundle.processor}"
         golden = entry.golden_agreement
         exported = entry.agreement if golden is None else golden
-        say(
+        print_note(
             f"{failed.name}: {percent(failed.agreement)} % of pixels as Keras with "
             f"{failed.backend} on {here}; {percent(exported)} % at export with "
-            f"{entry.measured_by}{where}"
+            f"{entry.measured_by} on {bundle.processor}"
         )
     if bundle.measured_elsewhere():
-        say(
+        print_note(
             "a file may keep its floor on one kind of processor and fail on another: use another "
             "file here, or export again with this version"
         )
 
 
 def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -> Segmenter:
-    """What photos' masks are compared with: `against`, or else the bundle's float32 file."""
+    """Open the reference for photos: `against`, or the bundle's float32 file.
+
+    Raises ConfigError if the reference is another model.
+    """
     from unet_edge.runtime.interpreter_choice import float32_file
 
     if against is None:
         name = float32_file(bundle, "name a reference with --against")
         reference = open_model(bundle.path, name, threads)
-        say("--against RUN compares with Keras, not with the bundle's own float32 file")
+        print_note(f"compared with {name}; --against RUN compares with Keras")
     else:
         reference = open_model(against, None, threads)
-    # A run gives logits, whatever its files give; the masks are the same.
+    # A run gives scores even if its files give labels; the masks are the same.
     if replace(reference.spec, output=bundle.spec.output) != bundle.spec:
-        raise ConfigError(f"{against} is another model than {bundle.path}: their contracts differ")
+        raise ConfigError(
+            f"{against} is another model than {bundle.path}: their contracts differ",
+            fix="name the run that the bundle was exported from",
+        )
     return reference
 
 
-def _masks_of(images: Sequence[Path], reference: Segmenter) -> list[ReferenceMask]:
-    """The reference's masks of photos."""
+def _reference_masks(images: Sequence[Path], reference: Segmenter) -> list[ReferenceMask]:
+    """The reference's masks of the photos."""
     from unet_edge.evaluation.verification import ReferenceMask
 
     pictures = [picture for path in images for picture in list_pictures(path)]

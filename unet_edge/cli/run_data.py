@@ -1,4 +1,4 @@
-"""How a training run read its data, for commands that read it again. No TensorFlow."""
+"""How a training run read its data, for commands that read it again, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from unet_edge.system.files import read_regular
 
 
 def run_settings(model: Path, data: Path) -> dict[str, Any]:
-    """How the run that `model` is, or lies in, read its data; empty elsewhere."""
+    """The data settings of the run that `model` is or belongs to; empty without a run.
+
+    The run's lists are included only if `data` is the run's own data set.
+    """
     run = run_of(model)
     if run is None:
         return {}
-    written = _read_config(run)
+    config = _read_config(run)
     lists: dict[str, Any] = {
-        name: Path(written[name])
+        name: Path(config[name])
         for name in ("train_list", "validation_list", "test_list")
-        if isinstance(written.get(name), str)
+        if isinstance(config.get(name), str)
     }
     rules: dict[str, Any] = {
-        name: written[name]
+        name: config[name]
         for name in ("masks", "ignore", "mask_names", "crowds", "split_by")
-        if name in written
+        if name in config
     }
-    # The lists name the run's own pictures.
-    return rules | lists if _is_own(written, data) else rules
+    return rules | lists if _is_own(config, data) else rules
 
 
 def run_split(model: Path, data: Path) -> SplitNames | None:
-    """The split of the run that `model` is, or lies in, if these are its own pictures."""
+    """The split of the run that `model` is or belongs to, if `data` is the run's own data set."""
     run = run_of(model)
     if run is None or not (run / SPLIT_FILE).is_file() or not _is_own(_read_config(run), data):
         return None
@@ -41,10 +43,10 @@ def run_split(model: Path, data: Path) -> SplitNames | None:
 
 
 def run_of(model: Path) -> Path | None:
-    """The run that `model` is, or lies in; None where there is none."""
+    """The run that `model` is or belongs to, as a bundle does; None if there is none."""
     folders = (model, model.absolute().parent)
-    found = (f for f in folders if (f / CONFIG_FILE).is_file() and (f / KERAS_MODEL).is_file())
-    return next(found, None)
+    runs = (f for f in folders if (f / CONFIG_FILE).is_file() and (f / KERAS_MODEL).is_file())
+    return next(runs, None)
 
 
 def _read_config(run: Path) -> dict[str, Any]:
@@ -53,10 +55,10 @@ def _read_config(run: Path) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"cannot read {run / CONFIG_FILE}: {reason}") from error
-    except (ValueError, RecursionError) as error:  # no TOML or UTF-8, thousands of brackets
+    except (ValueError, RecursionError) as error:  # not TOML or UTF-8, or thousands of brackets
         raise ConfigError(f"{run / CONFIG_FILE} is not TOML: {error}") from error
 
 
-def _is_own(written: dict[str, Any], data: Path) -> bool:
-    own = written.get("data")
+def _is_own(config: dict[str, Any], data: Path) -> bool:
+    own = config.get("data")
     return isinstance(own, str) and Path(own).resolve() == data.resolve()

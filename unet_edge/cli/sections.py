@@ -1,4 +1,4 @@
-"""A command with many options: --help shows the common ones, --help-all all, in sections."""
+"""A command with many options: --help shows the common ones, --help-all shows all by section."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ALL = f"{__name__}.all"
 
 
 class SectionedCommand(click.Command):
-    """A command whose --help shows `common` parameters, and --help-all `sections` of them.
+    """A command whose --help shows `common` options, and whose --help-all shows `sections`.
 
-    Both name parameters; together the sections name all.
+    Both hold names of parameters. The sections together hold every option.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class SectionedCommand(click.Command):
         sections: Mapping[str, Sequence[str]],
         **settings: Any,
     ) -> None:
-        """As click.Command."""
+        """Take the arguments of click.Command, the common options and the sections."""
         super().__init__(*args, **settings)
         self._common, self._sections = common, sections
         self.params.append(
@@ -38,23 +38,23 @@ class SectionedCommand(click.Command):
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, all of them where --help-all asks for them."""
+        """Write the common options, or all of them by section for --help-all."""
         records = {
             parameter.name: record
             for parameter in self.get_params(ctx)
             if (record := parameter.get_help_record(ctx))
         }
         help_option = self.get_help_option(ctx)
-        helps = ["help_all", *([help_option.name] if help_option else [])]
-        sections: dict[str, Sequence[str]] = {"Options": [*self._common, *helps]}
+        help_options = ["help_all", *([help_option.name] if help_option else [])]
+        sections: dict[str, Sequence[str]] = {"Options": [*self._common, *help_options]}
         if ctx.meta.get(_ALL):
-            sections = {**self._sections, "Help": helps}
+            sections = {**self._sections, "Help": help_options}
         for title, names in sections.items():
             with formatter.section(title):
                 formatter.write_dl([records[name] for name in names])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write below the common options where the others are."""
+        """Write how to show the other options, below the common ones."""
         if not ctx.meta.get(_ALL):
             formatter.write_paragraph()
             formatter.write_text(

@@ -1,4 +1,4 @@
-"""Options made from the settings' dataclasses: their types, choices and defaults."""
+"""Options derived from the settings' dataclasses: types, choices and defaults."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Leaf(NamedTuple):
-    """A single setting: its key in config.toml, its type without None, and its default."""
+    """One setting: its key in config.toml, its type without None, and its default."""
 
     key: str
     kind: Any
     default: Any
 
     @property
-    def words(self) -> str:
-        """The type, for people: "a number", "one of adamw, adam, sgd"."""
+    def type_text(self) -> str:
+        """The type in words: "a number", "one of adamw, adam, sgd"."""
         kinds = get_args(self.kind)
         if get_origin(self.kind) is Literal:
             return f"one of {', '.join(kinds)}"
         if get_origin(self.kind) is not tuple:
-            return _WORDS[self.kind]
-        plural = _WORDS[kinds[0]].removeprefix("a ") + "s"
+            return _TYPE_TEXTS[self.kind]
+        plural = _TYPE_TEXTS[kinds[0]].removeprefix("a ") + "s"
         return f"a list of {plural if kinds[-1] is Ellipsis else f'{len(kinds)} {plural}'}"
 
     @property
     def is_text(self) -> bool:
-        """Whether TOML wants the value in quotes."""
+        """Whether the value stands in quotes in TOML."""
         return self.kind in (str, Path) or get_origin(self.kind) is Literal
 
 
-_WORDS = {
+_TYPE_TEXTS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -49,7 +49,7 @@ _WORDS = {
 
 
 def leaves(settings: type, prefix: str = "") -> Iterator[Leaf]:
-    """Every single setting of a dataclass and the dataclasses in it, in their order."""
+    """Every setting of a dataclass and of the dataclasses in it, in their order."""
     hints = get_type_hints(settings)
     for field in dataclasses.fields(settings):
         kind = hints[field.name]
@@ -64,10 +64,10 @@ def leaves(settings: type, prefix: str = "") -> Iterator[Leaf]:
 
 
 class Setting(NamedTuple):
-    """What a person is told of a setting, where its dataclass does not say it.
+    """The help of a setting's option, and what its dataclass does not say.
 
-    `flag` is the option's name if it is not --key; `default` replaces the value in the help text
-    ("" shows none); `type` is stricter than the dataclass's.
+    `flag` is the option's name, by default the last part of the key. `default` replaces the
+    setting's default in the help text; "" shows none. `type` is stricter than the dataclass's.
     """
 
     key: str
@@ -82,10 +82,16 @@ class Setting(NamedTuple):
         """The name of the command's parameter."""
         return self.key.replace(".", "__")
 
-    def option(self, leaf: Leaf, fill: bool) -> Decorator:
-        """The click option; without `fill` it is None if not given, so that --config can speak."""
+    def option(self, leaf: Leaf, *, fill: bool, from_run: bool) -> Decorator:
+        """The click option. If it is not given, its value is None, or the default with `fill`.
+
+        `from_run` is for commands that take the value from a training run first: the help text
+        then says so.
+        """
         flag = self.flag or "--" + self.key.rpartition(".")[2].replace("_", "-")
         shown = default_text(leaf, flag) if self.default is None else self.default
+        if from_run:
+            shown = f"the run's, else {shown}" if shown else "the run's"
         return click.option(
             flag,
             self.parameter,
@@ -116,7 +122,7 @@ def default_text(leaf: Leaf, flag: str) -> str:
 
 
 def _parsing(kind: Any, stricter: Any) -> dict[str, Any]:
-    """How click parses a setting of this type."""
+    """The arguments of click.option that parse a setting of this type."""
     if stricter is not None:
         return {"type": stricter}
     if get_origin(kind) is Literal:

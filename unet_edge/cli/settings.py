@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from unet_edge.cli.assignments import assigned
+from unet_edge.cli.assignments import parse_assignments
 from unet_edge.cli.options import Names
 from unet_edge.cli.setting_options import Decorator, Leaf, Setting, leaves
 from unet_edge.errors import ConfigError
@@ -17,10 +17,10 @@ from unet_edge.training.settings.network import Network
 from unet_edge.training.settings.train_config import TrainConfig
 
 OPTIONS = "the options"
-"""What errors call the settings of a command line."""
+"""The source that errors name for settings of the command line."""
 
 LEAVES: dict[str, Leaf] = {leaf.key: leaf for leaf in leaves(TrainConfig)}
-"""Every single setting by its key in config.toml."""
+"""Every setting by its key in config.toml."""
 
 SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Data": (
@@ -32,98 +32,115 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "ignore",
-            "Mask value to leave out.",
+            "Mask value to ignore.",
             default="255 in index masks",
             type=click.IntRange(0, 255),
         ),
         Setting(
             "mask_names",
-            "How masks are named after pictures: NAME_mask, or NAME_photo=NAME_mask.",
+            "How masks are named after pictures, e.g. NAME_mask or NAME_photo=NAME_mask.",
             default="NAME",
             metavar="PATTERN",
         ),
         Setting(
             "crowds",
-            "COCO regions with iscrowd, which CVAT's brush writes: ignore, or take as objects; "
-            "auto takes them if there are no others.",
+            "COCO regions with iscrowd, which CVAT's brush writes: ignore them, or take them as "
+            "objects. auto takes them if there are no other regions.",
         ),
-        Setting("train_list", "File that names the training pictures, one a line."),
+        Setting("train_list", "File that names the training pictures, one per line."),
         Setting("validation_list", "File that names the validation pictures.", flag="--val-list"),
         Setting("test_list", "File that names the test pictures, which are never trained on."),
         Setting(
             "split_by",
-            "What a drawn split keeps together: pictures that look alike, or none.",
+            "Without lists: groups keeps pictures that look alike in one split, pictures does not.",
         ),
         Setting(
             "bit_depth",
-            "Bits that pictures of 16 or 32 bits or of floats use: 12 for a 12-bit camera's, 8 for "
-            "0..255.",
+            "Bits in use in pictures of 16 bits, 32 bits or floats: 12 for a 12-bit camera, 8 for "
+            "values 0..255.",
             default="all 16; floats are 0..1",
             type=click.IntRange(8, 16),
         ),
     ),
     "Model": (
-        Setting("name", "What the model is called."),
-        Setting("size", "The model's input in px, HxW or one edge; multiples of 16, unet_mini: 4."),
+        Setting("name", "Name of the model."),
+        Setting(
+            "size", "Input of the model in px: HxW or one edge, multiples of 16 (unet_mini: 4)."
+        ),
         Setting("fit", "How a picture fills the input."),
-        Setting("resample", "How it is scaled there."),
-        Setting("decoding", "scaled: the JPEG decoder reduces large photos, by 2, 4 or 8."),
+        Setting("resample", "How a picture is scaled to the input."),
+        Setting("decoding", "scaled lets the JPEG decoder reduce large photos by 2, 4 or 8."),
         Setting("network.architecture", "The network; unet_mini is small and has no encoder."),
         Setting("network.encoder", "The half of the network that can be pretrained."),
-        Setting("network.decoder", "separable: a thirteenth of dense's arithmetic, or less."),
+        Setting("network.decoder", "separable needs at most a thirteenth of dense's arithmetic."),
         Setting("network.alpha", "Width of the network; less is faster."),
         Setting(
             "encoder_weights",
-            "Keras' download, none, or a .h5 file.",
+            "imagenet (downloaded by Keras), none, or a .h5 file.",
             default="imagenet; none for unet_mini",
             metavar="imagenet|none|FILE",
         ),
     ),
-    "Course of the run": (
+    "Training": (
         Setting("steps", "Batches to train on."),
         Setting("rounds", "How often to validate and save."),
-        Setting("patience", "Stop after this many rounds without a better one; 0: never."),
+        Setting("patience", "Stop after this many rounds without improvement; 0 never stops."),
         Setting("batch_size", "Crops in a batch."),
         Setting("optimisation.optimizer", "The optimiser; sgd has Nesterov momentum 0.9."),
-        Setting("optimisation.learning_rate", "The highest rate."),
-        Setting("optimisation.weight_decay", "For adamw and sgd."),
-        Setting("optimisation.schedule", "How the rate decays."),
-        Setting("optimisation.warmup", "Share of the run in which the rate rises."),
-        Setting("optimisation.final_rate", "Where the decay ends, as a share of the rate."),
-        Setting("optimisation.ema", "Average the weights over this share of the run; 0: do not."),
+        Setting("optimisation.learning_rate", "The highest learning rate."),
+        Setting("optimisation.weight_decay", "Weight decay of adamw and sgd."),
+        Setting("optimisation.schedule", "How the learning rate decays."),
+        Setting("optimisation.warmup", "Share of the run in which the learning rate rises."),
         Setting(
-            "optimisation.freeze", "Keep the encoder as it was loaded for this share of the run."
+            "optimisation.final_rate",
+            "Learning rate at the end of the decay, as a share of the highest.",
         ),
-        Setting("optimisation.precision", "auto times both on this machine."),
-        Setting("tensorboard", "Write its events too.", flag="--tensorboard/--no-tensorboard"),
-        Setting("seed", "Of weights, views and order.", type=click.IntRange(0)),
+        Setting(
+            "optimisation.ema", "Average the weights over this share of the run; 0 switches it off."
+        ),
+        Setting(
+            "optimisation.freeze", "Freeze the encoder for this share of the run, from the start."
+        ),
+        Setting("optimisation.precision", "auto times float32 and mixed_bfloat16 on this machine."),
+        Setting(
+            "tensorboard", "Write events for TensorBoard.", flag="--tensorboard/--no-tensorboard"
+        ),
+        Setting(
+            "seed",
+            "Seed of the weights, the augmentation and the order of pictures.",
+            type=click.IntRange(0),
+        ),
     ),
     "Loss": (
-        Setting("loss.cross_entropy", "Its share."),
-        Setting("loss.focal", "Focal loss' share."),
-        Setting("loss.focal_gamma", "How much focal loss looks at hard pixels."),
-        Setting("loss.dice", "Dice loss' share."),
+        Setting("loss.cross_entropy", "Weight of the cross-entropy."),
+        Setting("loss.focal", "Weight of the focal loss."),
+        Setting(
+            "loss.focal_gamma", "Exponent of the focal loss; a larger one weighs hard pixels more."
+        ),
+        Setting("loss.dice", "Weight of the Dice loss."),
         Setting(
             "loss.class_weights",
-            "A number for each class, or balanced.",
+            "A number for each class, balanced, or none.",
             default="none",
             type=Names(),
             metavar="A,B,…|balanced|none",
         ),
     ),
-    "Teacher": (
-        Setting("distillation.teacher", "A run to learn from."),
-        Setting("distillation.weight", "The teacher's share of the loss.", flag="--distill-weight"),
+    "Distillation": (
+        Setting("distillation.teacher", "Run to learn from, e.g. of a larger network."),
+        Setting(
+            "distillation.weight", "Share of the teacher in the loss.", flag="--distill-weight"
+        ),
         Setting(
             "distillation.temperature",
-            "What softens both before they are compared.",
+            "Temperature that softens both models' scores before the comparison.",
             flag="--distill-temperature",
         ),
     ),
-    "Random views": (
+    "Augmentation": (
         Setting(
             "augment",
-            "Random views, or whole pictures as they are.",
+            "Train on random views, or on complete pictures as they are.",
             flag="--augment/--no-augment",
         ),
         Setting("crop", "Train on crops of this size.", default="--size"),
@@ -133,16 +150,21 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
             "Turn and mirror pictures that have no up and down.",
             flag="--any-orientation/--upright",
         ),
-        Setting("augmentation.scale", "Random zoom.", metavar="LOW HIGH"),
-        Setting("augmentation.aspect", "Random stretch."),
-        Setting("augmentation.rotation", "Largest turn, degrees."),
-        Setting("augmentation.elastic", "Bends, px."),
-        Setting("augmentation.hue", "Share of the colour circle; 0 for grey pictures."),
-        Setting("augmentation.saturation", "Largest relative change."),
-        Setting("augmentation.brightness", "Largest relative change."),
-        Setting("augmentation.contrast", "Largest relative change."),
-        Setting("augmentation.blur", "Largest blur, px."),
-        Setting("augmentation.noise", "Share of full scale."),
+        Setting("augmentation.scale", "Range of the random zoom.", metavar="LOW HIGH"),
+        Setting("augmentation.aspect", "Largest relative stretch of the width."),
+        Setting("augmentation.rotation", "Largest rotation, degrees."),
+        Setting("augmentation.elastic", "Standard deviation of elastic bends, px."),
+        Setting(
+            "augmentation.hue",
+            "Largest shift of the hue, a share of the colour circle; 0 for grey pictures.",
+        ),
+        Setting("augmentation.saturation", "Largest relative change of the saturation."),
+        Setting("augmentation.brightness", "Largest relative change of the brightness."),
+        Setting("augmentation.contrast", "Largest relative change of the contrast."),
+        Setting("augmentation.blur", "Largest standard deviation of the blur, px."),
+        Setting(
+            "augmentation.noise", "Largest standard deviation of the noise, a share of full scale."
+        ),
     ),
 }
 _BY_KEY = {setting.key: setting for section in SECTIONS.values() for setting in section}
@@ -150,12 +172,12 @@ _READING = ("masks", "ignore", "mask_names", "crowds")
 _LISTS = ("train_list", "validation_list", "test_list")
 
 
-def options_of(*keys: str, fill: bool = False) -> Decorator:
-    """The options of these settings; with `fill`, the setting's default where none is given."""
+def options_of(*keys: str, fill: bool = False, from_run: bool = False) -> Decorator:
+    """The options of these settings; see `Setting.option`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for key in reversed(keys):
-            command = _BY_KEY[key].option(LEAVES[key], fill)(command)
+            command = _BY_KEY[key].option(LEAVES[key], fill=fill, from_run=from_run)(command)
         return command
 
     return decorate
@@ -165,17 +187,20 @@ train_settings = options_of(*_BY_KEY)
 """The options of every setting."""
 
 reading_options = options_of(*_READING)
-"""How a data set's masks are found and read."""
+"""The options that say how masks are found and read."""
 
 data_options = options_of(*_READING, *_LISTS)
-"""How a data set is split, and its masks are found and read."""
+"""The options that say how masks are found and read, and how the data set is split."""
+
+run_data_options = options_of(*_READING, *_LISTS, from_run=True)
+"""`data_options` of a command that takes their values from a training run first."""
 
 augmentation_options = options_of(*(key for key in _BY_KEY if key.startswith("augmentation.")))
-"""The random views alone."""
+"""The options of the augmentation."""
 
 
-def placed(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, nested as the settings are."""
+def given_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are not None, nested as the settings are."""
     result: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
@@ -184,16 +209,16 @@ def placed(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def nested(options: dict[str, Any], assignments: Sequence[str] = ()) -> dict[str, Any]:
-    """Options and --set assignments as plain values, nested as the TOML.
+    """Options and --set assignments as plain values, nested as in config.toml.
 
-    Relative paths become those of this shell. Raises ConfigError for an assignment that does not
-    fit, or that an option makes too.
+    Relative paths become absolute. Raises ConfigError for an assignment of the wrong type, and for
+    a setting that an option gives too.
     """
-    result = placed({name: _plain(value) for name, value in options.items()})
+    result = given_options({name: _plain(value) for name, value in options.items()})
     loss = result.get("loss", {})
     if weights := loss.pop("class_weights", None):
         loss.update(_class_weights(weights))
-    for key, value in assigned(assignments, LEAVES).items():
+    for key, value in parse_assignments(assignments, LEAVES).items():
         path = LEAVES[key].kind is Path
         _put(result, key, _plain(Path(value)) if path else value)
     if (weights := result.get("encoder_weights")) not in (None, "imagenet", "none"):
@@ -202,30 +227,30 @@ def nested(options: dict[str, Any], assignments: Sequence[str] = ()) -> dict[str
 
 
 def require_config(data: Path, options: dict[str, Any]) -> TrainConfig:
-    """What `train` would make of these options. Raises ConfigError as `train` does.
-
-    For commands that need no train extra, where cattrs is.
-    """
-    given = placed(options)
+    """The settings that `train` makes of these options. Raises the ConfigError of `train`."""
+    # Not `TrainConfig.from_dict`, which needs cattrs and so the extra `train`.
+    given = given_options(options)
     tables: dict[str, Callable[..., Any]] = {"network": Network, "augmentation": Augmentation}
-    place = OPTIONS
+    source = OPTIONS
     try:
         for name, table in tables.items():
-            place = f"{OPTIONS}: {name}"
+            source = f"{OPTIONS}: {name}"
             given[name] = table(**given.get(name, {}))
-        place = OPTIONS
+        source = OPTIONS
         return TrainConfig(data=data, **given)
     except ConfigError as error:
-        raise ConfigError(f"{place}: {error}") from error
+        raise ConfigError(
+            f"{source}: {error.found}", expected=error.expected, fix=error.fix
+        ) from error
 
 
 def _put(settings: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value where its key says. Raises ConfigError if there is one."""
+    """Set a value by its key. Raises ConfigError if it is set already."""
     *tables, name = key.split(".")
     for table in tables:
         settings = settings.setdefault(table, {})
     if name in settings:
-        raise ConfigError(f"{key} is given by an option and by --set: leave one out")
+        raise ConfigError(f"{key} is given by an option and by --set", fix="leave one out")
     settings[name] = value
 
 
@@ -244,5 +269,6 @@ def _class_weights(weights: list[str]) -> dict[str, Any]:
         return {"class_weights": [float(weight) for weight in weights], "balanced": False}
     except ValueError:
         raise ConfigError(
-            f"--class-weights {','.join(weights)} is neither numbers nor balanced nor none"
+            f"--class-weights {','.join(weights)} is neither numbers nor balanced nor none",
+            fix="give a number for each class, such as 1,2.5",
         ) from None

@@ -1,4 +1,4 @@
-"""Commands that train: train and resume. They need Keras and a backend for it."""
+"""Commands that train, with Keras and a backend for it: train and resume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from unet_edge.cli.assignments import set_option
 from unet_edge.cli.group import need
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_table, say
+from unet_edge.cli.output import print_json, print_note, print_table
 from unet_edge.cli.sections import SectionedCommand
 from unet_edge.cli.settings import OPTIONS, SECTIONS, nested, train_settings
 from unet_edge.errors import ConfigError
@@ -25,13 +25,13 @@ _MODULES = ("keras", "matplotlib", "cattrs", "tomli_w")
 
 def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--process", type=int, help="Which of the processes this is, from 0."),
-        click.option("--processes", type=int, help="How many processes share the run."),
+        click.option("--process", type=int, help="Number of this process, from 0."),
+        click.option("--processes", type=int, help="Number of processes that share the run."),
         click.option(
             "--coordinator",
             metavar="HOST:PORT",
-            help="Share the run with other processes or machines (KERAS_BACKEND=jax): "
-            "an address of the first.",
+            help="Address of the first process, to share the run among processes or machines "
+            "(KERAS_BACKEND=jax).",
         ),
     ):
         command = option(command)
@@ -76,7 +76,7 @@ _COMMON = (
 @click.option(
     "--config",
     type=path_type(),
-    help="TOML file with settings, e.g. a run's config.toml; options here come on top.",
+    help="TOML file of settings, e.g. a run's config.toml. Options override it.",
 )
 @set_option
 @train_settings
@@ -98,9 +98,9 @@ def train(
     """Train a model on the pictures and masks in DATA.
 
     DATA holds images/ and masks/ (or Images/ and Labels/, or JPEGImages/ and
-    SegmentationClass/), with train.txt and val.txt if you have a split. Every setting is written
-    to config.toml in the run's folder; --config repeats the run. An interrupted run is finished
-    by 'unet-edge resume'.
+    SegmentationClass/), with train.txt and val.txt if you have a split. The run's folder gets
+    every setting as config.toml, and --config repeats a run with it. 'unet-edge resume' finishes
+    an interrupted run.
 
     \b
     Examples:
@@ -122,18 +122,24 @@ def train(
     if given.get("network", {}).get("architecture") == "unet_mini":
         given.setdefault("encoder_weights", "none")
     if "distillation" in given and "teacher" not in given["distillation"] and config is None:
-        raise ConfigError("--distill-weight and --distill-temperature need a --teacher")
+        raise ConfigError(
+            "--distill-weight and --distill-temperature need a --teacher", fix="add --teacher RUN"
+        )
     if config is not None:
         chosen = load_config(config, given)
     elif "data" in given:
         chosen = TrainConfig.from_dict(given, OPTIONS)
     else:
-        raise ConfigError("name a folder with pictures and masks, or a --config that does")
+        raise ConfigError(
+            "no data is named", fix="name a folder with pictures and masks, or a --config with data"
+        )
     try:
-        result = run_training(chosen, output, overwrite=overwrite, machines=machines, say=say)
+        result = run_training(
+            chosen, output, overwrite=overwrite, machines=machines, say=print_note
+        )
     except KeyboardInterrupt:
         if (output / PROGRESS_FOLDER).is_dir():
-            say(f"\nfinish it with: unet-edge resume {output}")
+            print_note(f"\nfinish it with: unet-edge resume {output}")
         raise
     if not process:
         _report(result, chosen.classes, as_json)
@@ -152,8 +158,8 @@ def resume(
 ) -> None:
     """Finish an interrupted training RUN, as if nothing had interrupted it.
 
-    It goes on after the last whole round; on one machine's CPU the result is that of an
-    uninterrupted run. Several processes need the run's folder on each machine.
+    Training continues after the last complete round. On the CPU of one machine, the result is that
+    of an uninterrupted run. Several processes need the run's folder on each machine.
 
     \b
     Example:
@@ -164,7 +170,7 @@ def resume(
     from unet_edge.training.run import resume as resume_training
 
     machines = _machines(coordinator, processes, process)
-    result = resume_training(run, machines=machines, say=say)
+    result = resume_training(run, machines=machines, say=print_note)
     if not process:
         _report(result, read_config(run).classes, as_json)
 
@@ -172,12 +178,14 @@ def resume(
 def _machines(
     coordinator: str | None, processes: int | None, process: int | None
 ) -> Machines | None:
-    """Meet the other processes, if there are any."""
+    """Join the other processes; None if this process trains alone."""
     given = [value for value in (coordinator, processes, process) if value is not None]
     if not given:
         return None
     if coordinator is None or processes is None or process is None:
-        raise ConfigError("--coordinator, --processes and --process belong together")
+        raise ConfigError(
+            "--coordinator, --processes and --process belong together", fix="give all three or none"
+        )
     from unet_edge.training.distribution import Machines, join
 
     machines = Machines(coordinator, processes, process)

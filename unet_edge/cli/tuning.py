@@ -1,4 +1,4 @@
-"""The command that finds the fastest way to run a bundle here, and remembers it. No TensorFlow."""
+"""The command that finds and stores the fastest way to run a bundle, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_texts, say
+from unet_edge.cli.output import print_json, print_note, print_texts
 from unet_edge.errors import ConfigError
 from unet_edge.images.listing import list_pictures
 
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("bundle", type=path_type())
+@click.option("--images", type=path_type(), help="Photos to time.  [default: the golden pictures]")
 @click.option(
-    "--images", type=path_type(), help="Photos to time on.  [default: the golden pictures]"
-)
-@click.option(
-    "--runs", type=click.IntRange(1), default=10, show_default=True, help="Pictures in each pass."
+    "--runs",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Number of pictures in each pass.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1),
     default=2,
     show_default=True,
-    help="Each is two passes over all candidates, there and back.",
+    help="Number of rounds. A round times all candidates in order, then in reverse order.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Try this number only.  [default: 1 to 4]")
-@click.option("--forget", is_flag=True, help="Measure nothing; delete what was chosen before.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Number of threads to try.  [default: 1 to 4]"
+)
+@click.option("--forget", is_flag=True, help="Delete the stored choice and measure nothing.")
 @json_option
 def tune(
     bundle: Path,
@@ -46,12 +50,14 @@ def tune(
 ) -> None:
     """Find the fastest file, interpreter and number of threads for a BUNDLE on this machine.
 
-    Each file is timed with every interpreter that reads it, in processes of their own, in turns;
-    then the best two on other numbers of threads. What does not agree with Keras on the golden
-    pictures as closely as its floor asks is out. The choice is kept in tuning.json in the
-    bundle's folder (in ~/.config/unet-edge where that is write-protected), and 'unet-edge
-    segment' and Segmenter.open then use it, until machine, bundle or interpreter change. Close
-    other programs first. Ctrl-C leaves the old choice.
+    Each file is timed with every interpreter that reads it, in turns, each pair in a process of its
+    own. The best two are then timed with other numbers of threads. Files below their agreement
+    floor on the golden pictures are excluded.
+
+    The choice is stored in tuning.json in the bundle's folder, or in ~/.config/unet-edge if that
+    folder is write-protected. 'unet-edge segment' and Segmenter.open use it until the board, the
+    bundle or the interpreter version changes. Close other programs first. Ctrl-C keeps the old
+    choice.
 
     \b
     Examples:
@@ -78,19 +84,21 @@ def tune(
     pictures = list_pictures(images) if images else None
     if images and not pictures:
         raise ConfigError(f"there is no picture in {images}")
-    found = measure(opened, pictures=pictures, runs=runs, rounds=rounds, threads=threads, say=say)
-    choice = found.choice(opened)
-    tuning_cache.save_tuning(opened, choice, path, found.summary())
+    tuning = measure(
+        opened, pictures=pictures, runs=runs, rounds=rounds, threads=threads, say=print_note
+    )
+    choice = tuning.choice(opened)
+    tuning_cache.save_tuning(opened, choice, path, tuning.summary())
     if as_json:
-        print_json({"written": str(path), "interpreter": choice.interpreter, **found.to_dict()})
+        print_json({"written": str(path), "interpreter": choice.interpreter, **tuning.to_dict()})
         return
-    print_texts([_row(found, trial) for trial in found.trials], _HEADERS)
-    if found.missing:
-        click.echo(f"not tried: {'; '.join(found.missing.values())}")
-    if not found.steady:
-        say(
-            "warning: this machine's speed changed meanwhile: tune again when it is cool and "
-            "nothing else runs"
+    print_texts([_row(tuning, trial) for trial in tuning.trials], _HEADERS)
+    if tuning.missing:
+        click.echo(f"not tried: {'; '.join(tuning.missing.values())}")
+    if not tuning.steady:
+        print_note(
+            "warning: this machine's speed changed during the measurement: tune again when it is "
+            "cool and nothing else runs"
         )
     click.echo(f"chosen: {choice}; written to {path}")
 
@@ -109,18 +117,18 @@ _HEADERS = [
 ]
 
 
-def _row(found: Tuning, trial: Trial) -> list[str]:
+def _row(tuning: Tuning, trial: Trial) -> list[str]:
     from statistics import median
 
     from unet_edge.benchmarking.tables import number
     from unet_edge.percent import percent
 
     candidate = trial.candidate
-    verdict = "chosen" if trial is found.chosen else trial.out or ""
+    verdict = "chosen" if trial is tuning.chosen else trial.out or ""
     if not trial.costs:
         figures = ["–"] * 4 + [percent(trial.floor), "–"]
         return [candidate.file, candidate.backend, str(candidate.threads), *figures, verdict]
-    times = found.times_chosen(trial)
+    times = tuning.times_chosen(trial)
     return [
         candidate.file,
         trial.costs[0].backend,

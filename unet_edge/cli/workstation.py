@@ -1,10 +1,11 @@
-"""Commands for the workstation: export and the demo. They need TensorFlow."""
+"""Commands that need TensorFlow: export and demo."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,10 +18,13 @@ from converters.settings import (
 )
 from unet_edge.cli.group import Failure, need
 from unet_edge.cli.options import Names, json_option, path_type
-from unet_edge.cli.output import print_bundle, say
+from unet_edge.cli.output import print_bundle, print_note
 from unet_edge.errors import ConfigError
 from unet_edge.system.files import require_writable_path
 from unet_edge.system.progress import progress
+
+if TYPE_CHECKING:
+    from unet_edge.dataset import Dataset
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
 
@@ -32,7 +36,7 @@ _NOT_BY_DEFAULT = " and ".join(artifact_name(each) for each in ARTIFACTS if each
 @click.option(
     "--output", "-o", type=path_type(), help="The bundle's folder.  [default: RUN/bundle]"
 )
-@click.option("--data", type=path_type(), help="Pictures with masks.  [default: those of the run]")
+@click.option("--data", type=path_type(), help="Pictures with masks.  [default: the run's]")
 @click.option(
     "--formats",
     type=Names(),
@@ -44,62 +48,65 @@ _NOT_BY_DEFAULT = " and ".join(artifact_name(each) for each in ARTIFACTS if each
     type=click.IntRange(1),
     default=ExportSettings.calibration,
     show_default=True,
-    help="Training pictures to scale int8 files by.",
+    help="Number of training pictures that set the scales of int8 files.",
 )
 @click.option(
     "--check",
     type=click.IntRange(1),
     default=ExportSettings.check,
     show_default=True,
-    help="Validation pictures to prove each file on, and test pictures to score it on, at most.",
+    help="Largest number of validation pictures to prove each file on, and of test pictures to "
+    "score it on.",
 )
 @click.option(
     "--golden",
     type=click.IntRange(1),
     default=ExportSettings.golden,
     show_default=True,
-    help="Pictures to put into the bundle for proof on the device.",
+    help="Number of golden pictures in the bundle, for the proof on the device.",
 )
 @click.option(
     "--full-integer",
     is_flag=True,
-    help="Round every layer of int8 files, for accelerators that take no float. Else .tflite files "
-    "leave the first two convolutions in float32, or with more than two classes the first eight "
-    "and the last; .onnx files the first two and the last.",
+    help="Round every layer of int8 files, for accelerators without float arithmetic. By default "
+    ".tflite files keep the first two convolutions in float32, or with more than two classes the "
+    "first eight and the last; .onnx files keep the first two and the last.",
 )
 @click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
     help="Search for the fastest .tflite file with at least this share of pixels as Keras, e.g. "
-    "0.998: int8, int8 with the worst layers in float, fine-tuned, int16x8, float.",
+    "0.998. It tries int8, int8 with the worst layers in float, fine-tuned int8, int16x8 and "
+    "float.",
 )
 @click.option(
     "--max-miou-drop",
     type=click.FloatRange(0),
     metavar="POINTS",
-    help="With --min-agreement: at most so many points of mIoU under Keras, e.g. 0.3.",
+    help="With --min-agreement: lose at most this many points of mIoU against Keras, e.g. 0.3.",
 )
 @click.option(
     "--fine-tuning",
     type=click.IntRange(0),
     default=ExportSettings.fine_tuning,
     show_default=True,
-    help="With --min-agreement: steps of quantisation-aware training, if nothing else holds.",
+    help="With --min-agreement: steps of quantisation-aware training, if int8 misses the budget "
+    "without it.",
 )
-@click.option("--license", metavar="TEXT", help="The model's licence, for its card.")
+@click.option("--license", metavar="TEXT", help="Licence of the model, for the model card.")
 @click.option(
     "--benchmark",
     type=path_type(),
     metavar="FILE",
-    help="For the card: what 'unet-edge benchmark' measured of the very same files before.",
+    help="Result of 'unet-edge benchmark' for the same files: their latency goes to the model "
+    "card.",
 )
 @click.option(
     "--labels",
     is_flag=True,
-    help="Arg-max inside the files: the class of each pixel out, uint8, instead of scores. The "
-    "masks are the same and take the same time (0.94 to 1.05 times, measured on x86); for programs "
-    "of your own that run the file without unet-edge.",
+    help="Put the arg-max into the files: their output is the class of each pixel, uint8, instead "
+    "of scores. The masks are the same. For programs that run a file without unet-edge.",
 )
 @json_option
 def export(
@@ -119,12 +126,12 @@ def export(
     benchmark: Path | None,
     labels: bool,
 ) -> None:
-    """Export a training RUN as TFLite and ONNX, prove each file, and write a bundle.
+    """Export a training RUN as a bundle of proven TFLite and ONNX files.
 
-    The bundle's README.md is a model card; the same export gives the same bytes.
+    Each file's masks are compared with those of the Keras model, pixel by pixel. The exit status is
+    1 if a file is below its agreement floor; the bundle is written anyway, and says so.
 
-    Exits with 1 when a file is under its agreement floor; the bundle is written all the same,
-    and says so.
+    The bundle's README.md is a model card. The same export gives the same bytes.
 
     \b
     Examples:
@@ -140,16 +147,19 @@ def export(
     from unet_edge.runtime.backends.keras_model import load_keras
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
     from unet_edge.system.files import sha256
-    from unet_edge.training.config import read_config, run_dataset
+    from unet_edge.training.config import read_config
 
     if max_miou_drop is not None and min_agreement is None:
-        raise ConfigError("--max-miou-drop needs --min-agreement, which starts the search")
-    artifacts = DEFAULT if formats is None else tuple(map(parse_artifact, formats))
+        raise ConfigError(
+            "--max-miou-drop is given without --min-agreement",
+            expected="--min-agreement starts the search",
+            fix="add --min-agreement",
+        )
     settings = ExportSettings(
-        artifacts,
-        calibration,
-        check,
-        golden,
+        artifacts=DEFAULT if formats is None else tuple(map(parse_artifact, formats)),
+        calibration=calibration,
+        check=check,
+        golden=golden,
         license=license,
         latency=read_latency(benchmark) if benchmark else None,
         full_integer=full_integer,
@@ -159,46 +169,63 @@ def export(
     spec = read_spec(run / SPEC_FILE)
     if labels:
         spec = dataclasses.replace(spec, output="labels")
-    config = read_config(run)
-    if data is None or data.resolve() == config.data.resolve():
-        dataset = run_dataset(run)
-    else:  # the lists named the run's own pictures
-        config = dataclasses.replace(
-            config, data=data, train_list=None, validation_list=None, test_list=None
-        )
-        # Whether the run saw these test pictures is not known, so the card must not quote them.
-        dataset = dataclasses.replace(config.dataset(progress=progress), test=())
+    dataset = _export_data(run, data)
     bundle = export_bundle(
         load_keras(run / KERAS_MODEL),
         spec,
         dataset,
         output or run / "bundle",
         keras_sha256=sha256((run / KERAS_MODEL).read_bytes()),
-        network=str(config.network),
+        network=str(read_config(run).network),
         settings=settings,
-        say=say,
+        say=print_note,
     )
     if settings.latency and not settings.latency.p50_ms.keys() & {
         entry.sha256 for entry in bundle.files
     }:
-        say(f"WARNING: {benchmark} measured other files than these; the card has no latency")
+        print_note(f"WARNING: {benchmark} measured other files than these; the card has no latency")
     print_bundle(bundle, as_json)
     if not all(entry.kept_floor for entry in bundle.files):
-        raise Failure("some files are under their agreement floor; see the table")
+        raise Failure("some files are below their agreement floor; see the table")
+
+
+def _export_data(run: Path, data: Path | None) -> Dataset:
+    """The run's data set, or the pictures at `data`, read as the run read its own."""
+    from unet_edge.training.config import read_config, run_dataset
+
+    config = read_config(run)
+    if data is None or data.resolve() == config.data.resolve():
+        return run_dataset(run)
+    # The lists name the run's own pictures.
+    config = dataclasses.replace(
+        config, data=data, train_list=None, validation_list=None, test_list=None
+    )
+    # The run may have trained on these test pictures, so the model card must not quote them.
+    return dataclasses.replace(config.dataset(progress=progress), test=())
 
 
 @click.command()
-@click.option("--output", "-o", type=path_type(), default=Path("demo"), show_default=True)
-@click.option("--overwrite", is_flag=True, help="Replace an earlier demo.")
+@click.option(
+    "--output",
+    "-o",
+    type=path_type(),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the results of an earlier demo.")
 @click.pass_context
 def demo(ctx: click.Context, output: Path, overwrite: bool) -> None:
-    """Walk the whole road on generated pictures: no data, no network, a few minutes.
+    """Run every step on generated pictures, without any data.
 
-    Prints each command before it runs it, so that you can run it on your own data next.
+    The demo trains, exports, verifies, segments and benchmarks in a few minutes, without a network
+    connection. It prints each command before it runs it, so that you can run the same on your own
+    data next.
 
     \b
-    Example:
-      unet-edge demo -o demo
+    Examples:
+      unet-edge demo
+      unet-edge demo -o demo --overwrite
     """
     need("export", _EXPORT_MODULES)
     from unet_edge.demo.pipeline import make_data, save_overview, steps
@@ -210,13 +237,13 @@ def demo(ctx: click.Context, output: Path, overwrite: bool) -> None:
             fix="choose another --output or pass --overwrite",
         )
     make_data(output)
-    click.echo(f"generated pictures of cells with their membranes marked: {output / 'data'}")
+    click.echo(f"generated pictures of cells, with masks of the membranes: {output / 'data'}")
     failures: list[str] = []
     for arguments in steps(output):
         click.echo(f"\n$ unet-edge {shlex.join(arguments)}")
         try:
             ctx.find_root().command.main(arguments, prog_name="unet-edge", standalone_mode=False)
-        except Failure as failure:  # say a file under its floor: the rest is worth seeing
+        except Failure as failure:  # such as a file below its floor; the next steps still run
             failure.show()
             failures.append(arguments[0])
     save_overview(output)
