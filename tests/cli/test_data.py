@@ -91,7 +91,7 @@ class TestCheck:
     def test_classes_that_train_refuses(self, sample_data: Path) -> None:
         done = run("check", sample_data, "--classes", "cell")
         assert done.exit_code == 1
-        assert "1 classes given; a model has 2 to 255" in done.stderr
+        assert "1 classes given; there must be 2 to 255" in done.stderr
 
     def test_no_data(self, tmp_path: Path) -> None:
         done = run("check", tmp_path / "none")

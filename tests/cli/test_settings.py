@@ -167,7 +167,7 @@ def refused(*arguments):
         (["--elastic", 99], "elastic 99.0 must be 0 to 50 px"),
         (["--warmup", 1], "warmup 1.0 is a share"),
         (["--patience", -1], "patience -1 must be 0 or above"),
-        (["--classes", "one"], "1 classes given; a model has 2 to 255"),
+        (["--classes", "one"], "1 classes given; there must be 2 to 255"),
         (["--processes", 2], "--coordinator, --processes and --process belong together"),
     ],
     ids=str,
@@ -212,7 +212,7 @@ def test_options_lie_over_a_config(sample_data, tmp_path):
     }
     # Read as black and white, class 0 is missing as well as class 2.
     assert lines[()].startswith("2 problems in the data:")
-    assert "no pixel of any mask is of class 2 (nucleus); read as index" in lines["--masks", "auto"]
+    assert "no mask has a pixel of class 2 (nucleus), read as index" in lines["--masks", "auto"]
 
 
 # --- what the settings say already --------------------------------------------------------------
