@@ -218,7 +218,7 @@ class TestFolder:
         (output / foreign).parent.mkdir(parents=True, exist_ok=True)
         (output / foreign).write_text("{}")
         _, error = run(bundle_path, "--data", sample_data, "-o", output, status=1)
-        assert "holds other things than an evaluation" in error
+        assert "has files that are not part of an evaluation" in error
         assert foreign in error
         assert (output / foreign).read_text() == "{}"
 

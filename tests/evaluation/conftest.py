@@ -1,3 +1,3 @@
-"""The small trained network and what comes of it, for the tests of this room."""
+"""The fixtures of the small trained network."""
 
 from network_fixtures import *  # noqa: F403

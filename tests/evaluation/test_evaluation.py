@@ -22,14 +22,14 @@ def evaluation(counts, pictures=()):
     )
 
 
-def test_the_worst_pictures_come_first_and_those_without_a_figure_last():
+def test_the_worst_pictures_come_first_and_pictures_without_miou_last():
     pictures = [("b", 0.9), ("none", math.nan), ("c", 0.2), ("d", 0.9), ("e", 0.0)]
     ordered = evaluation(np.eye(3) * 5, pictures).worst_first
     assert [picture.name for picture in ordered] == ["e", "c", "b", "d", "none"]
 
 
 def test_means_are_over_the_classes_that_occur():
-    # sky: 6 of 8 found and 2 predicted too much; tree: 6 of 8, the same; road: nowhere.
+    # sky: 6 of 8 found, 2 falsely predicted; tree: the same; road: does not occur.
     result = evaluation([[6, 2, 0], [2, 6, 0], [0, 0, 0]])
     assert result.means["iou"] == 0.6
     assert result.means["recall"] == result.means["precision"] == result.means["dice"] == 0.75
@@ -45,7 +45,7 @@ class TestDoubts:
         assert doubt.startswith("most of tree is predicted as road and the other way round")
         assert "1 tree, 2 road" in doubt
 
-    def test_one_class_taken_for_another_is_a_bad_model_not_another_order(self):
+    def test_one_confused_class_is_not_taken_for_exchanged_classes(self):
         assert evaluation([[9, 0, 0], [0, 2, 3], [0, 4, 4]]).doubts == ()
 
     def test_a_class_without_true_pixels(self):

@@ -31,12 +31,12 @@ def test_a_file_has_no_error_against_itself(float32: bytes, pictures: Pictures) 
     assert all(error.cosine == pytest.approx(1) for error in errors)
 
 
-def test_int8_errs_in_every_layer_as_8_bits_do(
+def test_the_errors_of_int8_are_those_of_8_bits_in_every_layer(
     float32: bytes, trained: Any, spec: ModelSpec, calibration: Any, pictures: Pictures
 ) -> None:
     data = to_tflite(trained, spec, "int8", calibration, float_layers=())
     errors = {error.tensor: error for error in layer_errors(float32, data, "tflite", pictures[:4])}
-    # 17 convolutions, 14 depthwise ones and dec4's, 4 resizes, 3 joins, the scores as uint8.
+    # 17 convolutions, 14 depthwise ones and the one of dec4, 4 resizes, 3 concatenations.
     assert len(errors) == 32 + 4 + 3
     first, last = errors["conv1_relu_1/Relu6"], errors["logits"]
     # One layer: steps of 6/255 on values of rms about 1 make 20 log10(255 / 6 * sqrt(12)) = 43 dB,
@@ -47,42 +47,42 @@ def test_int8_errs_in_every_layer_as_8_bits_do(
     assert last.dtype == "uint8"
 
 
-def test_operations_of_onnx_files_are_compared_too(
+def test_onnx_files_are_compared_by_operation(
     trained: Any, spec: ModelSpec, calibration: Any, pictures: Pictures
 ) -> None:
     exact = to_onnx(trained, spec, "float32")
     assert {e.sqnr_db for e in layer_errors(exact, exact, "onnx", pictures[:1])} == {math.inf}
     half = layer_errors(exact, to_onnx(trained, spec, "float16"), "onnx", pictures[:1])
     rounded = layer_errors(exact, to_onnx(trained, spec, "int8", calibration), "onnx", pictures[:4])
-    # 32 convolutions, 4 resizes and 3 joins, each behind its activation.
+    # 32 convolutions, 4 resizes and 3 concatenations, each behind its activation.
     names = [error.tensor for error in rounded]
     assert [error.tensor for error in half] == names
     assert len(names) == 32 + 4 + 3
     assert names[:2] == ["Conv_0", "Conv_1"]
     assert names[-1] == "Resize_3"
     errors = {error.tensor: error for error in rounded}
-    # As for the .tflite file: 43 dB of the activation's and 43 of the weights' 8 bits, and at the
-    # end up to 15 dB more of thirty layers. Kernels of 11 bits have 18 dB less noise than of 8.
+    # As for the .tflite file: 43 dB from 8 bits of the activation and 43 dB from those of the
+    # weights; thirty layers add up to 15 dB more noise. 11 bits have 18 dB less noise than 8.
     assert 33 < errors["Conv_0"].sqnr_db < 50
     assert 15 < errors["Resize_3"].sqnr_db < errors["Conv_0"].sqnr_db
     assert all(h.sqnr_db > r.sqnr_db + 15 for h, r in zip(half, rounded, strict=True))
-    # What follows the last convolution stays float, and only there.
+    # Only what follows the last convolution stays in float.
     assert [name for name, error in errors.items() if error.dtype == "float32"] == ["Resize_3"]
 
 
-def test_a_layer_in_float_errs_less(
+def test_a_layer_in_float_has_a_smaller_error(
     float32: bytes, trained: Any, spec: ModelSpec, calibration: Any, pictures: Pictures
 ) -> None:
     converter = Int8Converter(trained, spec, calibration)
     name = "conv_pw_1_relu_1/Relu6"
 
     def ratio(data: bytes) -> float:
-        (found,) = (
+        (error,) = (
             e for e in layer_errors(float32, data, "tflite", pictures[:2]) if e.tensor == name
         )
-        return found.sqnr_db
+        return error.sqnr_db
 
-    # With its inputs' two layers in float too, only the rounded pixels are left: none.
+    # The two layers before it are in float too, and pixels are exact: nothing is rounded.
     assert ratio(converter.convert(("conv1", "conv_dw_1", "conv_pw_1"))) > 60
     assert ratio(converter.convert()) < 45
 
@@ -90,5 +90,5 @@ def test_a_layer_in_float_errs_less(
 def test_files_of_two_models_are_refused(float32: bytes, pictures: Pictures) -> None:
     other = build(Network("unet_mini"), 3, ModelSpec(64, 64, ("a", "b", "c")).normalisation)
     data = to_tflite(other, ModelSpec(64, 64, ("background", "disc", "square")), "float32")
-    with pytest.raises(ModelFileError, match="not of one model"):
+    with pytest.raises(ModelFileError, match="share no tensor; they must be files of one model"):
         layer_errors(float32, data, "tflite", pictures[:1])

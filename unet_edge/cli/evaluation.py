@@ -99,14 +99,14 @@ def evaluate(
       unet-edge evaluate runs/cats/bundle --file model-int8.tflite --data cats --json
     """
     from unet_edge.evaluation.evaluation import evaluate as score
-    from unet_edge.evaluation.evaluation_folder import require_evaluation_place, write_evaluation
+    from unet_edge.evaluation.evaluation_folder import require_evaluation_folder, write_evaluation
 
     if all_files:
         _require_alone(file, output, worst)
         _evaluate_files(model, data, split, tolerance, threads, as_json, rules)
         return
     if output is not None:
-        require_evaluation_place(output)
+        require_evaluation_folder(output)
     segmenter = open_model(model, file, threads)
     dataset, samples = _read_data(model, data, segmenter.spec.classes, split, rules)
     result = score(segmenter, dataset, progress(samples, "evaluating"), tolerance=tolerance)

@@ -1,1 +1,1 @@
-"""What masks are worth: against the Keras reference, and against true labels."""
+"""How good masks are: compared with the Keras reference, and with true labels."""

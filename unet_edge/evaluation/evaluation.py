@@ -1,4 +1,4 @@
-"""Evaluation: a model's masks against the true labels of a data set, at the pictures' own size."""
+"""Evaluation: masks compared with the true labels of a data set, at the pictures' own size."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from unet_edge.spec import IGNORE
 
 @dataclass(frozen=True)
 class PictureScore:
-    """One picture's figures, 0..1; nan where a class, or the whole truth, is not there.
+    """The figures of one picture, 0..1; nan where a class, or every true label, is missing.
 
-    `pixels` counts those that are not ignored; `boundary_f` is the mean over the classes.
+    `pixels` counts the pixels that are not ignored. `boundary_f` is the mean over the classes.
     """
 
     name: str
@@ -35,10 +35,10 @@ class PictureScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's figures over all pixels of all pictures, and those of each picture.
+    """A model's figures over all pixels of all pictures, and for each picture.
 
-    `ignored` counts the pixels of the true masks that are left out. `regions` counts connected
-    regions that were found, missed and invented.
+    `ignored` counts the ignored pixels of the true masks. `regions` counts connected regions that
+    were found, missed or falsely predicted.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Evaluation:
 
     @property
     def ignored_share(self) -> float:
-        """The share of ignored pixels, 0..1, among all."""
+        """The share of ignored pixels among all pixels, 0..1."""
         return self.ignored / max(1, self.ignored + self.confusion.pixels)
 
     @property
     def figures(self) -> dict[str, tuple[float, ...]]:
-        """Each figure, 0..1 for every class; nan for a class that occurs nowhere."""
+        """Each figure for every class, 0..1; nan for a class that does not occur."""
         confusion = self.confusion
         return {
             "iou": confusion.iou,
@@ -69,22 +69,22 @@ class Evaluation:
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean of each figure over the classes that have one."""
+        """The mean of each figure over the classes whose figure is not nan."""
         return {figure: class_mean(values) for figure, values in self.figures.items()}
 
     @property
     def worst_first(self) -> tuple[PictureScore, ...]:
-        """The pictures by mIoU, lowest first; those without any come last."""
+        """The pictures by mIoU, lowest first; pictures without one come last."""
         return tuple(
             sorted(self.pictures, key=lambda p: math.inf if math.isnan(p.miou) else p.miou)
         )
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Signs that the data set does not count its classes as the model does, a line each."""
+        """Signs that the data set numbers its classes differently from the model, a line each."""
         counts = self.confusion.counts
         true = counts.sum(1)
-        found = [
+        doubts = [
             f"no pixel of any true mask is of class {index}, {name}: has the data set that class?"
             for index, name in enumerate(self.classes)
             if not true[index]
@@ -92,12 +92,12 @@ class Evaluation:
         for low in range(len(self.classes)):
             for high in range(low + 1, len(self.classes)):
                 if 2 * counts[low, high] > true[low] and 2 * counts[high, low] > true[high]:
-                    found.append(
+                    doubts.append(
                         f"most of {self.classes[low]} is predicted as {self.classes[high]} and "
-                        "the other way round: do the masks count the classes as the model does, "
+                        "the other way round: do the masks number the classes as the model does, "
                         f"{low} {self.classes[low]}, {high} {self.classes[high]}? See --masks"
                     )
-        return tuple(found)
+        return tuple(doubts)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; shares are 0..1, pictures worst first."""
@@ -131,10 +131,10 @@ class Evaluation:
 
 
 class Tally:
-    """Counts one model's masks, picture by picture, towards an Evaluation."""
+    """Scores one model's masks picture by picture, for an Evaluation."""
 
     def __init__(self, segmenter: Segmenter, tolerance: float | None = None) -> None:
-        """`tolerance` is the boundary F-score's, px; see `Boundary.of`."""
+        """`tolerance` is for the boundary F-score, in px; see `Boundary.of`."""
         self._segmenter = segmenter
         self._tolerance = tolerance
         self._classes = len(segmenter.spec.classes)
@@ -166,7 +166,7 @@ class Tally:
         return labels
 
     def result(self) -> Evaluation:
-        """All figures. Raises DataError when no picture, or no pixel, was counted."""
+        """All figures. Raises DataError when no picture, or only ignored pixels, were added."""
         if not self._pictures:
             raise DataError(f"there is no picture to evaluate {self._segmenter.name} on")
         if not self._confusion.pixels:
@@ -190,10 +190,10 @@ def evaluate(
     *,
     tolerance: float | None = None,
 ) -> Evaluation:
-    """Segment every sample and score its pixels against the truth, ignored ones left out.
+    """Segment every sample and score its pixels against the true labels, without ignored ones.
 
-    `tolerance` is the boundary F-score's, px; see `Boundary.of`.
-    Raises DataError for a sample that does not fit, or when there is none.
+    `tolerance` is for the boundary F-score, in px; see `Boundary.of`.
+    Raises DataError when a sample does not fit the model or there is none.
     """
     tally = Tally(segmenter, tolerance)
     for sample in samples:
@@ -204,10 +204,11 @@ def evaluate(
 
 @dataclass(frozen=True)
 class FileEvaluation:
-    """A bundle's file on a data set: its figures, and how far its masks are the reference's.
+    """A bundle's file on a data set: its figures, and its agreement with the reference.
 
-    `agreement` is the share of pixels, 0..1, whose label is the reference's, ignored ones too.
-    `worst` is the lowest share of a picture, `worst_picture`. `drop` is the mIoU lost, in points.
+    `agreement` is the share of pixels whose label equals the reference's, ignored ones included,
+    0..1. `worst` is the lowest agreement of a picture, that of `worst_picture`. `drop` is the lost
+    mIoU, in points.
     """
 
     evaluation: Evaluation
@@ -235,36 +236,36 @@ def evaluate_files(
     *,
     tolerance: float | None = None,
 ) -> tuple[Evaluation, list[FileEvaluation]]:
-    """Score a reference and several files of its model; each picture is read once for all.
+    """Score a reference and several files of its model; each picture is read only once.
 
-    Raises DataError as `evaluate`.
+    Raises DataError as `evaluate` does.
     """
-    ours = Tally(reference, tolerance)
+    reference_tally = Tally(reference, tolerance)
     tallies = [Tally(file, tolerance) for file in files]
     shares: list[list[float]] = [[] for _ in files]
     agreeing, pixels = [0] * len(files), 0
     names: list[str] = []
     for sample in samples:
         photo, truth = dataset.read_for(sample, reference.spec)
-        expected = ours.add(sample.name, photo, truth)
+        expected = reference_tally.add(sample.name, photo, truth)
         names.append(sample.name)
         pixels += expected.size
         for index, tally in enumerate(tallies):
             same = int((tally.add(sample.name, photo, truth) == expected).sum())
             agreeing[index] += same
             shares[index].append(same / expected.size)
-    result = ours.result()
-    found = []
-    for tally, same, of_pictures in zip(tallies, agreeing, shares, strict=True):
+    result = reference_tally.result()
+    evaluations = []
+    for tally, same, agreements in zip(tallies, agreeing, shares, strict=True):
         evaluation = tally.result()
-        lowest = min(range(len(names)), key=of_pictures.__getitem__)
-        found.append(
+        lowest = min(range(len(names)), key=agreements.__getitem__)
+        evaluations.append(
             FileEvaluation(
                 evaluation=evaluation,
                 agreement=same / pixels,
-                worst=of_pictures[lowest],
+                worst=agreements[lowest],
                 worst_picture=names[lowest],
                 drop=100 * (result.confusion.miou - evaluation.confusion.miou),
             )
         )
-    return result, found
+    return result, evaluations

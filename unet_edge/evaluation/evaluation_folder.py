@@ -27,16 +27,16 @@ _PICTURES = "pictures.csv"
 _CONFUSION = "confusion.csv"
 _CONFUSION_PICTURE = "confusion.png"
 _WORST = "worst"
-_OURS = {_REPORT, _PICTURES, _CONFUSION, _CONFUSION_PICTURE, _WORST}
+_FILES = {_REPORT, _PICTURES, _CONFUSION, _CONFUSION_PICTURE, _WORST}
 
 
-def require_evaluation_place(folder: Path) -> None:
-    """See that an evaluation can be written to `folder`; raises OutputError.
+def require_evaluation_folder(folder: Path) -> None:
+    """Raise OutputError unless an evaluation can be written to `folder`.
 
-    It may be new, empty or an earlier evaluation, which will be replaced as a whole, so it must
-    hold nothing else.
+    The folder may be new, empty or an earlier evaluation. It is replaced, so it must not contain
+    anything else.
     """
-    # A folder is replaced by renaming, for which its parent must be writable.
+    # A folder is replaced by a rename, so its parent must be writable.
     require_writable_path(folder.absolute().parent if folder.is_dir() else folder.absolute())
     if not folder.exists():
         return
@@ -45,20 +45,20 @@ def require_evaluation_place(folder: Path) -> None:
             f"{folder} is a file",
             fix="choose another --output",
         )
-    held = {path.name for path in folder.iterdir()}
-    foreign = sorted(held - _OURS)
+    names = {path.name for path in folder.iterdir()}
+    foreign = sorted(names - _FILES)
     if (folder / _WORST).is_dir():
         foreign += sorted(
             f"{_WORST}/{path.name}"
             for path in (folder / _WORST).iterdir()
             if not re.fullmatch(r"\d\d+-.*\.png", path.name)
         )
-    if held and not foreign and not _is_evaluation(folder):
-        foreign = sorted(held)
+    if names and not foreign and not _is_evaluation(folder):
+        foreign = sorted(names)
     if foreign:
         shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
         raise OutputError(
-            f"{folder} holds other things than an evaluation: {shown}",
+            f"{folder} has files that are not part of an evaluation: {shown}",
             fix="choose another --output",
         )
 
@@ -81,12 +81,13 @@ def write_evaluation(
     *,
     worst: int = 8,
 ) -> None:
-    """Write `folder` aside and then in one step: what was there before is replaced.
+    """Write an evaluation to `folder` in one step, which replaces an earlier one.
 
-    `report` becomes report.json. The `worst` pictures by mIoU are segmented once more, so that
-    the masks of all need not be kept. Raises OutputError as `require_evaluation_place`.
+    `report` becomes report.json. The `worst` pictures by mIoU are segmented again, so that the
+    masks of all pictures need not be kept in memory. Raises OutputError as
+    `require_evaluation_folder` does.
     """
-    require_evaluation_place(folder)
+    require_evaluation_folder(folder)
     by_name = {sample.name: sample for sample in samples}
     with folder_written_atomically(folder.absolute()) as fresh:
         write_atomically(fresh / _REPORT, json_text({"kind": KIND, **report}))
@@ -99,13 +100,13 @@ def write_evaluation(
             sample = by_name[score.name]
             photo, truth = dataset.read(sample, segmenter.spec.bit_depth)
             sheet = compare(photo, truth, segmenter.segment(sample.image), score.name)
-            # 60 characters are 240 bytes at most, and a file's name may have 255.
+            # 60 characters are at most 240 bytes, and a file name may have 255.
             name = score.name.replace("/", "-")[:60]
             save_png(sheet, fresh / _WORST / f"{rank:02d}-{name}.png")
 
 
 def _pictures_table(evaluation: Evaluation) -> str:
-    """One line a picture, worst first; what has no figure is left empty."""
+    """A row for each picture, worst first; a cell without a figure is empty."""
     header = ["picture", "miou", "accuracy", "boundary_f", "pixels"]
     return csv_text(
         [*header, *(f"iou {name}" for name in evaluation.classes)],
@@ -117,7 +118,7 @@ def _pictures_table(evaluation: Evaluation) -> str:
 
 
 def _confusion_table(evaluation: Evaluation) -> str:
-    """Pixels: a row for each true class, a column for each predicted one."""
+    """Numbers of pixels: a row for each true class, a column for each predicted one."""
     return csv_text(
         ["true \\ predicted", *evaluation.classes],
         (

@@ -1,9 +1,8 @@
 """The error of each tensor of a quantised file against the float file of the same model.
 
-.tflite files run with every tensor kept and without XNNPACK, whose kernels keep none; tensors are
-matched by the name that the converter gave them, which is that of the layers they come from. In
-.onnx files, what an operation makes is an output of its own (`_OnnxTensors`); operations are
-numbered in their order and matched by that.
+.tflite files run without XNNPACK, because its kernels do not keep intermediate tensors. Tensors
+are matched by name: the converter names them after their layers. In .onnx files, the results of
+operations become additional outputs (`_OnnxTensors`), and operations are matched by their number.
 """
 
 from __future__ import annotations
@@ -23,17 +22,18 @@ from unet_edge.model_files.onnx_graph import OnnxNode, read_onnx_nodes
 from unet_edge.model_files.protobuf import write_field
 from unet_edge.system.captured_output import captured_output
 
-# What every file of ours calls its two ends.
+# The input and the output of every exported file.
 _ENDS = ("pixels", "logits")
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """How far one tensor of the quantised file is from the float file's, over all pictures.
+    """The difference of one tensor between the quantised and the float file, over all pictures.
 
-    Errors add up along the network: each is that of everything before it, too. `sqnr_db` is the
-    signal-to-quantisation-noise ratio, 10 log10(power of the float tensor / power of the
-    difference); `cosine` the cosine of the angle between both. `dtype` is the quantised file's.
+    Errors add up along the network: a tensor's error includes those of the layers before it.
+    `sqnr_db` is the signal-to-quantisation-noise ratio, 10 log10(power of the float tensor / power
+    of the difference). `cosine` is the cosine of the angle between both. `dtype` is the quantised
+    file's.
     """
 
     tensor: str
@@ -47,52 +47,58 @@ def layer_errors(
 ) -> tuple[LayerError, ...]:
     """Compare the tensors of two files of one format on grids, uint8 (H, W, 3), first to last.
 
-    Raises BackendError without LiteRT or ONNX Runtime, ModelFileError when the files share no
-    tensor.
+    Raises BackendError when LiteRT or ONNX Runtime is not installed, ModelFileError when the
+    files share no tensor.
     """
-    ours, theirs = _opened(reference, file_format), _opened(candidate, file_format)
-    shared = [name for name in theirs.names if theirs.shape(name) == ours.shape(name)]
+    exact, rounded = _opened(reference, file_format), _opened(candidate, file_format)
+    shared = [name for name in rounded.names if rounded.shape(name) == exact.shape(name)]
     if not set(shared) - {_ENDS[-1]}:
         raise ModelFileError(
-            "the two files share no tensor",
-            expected="they are not of one model",
+            "the two files share no tensor", expected="they must be files of one model"
         )
     sums = {name: np.zeros(4) for name in shared}
     for grid in grids:
-        ours.run(grid)
-        theirs.run(grid)
+        exact.run(grid)
+        rounded.run(grid)
         for name in shared:
-            wanted, found = ours.value(name), theirs.value(name)
-            noise = found - wanted
+            expected, actual = exact.value(name), rounded.value(name)
+            noise = actual - expected
             sums[name] += [
-                np.vdot(wanted, wanted),
+                np.vdot(expected, expected),
                 np.vdot(noise, noise),
-                np.vdot(found, found),
-                np.vdot(wanted, found),
+                np.vdot(actual, actual),
+                np.vdot(expected, actual),
             ]
     return tuple(
         LayerError(
-            _short(name), theirs.dtype(name), _decibel(power, noise), _cosine(power, found, both)
+            tensor=_short(name),
+            dtype=rounded.dtype(name),
+            sqnr_db=_decibel(power, noise),
+            cosine=_cosine(power, actual, product),
         )
-        for name, (power, noise, found, both) in sums.items()
+        for name, (power, noise, actual, product) in sums.items()
     )
 
 
 class _Tensors(Protocol):
-    """A file in an interpreter that keeps what is in the middle."""
+    """A file in an interpreter that gives access to intermediate tensors."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The tensors that can be compared, in the order they are made."""
+        """The tensors that can be compared, in the order they are computed."""
         ...
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """None for a tensor that is not here."""
+        """The shape of a tensor, None where the file does not have it."""
         ...
 
-    def dtype(self, name: str) -> str: ...
+    def dtype(self, name: str) -> str:
+        """The data type of a tensor in the file."""
+        ...
 
-    def run(self, grid: Pixels) -> None: ...
+    def run(self, grid: Pixels) -> None:
+        """Run the file on a grid, uint8 (H, W, 3)."""
+        ...
 
     def value(self, name: str) -> NDArray[np.float64]:
         """The tensor of the last run, dequantised, flat."""
@@ -115,12 +121,13 @@ def _decibel(power: float, noise: float) -> float:
     return 10 * math.log10(power / noise) if power else -math.inf
 
 
-def _cosine(power: float, found: float, both: float) -> float:
-    return float(both / math.sqrt(found * power)) if found * power else math.nan
+def _cosine(power: float, other_power: float, product: float) -> float:
+    powers = power * other_power
+    return float(product / math.sqrt(powers)) if powers else math.nan
 
 
 def _short(name: str) -> str:
-    """The first layer of a tensor's name: what all that was fused into it ends with."""
+    """The first layer in a tensor's name, which lists all layers that were fused into it."""
     return name.split(";")[0].removeprefix("unet_1/").removeprefix("unet/")
 
 
@@ -132,8 +139,8 @@ class _TFLiteTensors:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need LiteRT ({error})",
-                fix="fix with: pip install 'unet-edge[litert]'",
+                f"errors of layers need LiteRT, which cannot be imported ({error})",
+                fix="run: pip install 'unet-edge[litert]'",
             ) from error
         with captured_output():
             self._interpreter: Any = Interpreter(
@@ -143,7 +150,7 @@ class _TFLiteTensors:
             )
             self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
-        made = {
+        computed = {
             int(output)
             for operator in self._interpreter._get_ops_details()
             for output in operator["outputs"]
@@ -151,10 +158,10 @@ class _TFLiteTensors:
         self._details = {
             detail["name"]: detail
             for detail in sorted(self._interpreter.get_tensor_details(), key=lambda d: d["index"])
-            if detail["index"] in made
+            if detail["index"] in computed
         }
-        # Pixels are exact, and scores of two classes centred and cut on purpose
-        # (converters/tflite/int8_scores.py).
+        # Without the pixels, which are exact, and without the scores of two classes, which an
+        # export centres and clips (converters/tflite/int8_scores.py).
         self.names = tuple(
             name
             for name, detail in self._details.items()
@@ -178,17 +185,17 @@ class _TFLiteTensors:
         return np.asarray((value - zero_point) * scale if scale else value).ravel()
 
 
-# What belongs to the operation before it: activations, and the rounding to 8 bits and back.
+# These belong to the operation before them: activations, rounding to 8 bits and back.
 _PASSING = frozenset({"Clip", "Relu", "HardSwish", "QuantizeLinear", "DequantizeLinear"})
 
 _LAYOUT = frozenset({"Transpose", "Cast"})
 
 
 class _OnnxTensors:
-    """An .onnx file in ONNX Runtime that also gives what its operations make.
+    """An .onnx file in ONNX Runtime, with the results of its operations as outputs.
 
-    Of each operation the tensor behind its activation is looked at, and in a quantised file what
-    the next operation reads: the values rounded to 8 bits.
+    The result of an operation is the tensor behind its activation. In a quantised file, it is the
+    tensor that the next operation reads, rounded to 8 bits.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -196,8 +203,8 @@ class _OnnxTensors:
             import onnxruntime
         except ImportError as error:
             raise BackendError(
-                f"errors of layers need ONNX Runtime ({error})",
-                fix="fix with: pip install 'unet-edge[onnx]'",
+                f"errors of layers need ONNX Runtime, which cannot be imported ({error})",
+                fix="run: pip install 'unet-edge[onnx]'",
             ) from error
         nodes = read_onnx_nodes(model)
         tensors = {
@@ -206,7 +213,7 @@ class _OnnxTensors:
             if node.operator not in _PASSING | _LAYOUT
         }
         added = {tensor for tensor, _ in tensors.values()} - set(_ENDS)
-        # A second graph behind the first: protobuf merges the two, and so adds the outputs.
+        # A second graph with only outputs is appended: protobuf merges the two graphs.
         outputs = (write_field(12, write_field(1, tensor.encode())) for tensor in sorted(added))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # as in backends/ort.py
@@ -214,15 +221,15 @@ class _OnnxTensors:
             model + write_field(7, b"".join(outputs)), options, providers=["CPUExecutionProvider"]
         )
         self._tensors = tensors
-        self._wanted = sorted(added | {_ENDS[-1]})
+        self._outputs = sorted(added | {_ENDS[-1]})
         shape = self._session.get_inputs()[0].shape[1:]
         self._values: dict[str, NDArray[Any]] = {}
-        self.run(np.zeros(shape, np.uint8))  # the shapes are known by what comes out
+        self.run(np.zeros(shape, np.uint8))  # a run shows the shapes
         self.names = tuple(tensors)
 
     def run(self, grid: Pixels) -> None:
-        found = self._session.run(self._wanted, {_ENDS[0]: grid[np.newaxis]})
-        self._values = dict(zip(self._wanted, found, strict=True))
+        values = self._session.run(self._outputs, {_ENDS[0]: grid[np.newaxis]})
+        self._values = dict(zip(self._outputs, values, strict=True))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         return self._values[self._tensors[name][0]].shape if name in self._tensors else None
@@ -235,13 +242,13 @@ class _OnnxTensors:
 
 
 def _end(node: OnnxNode, nodes: Sequence[OnnxNode]) -> tuple[str, bool]:
-    """The last tensor of an operation, and whether it was rounded to 8 bits."""
+    """The last tensor that belongs to an operation, and whether it is rounded to 8 bits."""
     (tensor,) = node.outputs
     rounded = False
     while True:
         readers = [n for n in nodes if tensor in n.inputs]
         kinds = {n.operator for n in readers}
-        # Several read the same codes, each through a DequantizeLinear of its own.
+        # Several operations may read one rounded tensor, each with its own DequantizeLinear.
         if len(kinds) != 1 or not kinds <= _PASSING or (len(readers) > 1 and not rounded):
             return tensor, rounded
         rounded |= "QuantizeLinear" in kinds

@@ -1,4 +1,4 @@
-"""Proof: how many pixels of a file's masks equal the reference's."""
+"""Verification: the share of pixels whose label equals the reference's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unet_edge.runtime.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class ReferenceMask:
-    """A picture, the reference's labels of it, and the true labels where they are known.
+    """A picture with the reference's labels, and the true labels where they are known.
 
     Both label arrays are uint8 (H, W) of the picture's own size.
     """
@@ -30,10 +30,10 @@ class ReferenceMask:
 
 @dataclass(frozen=True)
 class Verification:
-    """How one model's masks compare with the reference's, over all pixels of all pictures.
+    """A model's masks compared with the reference's, over all pixels of all pictures.
 
-    Shares are 0..1. `against_truth` is the confusion with the true labels, where known;
-    `shares` has each picture's agreement, in the order they were given.
+    Shares are 0..1. `against_truth` is the confusion with the true labels, None where they are
+    unknown. `shares` holds the agreement of each picture, in their order.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Verification:
 
     @property
     def agreement(self) -> float:
-        """Share of pixels whose label equals the reference's."""
+        """The share of pixels whose label equals the reference's."""
         return self.against_reference.accuracy
 
     @property
     def mask_miou(self) -> float:
-        """mIoU of the masks against the reference's masks."""
+        """The mIoU of the masks against the reference's masks."""
         return self.against_reference.miou
 
     @property
     def label_miou(self) -> float | None:
-        """mIoU against the true labels, where known."""
+        """The mIoU against the true labels, None where they are unknown."""
         return None if self.against_truth is None else self.against_truth.miou
 
     @property
@@ -86,9 +86,9 @@ class Verification:
 def verify(
     candidate: Segmenter, references: Iterable[ReferenceMask], *, floor: float
 ) -> Verification:
-    """Segment every picture and compare with the reference's labels, pixel by pixel.
+    """Segment every picture and compare it with the reference's labels, pixel by pixel.
 
-    Raises BundleError when there is no picture: an empty proof proves nothing.
+    Raises BundleError when there is no picture.
     """
     classes = len(candidate.spec.classes)
     total = Confusion.empty(classes)
@@ -128,11 +128,16 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise ImageError(str(error).replace("the picture", name, 1)) from error
+        # After a subject without a colon, `found` goes on with a verb.
+        is_verb = error.subject and not error.subject.endswith(":")
+        subject = name if is_verb else f"{name}:"
+        raise ImageError(
+            error.found, expected=error.expected, fix=error.fix, subject=subject
+        ) from error
 
 
 def golden_references(bundle: Bundle) -> Iterator[ReferenceMask]:
-    """The bundle's golden pictures with the Keras reference's masks, digests checked."""
+    """The golden pictures of a bundle with the Keras reference's masks; checks their digests."""
     for golden in bundle.golden:
         with _named(golden.mask):
             picture, labels = bundle.read_golden(golden)
