@@ -50,7 +50,7 @@ def test_kinds_of_error_have_their_colours():
         assert grey.min() == grey.max() > 200, "right: the photo, pale"
 
 
-def test_masks_lie_over_the_photo_and_the_ignored_is_grey_in_both():
+def test_masks_are_laid_over_the_photo_and_ignored_pixels_are_grey():
     photo, true, predicted, _ = sheet(TRUTH, PREDICTED)
     palette = default_palette(("background", "b", "c"))
     for index, row, column in ((1, 1, 0), (2, 2, 0)):

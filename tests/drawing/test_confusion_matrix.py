@@ -29,7 +29,7 @@ def test_right_is_blue_wrong_is_orange_and_absent_is_grey():
     assert not has(picture([[7, 0], [0, 5]]), orange)
 
 
-def test_rows_are_normalised_each_by_itself():
+def test_each_row_is_normalised_by_itself():
     # The same shares of a rare and a common class have the same colours.
     pixels = picture([[50, 50], [5_000_000, 5_000_000]])
     assert np.sum((pixels == (107, 174, 214)).all(-1)) > 2 * 60**2, "50 % right, twice"
@@ -48,7 +48,7 @@ def test_any_number_of_classes_fits(classes, edge):
     ("share", "text"),
     [(1, "100"), (0.999999, "99.99"), (0.9942, "99.42"), (0.5, "50.0"), (0.00004, "<0.01")],
 )
-def test_what_is_neither_none_nor_all_is_not_rounded_to_it(share, text):
+def test_a_share_is_not_rounded_to_0_or_100(share, text):
     assert _percent(share) == text
 
 

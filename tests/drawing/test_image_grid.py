@@ -42,7 +42,7 @@ def test_a_column_of_small_pictures_is_widened_for_its_title():
 
 @pytest.mark.parametrize("title", ["one two three four five", "a-name-without-spaces" * 9, "", "x"])
 @pytest.mark.parametrize("width", [5, 60, 160])
-def test_lines_hold_the_whole_title(title, width):
+def test_lines_hold_the_full_title(title, width):
     font = default_font(13)
     lines = _lines(title, width, font)
     assert "".join(lines).replace(" ", "") == title.replace(" ", "")

@@ -18,33 +18,33 @@ def square(size, *, top=0, left=0, edge=4):
 
 
 def by_hand(truth, prediction, classes, tolerance):
-    """The definition, pixel by pixel: (truth, prediction, matched truth, matched prediction)."""
+    """Counts by the definition: (truth, prediction, matched truth, matched prediction)."""
     height, width = truth.shape
     ignored = truth == IGNORE
 
-    def contour(labels):
-        found = []
+    def contour_of(labels):
+        pixels = []
         for y, x in np.ndindex(height, width):
             for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
                 inside = 0 <= v < height and 0 <= u < width
                 if not inside or ignored[y, x] or ignored[v, u]:
                     continue
                 if labels[v, u] != labels[y, x]:
-                    found.append((y, x, int(labels[y, x])))
+                    pixels.append((y, x, int(labels[y, x])))
                     break
-        return found
+        return pixels
 
     def near(y, x, others):
         return any((y - v) ** 2 + (x - u) ** 2 <= tolerance**2 + 1e-9 for v, u, *_ in others)
 
-    sides = [contour(truth), contour(prediction)]
+    sides = [contour_of(truth), contour_of(prediction)]
     hidden = list(zip(*np.nonzero(ignored), strict=True))
     counts = np.zeros((4, classes), np.int64)
-    for side, (ours, theirs) in enumerate((sides, sides[::-1])):
-        for y, x, label in ours:
+    for side, (contour, other) in enumerate((sides, sides[::-1])):
+        for y, x, label in contour:
             if not near(y, x, hidden):
                 counts[side, label] += 1
-                counts[side + 2, label] += near(y, x, [p for p in theirs if p[2] == label])
+                counts[side + 2, label] += near(y, x, [p for p in other if p[2] == label])
     return counts.tolist()
 
 
@@ -91,12 +91,12 @@ def test_the_default_tolerance_is_a_share_of_the_diagonal():
         assert Boundary.of(truth, moved, 2).matched_truth.tolist() == [found, found]
 
 
-def test_the_edge_of_the_picture_is_no_boundary():
+def test_the_edge_of_the_picture_is_not_a_boundary():
     full = np.ones((5, 5), np.uint8)
     assert counts(Boundary.of(full, full, 2, 1)) == [[0, 0]] * 4
 
 
-def test_precision_and_recall_are_of_the_right_side():
+def test_precision_is_of_the_prediction_and_recall_of_the_truth():
     # The prediction has the square and another one far away.
     truth = square(30, top=5, left=5)
     prediction = truth | square(30, top=20, left=20)
@@ -106,7 +106,7 @@ def test_precision_and_recall_are_of_the_right_side():
     assert boundary.f_score == pytest.approx((2 / 3, 2 / 3))
 
 
-def test_a_class_with_a_boundary_in_one_mask_only_scores_nothing():
+def test_a_class_with_a_boundary_in_only_one_mask_scores_0():
     boundary = Boundary.of(square(8, top=2, left=2), np.zeros((8, 8), np.uint8), 3, 1)
     assert boundary.f_score == (0.0, 0.0, NAN)
     assert boundary.precision == (NAN, NAN, NAN)
@@ -114,10 +114,10 @@ def test_a_class_with_a_boundary_in_one_mask_only_scores_nothing():
 
 
 class TestIgnored:
-    def test_pixels_bound_nothing(self):
+    def test_pixels_make_no_boundary(self):
         truth = np.zeros((10, 20), np.uint8)
         truth[:, 8:] = IGNORE
-        # Whatever the prediction says in there, and across the border to it.
+        # Whatever the prediction says among them, and at their border.
         prediction = np.zeros((10, 20), np.uint8)
         prediction[:, 8:14] = 1
         assert counts(Boundary.of(truth, prediction, 2, 1)) == [[0, 0]] * 4
@@ -129,12 +129,12 @@ class TestIgnored:
         prediction = np.zeros((1, 20), np.uint8)
         prediction[0, 12:] = 1  # between 11 and 12
         boundary = Boundary.of(truth, prediction, 2, tolerance=3)
-        # Columns 12 and up are within 3 px of column 15: the prediction's class-1 pixel, in 12,
-        # is not counted, yet the truth's, in 10, is matched by it.
+        # Columns from 12 on are within 3 px of column 15. So the prediction's pixel of class 1, in
+        # column 12, is not counted, but it matches the truth's, in column 10.
         assert counts(boundary) == [[1, 1], [1, 0], [1, 1], [1, 0]]
         assert boundary.f_score == (1.0, 1.0), "all that was counted is matched"
 
-    def test_contours_drawn_as_ignored_leave_no_figure(self):
+    def test_without_counted_contours_there_is_no_figure(self):
         truth = square(20, top=5, left=5, edge=10)
         prediction = truth.copy()
         truth[(truth == 1) & (square(20, top=6, left=6, edge=8) == 0)] = IGNORE
@@ -143,7 +143,7 @@ class TestIgnored:
 
 @pytest.mark.parametrize("shape", [(1, 40), (40, 1), (13, 29), (30, 17)])
 @pytest.mark.parametrize("tolerance", [0, 1, 1.5, 3.7, 50])
-def test_as_the_definition_says(shape, tolerance):
+def test_counts_are_those_of_the_definition(shape, tolerance):
     random = np.random.default_rng(0)
     for ignored in (0, 0.02):
         coarse = random.integers(0, 4, (2, *(edge // 3 + 1 for edge in shape))).astype(np.uint8)
@@ -164,11 +164,13 @@ def test_counts_add_up_over_pictures():
 
 
 @pytest.mark.parametrize("tolerance", [-1, math.nan, math.inf])
-def test_a_tolerance_that_is_none_is_refused(tolerance):
-    with pytest.raises(ConfigError, match="boundary tolerance"):
+def test_a_wrong_tolerance_is_refused(tolerance):
+    with pytest.raises(
+        ConfigError, match="boundary tolerance is .* px; it must be finite and at least 0"
+    ):
         Boundary.of(square(8), square(8), 2, tolerance)
 
 
 def test_masks_of_different_sizes_cannot_be_compared():
-    with pytest.raises(ConfigError, match=r"\(8, 8\) and \(9, 9\)"):
+    with pytest.raises(ConfigError, match=r"\(8, 8\) and \(9, 9\) cannot be compared"):
         Boundary.of(square(8), square(9), 2)

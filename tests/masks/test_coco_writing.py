@@ -1,4 +1,4 @@
-"""COCO files of masks: read back by the reader of data sets, and by pycocotools where it is."""
+"""COCO files of masks, read back by the dataset room and by pycocotools, if installed."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unet_edge.dataset.coco import CocoFile
-from unet_edge.masks.coco_writing import joined
+from unet_edge.masks.coco_writing import join_coco
 from unet_edge.masks.mask import Mask
 from unet_edge.spec import ModelSpec
 
@@ -60,7 +60,7 @@ def test_our_own_reader_gives_the_labels_back(tmp_path, style):
     masks = {"a.png": MASK, "b/a.png": noisy(), "c.png": noisy(1)}
     path = tmp_path / "annotations.json"
     path.write_text(
-        json.dumps(joined((name, mask.coco("x", style)) for name, mask in masks.items()))
+        json.dumps(join_coco((name, mask.coco("x", style)) for name, mask in masks.items()))
     )
     found = CocoFile.read(path).draw(SPEC.classes, take_crowds=False)
     assert [picture.file_name for picture in found] == list(masks)
@@ -68,15 +68,15 @@ def test_our_own_reader_gives_the_labels_back(tmp_path, style):
         assert np.array_equal(picture.labels(), mask.labels)
 
 
-def test_joined_files_number_pictures_and_annotations_anew():
-    file = joined([("a.png", MASK.coco("x")), ("b.png", MASK.coco("x"))])
+def test_joined_files_number_pictures_and_annotations_again():
+    file = join_coco([("a.png", MASK.coco("x")), ("b.png", MASK.coco("x"))])
     assert [image["id"] for image in file["images"]] == [1, 2]
     assert [a["id"] for a in file["annotations"]] == [1, 2, 3, 4, 5, 6]
     assert [a["image_id"] for a in file["annotations"]] == [1, 1, 1, 2, 2, 2]
     assert len(file["categories"]) == 2
 
 
-def test_a_picture_of_background_alone_has_no_annotations():
+def test_a_picture_of_only_background_has_no_annotations():
     file = Mask.of(np.zeros((3, 4), np.uint8), SPEC).coco("x")
     assert file["annotations"] == []
 

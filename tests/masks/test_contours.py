@@ -1,4 +1,4 @@
-"""Outlines of regions: exact, connected by edges, holes where they belong."""
+"""Contours are exact, regions are connected by edges, and holes belong to their regions."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def painted(ring, shape):
 
 
 def connected(inside):
-    """The regions of bool (H, W): the reference, in plain loops."""
+    """The reference: the regions of bool (H, W), found by flood fill."""
     return {pixels for label, pixels in filled(inside.astype(np.uint8)) if label}
 
 
@@ -65,7 +65,7 @@ def test_a_hole_belongs_to_the_region_around_it_past_other_holes():
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.5, 0.6, 0.9])
 @pytest.mark.parametrize("cell", [1, 3])
-def test_random_masks_are_cut_into_their_regions_and_filled_again(share, cell):
+def test_regions_of_random_masks_give_the_masks_back(share, cell):
     random = np.random.default_rng(round(10 * share))
     inside = np.kron(random.random((19, 23)) < share, np.ones((cell, cell), bool))
     found = connected_regions(inside)

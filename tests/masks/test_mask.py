@@ -43,7 +43,7 @@ def test_a_saved_mask_is_read_back_as_the_same_labels(tmp_path, style, mode):
     with Image.open(path) as picture:
         assert (picture.format, picture.mode) == ("PNG", mode)
     assert np.array_equal(np.asarray(read_labels(path)), LABELS)
-    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing left aside
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # no temporary file is left
 
 
 def test_every_label_survives_a_palette_file(tmp_path):
@@ -76,7 +76,7 @@ def test_the_same_mask_gives_the_same_file(tmp_path):
 def test_an_overlay_tints_all_but_the_background(opacity, cat, dog):
     found = np.asarray(MASK.overlay(GREY, opacity=opacity, legend="none")).astype(int)
     assert (found[LABELS == 0] == 100).all()
-    # Stripes of two greys, whatever the opacity: what has no label looks like no class.
+    # Stripes of two greys, whatever the opacity, which look like no class.
     assert {tuple(pixel) for pixel in found[LABELS == IGNORE]} <= {(225,) * 3, (140,) * 3}
     # One rounding of opacity * 255 and one of the blend.
     assert np.abs(found[LABELS == 1] - cat).max() <= 1
@@ -112,7 +112,7 @@ def test_an_overlay_does_not_paint_on_the_callers_photo():
 
 
 def test_a_photo_of_another_size_is_refused():
-    with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2"):
+    with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2; they must be equal"):
         MASK.overlay(np.zeros((4, 2, 3), np.uint8))
 
 
@@ -136,7 +136,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_text_that_the_font_of_old_pillow_lacks_does_not_stop_a_picture():
+def test_characters_that_the_font_of_old_pillow_lacks_are_replaced():
     font = getattr(ImageFont, "load_default_imagefont", ImageFont.load_default)()
     with pytest.raises(UnicodeEncodeError):
         font.getlength("猫")
@@ -153,10 +153,10 @@ def test_a_cutout_keeps_the_photo_where_a_class_is_and_nothing_elsewhere():
     pixels = np.asarray(found)
     assert np.array_equal(pixels[..., 3], np.where(kept, 255, 0))
     assert np.array_equal(pixels[kept][:, :3], photo[kept])
-    assert not pixels[~kept].any()  # the colour beneath is gone too
+    assert not pixels[~kept].any()  # the colours are gone too
 
 
-def test_arrays_of_opencv_are_said_to_be_bgr():
+def test_arrays_of_opencv_need_the_order_bgr():
     photo = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) + 100
     swapped = photo[..., ::-1]
     for picture in (MASK.cutout, MASK.overlay):
@@ -166,7 +166,7 @@ def test_arrays_of_opencv_are_said_to_be_bgr():
 
 
 def test_a_cutout_of_another_size_is_refused():
-    with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2"):
+    with pytest.raises(ConfigError, match=r"photo has 2x4 px, the mask 4x2; they must be equal"):
         MASK.cutout(np.zeros((4, 2, 3), np.uint8))
 
 
@@ -178,7 +178,7 @@ def large(size=(700, 1000)):
     return Mask(labels, ("a", "b", "c"), ((0, 0, 0), (255, 64, 133), (3, 200, 9))), photo
 
 
-def test_a_photo_is_drawn_on_in_strips_as_in_one_piece():
+def test_drawing_in_strips_gives_the_same_as_in_one_piece():
     mask, photo = large()
     alpha = np.where(np.isin(mask.labels, (1, 2)), 128, 0).astype(np.uint8)
     expected = Image.composite(mask.colored(), photo, Image.fromarray(alpha))
@@ -186,7 +186,7 @@ def test_a_photo_is_drawn_on_in_strips_as_in_one_piece():
     before = photo.tobytes()
     assert np.array_equal(np.asarray(mask.overlay(photo, legend="none")), np.asarray(expected))
     cut = mask.cutout(photo)
-    assert photo.tobytes() == before  # the caller's stays as it is
+    assert photo.tobytes() == before  # the caller's photo stays as it is
     mask.cut_out(photo)
     assert np.array_equal(np.asarray(photo), np.asarray(cut))
     assert np.array_equal(np.asarray(cut)[..., 3] == 255, np.isin(mask.labels, (1, 2)))
@@ -195,13 +195,13 @@ def test_a_photo_is_drawn_on_in_strips_as_in_one_piece():
     assert np.array_equal(np.asarray(photo), np.asarray(expected))
 
 
-def test_shares_are_counted_in_strips_as_in_one_piece():
+def test_counting_in_strips_gives_the_same_shares_as_in_one_piece():
     mask, _ = large()
     expected = [float((mask.labels == index).mean()) for index in range(3)]
     assert list(mask.coverage().values()) == expected
 
 
-def test_a_first_class_that_is_no_background_is_coloured_and_named():
+def test_a_first_class_that_is_not_a_background_is_coloured_and_named():
     names = ("sky", "tree", "road")
     mask = Mask(np.zeros((300, 400), np.uint8), names, default_palette(names))
     photo = np.full((300, 400, 3), 100, np.uint8)
@@ -210,7 +210,7 @@ def test_a_first_class_that_is_no_background_is_coloured_and_named():
     assert not np.array_equal(mask.overlay(photo), mask.overlay(photo, legend="none"))
 
 
-def test_a_legend_beside_leaves_the_photo_alone_and_names_every_class():
+def test_a_legend_beside_covers_no_photo_and_names_every_class():
     names = ("background", *(f"class {index}" for index in range(10)))
     mask = Mask(np.zeros((360, 480), np.uint8), names, default_palette(names))
     photo = np.full((360, 480, 3), 100, np.uint8)
@@ -222,7 +222,7 @@ def test_a_legend_beside_leaves_the_photo_alone_and_names_every_class():
     assert set(COLORS[:10]) <= strip
 
 
-def test_a_legend_beside_a_low_photo_leaves_rows_out_that_do_not_fit():
+def test_a_legend_beside_a_low_photo_leaves_out_rows_that_do_not_fit():
     names = ("background", *(f"class {index}" for index in range(10)))
     mask = Mask(np.zeros((40, 480), np.uint8), names, default_palette(names))
     picture = mask.overlay(np.zeros((40, 480, 3), np.uint8), legend="beside")

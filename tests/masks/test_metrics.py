@@ -40,7 +40,7 @@ def test_pixels_of_the_ignored_label_do_not_count_whatever_was_predicted():
     assert Confusion.of(truth, np.ones((3, 3), np.uint8), 2).pixels == 0
 
 
-def test_a_class_in_neither_mask_is_not_a_number_and_not_in_the_mean():
+def test_a_class_in_neither_mask_is_nan_and_not_in_the_mean():
     confusion = Confusion.of(labels([0, 1]), labels([0, 1]), 3)
     assert confusion.iou[:2] == confusion.dice[:2] == (1.0, 1.0)
     assert math.isnan(confusion.iou[2])
@@ -48,8 +48,8 @@ def test_a_class_in_neither_mask_is_not_a_number_and_not_in_the_mean():
     assert confusion.miou == 1.0
 
 
-def test_a_class_in_one_mask_only_scores_zero_in_every_figure():
-    # Class 1 is never predicted, class 2 never true: no share of nothing, but in every mean.
+def test_a_class_in_only_one_mask_scores_0_in_every_figure():
+    # Class 1 is never predicted and class 2 never true: both count in every mean.
     confusion = Confusion.of(labels([0, 1, 0]), labels([0, 0, 2]), 4)
     for figures in (confusion.iou, confusion.dice, confusion.precision, confusion.recall):
         assert figures[1:3] == (0.0, 0.0)
@@ -90,7 +90,7 @@ def test_counts_of_many_classes_do_not_overflow_the_labels_type():
 
 
 def test_masks_of_different_sizes_cannot_be_compared():
-    with pytest.raises(ConfigError, match=r"\(2, 3\) and \(3, 2\)"):
+    with pytest.raises(ConfigError, match=r"\(2, 3\) and \(3, 2\) cannot be compared"):
         Confusion.of(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 2)
 
 

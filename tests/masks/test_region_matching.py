@@ -1,4 +1,4 @@
-"""Object-level figures against plain loops, and on cases counted by hand."""
+"""Object-level figures, compared with plain loops and with cases counted by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_found_missed_and_false():
     }
 
 
-def test_an_iou_of_one_half_is_no_match_but_touches():
+def test_regions_with_an_iou_of_one_half_touch_but_do_not_match():
     truth, prediction = masks("1111 1100")
     assert figures(truth, prediction) == {
         "true": 1,
@@ -63,13 +63,13 @@ def test_pixels_that_touch_at_a_corner_are_two_regions():
     assert found["any_overlap"] == {"found": 2, "missed": 0, "false": 0}
 
 
-def test_a_class_in_another_class_place_is_false():
+def test_a_region_of_the_wrong_class_is_false():
     truth, prediction = masks("1100 2200")
     assert figures(truth, prediction, 1)["any_overlap"] == {"found": 0, "missed": 1, "false": 0}
     assert figures(truth, prediction, 2)["any_overlap"] == {"found": 0, "missed": 0, "false": 1}
 
 
-def test_ignored_pixels_count_for_nothing():
+def test_ignored_pixels_do_not_count():
     truth, prediction = masks("1x00 1110")
     assert figures(truth, prediction)["iou_0.5"] == {"found": 0, "missed": 1, "false": 1}
     truth, prediction = masks("11x0 1110")
@@ -79,7 +79,7 @@ def test_ignored_pixels_count_for_nothing():
 
 
 def test_an_object_in_a_wide_ignored_border_is_found():
-    """As PASCAL VOC draws borders: most of a prediction that covers one is ignored."""
+    """PASCAL VOC draws such borders. Most of a prediction that covers one is ignored."""
     truth = np.zeros((30, 30), np.uint8)
     truth[5:25, 5:25] = IGNORE
     truth[10:20, 10:20] = 1
@@ -117,11 +117,11 @@ def by_loops(truth: np.ndarray, prediction: np.ndarray, classes: int) -> list[li
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_as_plain_loops_count(seed):
+def test_counts_are_those_of_plain_loops(seed):
     random = np.random.default_rng(seed)
     shape = random.integers(1, 12, 2)
     truth = random.choice(np.array([0, 1, 2, IGNORE], np.uint8), shape, p=(0.4, 0.3, 0.2, 0.1))
-    # Mostly as the truth, or hardly any region would match.
+    # Mostly like the truth, since otherwise hardly any region would match.
     other = random.choice(np.array([0, 1, 2], np.uint8), shape)
     same = (random.random(shape) < 0.7) & (truth != IGNORE)
     prediction = np.where(same, truth, other)
@@ -135,7 +135,7 @@ def test_as_plain_loops_count(seed):
     ] == by_loops(truth, prediction, 3)
 
 
-def test_pictures_add_up():
+def test_counts_add_up_over_pictures():
     one = masks("1100 1100")
     two = masks("1010 0001")
     total = RegionMatches.of(*one, 2) + RegionMatches.of(*two, 2)
@@ -143,7 +143,7 @@ def test_pictures_add_up():
 
 
 def test_a_spiral_is_one_region():
-    """The worst case for joining runs: one region, whose runs meet along its whole length."""
+    """The worst case for joining runs: one region whose runs meet along its full length."""
     size = 301
     spiral = np.zeros((size, size), np.uint8)
     row, column, step = 0, 0, (0, 1)

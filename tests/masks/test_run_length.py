@@ -61,7 +61,7 @@ def test_a_region_is_written_as_pycocotools_writes_it(text, mask):
     ("rows", "runs"),
     [
         ([[0, 0], [1, 0], [1, 0]], [1, 2, 3]),
-        ([[1, 0], [0, 0]], [0, 1, 3]),  # the first run is outside, be it empty
+        ([[1, 0], [0, 0]], [0, 1, 3]),  # the first run is outside, even if it is empty
         ([[0, 0], [0, 0]], [4]),
         ([[1, 1], [1, 1]], [0, 4]),
         ([[0, 1], [0, 1]], [2, 2]),
@@ -71,7 +71,7 @@ def test_the_runs_of_a_region(rows, runs):
     assert mask_to_runs(np.array(rows, bool)) == runs
 
 
-def test_random_regions_come_back():
+def test_random_masks_come_back():
     random = np.random.default_rng(0)
     for share in (0.02, 0.5, 0.98):
         mask = random.random((37, 53)) < share

@@ -1,4 +1,4 @@
-"""Smooth edges against Pillow's resampling and NumPy's float64."""
+"""Smooth edges, compared with Pillow's resampling and with NumPy's float64."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ def scores(height=9, width=13, classes=3, seed=0):
 
 
 def enlarged(logits, height, width):
-    """By Pillow, whose bilinear filter has the same centres and weights when it enlarges."""
+    """Enlarged by Pillow, whose bilinear filter has the same centres and weights."""
     planes = [
         np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
         for plane in np.moveaxis(logits, -1, 0)
@@ -31,7 +31,7 @@ def test_labels_are_the_arg_max_of_pillows_enlarged_scores(classes, size):
     expected = enlarged(logits, *size)
     found = smooth_labels(logits, *size)
     ordered = np.sort(expected, axis=-1)
-    # Both round a handful of times at float32's 2**-24, on scores below 16.
+    # Both round a few times by float32's 2**-24, on scores below 16.
     sure = ordered[..., -1] - ordered[..., -2] > 16 * 10 * 2.0**-24
     assert sure.mean() > 0.999
     assert np.array_equal(found[sure], expected.argmax(axis=-1)[sure])
@@ -61,7 +61,7 @@ def test_a_smaller_photo_is_sampled():
 
 
 @pytest.mark.parametrize("pixels", [1, 100, 1000])
-def test_the_height_of_a_strip_does_not_show(monkeypatch, pixels):
+def test_the_height_of_a_strip_changes_nothing(monkeypatch, pixels):
     logits = scores()
     whole = smooth_labels(logits, 50, 60), probabilities(logits, 50, 60, "smooth")
     monkeypatch.setattr(upsampling, "_STRIP_PIXELS", pixels)
@@ -114,6 +114,6 @@ def test_a_large_photo_takes_its_labels_and_a_few_strips():
     done = subprocess.run(
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
     )
-    # 11.4 MiB of labels, and at most ten planes of a strip of 1 MiB each; whole scores of three
-    # classes are 137 MiB.
+    # 11.4 MiB of labels, and at most ten arrays of 1 MiB for a strip. All scores of three classes
+    # would take 137 MiB.
     assert 11 < float(done.stdout) < 11.5 + 10

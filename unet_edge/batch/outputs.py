@@ -148,7 +148,7 @@ def collected(
         files[COLLECTED["jsonl"]] = "".join(json.dumps(line) + "\n" for line in lines)
     for kind in ("polygons", "rle"):
         if kind in kinds:
-            from unet_edge.masks.coco_writing import joined
+            from unet_edge.masks.coco_writing import join_coco
 
             parts = (
                 (name, _read_json(folder / file))
@@ -156,7 +156,7 @@ def collected(
                 if (file := f"{entry['name']}.{kind}.json") in entry["files"]
                 and (folder / file).is_file()
             )
-            files[COLLECTED[kind]] = json.dumps(joined(parts)) + "\n"
+            files[COLLECTED[kind]] = json.dumps(join_coco(parts)) + "\n"
     return files
 
 

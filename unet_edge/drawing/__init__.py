@@ -1,1 +1,1 @@
-"""Pictures for people: grids of pictures, comparisons, the confusion matrix."""
+"""Drawings for people: grids of pictures, comparisons, the confusion matrix."""

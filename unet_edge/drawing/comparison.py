@@ -1,4 +1,4 @@
-"""One picture's true and predicted masks side by side, and where they differ."""
+"""The true and the predicted mask of a picture side by side, and where they differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unet_edge.spec import IGNORE
 
 _PANEL = 480  # longer edge of a panel, px
 
-# Kinds of error, in colours that colour-blind people can tell apart (after Okabe and Ito).
+# The kinds of error, in colours that colour-blind people can tell apart (after Okabe and Ito).
 _MISSED: Color = (213, 94, 0)
 _FALSE: Color = (0, 130, 220)
 _MIXED_UP: Color = (240, 228, 66)
@@ -24,15 +24,15 @@ _IGNORED: Color = (128, 128, 128)
 
 
 def compare(photo: Image.Image, truth: Labels, prediction: Mask, name: str) -> Image.Image:
-    """Photo | true mask | prediction | differences, RGB, each 480 px along its longer edge.
+    """Draw photo | true mask | prediction | differences in RGB, each 480 px along its longer edge.
 
-    `photo` is RGB and `truth` uint8 (H, W), both of the prediction's size. Ignored pixels are
-    grey and in no share but their own.
+    `photo` is RGB and `truth` uint8 (H, W), both of the prediction's size. Ignored pixels are grey
+    and count only in their own share.
     """
     confusion = Confusion.of(truth, prediction.labels, len(prediction.classes))
     factor = _PANEL / max(photo.size)
     width, height = (max(1, round(edge * factor)) for edge in photo.size)
-    # Enlarged, pixels stay pixels.
+    # Enlarged pixels keep sharp edges.
     method = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BOX
     small = photo.resize((width, height), method)
     true, predicted = (
@@ -49,7 +49,7 @@ def compare(photo: Image.Image, truth: Labels, prediction: Mask, name: str) -> I
             row
             for color, label, count in zip(mask.palette, mask.classes, pixels, strict=True)
             for row in _row(color, label, int(count), confusion.pixels)
-            if label != mask.classes[0]  # overlays leave it clear
+            if label != mask.classes[0]  # overlays leave class 0 clear
         ]
         draw_legend(overlay, [*rows, *ignored_row])
         overlays.append(overlay)
@@ -77,14 +77,14 @@ def compare(photo: Image.Image, truth: Labels, prediction: Mask, name: str) -> I
 
 
 def _errors(confusion: Confusion, classes: tuple[str, ...]) -> list[tuple[Color, str]]:
-    """Kinds of error with their share, seen from class 0, the background."""
+    """The kinds of error with their shares, seen from class 0, the background."""
     wrong = confusion.counts.copy()
     np.fill_diagonal(wrong, 0)
-    # Of two classes, the second has a name of its own to be missed or false.
-    which = f"{classes[1]} " if len(classes) == 2 else ""
+    # With two classes, "missed" and "false" are about the second one: its name is given.
+    target = f"{classes[1]} " if len(classes) == 2 else ""
     kinds = (
-        (_MISSED, f"{which}missed", wrong[:, 0]),
-        (_FALSE, f"{which}false", wrong[0]),
+        (_MISSED, f"{target}missed", wrong[:, 0]),
+        (_FALSE, f"{target}false", wrong[0]),
         (_MIXED_UP, "mixed up", wrong[1:, 1:]),
     )
     return [
@@ -94,13 +94,13 @@ def _errors(confusion: Confusion, classes: tuple[str, ...]) -> list[tuple[Color,
     ]
 
 
-def _row(color: Color, text: str, part: int, whole: int) -> list[tuple[Color, str]]:
-    """A row of a legend, or none for what does not occur."""
-    return [(color, f"{text} {part / whole:.1%}")] if part else []
+def _row(color: Color, text: str, part: int, total: int) -> list[tuple[Color, str]]:
+    """The row of a legend with a share, or no row for a share of 0."""
+    return [(color, f"{text} {part / total:.1%}")] if part else []
 
 
 def _painted(picture: Image.Image, areas: dict[Color, NDArray[np.bool_]]) -> Image.Image:
-    """The picture with areas, bool (H, W), in nearly opaque colours, one over the other."""
+    """Paint areas, bool (H, W), in nearly opaque colours over the picture, in their order."""
     pixels = np.array(picture)
     for color, area in areas.items():
         pixels[area] = (0.2 * pixels[area] + 0.8 * np.array(color)).astype(np.uint8)

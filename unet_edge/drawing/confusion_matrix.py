@@ -10,13 +10,13 @@ from unet_edge.masks.legend import Font, default_font, drawable
 from unet_edge.masks.metrics import Confusion
 from unet_edge.palette import Color
 
-_WIDTH = 1200  # px that the cells of many classes share
+_WIDTH = 1200  # px for all cells of a row
 _SMALLEST, _LARGEST = 14, 120  # edge of a cell, px
 _ROOM_FOR_SHARE, _ROOM_FOR_COUNT = 30, 54  # px
 _MARGIN = 16  # px
 _LONGEST_NAME = 24  # characters
 
-# From nothing to everything: ends and middles of ColorBrewer's Blues and Oranges.
+# For shares from 0 to 1: the ends and middles of ColorBrewer's Blues and Oranges.
 _RIGHT: tuple[Color, ...] = ((247, 251, 255), (107, 174, 214), (8, 48, 107))
 _WRONG: tuple[Color, ...] = ((255, 255, 255), (253, 141, 60), (127, 39, 4))
 _NOTHING: Color = (200, 200, 200)  # a class that the truth does not have
@@ -24,10 +24,10 @@ _GRID: Color = (228, 228, 228)
 
 
 def confusion_picture(confusion: Confusion, classes: Sequence[str]) -> Image.Image:
-    """A heat map, RGB: rows are true classes, columns predicted ones.
+    """Draw a heat map in RGB: rows are true classes, columns predicted ones.
 
-    A cell holds its share of the row and, where there is room, the pixels. What is right is blue;
-    what is wrong is orange, by the square root of its share, so that a few per cent are seen.
+    A cell shows its share of the row and, if there is room, its number of pixels. Right predictions
+    are blue. Wrong ones are orange, by the square root of their share, so that small shares show.
     """
     cell = min(_LARGEST, max(_SMALLEST, _WIDTH // len(classes)))
     heading, font = default_font(17), default_font(max(9, min(15, cell // 4)))
@@ -72,7 +72,7 @@ def _tile(edge: int, share: float | None, count: int, *, right: bool) -> Image.I
     tile = Image.new("RGB", (edge, edge), color)
     if not count or edge < _ROOM_FOR_SHARE:
         return tile
-    # ITU-R BT.601's luma says whether black or white is read more easily on it.
+    # Black or white, whichever is easier to read, by ITU-R BT.601's luma.
     luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     ink = "white" if luma < 140 else "black"
     lines = [(_percent(share), default_font(max(10, round(edge * 0.2))))]
@@ -88,7 +88,7 @@ def _tile(edge: int, share: float | None, count: int, *, right: bool) -> Image.I
 
 
 def _text(text: str, font: Font) -> Image.Image:
-    """A text in black on white, as small as it can be."""
+    """A picture of a text in black on white, without a margin."""
     picture = Image.new("RGB", (max(1, round(font.getlength(text))), _height(font)))
     picture.paste("white", (0, 0, *picture.size))
     ImageDraw.Draw(picture).text((0, 0), text, fill="black", font=font)
@@ -104,7 +104,7 @@ def _shortened(name: str) -> str:
 
 
 def _between(ramp: tuple[Color, ...], share: float) -> Color:
-    """The colour at 0..1 of a ramp of three."""
+    """The colour at `share`, 0..1, of a ramp of three colours."""
     low = 0 if share < 0.5 else 1
     part = 2 * share - low
     red, green, blue = (
@@ -114,7 +114,7 @@ def _between(ramp: tuple[Color, ...], share: float) -> Color:
 
 
 def _percent(share: float) -> str:
-    """As per cent with three digits at most; what is neither none nor all is not rounded to it."""
+    """A share in per cent: "100" only for 1, "99.99" at most below it, "<0.01" at least."""
     if share == 1:
         return "100"
     value = 100 * share
@@ -124,7 +124,7 @@ def _percent(share: float) -> str:
 
 
 def _short(count: int) -> str:
-    """A count with three digits at most: 950, 12.3k, 4.56M."""
+    """A count with at most three digits: 950, 12.3k, 4.56M."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:
             value = count / size

@@ -1,4 +1,4 @@
-"""Pictures next to each other under their titles, for people to compare."""
+"""Pictures side by side under their titles."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from unet_edge.masks.legend import Font, default_font, drawable
 _GAP = 8  # px
 _TITLE = 22  # px; a title of one line with its margins
 _LINE = 17  # px; each further line of a title
-_READABLE = 160  # px; a column at least this wide breaks a long title into lines of several words
+_READABLE = 160  # px; in a column of this width, lines of a title hold several words
 
 
 def image_grid(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> Image.Image:
-    """Lay out rows of pictures on white, one title above each column, RGB.
+    """Lay out rows of pictures on white, RGB, with a title above each column.
 
-    Every column is as wide as its widest picture, every row as high as its highest. A title that
-    is wider than its column is broken into lines. A column of small pictures is widened for its
-    title, to at most 160 px.
+    A column is as wide as its widest picture, and a row as high as its highest. Long titles are
+    broken into lines. A column of small pictures is widened for its title, to at most 160 px.
     """
     font = default_font(13)
     texts = [drawable(" ".join(title.split()), font) for title in titles]
@@ -52,7 +51,7 @@ def image_grid(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str]) -> 
 
 
 def _lines(text: str, width: int, font: Font) -> list[str]:
-    """The text in lines of at most `width` px, broken at spaces and inside words too long."""
+    """Break a text into lines of at most `width` px, at spaces and inside too long words."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
@@ -61,7 +60,7 @@ def _lines(text: str, width: int, font: Font) -> list[str]:
             continue
         if lines[-1]:
             lines.append("")
-        for letter in word:  # a name of a file may be wider than the column
+        for letter in word:  # the name of a file may be wider than the column
             if lines[-1] and font.getlength(lines[-1] + letter) > width:
                 lines.append("")
             lines[-1] += letter

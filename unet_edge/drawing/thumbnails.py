@@ -17,21 +17,22 @@ _SIZE = (320, 480)  # width, height, px: five files and six pictures stay under 
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:
-    """A copy of at most 320x480 px."""
+    """Make a copy of at most 320x480 px."""
     small = picture.copy()
     small.thumbnail(_SIZE)
     return small
 
 
 def overlay(photo: Image.Image, labels: Labels, spec: ModelSpec) -> Image.Image:
-    """A thumbnail of the photo with its mask, uint8 (H, W), over it."""
+    """Draw a thumbnail of the photo with its mask, uint8 (H, W), laid over it."""
     return thumbnail(Mask.of(labels, spec).overlay(photo, legend="none"))
 
 
 def difference(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:
-    """The photo in dim grey, red wherever any pixel under a thumbnail's pixel is `wrong` (H, W).
+    """Draw a thumbnail of the photo in dim grey, with `wrong` pixels, bool (H, W), in red.
 
-    The maximum, not the mean: a single wrong pixel of a large photo stays visible.
+    A pixel of the thumbnail is red if any pixel under it is wrong, so that a single wrong pixel of
+    a large photo shows.
     """
     small = thumbnail(photo).convert("L")
     rows = np.arange(small.height) * photo.height // small.height

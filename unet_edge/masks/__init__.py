@@ -1,1 +1,1 @@
-"""Masks: labels of a picture, what is drawn and written of them, and metrics over them."""
+"""Masks: the labels of a picture, drawings and files made from them, and metrics."""

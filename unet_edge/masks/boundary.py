@@ -1,4 +1,4 @@
-"""The boundary F-score: how well contours are met, which IoU of large regions hardly shows."""
+"""The boundary F-score: how well contours match, which the IoU of large regions hardly shows."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Boundary:
     """Boundary pixels of each class, and how many of them the other mask matches.
 
     All four are int64 (classes,). A boundary pixel has a 4-neighbour of another class. It is
-    matched when the other mask has a boundary pixel of the same class within the tolerance, in a
-    straight line. The picture's edge is no boundary.
+    matched when the other mask has a boundary pixel of the same class within the tolerance, as a
+    Euclidean distance. The picture's edge is not a boundary.
 
-    Ignored pixels bound nothing, and a boundary pixel within the tolerance of an ignored one is
-    not counted, since its match may lie among the ignored; it can still match others. So masks
-    whose every contour is ignored, as PASCAL VOC's are, have next to nothing to count.
+    Ignored pixels make no boundary. A boundary pixel within the tolerance of an ignored pixel is
+    not counted, since its match may be among the ignored pixels; it can still match others. So
+    masks that ignore every contour, such as PASCAL VOC's, have almost nothing to count.
 
-    Csurka et al. average the F-score over pictures; here pixels are added up first, as in
-    `Confusion`.
+    Csurka et al. average the F-score over pictures. Here the pixels of all pictures are added up
+    first, as in `Confusion`.
     """
 
     truth: NDArray[np.int64]
@@ -54,7 +54,7 @@ class Boundary:
     def of(
         cls, truth: Labels, prediction: Labels, classes: int, tolerance: float | None = None
     ) -> Boundary:
-        """Count one pair of masks of equal shape; truth equal to IGNORE is left out.
+        """Count one pair of masks, uint8 (H, W) of equal shape; IGNORE in `truth` is ignored.
 
         `tolerance` is in px, by default DIAGONAL_SHARE of the picture's diagonal.
         Raises ConfigError for masks of different shapes or a tolerance below 0.
@@ -65,28 +65,30 @@ class Boundary:
         if not 0 <= tolerance < math.inf:
             raise ConfigError(
                 f"the boundary tolerance is {tolerance} px",
-                expected="it must be 0 or more",
+                expected="it must be finite and at least 0",
             )
         width = truth.shape[1]
         ignored = truth == IGNORE
-        # The nearest pixel of a region, seen from outside, lies on the region's edge.
+        # From outside a region, its nearest pixel is on its edge.
         hidden = np.flatnonzero(ignored & _edges(ignored))
         contours = []
         for mask in (truth, prediction):
-            where = np.flatnonzero(_edges(mask, ignored))
-            counted = ~_near(where, hidden, width, tolerance)
-            contours.append((where, counted, mask.ravel()[where]))
+            positions = np.flatnonzero(_edges(mask, ignored))
+            counted = ~_near(positions, hidden, width, tolerance)
+            contours.append((positions, counted, mask.ravel()[positions]))
         counts = cls.empty(classes)
         for index in range(classes):
-            (ours, our_counted), (theirs, their_counted) = (
-                (where[chosen], where[chosen & counted])
-                for where, counted, labels in contours
-                for chosen in [labels == index]
+            (true, counted_true), (predicted, counted_predicted) = (
+                (positions[of_class], positions[of_class & counted])
+                for positions, counted, labels in contours
+                for of_class in [labels == index]
             )
-            counts.truth[index] = our_counted.size
-            counts.prediction[index] = their_counted.size
-            counts.matched_truth[index] = _near(our_counted, theirs, width, tolerance).sum()
-            counts.matched_prediction[index] = _near(their_counted, ours, width, tolerance).sum()
+            counts.truth[index] = counted_true.size
+            counts.prediction[index] = counted_predicted.size
+            counts.matched_truth[index] = _near(counted_true, predicted, width, tolerance).sum()
+            counts.matched_prediction[index] = _near(
+                counted_predicted, true, width, tolerance
+            ).sum()
         return counts
 
     def __add__(self, other: Boundary) -> Boundary:
@@ -99,19 +101,19 @@ class Boundary:
 
     @property
     def precision(self) -> tuple[float, ...]:
-        """Share of each class's predicted boundary that is true, 0..1; nan where none is."""
+        """Share of each class's predicted boundary that is true, 0..1; nan without a boundary."""
         return ratios(self.matched_prediction, self.prediction)
 
     @property
     def recall(self) -> tuple[float, ...]:
-        """Share of each class's true boundary that was predicted, 0..1; nan where none is."""
+        """Share of each class's true boundary that was predicted, 0..1; nan without a boundary."""
         return ratios(self.matched_truth, self.truth)
 
     @property
     def f_score(self) -> tuple[float, ...]:
         """Harmonic mean of precision and recall of each class, 0..1.
 
-        0 for a class with a boundary in one mask only, nan with a boundary in neither.
+        0 for a class with a boundary in only one of the masks, nan for one without any boundary.
         """
         return tuple(
             _harmonic_mean(*pair) for pair in zip(self.precision, self.recall, strict=True)
@@ -119,7 +121,7 @@ class Boundary:
 
 
 def boundary_band(labels: Labels, tolerance: float | None = None) -> NDArray[np.bool_]:
-    """Which pixels of a mask lie within `tolerance` px of a boundary, bool (H, W).
+    """The pixels of a mask within `tolerance` px of a boundary, bool (H, W).
 
     `tolerance` is by default DIAGONAL_SHARE of the picture's diagonal.
     """
@@ -131,8 +133,8 @@ def boundary_band(labels: Labels, tolerance: float | None = None) -> NDArray[np.
 
 
 def _harmonic_mean(precision: float, recall: float) -> float:
-    # With nothing to count on one side, the other tells all: 0 where that mask has no boundary of
-    # the class, and what was matched where ignored pixels are close to all of it.
+    # With nothing to count in one mask, the other mask decides. Its share is 0 if the class has no
+    # boundary in the first mask, and higher if ignored pixels are close to all of that boundary.
     precision, recall = (
         recall if math.isnan(precision) else precision,
         precision if math.isnan(recall) else recall,
@@ -143,7 +145,7 @@ def _harmonic_mean(precision: float, recall: float) -> float:
 def _edges(
     values: NDArray[np.uint8] | NDArray[np.bool_], left_out: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_]:
-    """Where a 4-neighbour has another value, bool (H, W); pixels left out have no neighbours."""
+    """Pixels with a 4-neighbour of another value, bool (H, W); `left_out` have no neighbours."""
     edges = np.zeros(values.shape, np.bool_)
     for axis in (0, 1):
         before, after = _shifted(values, axis)
@@ -164,25 +166,25 @@ def _shifted(array: NDArray[np.generic], axis: int) -> tuple[NDArray[Any], NDArr
 def _near(
     points: _Positions, targets: _Positions, width: int, tolerance: float
 ) -> NDArray[np.bool_]:
-    """Whether any target lies within `tolerance` px of each point, bool (points,).
+    """Whether any target is within `tolerance` px of each point, bool (points,).
 
-    Both are flat positions in a picture `width` px wide. For every column that is near enough,
-    the disk around a point covers one vertical run, and running sums down the columns say whether
-    it holds a target. Columns are tried from the middle and points leave once matched, so the
-    work hardly grows with the tolerance where contours are met.
+    Points and targets are flat positions in a picture `width` px wide. In each column, the disk
+    around a point covers one vertical run, and running sums down the column say whether the run
+    holds a target. Columns are tried from the middle, and matched points are dropped. So the work
+    hardly grows with the tolerance if most points have a match.
     """
-    found = np.zeros(points.size, np.bool_)
+    near = np.zeros(points.size, np.bool_)
     if not points.size or not targets.size:
-        return found
+        return near
     rows, columns = np.divmod(points, width)
     target_rows, target_columns = np.divmod(targets, width)
     top, left = min(rows.min(), target_rows.min()), min(columns.min(), target_columns.min())
     height = max(rows.max(), target_rows.max()) - top + 1
     breadth = max(columns.max(), target_columns.max()) - left + 1
-    # A frame as wide as any run or shift, so that none needs clipping.
+    # A margin as wide as any run or shift, so that none needs clipping.
     tall, wide = min(int(tolerance), height), min(int(tolerance), breadth)
     stride = breadth + 2 * wide
-    # Running sums may wrap around in uint16: only differences over one run are read.
+    # Running sums may wrap around in uint16, since only differences over one run are read.
     sums = np.zeros((height + 2 * tall + 1, stride), np.uint16)
     sums[target_rows - top + tall + 1, target_columns - left + wide] = 1
     np.cumsum(sums, axis=0, out=sums)
@@ -190,13 +192,13 @@ def _near(
     index = (rows - top + tall) * stride + columns - left + wide
     waiting = np.arange(points.size)
     for shift in sorted(range(-wide, wide + 1), key=abs):
-        # The billionth: a tolerance of sqrt(2) px, squared, may fall short of 2.
+        # 1e-9, because sqrt(2) px squared may be slightly less than 2.
         run = min(int(math.sqrt(tolerance**2 - shift**2 + 1e-9)), tall)
         hit = table.take(index + ((run + 1) * stride + shift)) != table.take(
             index + (shift - run * stride)
         )
-        found[waiting[hit]] = True
+        near[waiting[hit]] = True
         waiting, index = waiting[~hit], index[~hit]
         if not waiting.size:
             break
-    return found
+    return near

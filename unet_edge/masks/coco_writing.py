@@ -1,9 +1,9 @@
 """Masks as COCO annotations: polygons of each connected region, or run lengths of each class.
 
-A COCO polygon has no holes: the API fills every ring of an annotation and joins them. So a region
-with holes is written as run lengths (uncompressed, as COCO's own files have them), and iscrowd
-stays 0: readers tell the two by their type, and crowds are left out of training. Cutting such a
-region into polygons would put edges where the mask has none.
+COCO polygons have no holes: the API fills every ring of an annotation and joins them. So a region
+with holes becomes run lengths (uncompressed, as in COCO's own files). iscrowd stays 0, since crowds
+are left out of training, and readers distinguish the two by their type. Cutting such a region into
+polygons would draw edges that the mask does not have.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ CocoStyle = Literal["polygons", "rle"]
 def coco(
     labels: Labels, classes: Sequence[str], file_name: str, style: CocoStyle = "polygons"
 ) -> dict[str, Any]:
-    """A COCO file of one picture, as plain JSON values; category ids are the class indices.
+    """Make a COCO file of one picture, as plain JSON values; category ids are class indices.
 
-    `labels` is uint8 (H, W).
-    "polygons" has an annotation for each region of pixels connected by their edges, "rle" one
-    for each class that occurs, in compressed run lengths, as COCO's results have them. Class 0,
-    the background, is what is left. Areas count pixels; boxes are (left, top, width, height) px.
+    `labels` is uint8 (H, W). "polygons" has an annotation for each region of pixels connected by
+    their edges. "rle" has one for each class that occurs, in compressed run lengths, as in COCO's
+    results. Class 0, the background, has no annotation. Areas count pixels; boxes are
+    (left, top, width, height) px.
     """
     height, width = labels.shape
-    found = [
+    annotations = [
         {"id": number, "image_id": 1, **annotation, "iscrowd": 0}
         for number, annotation in enumerate(_annotations(labels, len(classes), style), start=1)
     ]
@@ -40,14 +40,14 @@ def coco(
     return {
         "images": [image],
         "categories": [{"id": index, "name": name} for index, name in enumerate(classes) if index],
-        "annotations": found,
+        "annotations": annotations,
     }
 
 
-def joined(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """One COCO file of several pictures' that `coco` made: ids are numbered anew, from 1.
+def join_coco(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Join COCO files that `coco` made to one; ids are numbered again from 1.
 
-    `files` are pairs of the picture's file_name and its file; all are of the same classes.
+    `files` are pairs of a picture's file_name and its COCO file. All have the same classes.
     """
     result: dict[str, Any] = {"images": [], "categories": [], "annotations": []}
     for number, (file_name, file) in enumerate(files, start=1):
@@ -55,8 +55,8 @@ def joined(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         (image,) = file["images"]
         result["images"].append({**image, "id": number, "file_name": file_name})
         for annotation in file["annotations"]:
-            counted = len(result["annotations"]) + 1
-            result["annotations"].append({**annotation, "id": counted, "image_id": number})
+            annotation_id = len(result["annotations"]) + 1
+            result["annotations"].append({**annotation, "id": annotation_id, "image_id": number})
     return result
 
 

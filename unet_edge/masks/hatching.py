@@ -1,4 +1,4 @@
-"""Grey diagonal stripes for pixels without a label, which no photo and no class colour shows."""
+"""Grey diagonal stripes for pixels without a label, unlike any photo or class colour."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _LIGHT, _DARK = 225, 140
 
 
 def hatch(picture: Image.Image, where: np.ndarray, top: int = 0, row: int = 0) -> None:
-    """Draw stripes into an RGB picture, from its row `top` down, where bool (H, W) says so.
+    """Draw stripes into an RGB picture, from its row `top` down, where bool (H, W) is True.
 
-    `row` is the first row's number in the whole picture, so that strips of one join.
+    `row` is the number of the first row in the full picture, so that the stripes of strips join.
     """
     rows, columns = np.indices(where.shape)
     light = (rows + row + columns) // _STRIPE % 2 == 0

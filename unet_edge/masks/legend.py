@@ -12,7 +12,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def default_font(size: int) -> Font:
-    """Pillow's own font of `size` px; before Pillow 10.1 it has one size only, 11 px."""
+    """Pillow's own font in `size` px; before Pillow 10.1 it has only one size, 11 px."""
     try:
         return ImageFont.load_default(size)
     except TypeError:
@@ -20,19 +20,22 @@ def default_font(size: int) -> Font:
 
 
 def drawable(text: str, font: Font) -> str:
-    """A text without what makes `font` fail: the one before Pillow 10.1 only knows Latin-1."""
+    """Replace characters that `font` cannot draw: before Pillow 10.1 it has only Latin-1."""
     if isinstance(font, ImageFont.ImageFont):
         return text.encode("latin-1", "replace").decode("latin-1")
     return text
 
 
 def legend_beside(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> Image.Image:
-    """The picture, RGB, with a white strip to the right that holds rows of swatch and text.
+    """Add a white strip with rows of swatch and text to the right of an RGB picture.
 
-    Text shrinks until all rows fit; where even the smallest does not, the last rows are left out.
+    The text shrinks until all rows fit. If the smallest text does not fit, the last rows are
+    left out.
     """
-    lowest = 9  # px: smaller letters of Pillow's font cannot be read
-    size = max(lowest, min(max(10, min(picture.size) // 28), int(picture.height / len(rows) / 1.5)))
+    smallest = 9  # px: smaller letters of Pillow's font cannot be read
+    size = max(
+        smallest, min(max(10, min(picture.size) // 28), int(picture.height / len(rows) / 1.5))
+    )
     font = default_font(size)
     line = round(size * 1.5)
     rows = [(color, drawable(text, font)) for color, text in rows[: picture.height // line]]
@@ -58,7 +61,7 @@ def draw_legend(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> None
     line = round(size * 1.5)
     width = max(font.getlength(text) for _, text in rows) + 2.6 * size
     if width > picture.width or line * len(rows) + size > picture.height:
-        return  # no room: a thumbnail is worth more than its legend
+        return  # no room: a thumbnail is shown without its legend
     draw = ImageDraw.Draw(picture, "RGBA")
     draw.rectangle((0, 0, width, line * len(rows) + size * 0.6), fill=(0, 0, 0, 150))
     for index, (color, text) in enumerate(rows):

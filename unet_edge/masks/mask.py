@@ -1,4 +1,4 @@
-"""Mask: the labels of one picture, and the pictures made from them."""
+"""Mask: the labels of a picture, and the pictures made from them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 MaskStyle = Literal["index", "palette"]
 LegendPlace = Literal["none", "on", "beside"]
 
-# Strips of 1 MiB for a colour picture of Pillow's, which has 4 bytes a pixel.
+# A strip of an RGB picture has 1 MiB: Pillow uses 4 bytes a pixel.
 _STRIP_PIXELS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Class indices of every pixel of a picture, at the picture's own size.
+    """The class index of every pixel of a picture, at the picture's own size.
 
-    `labels` is uint8 (H, W); `classes`, `palette` and `bit_depth` are those of the model's
-    contract; the last says how a photo that the mask is drawn on becomes 8 bits.
+    `labels` is uint8 (H, W). `classes`, `palette` and `bit_depth` are those of the model's
+    contract; `bit_depth` says how a photo that the mask is drawn on becomes 8 bits.
     """
 
     labels: Labels
@@ -44,7 +44,7 @@ class Mask:
 
     @classmethod
     def of(cls, labels: Labels, spec: ModelSpec) -> Mask:
-        """Labels with the names and colours of a contract."""
+        """Make a mask of labels with the names and colours of a contract."""
         return cls(labels, spec.classes, spec.palette, spec.bit_depth)
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ class Mask:
 
     def coverage(self) -> dict[str, float]:
         """Share of the picture, 0..1, that each class covers."""
-        # In strips: bincount makes eight bytes of each label.
+        # In strips, because bincount needs eight bytes for each label.
         counts = np.zeros(256, np.int64)
         for _, strip in self._strips():
             counts += np.bincount(strip.labels.ravel(), minlength=256)
@@ -64,7 +64,7 @@ class Mask:
     def picture(self, style: MaskStyle = "index") -> Image.Image:
         """The mask as a picture: "index" is grey with value = class, "palette" adds colours.
 
-        Both hold the class indices themselves, so both can be read back as labels.
+        The pixels of both are class indices, so both can be read back as labels.
         """
         match style:
             case "index":
@@ -73,8 +73,8 @@ class Mask:
                 colors = np.zeros((256, 3), np.uint8)
                 colors[: len(self.palette)] = self.palette
                 colors[IGNORE] = (255, 255, 255)
-                # Not convert("P"): it would choose a palette of its own and renumber the pixels.
-                # The picture shares the labels' memory.
+                # Not convert("P"), which chooses a palette of its own and renumbers the pixels. The
+                # picture shares the memory of the labels.
                 picture = Image.fromarray(self.labels)
                 picture.putpalette(colors.tobytes())
                 return picture
@@ -82,7 +82,7 @@ class Mask:
                 assert_never(style)
 
     def save(self, path: str | Path, style: MaskStyle = "palette") -> None:
-        """Write the mask as PNG, aside and then renamed."""
+        """Write the mask as a PNG file, complete or not at all."""
         save_png(self.picture(style), path)
 
     def colored(self) -> Image.Image:
@@ -97,23 +97,23 @@ class Mask:
         legend: LegendPlace = "on",
         color_order: ChannelOrder = "rgb",
     ) -> Image.Image:
-        """The photo with the classes laid over it, RGB; a background stays clear.
+        """The photo in RGB, with the classes laid over it; a background stays clear.
 
-        A background is the first of two classes, or one that is called so or is black. Pixels
-        without a label are hatched. The legend names each class that occurs, with its share of the
-        picture: "on" draws it into the upper left corner. "beside" draws it onto a strip to the
-        right of the photo, with the classes that do not occur. `color_order` is that of an array.
-        Raises ConfigError when the photo's size is not the mask's.
+        A background is the first of two classes, or a first class that is named so or black. Pixels
+        without a label are hatched. The legend names classes with their share of the picture: "on"
+        draws those that occur into the upper left corner, "beside" draws all of them on a strip to
+        the right of the photo. `color_order` is that of an array. Raises ConfigError when the photo
+        and the mask differ in size.
         """
         return self.lay_over(self._own_photo(image, color_order), opacity=opacity, legend=legend)
 
     def lay_over(
         self, photo: Image.Image, *, opacity: float = 0.5, legend: LegendPlace = "on"
     ) -> Image.Image:
-        """Turn an RGB photo itself into what `overlay` gives, in strips: no second one in memory.
+        """Draw `overlay` into an RGB photo itself, in strips, without a copy in memory.
 
-        Gives the photo, or with a legend "beside" a larger picture. Raises ConfigError as `overlay`
-        does.
+        Returns the photo, or a larger picture with a legend "beside". Raises ConfigError as
+        `overlay` does.
         """
         self._require_size(photo)
         strength = np.full(256, round(255 * opacity), np.uint8)
@@ -124,12 +124,12 @@ class Mask:
             photo.paste(strip.colored(), (0, top), Image.fromarray(strength[strip.labels]))
             ignored = strip.labels == IGNORE
             if ignored.any():
-                from unet_edge.masks.hatching import hatch  # here: masks of a model have none
+                from unet_edge.masks.hatching import hatch  # here: a model's masks need none
 
                 hatch(photo, ignored, top, top)
         if legend == "none":
             return photo
-        # Here, not at the top: `import unet_edge` would pay for fonts and drawing.
+        # Here, not at the top, to keep `import unet_edge` fast: fonts and drawing.
         from unet_edge.masks.legend import draw_legend, legend_beside
 
         rows = list(zip(self.palette, self.coverage().items(), strict=True))[self.has_background :]
@@ -144,13 +144,13 @@ class Mask:
 
     @property
     def has_background(self) -> bool:
-        """Whether class 0 is a background, by its name or its colour; overlays leave it clear."""
+        """Whether class 0 is a background; overlays leave it clear."""
         return has_background(self.classes) or self.palette[0] == CLEAR
 
     def cutout(self, image: ImageSource, *, color_order: ChannelOrder = "rgb") -> Image.Image:
-        """The photo with a transparent background, RGBA: class 0 and ignored pixels are cut away.
+        """The photo in RGBA, with class 0 and ignored pixels transparent.
 
-        What is cut away is black beneath, so that it is gone and not merely hidden.
+        Transparent pixels are black, so that their colours are gone and not just hidden.
         `color_order` is that of an array. Raises ConfigError as `overlay` does.
         """
         photo = self._own_photo(image, color_order)
@@ -158,12 +158,12 @@ class Mask:
         return photo
 
     def cut_out(self, photo: Image.Image) -> None:
-        """Turn an RGB photo itself into what `cutout` gives, RGBA, in strips.
+        """Turn an RGB photo itself into `cutout`, RGBA, in strips.
 
         Raises ConfigError as `overlay` does.
         """
         self._require_size(photo)
-        photo.putalpha(255)  # in place: Pillow keeps four bytes for a pixel of RGB as well
+        photo.putalpha(255)  # in place: Pillow uses four bytes for an RGB pixel too
         gone = np.zeros(256, np.uint8)
         gone[0] = gone[IGNORE] = 255
         for top, strip in self._strips():
@@ -172,12 +172,12 @@ class Mask:
 
     def coco(self, file_name: str, style: CocoStyle = "polygons") -> dict[str, Any]:
         """The mask as a COCO file of one picture, plain JSON values; see `coco_writing.coco`."""
-        from unet_edge.masks.coco_writing import coco  # here: `import unet_edge` would pay for it
+        from unet_edge.masks.coco_writing import coco  # here, to keep `import unet_edge` fast
 
         return coco(self.labels, self.classes, file_name, style)
 
     def _strips(self) -> Iterator[tuple[int, Mask]]:
-        """The mask in strips of rows, each with its first row."""
+        """Yield the mask in strips of rows, each with the number of its first row."""
         height, width = self.labels.shape
         step = max(1, _STRIP_PIXELS // width)
         for top in range(0, height, step):
@@ -191,16 +191,17 @@ class Mask:
         if photo.size != (self.labels.shape[1], self.labels.shape[0]):
             raise ConfigError(
                 f"the photo has {photo.width}x{photo.height} px, "
-                f"the mask {self.labels.shape[1]}x{self.labels.shape[0]}"
+                f"the mask {self.labels.shape[1]}x{self.labels.shape[0]}",
+                expected="they must be equal",
             )
 
 
 def save_png(
     picture: Image.Image, path: str | Path, *, effort: int = 6, made_by: str | None = None
 ) -> None:
-    """Write a PNG aside and rename it, so that a reader never meets half a picture.
+    """Write a PNG file, complete or not at all.
 
-    `effort` is as in `png_bytes`; `made_by` is written into the file, for `is_png_made_by`.
+    `effort` is as in `png_bytes`. `made_by` is written into the file, for `is_png_made_by`.
     """
     write_atomically(
         Path(path), lambda file: write_png(picture, file, effort=effort, made_by=made_by)
@@ -208,12 +209,12 @@ def save_png(
 
 
 def is_png_made_by(data: bytes, made_by: str) -> bool:
-    """Whether `save_png` wrote a file with this `made_by`."""
+    """Whether `save_png` wrote the bytes `data` with this `made_by`."""
     return data.startswith(b"\x89PNG") and b"tEXtSoftware\0" + made_by.encode() in data[:1000]
 
 
 def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
-    """A picture as the bytes of a PNG file, compressed with an effort of 1 to 9 (zlib's level)."""
+    """The bytes of a picture as a PNG file; `effort` is zlib's level of compression, 1 to 9."""
     buffer = io.BytesIO()
     write_png(picture, buffer, effort=effort)
     return buffer.getvalue()
@@ -222,7 +223,7 @@ def png_bytes(picture: Image.Image, *, effort: int = 6) -> bytes:
 def write_png(
     picture: Image.Image, file: BinaryIO, *, effort: int = 6, made_by: str | None = None
 ) -> None:
-    """As `png_bytes`, into an open file: of a photo, these are 20 MB that memory need not hold."""
+    """Write a PNG into an open file, so that memory need not hold its bytes, 20 MB of a photo."""
     if made_by is None:
         picture.save(file, "PNG", compress_level=effort)
         return

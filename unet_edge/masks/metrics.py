@@ -18,9 +18,9 @@ from unet_edge.spec import IGNORE
 class Confusion:
     """Pixel counts, int64, shape (classes, classes): row = truth, column = prediction.
 
-    Figures are of the whole dataset: averages over pictures or batches of a ratio depend on how
-    the pixels were grouped (the tutorial's F-score did). Those of a class are 0..1, and nan for a
-    class in neither mask, so that all means are over the same classes.
+    Figures are of all pixels together, since an average of ratios over pictures or batches depends
+    on how the pixels are grouped. Those of a class are 0..1, and nan for a class in neither mask,
+    so that all means are over the same classes.
     """
 
     counts: NDArray[np.int64]
@@ -32,13 +32,19 @@ class Confusion:
 
     @classmethod
     def of(cls, truth: Labels, prediction: Labels, classes: int) -> Confusion:
-        """Count one pair of masks of equal shape; truth equal to IGNORE is left out."""
+        """Count one pair of masks, uint8 (H, W) of equal shape; IGNORE in `truth` is left out.
+
+        Raises ConfigError for masks of different shapes, and for labels beyond `classes`.
+        """
         require_equal_shapes(truth, prediction)
         valid = truth != IGNORE
         for name, mask in (("truth", truth[valid]), ("prediction", prediction[valid])):
             if mask.size and mask.max() >= classes:
-                raise ConfigError(f"the {name} holds label {mask.max()} of {classes} classes")
-        # bincount takes what indexes an array, which has 32 bits on a 32-bit Raspberry Pi OS.
+                raise ConfigError(
+                    f"the {name} holds label {mask.max()}",
+                    expected=f"labels of {classes} classes must be below {classes}",
+                )
+        # bincount takes indices of arrays, which have 32 bits on a 32-bit Raspberry Pi OS.
         pairs = truth[valid].astype(np.intp) * classes + prediction[valid]
         counts = np.bincount(pairs, minlength=classes * classes)
         return cls(counts.reshape(classes, classes).astype(np.int64))
@@ -48,7 +54,7 @@ class Confusion:
 
     @property
     def pixels(self) -> int:
-        """How many pixels were counted."""
+        """The number of counted pixels."""
         return int(self.counts.sum())
 
     @property
@@ -91,7 +97,7 @@ class Confusion:
         return np.asarray(self.counts.sum(0))
 
     def _zero_where_present(self, values: Sequence[float]) -> tuple[float, ...]:
-        # As a class that was never predicted has an IoU and a Dice of 0, not none.
+        # Like IoU and Dice, which are 0 for a class that was never predicted.
         present = (self._true + self._predicted) > 0
         return tuple(
             0.0 if there and math.isnan(value) else value
@@ -100,21 +106,24 @@ class Confusion:
 
 
 def class_mean(values: Iterable[float]) -> float:
-    """Mean over the classes that have a figure; nan where none has."""
+    """Mean over the classes that have a figure; nan if none has."""
     present = [value for value in values if not math.isnan(value)]
     return float(np.mean(present)) if present else math.nan
 
 
-def ratios(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> tuple[float, ...]:
-    """Each part of its whole; nan where the whole is 0."""
-    return tuple(_ratio(float(a), float(b)) for a, b in zip(parts, wholes, strict=True))
+def ratios(parts: NDArray[np.int64], totals: NDArray[np.int64]) -> tuple[float, ...]:
+    """Each part divided by its total; nan where the total is 0."""
+    return tuple(_ratio(float(a), float(b)) for a, b in zip(parts, totals, strict=True))
 
 
 def require_equal_shapes(truth: Labels, prediction: Labels) -> None:
     """Raise ConfigError when two masks differ in shape."""
     if truth.shape != prediction.shape:
-        raise ConfigError(f"masks of {truth.shape} and {prediction.shape} cannot be compared")
+        raise ConfigError(
+            f"masks of {truth.shape} and {prediction.shape} cannot be compared",
+            expected="they must have the same shape",
+        )
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+def _ratio(part: float, total: float) -> float:
+    return part / total if total else math.nan

@@ -1,8 +1,8 @@
 """COCO's run lengths: outside, inside, outside, … down the columns, as numbers and as text.
 
-The text is that of the COCO API's maskApi.c: five bits a character from "0" on, lowest first;
-bit 5 says that more follow, bit 4 of the last is the sign. From the fourth run on, the difference
-to the run before the last one is written.
+The text is that of the COCO API's maskApi.c. Each character holds five bits, the lowest first, as
+an offset from "0". Bit 5 says that more bits follow, and bit 4 of the last character is the sign.
+From the fourth run on, the number is the difference to the run two before it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 def mask_to_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """The run lengths of a region, bool (H, W): the first is outside and may be 0."""
+    """The run lengths of a mask, bool (H, W); the first run is outside and may be 0."""
     flat = np.concatenate(([False], mask.T.ravel()))
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     runs: list[int] = np.diff(changes, prepend=0, append=mask.size).tolist()
@@ -22,10 +22,7 @@ def mask_to_runs(mask: NDArray[np.bool_]) -> list[int]:
 
 
 def runs_to_mask(runs: Sequence[int], height: int, width: int) -> NDArray[np.bool_] | None:
-    """COCO's run lengths (outside, inside, outside, …; column by column) as bool (H, W).
-
-    None when they do not add up to the picture.
-    """
+    """Make a mask, bool (H, W), of run lengths; None when they do not add up to the picture."""
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         return None
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
@@ -60,7 +57,7 @@ def format_runs(runs: Sequence[int]) -> str:
         while more:
             bits = value & 31
             value >>= 5
-            # Over when what is left is the sign alone, and bit 4 says the same.
+            # The end: only the sign is left, and bit 4 says the same.
             more = value != (-1 if bits & 16 else 0)
             characters.append(chr(48 + bits + 32 * more))
     return "".join(characters)

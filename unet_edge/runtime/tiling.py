@@ -25,7 +25,7 @@ from PIL import Image
 
 from unet_edge.errors import ConfigError
 from unet_edge.images.placement import Labels, Pixels, Placement
-from unet_edge.masks.upsampling import Edges, Logits, choose, share, strips
+from unet_edge.masks.upsampling import Edges, Logits, score_strips, write_arg_max, write_softmax
 from unet_edge.spec import ModelSpec
 
 MAX_OVERLAP = 0.9
@@ -210,7 +210,7 @@ def tiled_labels(
     """The class of each pixel's highest blended score, uint8 (h, w) of the picture."""
     labels = np.empty((tiling.rows.size, tiling.columns.size), np.uint8)
     for rows, columns, planes in blended(picture, tiling, score, edges, watch):
-        choose(planes, labels[rows, columns])
+        write_arg_max(planes, labels[rows, columns])
     return labels
 
 
@@ -221,8 +221,8 @@ def tiled_probabilities(
     labels = np.empty((tiling.rows.size, tiling.columns.size), np.uint8)
     shares = np.empty((len(tiling.placement.spec.classes), *labels.shape), np.uint8)
     for rows, columns, planes in blended(picture, tiling, score, edges, watch):
-        choose(planes, labels[rows, columns])
-        share(planes, shares[:, rows, columns])
+        write_arg_max(planes, labels[rows, columns])
+        write_softmax(planes, shares[:, rows, columns])
     return labels, shares
 
 
@@ -240,7 +240,7 @@ def blended(
         for column in tiling.columns.spans:
             box = (column.start, row.start, column.start + width, row.start + height)
             logits = score(placement.place(picture.crop(box)))[placement.box]
-            for strip, planes in strips(logits, height, width, edges):
+            for strip, planes in score_strips(logits, height, width, edges):
                 scores = np.stack([plane * column.weights for plane in planes])
                 scores *= row.weights[strip, None]
                 finished = overlaps.add(scores, strip, row, column)
