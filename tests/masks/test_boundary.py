@@ -166,7 +166,7 @@ def test_counts_add_up_over_pictures():
 @pytest.mark.parametrize("tolerance", [-1, math.nan, math.inf])
 def test_a_wrong_tolerance_is_refused(tolerance):
     with pytest.raises(
-        ConfigError, match="boundary tolerance is .* px; it must be finite and at least 0"
+        ConfigError, match=r"boundary tolerance is .* px; it must be finite and at least 0"
     ):
         Boundary.of(square(8), square(8), 2, tolerance)
 
