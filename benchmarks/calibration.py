@@ -28,7 +28,7 @@ from unet_edge.images.decoding import grid_of
 from unet_edge.images.placement import Pixels
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 from unet_edge.spec import ModelSpec
 from unet_edge.system.progress import progress

@@ -35,7 +35,7 @@ from unet_edge.evaluation.verification import verify
 from unet_edge.images.placement import Pixels
 from unet_edge.runtime.backends.backend import Backend
 from unet_edge.runtime.backends.keras_model import load_keras
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, Segmenter, read_spec
 from unet_edge.system.timing import machine
 from unet_edge.training.config import read_config

@@ -35,7 +35,7 @@ from unet_edge.masks.metrics import Confusion
 from unet_edge.model_files.embedded_contract import Contract, Format, Precision, seal
 from unet_edge.percent import percent
 from unet_edge.runtime.backends.keras_model import KerasBackend
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 from unet_edge.system.atomic_folders import temporary_files_beside

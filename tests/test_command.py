@@ -205,7 +205,7 @@ class TestInterrupts:
 
     @pytest.mark.parametrize(
         "module", ["click", "unet_edge.cli.device", "PIL.Image", "numpy", "unet_edge.bundle.bundle",
-                   "unet_edge.runtime.backends.opening", "unet_edge.batch.folder_run"],
+                   "unet_edge.runtime.interpreter_choice", "unet_edge.batch.folder_run"],
     )  # fmt: skip
     def test_one_while_modules_are_imported(self, folder: Path, module: str) -> None:
         code = _AT_IMPORT.format(module=module)

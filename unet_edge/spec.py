@@ -53,9 +53,9 @@ class ModelSpec:
     Pictures are turned upright by their EXIF orientation, and their channels are red, green, blue.
     Sizes are in px. `palette` holds one (R, G, B) of 0..255 for each class. `output` is "logits",
     a score for each pixel and class, or "labels", the class of each pixel. `decoding` is "full", or
-    "scaled": the JPEG decoder reduces large photos (see `placement.reduction`). `bit_depth` is the
-    number of bits, 8 to 16, that the values of pictures with 16 or 32 bits use. None means all
-    bits (see `unet_edge.images.bit_depth`). Raises SpecError for values that contradict this.
+    "scaled": the JPEG decoder reduces large photos (see `scaled_decoding.reduction`). `bit_depth`
+    is the number of bits, 8 to 16, that the values of pictures with 16 or 32 bits use. None means
+    all bits (see `unet_edge.images.bit_depth`). Raises SpecError for values that contradict this.
     """
 
     height: int

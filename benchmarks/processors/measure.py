@@ -25,7 +25,7 @@ from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import read_photo
 from unet_edge.images.placement import Placement
 from unet_edge.runtime.argmax import to_labels
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.packages import PACKAGES
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec

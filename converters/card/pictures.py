@@ -17,7 +17,7 @@ from unet_edge.images.placement import Labels
 from unet_edge.masks.legend import default_font, drawable
 from unet_edge.masks.mask import png_bytes
 from unet_edge.masks.metrics import Confusion
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 

@@ -36,7 +36,7 @@ from unet_edge.evaluation.verification import ReferenceMask, Verification, verif
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.percent import percent
 from unet_edge.runtime.backends.backend import Backend, to_logits
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 from unet_edge.system.progress import progress, progress_bar

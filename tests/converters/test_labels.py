@@ -19,7 +19,7 @@ from unet_edge.model_files.embedded_contract import Contract, Format, Precision,
 from unet_edge.model_files.read_graph import TensorInfo, read_graph
 from unet_edge.model_files.runtime_support import runtime_support
 from unet_edge.runtime.argmax import to_labels
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation, Output
 from unet_edge.training.models import build

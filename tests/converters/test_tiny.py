@@ -7,7 +7,7 @@ import numpy as np
 from converters.tiny import FOLDER, SPEC, tiny_files
 from unet_edge.model_files.embedded_contract import parse_contract
 from unet_edge.model_files.read_graph import read_graph
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 
 
 def test_they_are_made_again_the_same_and_tell_red_from_blue() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tiny_models import CLASSES, H, W, tiny_onnx, tiny_tflite
 
 from unet_edge.errors import BackendError, ModelFileError, SpecError
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.interpreters import install_command, interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
@@ -54,7 +54,7 @@ BARE = """
     BLOCKED = sys.argv[1].split(",")
     sys.meta_path.insert(0, Blocker())
     from unet_edge.errors import BackendError
-    from unet_edge.runtime.backends.opening import open_backend
+    from unet_edge.runtime.interpreter_choice import open_backend
     try:
         open_backend(b"", sys.argv[2])
     except BackendError as error:

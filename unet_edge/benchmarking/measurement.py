@@ -25,7 +25,7 @@ from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import decode
 from unet_edge.model_files.embedded_contract import load_model_bytes
-from unet_edge.runtime.interpreter_choice import readable
+from unet_edge.runtime.bundle_opening import readable
 from unet_edge.runtime.packages import Package
 from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
 from unet_edge.runtime.threads import thread_count

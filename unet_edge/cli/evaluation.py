@@ -19,7 +19,7 @@ from unet_edge.cli.settings import run_data_options
 from unet_edge.dataset import Dataset, Sample, find_dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import BackendError, ConfigError, DataError
-from unet_edge.runtime.interpreter_choice import float32_file
+from unet_edge.runtime.bundle_opening import float32_file
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL
 from unet_edge.system.progress import progress
 

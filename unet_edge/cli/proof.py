@@ -78,7 +78,7 @@ def verify(
       unet-edge verify bundle --images photos/ --against runs/cats
     """
     from unet_edge.evaluation.verification import verify as compare
-    from unet_edge.runtime.interpreter_choice import readable
+    from unet_edge.runtime.bundle_opening import readable
 
     opened = Bundle.open(bundle)
     if against and not images:
@@ -299,7 +299,7 @@ def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -
 
     Raises ConfigError if the reference is another model.
     """
-    from unet_edge.runtime.interpreter_choice import float32_file
+    from unet_edge.runtime.bundle_opening import float32_file
 
     if against is None:
         name = float32_file(bundle, "name a reference with --against")

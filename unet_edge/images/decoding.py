@@ -176,7 +176,7 @@ def read_photo(
     """Decode a picture as the contract's `decoding` says; every model gets its files from here.
 
     "full" is `decode`. With "scaled", the JPEG decoder reduces a JPEG file (see
-    `placement.reduction`); everything else is decoded in full. A Photo is returned as it is.
+    `scaled_decoding.reduction`); everything else is decoded in full. A Photo is returned as it is.
     Raises ImageError and ConfigError as `decode` does.
     """
     if isinstance(source, Photo):
@@ -189,7 +189,7 @@ def read_photo(
 
     def reduce(stored: Image.Image) -> None:
         nonlocal factor
-        factor = reduce_jpeg(stored, spec)
+        factor = reduce_jpeg(stored, lambda size: Placement.plan(size, spec).placed_size)
 
     picture = _read(source, spec.bit_depth, reduce)
     return Photo(picture, (picture.width * factor, picture.height * factor))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unet_edge.errors import ConfigError
+from unet_edge.images.scaled_decoding import reduction
 from unet_edge.spec import IGNORE, ModelSpec, Resample
 
 Pixels = NDArray[np.uint8]
@@ -133,6 +134,11 @@ class Placement:
         return resize_labels(labels[self.box], self.height, self.width)
 
     @property
+    def placed_size(self) -> tuple[int, int]:
+        """(width, height) px that the picture takes on the grid."""
+        return self.placed_width, self.placed_height
+
+    @property
     def box(self) -> tuple[slice, slice]:
         """Rows and columns of the grid that the picture fills."""
         return (
@@ -144,32 +150,13 @@ class Placement:
         full_size = (self.width, self.height)
         allowed = {full_size}
         if self.spec.decoding == "scaled":
-            factor = reduction(full_size, self.spec)
+            factor = reduction(full_size, self.placed_size)
             allowed.add((self.width // factor, self.height // factor))
         if picture.size not in allowed:
             raise ConfigError(
                 f"the picture has {picture.width}x{picture.height} px",
                 expected=f"the placement is for {self.width}x{self.height}",
             )
-
-
-def reduction(size: tuple[int, int], spec: ModelSpec) -> int:
-    """The factor, 8, 4, 2 or 1, by which the JPEG decoder reduces an upright photo under "scaled".
-
-    It is the largest factor that divides both sides of `size` = (width, height) px, so that the
-    reduced photo shows exactly the same, and leaves each side at least 1.25 times as long as on
-    the grid.
-    """
-    placement = Placement.plan(size, spec)
-    for factor in (8, 4, 2):
-        if all(
-            side % factor == 0 and 4 * side >= 5 * factor * placed
-            for side, placed in zip(
-                size, (placement.placed_width, placement.placed_height), strict=True
-            )
-        ):
-            return factor
-    return 1
 
 
 def place(picture: Image.Image, spec: ModelSpec) -> Pixels:

@@ -1,105 +1,77 @@
-"""The choice of a bundle's file and of its interpreter."""
+"""Which interpreter opens a model: the named one, or the first of its format that works."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, assert_never, get_args
 
-from unet_edge.bundle.bundle import Bundle
-from unet_edge.bundle.bundle_file import BundleFile
-from unet_edge.bundle.manifest import MANIFEST
-from unet_edge.errors import BackendError, BundleError
-from unet_edge.model_files.contract_check import checked_contract
+from unet_edge.errors import BackendError, ConfigError
+from unet_edge.model_files.embedded_contract import Format
 from unet_edge.runtime.backends.backend import Backend
-from unet_edge.runtime.backends.opening import open_backend, require_package
-from unet_edge.runtime.packages import Package, format_read_by
-from unet_edge.runtime.threads import most_threads
-from unet_edge.runtime.tuning_cache import load_tuning
+from unet_edge.runtime.packages import PACKAGES, Package, format_read_by
+from unet_edge.runtime.threads import thread_count
 
-Opened = tuple[BundleFile, Backend]
+if TYPE_CHECKING:
+    from unet_edge.runtime.interpreters import Attempt
 
 
-def open_from_bundle(
-    bundle: Bundle, file: str | None, threads: int | None, backend: Package | None
-) -> Opened:
-    """Open a bundle's file: the named one, the tuned choice, or the first file that runs.
+def open_backend(
+    model: bytes,
+    file_format: Format,
+    threads: int | None = None,
+    backend: Package | None = None,
+) -> Backend:
+    """Open a model's bytes with `backend`, or with the first interpreter of its format that works.
 
-    Raises BundleError, ModelFileError, ConfigError or BackendError.
+    `threads` defaults to every processor this process may use, at most four (LiteRT's own
+    default is one). Raises BackendError when no interpreter of the format works here or the
+    working one refuses the model. Raises ConfigError when `backend` is unknown or reads another
+    format, and when `threads` is out of range.
     """
-    if file is None and backend is None and (tuned := _open_tuned(bundle, threads)):
-        return tuned
-    if file:
-        return _open_file(bundle, bundle.file(file), threads, backend)
-    errors: list[BackendError] = []
-    for entry in readable(bundle.path, bundle.preferred(), backend):
+    count = thread_count(threads)
+    if backend is not None:
+        require_package(backend)
+        if backend not in PACKAGES[file_format]:
+            raise ConfigError(
+                f"{backend} reads .{format_read_by(backend)} files, but this is a "
+                f".{file_format} file",
+                fix=f"choose {' or '.join(PACKAGES[file_format])}",
+            )
+        return _build(backend, model, count)
+    attempts: list[Attempt] = []
+    for package in PACKAGES[file_format]:
         try:
-            return _open_file(bundle, entry, threads, backend)
+            return _build(package, model, count)
         except BackendError as error:
-            errors.append(error)
-    # Several files may fail for one reason.
-    problems = dict.fromkeys(error.problem for error in errors)
-    fixes = dict.fromkeys(error.fix for error in errors if error.fix)
-    raise BackendError("; ".join(problems), fix=", or ".join(fixes))
+            from unet_edge.runtime.availability import NoInterpreterError
+
+            if not isinstance(error, NoInterpreterError):
+                raise  # the interpreter works, but refuses this model
+            attempts += error.attempts
+    raise NoInterpreterError(file_format, attempts)
 
 
-def float32_file(bundle: Bundle, fix: str) -> str:
-    """The name of a bundle's first float32 file, which is the Keras model without rounding.
-
-    Raises BundleError with `fix` when there is none.
-    """
-    for entry in bundle.files:
-        if entry.precision == "float32":
-            return entry.name
-    raise BundleError(f"{bundle.path} has no float32 file to compare with", fix=fix)
-
-
-def readable(
-    path: Path, files: Sequence[BundleFile], backend: Package | None
-) -> Sequence[BundleFile]:
-    """The files of a bundle at `path` that `backend` reads, all of them for None.
-
-    Raises BackendError when `backend` reads none, ConfigError when it is unknown.
-    """
-    if backend is None:
-        return files
-    require_package(backend)
-    file_format = format_read_by(backend)
-    if matching := [entry for entry in files if entry.format == file_format]:
-        return matching
-    raise BackendError(
-        f"{backend} reads .{file_format} files, and {path} has none to run",
-        fix=f"run: unet-edge export RUN --formats {file_format}-float32",
-    )
-
-
-def _open_tuned(bundle: Bundle, threads: int | None) -> Opened | None:
-    """Open the tuned choice of this machine, None where there is none or it no longer works."""
-    stored = load_tuning(bundle)
-    if stored is None or stored.tuned is None or stored.stale:
-        return None
-    tuned = stored.tuned
-    count = min(tuned.threads, most_threads()) if threads is None else threads
-    try:
-        opened = _open_file(bundle, bundle.file(tuned.file), count, tuned.backend)
-    except BackendError:  # the interpreter was removed; the doctor reports it
-        return None
-    return opened if opened[1].name == tuned.interpreter else None
-
-
-def _open_file(
-    bundle: Bundle, entry: BundleFile, threads: int | None, backend: Package | None
-) -> Opened:
-    model = bundle.read(entry)
-    contract = checked_contract(model, str(bundle.path / entry.name))
-    if contract.spec != bundle.spec:
-        raise BundleError(
-            f"{bundle.path / MANIFEST} contradicts the contract inside {entry.name}",
-            fix="copy the bundle again",
+def require_package(backend: str) -> None:
+    """Raise ConfigError unless `backend` names a Package."""
+    if backend not in get_args(Package):
+        raise ConfigError(
+            f"backend is {backend!r}",
+            expected=f"known are {', '.join(get_args(Package))}",
         )
-    if (contract.format, contract.precision) != (entry.format, entry.precision):
-        raise BundleError(
-            f"{bundle.path / MANIFEST} lists {entry.name} as {entry.precision} {entry.format}, "
-            f"but it is {contract.precision} {contract.format}",
-            fix="copy the bundle again",
-        )
-    return entry, open_backend(model, entry.format, threads, backend)
+
+
+def _build(package: Package, model: bytes, threads: int) -> Backend:
+    match package:
+        case "ai-edge-litert" | "tflite-runtime":
+            from unet_edge.runtime.backends.litert import LiteRTBackend
+
+            return LiteRTBackend(model, threads, package)
+        case "onnxruntime":
+            from unet_edge.runtime.backends.ort import OnnxRuntimeBackend
+
+            return OnnxRuntimeBackend(model, threads)
+        case "openvino":
+            from unet_edge.runtime.backends.openvino import OpenVinoBackend
+
+            return OpenVinoBackend(model, threads)
+        case _:
+            assert_never(package)

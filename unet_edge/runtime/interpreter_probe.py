@@ -125,7 +125,7 @@ def _answer(package: Package, path: Path) -> dict[str, Any]:
 
         from unet_edge.model_files.contract_check import checked_contract
         from unet_edge.runtime.argmax import to_labels
-        from unet_edge.runtime.backends.opening import open_backend
+        from unet_edge.runtime.interpreter_choice import open_backend
     except ImportError as error:  # NumPy or Pillow itself
         return {"attempt": asdict(failed_attempt(package, package, error))}
     try:

@@ -20,7 +20,7 @@ from unet_edge.masks.upsampling import Edges, probabilities, smooth_labels
 from unet_edge.model_files.embedded_contract import load_model_bytes
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.backend import Backend, no_scores, to_logits
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.packages import Package
 from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256
@@ -131,7 +131,7 @@ class Segmenter:
 
         path = Path(path)
         if (path / MANIFEST).exists():
-            from unet_edge.runtime.interpreter_choice import open_from_bundle
+            from unet_edge.runtime.bundle_opening import open_from_bundle
 
             bundle = Bundle.open(path)
             entry, opened = open_from_bundle(bundle, file, threads, backend)

@@ -26,7 +26,7 @@ from unet_edge.model_files.embedded_contract import (
     parse_contract,
     seal,
 )
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.settings.network import Network
 

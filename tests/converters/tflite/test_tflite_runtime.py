@@ -45,7 +45,7 @@ pytestmark = [
 SCORES = """
 import sys
 import numpy as np
-from unet_edge.runtime.backends.opening import open_backend
+from unet_edge.runtime.interpreter_choice import open_backend
 model = open_backend(open(sys.argv[1], "rb").read(), "tflite", 1)
 assert model.name == "tflite-runtime 2.14.0", model.name
 assert np.__version__.startswith("1."), np.__version__

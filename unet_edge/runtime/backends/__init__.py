@@ -1,1 +1,1 @@
-"""Backends: each puts one interpreter behind one interface; `opening` chooses one for a file."""
+"""Backends: one interpreter each behind one method."""
