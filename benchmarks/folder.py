@@ -34,7 +34,7 @@ import numpy as np
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
 from unet_edge.batch.folder_run import FolderRun
 from unet_edge.batch.outputs import PhotoKind, Segmented
-from unet_edge.batch.resume_log import RESUME_LOG, opened
+from unet_edge.batch.resume_log import RESUME_LOG, open_resume_log
 from unet_edge.images.decoding import decode, read_photo
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.threads import default_threads
@@ -101,7 +101,7 @@ def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int
 
     def timed(at_once: bool) -> float:
         shutil.rmtree(out, ignore_errors=True)
-        with opened(out) as log:
+        with open_resume_log(out) as log:
             run = FolderRun(log, look, _KINDS, {"model": alone.digest})
             started = time.perf_counter()
             classes = len(alone.spec.classes)

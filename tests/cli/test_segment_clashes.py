@@ -156,7 +156,7 @@ class TestAmongPhotos:
         command = ("segment", bundle_path, photo, "-o", tmp_path, "--save")
         run(*command, "palette")
         (tmp_path / "cells-017.overlay.png").write_bytes(b"mine")
-        assert "cells-017.overlay.png is there and was not" in refused(*command, "palette,overlay")
+        assert "cells-017.overlay.png exists and was not" in refused(*command, "palette,overlay")
         assert (tmp_path / "cells-017.overlay.png").read_bytes() == b"mine"
 
     @pytest.mark.parametrize("kind", ["polygons", "rle", "csv", "jsonl"])
@@ -166,7 +166,7 @@ class TestAmongPhotos:
         for name in ("shares.csv", "shares.jsonl", "polygons.json", "rle.json"):
             (tmp_path / name).write_text("annotations of a data set")
         line = refused("segment", bundle_path, photo, "-o", tmp_path, "--save", kind)
-        assert "is there and was not written by segment" in line
+        assert "exists and was not written by segment" in line
         assert len(visible(tmp_path)) == 4
 
 
@@ -197,7 +197,7 @@ class TestNames:
     def test_no_photos_log(self, bundle_path: Path, photo: Path, tmp_path: Path) -> None:
         (tmp_path / ".segment.jsonl").write_text("mine\n")
         line = refused("segment", bundle_path, photo, "-o", tmp_path)
-        assert "is no resume log of unet-edge segment" in line
+        assert "is not a resume log of unet-edge segment" in line
         assert (tmp_path / ".segment.jsonl").read_text() == "mine\n"
 
     @pytest.mark.parametrize("length", [213, 225, 234, 251])
@@ -229,11 +229,11 @@ class TestNames:
         monkeypatch.setattr(os, "link", taken)  # another program was faster
         out = tmp_path / "out"
         line = refused("segment", bundle_path, photos, "-o", out, "--save", "index")
-        assert "b.index.png is there and was not written by segment" in line
+        assert "b.index.png exists and was not written by segment" in line
         assert visible(out) == ["a.index.png", "c.index.png"]
         monkeypatch.undo()
         (out / "b.index.png").write_bytes(b"mine")
-        assert "b.index.png is there" in refused("segment", bundle_path, photos, "-o", out,
+        assert "b.index.png exists" in refused("segment", bundle_path, photos, "-o", out,
                                                  "--save", "index")  # fmt: skip
         assert (out / "b.index.png").read_bytes() == b"mine"
 

@@ -96,9 +96,9 @@ class TestResuming:
     def test_two_at_once_in_one_folder(
         self, bundle_path: Path, photo: Path, tmp_path: Path
     ) -> None:
-        from unet_edge.batch.resume_log import opened
+        from unet_edge.batch.resume_log import open_resume_log
 
-        with opened(tmp_path / "out"):
+        with open_resume_log(tmp_path / "out"):
             assert "another unet-edge segment is writing" in refused(
                 "segment", bundle_path, photo, "-o", tmp_path / "out"
             )

@@ -1,1 +1,1 @@
-"""Many photos: a folder run that can be killed and repeated, and what it writes."""
+"""A folder of photos: a run that can be killed and resumed, and the files it writes."""

@@ -1,4 +1,4 @@
-"""A folder of masks: what is done is left out, the rest is segmented, several pictures at once."""
+"""A run over a folder: finished photos are skipped, the others are segmented in parallel."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.progress import progress
 
 Check = Callable[[], None]
-"""To be called now and then; raises when the work should end."""
+"""Called during the work on a photo; raises when the run stops."""
 
-Look = Callable[[Segmenter, Path, Check], Segmented]
+SegmentPhoto = Callable[[Segmenter, Path, Check], Segmented]
 """Segments one photo. Raises UnetEdgeError for one that cannot be read."""
 
 Result = dict[str, Any]
-"""`picture`, and either `error` or `coverage`, `files` and `skipped`."""
+"""`picture`, and either `error`, or `coverage`, `files` and `skipped`."""
 
 
-# What a file system says of one name, such as one that FAT does not allow; a full disk, a lost
-# folder and the like are no picture's error.
-_OF_ONE_PICTURE = {
+# Errors that concern one file name, such as one that FAT does not allow. Others, such as a full
+# disk, end the run.
+_ERRORS_OF_ONE_PICTURE = {
     errno.EEXIST,
     errno.EILSEQ,
     errno.EINVAL,
@@ -43,7 +43,7 @@ _OF_ONE_PICTURE = {
 
 
 class _StoppedError(Exception):
-    """Ends a thread's work on a photo; nobody asks for its result."""
+    """Ends the work of a thread on a photo when the run stops."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,20 @@ class _Job:
 
 
 class FolderRun:
-    """One run over pictures, by one model with one choice of settings."""
+    """A run over pictures with one model and one choice of settings."""
 
     def __init__(
-        self, log: ResumeLog, look: Look, kinds: Sequence[PhotoKind], by: Settings
+        self,
+        log: ResumeLog,
+        segment_photo: SegmentPhoto,
+        kinds: Sequence[PhotoKind],
+        settings: Settings,
     ) -> None:
-        """`kinds` are written of each photo; `by` is what masks depend on beside the photo."""
+        """`kinds` are the outputs of each photo; masks depend on the photo and on `settings`."""
         self._log = log
-        self._look = look
+        self._segment_photo = segment_photo
         self._kinds = kinds
-        self._by = by
+        self._settings = settings
         self._stop = threading.Event()
 
     def run(
@@ -74,10 +78,11 @@ class FolderRun:
         classes: int,
         again: bool,
     ) -> list[Result]:
-        """Write the files of all pictures, and say of each, in their order, what became of it.
+        """Write the files of all pictures; return the result of each, in their order.
 
-        `open_models` is called with the number of pictures to do, if there are any. What
-        is not of one picture (a full disk, Ctrl-C) is raised, once no thread is at work.
+        `open_models` is called with the number of pictures to segment, unless it is 0. With
+        `again`, finished pictures are segmented again. Errors that do not concern one picture (a
+        full disk, Ctrl-C) are raised when all threads have ended.
         """
 
         def files_of(name: str) -> list[str]:
@@ -92,40 +97,40 @@ class FolderRun:
             job.name: _result(job, entry, skipped=True)
             for job in jobs
             if not again
-            and (entry := self._log.finished(job.name, job.picture, self._by, job.files))
+            and (entry := self._log.finished(job.name, job.picture, self._settings, job.files))
         }
-        left = [job for job in jobs if job.name not in results]
-        if left:
-            results |= self._all(left, open_models(len(left)))
+        remaining = [job for job in jobs if job.name not in results]
+        if remaining:
+            results |= self._do_all(remaining, open_models(len(remaining)))
         return [results[job.name] for job in jobs]
 
-    def _all(self, jobs: Sequence[_Job], segmenters: Sequence[Segmenter]) -> dict[str, Result]:
+    def _do_all(self, jobs: Sequence[_Job], segmenters: Sequence[Segmenter]) -> dict[str, Result]:
         if len(jobs) == 1:
-            return {jobs[0].name: self._one(jobs[0], nullcontext(segmenters[0]))}
-        # Here: one photo needs no threads, and should not wait for what they need.
+            return {jobs[0].name: self._do(jobs[0], nullcontext(segmenters[0]))}
+        # Here, not at the top: one photo needs no threads and starts faster without them.
         from unet_edge.batch.worker_pool import PixelBudget, ResourcePool, in_threads, most_pixels
 
-        models, open_at_once = ResourcePool(segmenters), PixelBudget(most_pixels())
+        models, budget = ResourcePool(segmenters), PixelBudget(most_pixels())
 
-        def one(job: _Job) -> Result:
-            with open_at_once.taken(_pixels(job.picture)):
-                return self._one(job, models.borrowed())
+        def do(job: _Job) -> Result:
+            with budget.taken(_pixels(job.picture)):
+                return self._do(job, models.borrowed())
 
-        # Closed before the log is: another run must not find this one still writing.
-        with closing(in_threads(one, jobs, 2 * len(segmenters), self._stop)) as done:
-            shown = progress(done, "segmenting", total=len(jobs))
+        # Threads end before the log is closed: otherwise another run could start while they write.
+        with closing(in_threads(do, jobs, 2 * len(segmenters), self._stop)) as results:
+            shown = progress(results, "segmenting", total=len(jobs))
             return {job.name: result for job, result in zip(jobs, shown, strict=True)}
 
     def _check(self) -> None:
         if self._stop.is_set():
             raise _StoppedError
 
-    def _one(self, job: _Job, model: AbstractContextManager[Segmenter]) -> Result:
+    def _do(self, job: _Job, model: AbstractContextManager[Segmenter]) -> Result:
         try:
-            photo = photo_facts(job.picture)  # before it is read: what changes later is not it
+            photo = photo_facts(job.picture)  # first: a photo that changes later is not finished
             with model as segmenter:
-                result = self._look(segmenter, job.picture, self._check)
-            with self._log.doing(job.name, job.picture, photo, self._by, job.files) as work:
+                result = self._segment_photo(segmenter, job.picture, self._check)
+            with self._log.doing(job.name, job.picture, photo, self._settings, job.files) as work:
                 writers = contents(self._kinds, result)
                 for file_name, write in zip(job.files, writers, strict=True):
                     self._check()
@@ -136,7 +141,7 @@ class FolderRun:
         except UnetEdgeError as error:
             return {"picture": str(job.picture), "error": str(error)}
         except OSError as error:
-            if error.errno not in _OF_ONE_PICTURE:
+            if error.errno not in _ERRORS_OF_ONE_PICTURE:
                 raise
             return {
                 "picture": str(job.picture),
@@ -161,7 +166,7 @@ def _result(job: _Job, entry: Entry, *, skipped: bool) -> Result:
 
 def _pixels(picture: Path) -> int:
     try:
-        with Image.open(picture, formats=FORMATS) as opened:  # the header alone
+        with Image.open(picture, formats=FORMATS) as opened:  # reads only the header
             return opened.width * opened.height
-    except Exception:  # Pillow's many kinds; the photo is reported when it is read
+    except Exception:  # Pillow raises many types; the error is reported when the photo is read
         return 0

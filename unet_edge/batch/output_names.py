@@ -1,4 +1,4 @@
-"""What the files of a segmented photo are called."""
+"""Names for the files of segmented photos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-# What segment adds to a photo's name at most, `.probability-255.png`, and a number behind it.
+# The longest suffix that segment adds to a photo's name, with a number.
 _ADDED = len(".probability-255.png") + len("-99999")
 
 
@@ -18,19 +18,19 @@ def result_names(
     free: Callable[[str, Path], bool],
     folder: Path,
 ) -> list[str]:
-    """A name for each picture: the `known` one, else its stem, else one that nothing has.
+    """A name for each picture: its `known` name, else its stem, else its file name with a number.
 
-    `free` says whether a name can be given to a picture. `folder` is where the files go: names
-    that would be too long there are shortened.
+    `free` tells whether a picture can take a name. Names that are too long for files in `folder`
+    are shortened.
     """
     stems = Counter(picture.stem for picture in pictures)
-    most = _longest(folder)
+    limit = _name_limit(folder)
     taken = {name for name in known if name is not None}
     names: list[str] = []
     for picture, old in zip(pictures, known, strict=True):
         name = old or next(
             candidate
-            for candidate in _candidates(picture, most, alone=stems[picture.stem] == 1)
+            for candidate in _candidates(picture, limit, unique=stems[picture.stem] == 1)
             if candidate not in taken and free(candidate, picture)
         )
         taken.add(name)
@@ -38,11 +38,11 @@ def result_names(
     return names
 
 
-def _candidates(picture: Path, most: int, *, alone: bool) -> Iterator[str]:
-    """Endless."""
-    if alone:
-        yield _shortened(picture.stem, most)
-    name = _shortened(picture.name, most)
+def _candidates(picture: Path, limit: int, *, unique: bool) -> Iterator[str]:
+    """An endless series of names; the stem comes first if it is `unique`."""
+    if unique:
+        yield _shortened(picture.stem, limit)
+    name = _shortened(picture.name, limit)
     yield name
     number = 2
     while True:
@@ -50,19 +50,19 @@ def _candidates(picture: Path, most: int, *, alone: bool) -> Iterator[str]:
         number += 1
 
 
-def _shortened(name: str, most: int) -> str:
-    """The name itself, or its beginning and eight digits of a digest where it is too long."""
-    whole = os.fsencode(name)
-    if len(whole) <= most:
+def _shortened(name: str, limit: int) -> str:
+    """The name, or if it has more than `limit` bytes, its beginning with digits of a digest."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= limit:
         return name
-    digest = hashlib.sha256(whole).hexdigest()[:8]
-    return f"{whole[: most - 9].decode(errors='ignore')}-{digest}"
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: limit - 9].decode(errors='ignore')}-{digest}"
 
 
-def _longest(folder: Path) -> int:
-    """How many bytes of a file's name are left for a photo's."""
+def _name_limit(folder: Path) -> int:
+    """The most bytes of a photo's name, so that its files can have their suffixes."""
     try:
-        most = os.pathconf(folder, "PC_NAME_MAX")  # 143 under eCryptfs
+        limit = os.pathconf(folder, "PC_NAME_MAX")  # 143 under eCryptfs
     except (OSError, ValueError):
-        most = 255
-    return most - _ADDED
+        limit = 255
+    return limit - _ADDED

@@ -1,4 +1,4 @@
-"""What can be written of a segmented photo: pictures, annotations, and tables of many photos."""
+"""The outputs of segmented photos: pictures, annotations, and tables of many photos."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from unet_edge.masks.coco_writing import CocoStyle
 
 PhotoKind = Literal["index", "palette", "overlay", "cutout", "probabilities", "polygons", "rle"]
-"""What is written for each photo."""
+"""An output with files of its own for each photo."""
 
 TableKind = Literal["csv", "jsonl"]
-"""Each class's share of every photo: one file for the whole folder."""
+"""A table with the class shares of every photo: one file for a folder."""
 
 KINDS: tuple[str, ...] = (*get_args(PhotoKind), *get_args(TableKind))
 
@@ -38,19 +38,19 @@ COLLECTED = {
     "polygons": "polygons.json",
     "rle": "rle.json",
 }
-"""The kinds of which one file is of all photos of a folder, with its name."""
+"""The outputs with one file for all photos of a folder, and its name."""
 
 # zlib's level for pictures of photos. Overlays of five photos of 640 px took 26 to 35 ms of an x86
-# core, against 65 to 151 at the default, 6; the files have 94 to 106 % of the size.
+# core, and 65 to 151 ms at the default, 6. The files have 94 to 106 % of the size.
 _EFFORT = 2
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """A photo with what was found in it; `probabilities` as `Prediction` gives them, or None.
+    """A segmented photo.
 
-    `photo` is the decoded photo, or its file where the model saw a reduced one. `legend` says where
-    an overlay has its legend.
+    `photo` is the decoded photo, or its file where the model saw a reduced one. `probabilities`
+    are those of `Prediction`, or None. `legend` says where an overlay has its legend.
     """
 
     photo: Image.Image | Path | bytes
@@ -68,7 +68,7 @@ def file_names(kind: PhotoKind, name: str, classes: int) -> list[str]:
         case "index" | "overlay" | "cutout":
             return [f"{name}.{kind}.png"]
         case "probabilities":
-            # By number: a class may have a name that is none for a file.
+            # By number: the name of a class may not be valid in a file name.
             return [f"{name}.probability-{index}.png" for index in range(classes)]
         case "polygons" | "rle":
             return [f"{name}.{kind}.json"]
@@ -77,12 +77,12 @@ def file_names(kind: PhotoKind, name: str, classes: int) -> list[str]:
 
 
 def contents(kinds: Sequence[PhotoKind], result: Segmented) -> list[Writer]:
-    """What writes the files that `file_names` names for each kind, to be called in that order.
+    """Writers of the files that `file_names` names for each kind; call them in that order.
 
-    A decoded photo in `result` is used up: the last picture made of it is made in its place, as
-    a second one of 12 megapixels would be 48 MB. Those that decode it raise ImageError, before
-    they write.
+    The last overlay or cutout overwrites the decoded photo in `result`. A writer that decodes
+    the photo raises ImageError before it writes.
     """
+    # Drawn in place, because a copy of 12 megapixels would take 48 MB.
     drawn = [kind for kind in kinds if kind in ("overlay", "cutout")]
     writers: list[Writer] = []
     for kind in kinds:
@@ -132,10 +132,10 @@ def _write_coco(result: Segmented, kind: CocoStyle, file: BinaryIO) -> None:
 def collected(
     folder: Path, kinds: Sequence[str], entries: Sequence[Entry], classes: Sequence[str]
 ) -> dict[str, str]:
-    """The name and text of each file that is of all photos, those of COLLECTED in `kinds`.
+    """The name and text of each file of COLLECTED that is in `kinds`.
 
-    `entries` are those of the folder's resume log to be collected. Photos are named by their path
-    below the folder that they have in common. Raises DataError when a photo's JSON is damaged.
+    `entries` are the photos in the folder's resume log. Photos are named by their path below
+    their common folder. Raises DataError when the JSON of a photo is damaged.
     """
     named = _by_name(entries)
     files: dict[str, str] = {}
@@ -165,7 +165,7 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path} is no JSON any more ({error})",
+            f"{path} is damaged: it is not JSON ({error})",
             fix="delete it and repeat the command",
         ) from error
 
@@ -178,7 +178,7 @@ def _by_name(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
 
 
 def _shares_table(named: Sequence[tuple[str, Entry]], classes: Sequence[str]) -> str:
-    """A row for each photo: its path, size in px, and the share of each class."""
+    """A row for each photo: its path, size in px and class shares."""
     from unet_edge.system.csv_table import csv_text  # here: most runs write no table
 
     return csv_text(

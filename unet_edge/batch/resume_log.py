@@ -1,9 +1,9 @@
-"""The resume log of a folder of masks: which photo each file is of, and which are done.
+"""The resume log of a folder of masks: the photo of each file, and which photos are finished.
 
-`.segment.jsonl` has a line for each photo that was begun and another when all of its files were
-written. So a run that was killed at any moment goes on where it was: what has no second line is
-done again, what has one is left out, as long as photo, model and settings are the same. A file
-that the log does not own, or that was changed since it was written, is never written over.
+`.segment.jsonl` gets a line when a photo is begun and another when all of its files are written.
+So a run that was killed at any moment can resume. A photo with a second line is skipped, as long
+as photo, model and settings are the same; others are segmented again. A file that the log does
+not own, or that was changed since it was written, is never overwritten.
 """
 
 from __future__ import annotations
@@ -33,43 +33,43 @@ from unet_edge.system.files import Writer, cut_name, temporary_file_target, writ
 
 RESUME_LOG = ".segment.jsonl"
 
-_OF_ALL = ""
-"""The name of the entry that owns the files of all photos."""
+_ALL_PHOTOS = ""
+"""The name of the entry that owns the files for all photos."""
 
 
 class Work:
-    """The writing of one entry's files."""
+    """Writes the files of one entry."""
 
-    def __init__(self, folder: Path, entry: Entry, first: set[str]) -> None:
-        """`first` are the files that were never written before. For `ResumeLog`."""
+    def __init__(self, folder: Path, entry: Entry, new_files: set[str]) -> None:
+        """`new_files` were never written before. Only `ResumeLog` creates this."""
         self.entry = entry
         self._folder = folder
-        self._first = first
+        self._new_files = new_files
 
     def write(self, file: str, data: Writer | bytes) -> None:
-        """Write one of the entry's files. Raises OutputError when another's file is there."""
+        """Write a file of the entry. Raises OutputError when it exists and belongs to another."""
         mark: Mark = []
-        write = data if callable(data) else lambda aside: aside.write(data)
+        write = data if callable(data) else lambda stream: stream.write(data)
         try:
             write_atomically(
-                self._folder / file, marked(write, mark), replace=file not in self._first
+                self._folder / file, marked(write, mark), replace=file not in self._new_files
             )
         except FileExistsError as error:
             raise _foreign(self._folder / file) from error
-        self._first.discard(file)
+        self._new_files.discard(file)
         self.entry["written"][file] = mark
 
 
 class ResumeLog:
-    """The entries of a folder, by the name that the photo's files begin with.
+    """The entries of a folder, by the name that begins the names of the photo's files.
 
-    Several threads may be `doing` photos, each one of its own: no entry is looked at by two.
+    Several threads may be `doing` different photos.
     """
 
     def __init__(self, folder: Path, entries: dict[str, Entry]) -> None:
-        """For `opened`."""
+        """Use `open_resume_log`."""
         self._folder = folder
-        self._place = os.path.realpath(folder)
+        self._real_folder = os.path.realpath(folder)
         self._entries = entries
         self._names = {entry["picture"]: name for name, entry in entries.items()}
         self._owned = {file for entry in entries.values() for file in entry["owned"]}
@@ -78,68 +78,68 @@ class ResumeLog:
     def names(
         self, pictures: Sequence[Path], files_of: Callable[[str], Sequence[str]]
     ) -> list[str]:
-        """A name for each picture: the one it had, else its stem, or what tells it from others.
+        """A name for each picture: the one it had, or a new one (see `result_names`).
 
-        `files_of` gives the files to be written under a name: one that would need another's file
-        is not taken. A photo that was moved keeps its name.
+        `files_of` gives the files of a name. A name whose files belong to another photo is not
+        used. A photo that was moved keeps its name.
         """
         known = [self._names.get(absolute_path(picture)) for picture in pictures]
         return result_names(
             pictures,
             known,
-            lambda name, picture: self._free(name, picture, files_of(name)),
+            lambda name, picture: self._is_free(name, picture, files_of(name)),
             self._folder,
         )
 
     def finished(
-        self, name: str, picture: Path, by: Settings, files: Sequence[str]
+        self, name: str, picture: Path, settings: Settings, files: Sequence[str]
     ) -> Entry | None:
-        """The photo's entry, if it was done by this model with these settings.
+        """The photo's entry, if it is finished with these settings.
 
-        None when it was not, when it has changed since, or when one of `files` is missing.
+        None when it is not, when the photo has changed, or when one of `files` is missing.
         """
         entry = self._entries.get(name)
         if (
             entry is None
-            or entry.get("by") != by
+            or entry.get("by") != settings
             or not set(files) <= set(entry["files"])
             or not all((self._folder / file).is_file() for file in files)
             or not is_photo(picture, entry["photo"])
         ):
             return None
         if entry["picture"] != absolute_path(picture):
-            # Moved: another photo may come to the old place, and must not take this one's name.
+            # Moved: a photo that comes to the old path must not take this one's name.
             entry = {**entry, "picture": absolute_path(picture)}
             self._append(entry)
         return entry
 
     @contextlib.contextmanager
     def doing(
-        self, name: str, picture: Path, photo: PhotoFacts, by: Settings, files: Sequence[str]
+        self, name: str, picture: Path, photo: PhotoFacts, settings: Settings, files: Sequence[str]
     ) -> Iterator[Work]:
         """Write `files` in this block, and the photo's `size` and `coverage` into the entry.
 
-        `photo` are its `photo_facts`, taken before it was segmented. Before the block, the log
-        notes that the photo's files are no longer whole; after it, if it did not raise, that the
-        photo is done. Raises OutputError when one of `files` is not the log's to write.
+        `photo` are its `photo_facts`, taken before it was segmented. The log notes before the
+        block that the photo is begun, and after it, unless it raises, that the photo is finished.
+        Raises OutputError when one of `files` does not belong to the photo or was changed.
         """
-        # Of the same photo, model and settings: files of other kinds remain good.
-        old = self.finished(name, picture, by, ())
+        # With the same photo and settings, files of other kinds remain valid.
+        old = self.finished(name, picture, settings, ())
         kept = old["files"] if old else []
         with self._writing(name, absolute_path(picture), files) as work:
-            work.entry |= {"by": by, "photo": photo, "files": sorted({*kept, *files})}
+            work.entry |= {"by": settings, "photo": photo, "files": sorted({*kept, *files})}
             yield work
 
     @contextlib.contextmanager
     def collecting(self, files: Sequence[str]) -> Iterator[Work]:
-        """Write files that are of all photos in this block. Raises OutputError as `doing`."""
-        with self._writing(_OF_ALL, "", files) as work:
+        """Write files for all photos in this block. Raises OutputError as `doing` does."""
+        with self._writing(_ALL_PHOTOS, "", files) as work:
             yield work
 
     def require_own(self, name: str, files: Sequence[str]) -> set[str]:
-        """Those of `files` that are not there, nor ever were; the others are an entry's own.
+        """The ones of `files` that were never written; the others belong to the entry.
 
-        Raises OutputError for a file that was not written for the entry or is changed since.
+        Raises OutputError for a file that belongs to another or was changed since it was written.
         """
         entry = self._entries.get(name)
         owned = set(entry["owned"]) if entry else set()
@@ -157,39 +157,39 @@ class ResumeLog:
         return {file for file in files if file not in owned}
 
     def require_collected(self, files: Sequence[str]) -> None:
-        """Raise OutputError as `collecting` does, before the work."""
-        self.require_own(_OF_ALL, files)
+        """Raise OutputError as `collecting` does, before any photo is segmented."""
+        self.require_own(_ALL_PHOTOS, files)
 
-    def done_by(self, by: Settings) -> list[Entry]:
-        """Every photo that was done by this model with these settings."""
-        return [entry for entry in self._entries.values() if entry.get("by") == by]
+    def done_by(self, settings: Settings) -> list[Entry]:
+        """The entries that are finished with these settings."""
+        return [entry for entry in self._entries.values() if entry.get("by") == settings]
 
     def owns(self, picture: Path) -> bool:
-        """Whether a file in the folder was written for a photo, and so is none itself."""
-        return picture.name in self._owned and os.path.realpath(picture.parent) == self._place
+        """Whether a picture was written to the folder by this log, and so is not a photo."""
+        return picture.name in self._owned and os.path.realpath(picture.parent) == self._real_folder
 
     @contextlib.contextmanager
     def _writing(self, name: str, picture: str, files: Sequence[str]) -> Iterator[Work]:
-        first = self.require_own(name, files)
+        new_files = self.require_own(name, files)
         old = self._entries.get(name)
         marks = old["written"] if old else {}
         written = {file: mark for file, mark in marks.items() if file not in files}
         owned = sorted({*(old["owned"] if old else ()), *files})
         entry: Entry = {"name": name, "picture": picture, "owned": owned, "written": written}
         self._append(entry)
-        work = Work(self._folder, {**entry, "written": dict(written)}, first)
+        work = Work(self._folder, {**entry, "written": dict(written)}, new_files)
         try:
             yield work
         except BaseException:
-            # What was not written is nobody's yet: a file that comes there is another's.
-            still = [file for file in owned if file not in first]
-            left: Entry = {**entry, "owned": still, "written": work.entry["written"]}
+            # A file that was not written is not owned: another program may create it.
+            still_owned = [file for file in owned if file not in new_files]
+            begun: Entry = {**entry, "owned": still_owned, "written": work.entry["written"]}
             with contextlib.suppress(OSError):  # as on a full disk; the first error is raised
-                self._append(left)
+                self._append(begun)
             raise
         self._append(work.entry)
 
-    def _free(self, name: str, picture: Path, files: Sequence[str]) -> bool:
+    def _is_free(self, name: str, picture: Path, files: Sequence[str]) -> bool:
         entry = self._entries.get(name)
         if entry is None:
             return not any(os.path.lexists(self._folder / file) for file in files)
@@ -197,7 +197,7 @@ class ResumeLog:
         return moved and is_photo(picture, {**entry["photo"], "mtime_ns": None})
 
     def _append(self, entry: Entry) -> None:
-        # To the disk, as the files are: no older entry may come back and vouch for them.
+        # Synced to disk like the files: after a power cut, no older entry may stand for them.
         line = (json.dumps(entry) + "\n").encode()
         path = self._folder / RESUME_LOG
         try:
@@ -206,9 +206,9 @@ class ResumeLog:
                 try:
                     end = os.fstat(handle).st_size
                     if os.write(handle, line) != len(line):
-                        os.ftruncate(handle, end)  # another thread's line must not join half a one
+                        os.ftruncate(handle, end)  # an incomplete line must not join the next one
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                except BaseException:  # Ctrl-C, too, must not leave the handle open
+                except BaseException:  # after Ctrl-C too, the handle must be closed
                     os.close(handle)
                     raise
             try:
@@ -223,17 +223,17 @@ class ResumeLog:
 
 def _foreign(path: Path) -> OutputError:
     return OutputError(
-        f"{path} is there and was not written by segment",
+        f"{path} exists and was not written by segment",
         fix="move it away, or choose another --output",
     )
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[ResumeLog]:
-    """Lock a folder, which is made if need be, clear up what a killed run left, and read it.
+def open_resume_log(folder: Path) -> Iterator[ResumeLog]:
+    """Lock a folder, delete the temporary files of a killed run, and read its resume log.
 
-    Raises OutputError when another process is at work there, and for a file of the log's name
-    that is none.
+    The folder is created if necessary. Raises OutputError when another process has the lock, or
+    when the file with the log's name is not a resume log.
     """
     import fcntl  # not on Windows
 
@@ -249,11 +249,11 @@ def opened(folder: Path) -> Iterator[ResumeLog]:
             ) from None
         entries, lines = read_entries(folder / RESUME_LOG)
         owned = {file for entry in entries.values() for file in entry["owned"]} | {RESUME_LOG}
-        asides = {cut_name(file) for file in owned}
+        temporary = {cut_name(file) for file in owned}
         for path in folder.iterdir():
-            if temporary_file_target(path.name) in asides:
+            if temporary_file_target(path.name) in temporary:
                 path.unlink(missing_ok=True)
-        if lines != len(entries):  # outdated lines, or half a one: later ones must not join it
+        if lines != len(entries):  # outdated or incomplete lines: the next line must not join one
             text = "".join(json.dumps(entry) + "\n" for entry in entries.values())
             write_atomically(folder / RESUME_LOG, text)
         yield ResumeLog(folder, entries)

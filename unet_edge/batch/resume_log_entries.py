@@ -1,4 +1,4 @@
-"""The lines of a folder's resume log, and what they know a photo and a written file by."""
+"""The entries of a resume log, and how they identify a photo and a written file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mark = list[int]
 
 
 class PhotoFacts(TypedDict):
-    """What tells a photo's file from others: size in bytes, time of change, SHA-256."""
+    """The identity of a photo's file: size in bytes, time of change, SHA-256."""
 
     bytes: int
     mtime_ns: int | None
@@ -24,7 +24,7 @@ class PhotoFacts(TypedDict):
 
 
 class Settings(TypedDict, total=False):
-    """What masks depend on beside the photo: the model's digest and the options of `segment`."""
+    """What masks depend on besides the photo: the model's digest and options of `segment`."""
 
     model: str
     edges: str
@@ -40,12 +40,12 @@ class _Begun(TypedDict):
 
 
 class Entry(_Begun, total=False):
-    """A photo that was begun, and when it is done what became of it.
+    """A photo that was begun; with `by`, it is finished.
 
-    `picture` is its absolute path, `owned` every file ever written for it, `written` the marks of
-    those that are as they were written. When it is done, `files` are those of this photo, model and
-    settings, `size` is (width, height) px, and `coverage` each class's share. The entry of no name
-    and no picture owns the files that are of all photos.
+    `picture` is its absolute path. `owned` lists every file that was ever written for it, and
+    `written` the marks of its current files. A finished photo has the model and settings `by`,
+    its `files` with them, its `size` (width, height) in px, and the share of each class as
+    `coverage`. The entry without name and picture owns the files for all photos.
     """
 
     files: list[str]
@@ -59,33 +59,33 @@ _START = b'{"name": '
 
 
 def read_entries(path: Path) -> tuple[dict[str, Entry], int]:
-    """The last whole entry of each name, and how many lines there are.
+    """The last complete entry of each name, and the number of lines.
 
-    Raises OutputError for a file that is no resume log.
+    Raises OutputError when the file is not a resume log.
     """
     if not os.path.lexists(path):
         return {}, 0
     if path.is_symlink() or not path.is_file():
-        raise _no_resume_log(path)
+        raise _not_a_resume_log(path)
     lines = path.read_bytes().splitlines(keepends=True)
     entries: dict[str, Entry] = {}
     for line in lines:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
-            entry = None  # half a line of a killed run: its photo is not done
+            entry = None  # an incomplete line of a killed run: its photo is not finished
         if _is_entry(entry):
             if line.endswith(b"\n"):
                 entries[entry["name"]] = entry
         # Some file systems end in zeros after a power cut.
         elif not _START.startswith(line.strip(b"\0\n")[: len(_START)]):
-            raise _no_resume_log(path)
+            raise _not_a_resume_log(path)
     return entries, len(lines)
 
 
-def _no_resume_log(path: Path) -> OutputError:
+def _not_a_resume_log(path: Path) -> OutputError:
     return OutputError(
-        f"{path} is no resume log of unet-edge segment",
+        f"{path} is not a resume log of unet-edge segment",
         fix="move it away, or choose another --output",
     )
 
@@ -111,15 +111,12 @@ def _is_done(entry: dict[str, Any]) -> bool:
     )
 
 
-def _are_names(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(name, str) for name in found)
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def photo_facts(picture: Path) -> PhotoFacts:
-    """What tells a photo's file from others: size in bytes, time of change, SHA-256.
-
-    Raises ImageError when it cannot be read.
-    """
+    """The identity of a photo's file. Raises ImageError when it cannot be read."""
     try:
         status = picture.stat()
         digest = sha256(picture.read_bytes())
@@ -131,7 +128,7 @@ def photo_facts(picture: Path) -> PhotoFacts:
 
 
 def is_photo(picture: Path, facts: PhotoFacts) -> bool:
-    """Whether a photo is the one of `facts`: by size and time, else by content, as git does."""
+    """Whether a photo has these facts: same size and time, or else same content, as in git."""
     try:
         status = picture.stat()
         if status.st_size != facts["bytes"]:
@@ -146,7 +143,7 @@ def is_photo(picture: Path, facts: PhotoFacts) -> bool:
 
 
 def marked(write: Writer, mark: Mark) -> Writer:
-    """A writer that also puts the file's Mark into the empty list `mark`."""
+    """A writer that also fills the empty list `mark` with the file's Mark."""
 
     def wrapper(file: BinaryIO) -> None:
         mark[:] = [0, 0]
@@ -156,23 +153,23 @@ def marked(write: Writer, mark: Mark) -> Writer:
 
 
 def has_mark(path: Path, mark: Mark) -> bool:
-    """Whether a file is as it was written; true where there is none."""
+    """Whether a file is unchanged since it was written, or missing."""
     try:
         if path.lstat().st_size != mark[0]:
             return False
-        found = 0
+        checksum = 0
         with path.open("rb") as file:
             while block := file.read(1 << 20):
-                found = zlib.crc32(block, found)
+                checksum = zlib.crc32(block, checksum)
     except FileNotFoundError:
         return not path.is_symlink()
     except OSError:
         return False
-    return found == mark[1]
+    return checksum == mark[1]
 
 
 class _Marking:
-    """A file that is written front to back, whose Mark is kept."""
+    """A file that is written front to back and updates a Mark."""
 
     def __init__(self, file: BinaryIO, mark: Mark) -> None:
         self._file = file

@@ -1,9 +1,9 @@
-"""Many pictures at once: several interpreters of one thread each, and threads that feed them.
+"""Pictures in parallel: several interpreters of one thread each, and threads that feed them.
 
-One picture after another leaves processors idle: decoding, PNG and waiting for the disk use one at
-most, and an interpreter's own threads share out a small network badly. So each processor has an
-interpreter of its own, and while one infers, other threads decode, encode and wait. How many
-photos are open is bounded by their pixels, so that a folder needs no more memory than a few.
+One picture after another leaves processors idle: decoding, PNG encoding and waiting for the disk
+use at most one, and an interpreter splits a small network badly over threads. So each processor
+has its own interpreter, and while it infers, other threads decode, encode and wait. The pixels of
+all open photos are limited, so that a folder needs no more memory than a few photos.
 """
 
 from __future__ import annotations
@@ -21,70 +21,72 @@ from unet_edge.system.look_ahead import results_in_order
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# What a photo's pixel takes at most, while it is decoded: RGB 4.1 bytes, 8.1 where it is turned or
-# has transparency (peaks, measured); the labels and a PNG's buffers come to it.
+# The most memory for a photo's pixel. Decoding takes 4.1 bytes, or 8.1 for a rotated or transparent
+# photo (measured peaks); labels and buffers for PNG take the other bytes.
 _BYTES_A_PIXEL = 12
-_SHARE_OF_MEMORY = 4  # a quarter of what is free
-_UNKNOWN_MEMORY = 512 * 2**20  # bytes; the smallest board that runs this has as much
+_SHARE_OF_MEMORY = 4  # a quarter of the free memory
+_UNKNOWN_MEMORY = 512 * 2**20  # bytes, as the smallest supported board has
 
 
 def most_pixels() -> int:
-    """How many pixels of photos may be open together on this machine."""
+    """The number of pixels of all photos that may be open at once on this machine."""
     return (available_memory() or _UNKNOWN_MEMORY) // _SHARE_OF_MEMORY // _BYTES_A_PIXEL
 
 
 class ResourcePool(Generic[_T]):
-    """Things that one thread at a time may use, such as interpreters."""
+    """Resources that one thread at a time may use, such as interpreters."""
 
-    def __init__(self, things: Sequence[_T]) -> None:
-        """`things` are handed out in turn."""
+    def __init__(self, resources: Sequence[_T]) -> None:
+        """`resources` are lent in turn."""
         self._free: SimpleQueue[_T] = SimpleQueue()
-        for thing in things:
-            self._free.put(thing)
+        for resource in resources:
+            self._free.put(resource)
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[_T]:
-        """One of them, as soon as one is free."""
-        thing = self._free.get()
+        """Borrow a resource; wait until one is free."""
+        resource = self._free.get()
         try:
-            yield thing
+            yield resource
         finally:
-            self._free.put(thing)
+            self._free.put(resource)
 
 
 class PixelBudget:
-    """So much of something for all threads together; what asks for more than all goes alone."""
+    """A number of pixels that all threads share.
 
-    def __init__(self, most: int) -> None:
-        """`most` is how much there is."""
-        self._most = most
+    A photo with more pixels than the budget takes all of it, and so is open alone.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        """`pixels` is the budget."""
+        self._pixels = pixels
         self._used = 0
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def taken(self, amount: int) -> Iterator[None]:
-        """Hold so much of it, as soon as it is there."""
-        amount = min(amount, self._most)
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Take pixels from the budget; wait until there are enough."""
+        pixels = min(pixels, self._pixels)
         with self._changed:
-            self._changed.wait_for(lambda: self._used + amount <= self._most)
-            self._used += amount
+            self._changed.wait_for(lambda: self._used + pixels <= self._pixels)
+            self._used += pixels
         try:
             yield
         finally:
             with self._changed:
-                self._used -= amount
+                self._used -= pixels
                 self._changed.notify_all()
 
 
 def in_threads(
     work: Callable[[_T], _R], tasks: Sequence[_T], threads: int, stop: threading.Event
 ) -> Generator[_R, None, None]:
-    """What `work` gives for each task, in their order, from several threads.
+    """Yield the result of `work` for each task, in order, computed by several threads.
 
-    A few tasks ahead are begun, so a thousand results are never waiting. What a task raises,
-    Ctrl-C, and closing the iterator end it: tasks that were not begun never are, and `stop` is
-    set, at which those that run should end soon. It waits for them, whatever comes: nothing of
-    this is at work any more when it ends.
+    At most two results per thread wait for the reader. The exception of a task, Ctrl-C and
+    closing the iterator end the run: tasks that were not begun are cancelled, and `stop` is set,
+    which tells running tasks to end soon. The iterator ends when no task is running.
     """
     pool = ThreadPoolExecutor(threads, "segment")
     try:
@@ -95,5 +97,5 @@ def in_threads(
             try:
                 pool.shutdown(cancel_futures=True)
                 break
-            except KeyboardInterrupt:  # once more: it is stopping already
+            except KeyboardInterrupt:  # again: the pool is already stopping
                 continue

@@ -189,7 +189,7 @@ def _segment_folder(
     """
     # Late: standard output needs neither lock nor resume log.
     from unet_edge.batch.folder_run import FolderRun
-    from unet_edge.batch.resume_log import opened
+    from unet_edge.batch.resume_log import open_resume_log
 
     frames: dict[str, int] = {}
     # Photos that are segmented at once would draw their bars over each other.
@@ -203,7 +203,7 @@ def _segment_folder(
 
     settings = _logged_settings(segmenter, options)
     classes = segmenter.spec.classes
-    with opened(output) as log:
+    with open_resume_log(output) as log:
         log.require_collected([COLLECTED[kind] for kind in options.kinds if kind in COLLECTED])
         pictures = _without_results(listed, log, output)
         run = FolderRun(log, segment_one, options.photo_kinds, settings)
