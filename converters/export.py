@@ -26,7 +26,7 @@ from converters.tflite.conversion import dynamic_float_layers, to_tflite
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import FLOORS, BundleFile
 from unet_edge.bundle.manifest import DataCounts, Quality, Reference, SplitFigures
-from unet_edge.bundle.writing import require_writable, write_bundle
+from unet_edge.bundle.writing import require_replaceable_bundle, write_bundle
 from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.evaluation.verification import Verification, verify
@@ -78,7 +78,7 @@ def export(
             "a search compares scores",
             fix="export with --labels or with --min-agreement",
         )
-    require_writable(output)
+    require_replaceable_bundle(output)
     require_writable_path(output)
     with temporary_files_beside(output):
         return _export(model, spec, dataset, output, keras_sha256, network, settings, say)

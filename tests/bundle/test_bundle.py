@@ -118,7 +118,7 @@ def test_a_bundle_is_read_back_as_it_was_written(written):
     assert Bundle.open(written.path) == Bundle.open(str(written.path)) == written
 
 
-def test_a_bundle_holds_what_its_manifest_names_and_nothing_else(written):
+def test_a_bundle_holds_the_files_of_its_manifest_and_no_others(written):
     assert {name for name, data in snapshot(written.path).items() if data is not None} == {
         MANIFEST,
         DIGEST,
@@ -167,31 +167,31 @@ def test_an_empty_folder_is_used(tmp_path):
     ],
     ids=["photos", "another bundle.json", "a broken bundle.json", "a folder bundle.json"],
 )
-def test_a_folder_of_someone_elses_is_left_alone(tmp_path, content):
+def test_another_folder_is_left_alone(tmp_path, content):
     target = tmp_path / "folder"
     for name, data in content.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(data)
     before = snapshot(tmp_path)
-    with pytest.raises(BundleError, match="exists and is no bundle"):
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
         write_bundle(bundle_at(target), MODELS, GOLDEN, [CARD])
     assert snapshot(tmp_path) == before
 
 
-def test_a_file_in_the_way_is_left_alone(tmp_path):
+def test_a_file_in_place_of_the_bundle_is_left_alone(tmp_path):
     (tmp_path / "bundle").write_text("mine")
-    with pytest.raises(BundleError, match="exists and is no bundle"):
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
         write_bundle(bundle_at(tmp_path / "bundle"), MODELS, GOLDEN, [CARD])
     assert (tmp_path / "bundle").read_text() == "mine"
 
 
 @pytest.mark.parametrize("there_was_one", [True, False])
-def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path, there_was_one):
+def test_a_failed_write_leaves_the_old_bundle_or_none(tmp_path, there_was_one):
     bundle = bundle_at(tmp_path / "bundle")
     if there_was_one:
         write_bundle(bundle, MODELS, GOLDEN, [CARD])
     before = snapshot(tmp_path)
-    # The models are written by then; the second golden picture is missing.
+    # The models are written before the missing second golden picture is noticed.
     with pytest.raises(ValueError, match="shorter"):
         write_bundle(bundle, {"model-int8.tflite": b"new"}, GOLDEN[:1], [CARD])
     assert snapshot(tmp_path) == before
@@ -200,14 +200,14 @@ def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path, there_was_one):
 # --- choosing a file --------------------------------------------------------------------------
 
 
-def test_a_file_is_found_by_name_or_the_names_are_listed(written):
+def test_a_file_is_found_by_name_and_an_error_lists_the_names(written):
     assert written.file("model.onnx").precision == "float32"
-    with pytest.raises(BundleError, match=r"holds model-int8\.tflite, model\.onnx$"):
+    with pytest.raises(BundleError, match=r"; it must be one of model-int8\.tflite, model\.onnx$"):
         written.file("model.tflite")
 
 
-def test_the_device_prefers_small_files_that_kept_their_floor(tmp_path):
-    # In the order they are preferred.
+def test_the_device_prefers_small_files_that_reached_their_floor(tmp_path):
+    # In the order of preference.
     kinds = [
         ("tflite", "int8"),
         ("tflite", "float32"),
@@ -223,22 +223,24 @@ def test_the_device_prefers_small_files_that_kept_their_floor(tmp_path):
     assert bundle_at(tmp_path, files=(lost, *files[1:])).preferred() == files[1:]
 
 
-def test_a_file_exactly_on_its_floor_kept_it():
+def test_a_file_exactly_on_its_floor_reached_it():
     assert entry("m", agreement=FLOORS["tflite", "int8"]).kept_floor
     assert not entry("m", agreement=float("nan")).kept_floor
 
 
-def test_without_a_file_that_kept_its_floor_one_must_be_named(tmp_path):
-    with pytest.raises(BundleError, match=r"kept its agreement floor on .*; name one"):
+def test_if_no_file_reached_its_floor_one_must_be_named(tmp_path):
+    with pytest.raises(BundleError, match=r"reached its agreement floor on .*; name a file"):
         bundle_at(tmp_path, files=(entry("m.tflite", agreement=0.1),)).preferred()
 
 
 # --- damage -----------------------------------------------------------------------------------
 
 
-def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
+def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(BundleError, match=r"is no bundle: it has no bundle\.json; 'unet-edge"):
+        with pytest.raises(
+            BundleError, match=r"is not a bundle: it has no bundle\.json; write one with 'unet-edge"
+        ):
             Bundle.open(path)
 
 
@@ -266,7 +268,7 @@ def test_a_changed_file_is_noticed_when_it_is_read(written):
 
 
 def test_a_changed_golden_mask_is_noticed(written):
-    # Otherwise a file could be "proved" against another reference.
+    # Otherwise a file could be verified against another reference.
     (written.path / "golden/01.mask.png").write_bytes(png(LABELS))
     with pytest.raises(BundleError, match=r"01\.mask\.png is damaged"):
         written.read_golden(written.golden[0])
@@ -292,7 +294,10 @@ def test_one_bit_of_the_manifest_is_noticed(written):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"is incomplete: bundle\.sha256 is missing.*copy the whole folder again"),
+        (
+            None,
+            r"is incomplete: bundle\.sha256 is missing, the digest of .*copy the whole folder",
+        ),
         (b"", "SHA-256 is not the one in"),
         (b"0" * 64 + b"  bundle.json\n", "SHA-256 is not the one in"),
         (b"0" * 2000, r"bundle\.sha256 cannot be read: it has 2,000 bytes, expected at most 1,000"),
@@ -317,13 +322,15 @@ def test_without_its_digest_a_manifest_is_refused(written, content, message):
     ],
     ids=["agreement", "floor", "none preferred", "one twice", "no model"],
 )
-def test_one_figure_alone_does_not_choose_another_file(written, change):
+def test_a_single_changed_figure_does_not_choose_another_file(written, change):
     data = json.loads((written.path / MANIFEST).read_bytes())
     change(data)
     text = json.dumps(data).encode()
     (written.path / MANIFEST).write_bytes(text)
     (written.path / DIGEST).write_bytes(digest_line(sha256(text)))
-    with pytest.raises(BundleError, match="contradicts itself: by its agreements and floors"):
+    with pytest.raises(
+        BundleError, match=r"contradicts itself: it prefers .*; by its agreements and floors"
+    ):
         Bundle.open(written.path)
 
 
@@ -351,9 +358,11 @@ def test_two_members_of_one_name_are_refused(written, name):
         Bundle.open(written.path)
 
 
-def test_a_newer_schema_says_what_to_upgrade(written):
+def test_the_error_of_a_newer_schema_gives_the_upgrade_command(written):
     edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
-    with pytest.raises(BundleError, match=r"bundle schema 2, .* pip install --upgrade unet-edge"):
+    with pytest.raises(
+        BundleError, match=r"bundle schema 2; .*up to 1; pip install --upgrade unet-edge"
+    ):
         Bundle.open(written.path)
 
 
@@ -374,14 +383,14 @@ def test_a_file_that_failed_on_another_kind_of_processor_is_promising_but_not_pr
     assert bundle.preferred() == [kept]
     assert bundle.promising() == [kept, failed]
     assert "Some CPU (x86 as of another planet) at export; this is" in bundle.measured_elsewhere()
-    # Where the kind is this one's, what failed has failed.
+    # On the same kind of processor, such a file is not promising.
     assert bundle_at(tmp_path, files=(failed, kept)).promising() == [kept]
     with pytest.raises(BundleError, match=r"no file of .* floor on Some CPU \(x86 as of another"):
         bundle_at(tmp_path, files=(failed,), processor=other).preferred()
 
 
 def set_in(*path):
-    """A change of one value deep in the manifest; the last item is the new value."""
+    """Change one value deep in the manifest; the last item is the new value."""
 
     def change(data):
         *keys, last, value = path
@@ -432,8 +441,8 @@ def test_a_malformed_manifest_is_refused_on_opening(written, change):
         Bundle.open(written.path)
 
 
-def test_kinds_that_we_do_not_export_are_refused(written):
-    # Both words are known, the pair is not: preferred() has no place for it.
+def test_a_format_and_precision_that_are_never_exported_together_are_refused(written):
+    # Both are known, but the pair has no place in the order of preference.
     edit(written, set_in("files", 1, "precision", "dynamic"))
     with pytest.raises(BundleError, match="precision is 'dynamic'; 'float32'"):
         Bundle.open(written.path)
@@ -444,7 +453,7 @@ def test_kinds_that_we_do_not_export_are_refused(written):
     [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"[" * 100_000],
     ids=["empty", "cut", "list", "null", "binary", "nested"],
 )
-def test_a_manifest_that_is_none_is_refused(written, content):
+def test_text_that_is_not_a_manifest_is_refused(written, content):
     (written.path / MANIFEST).write_bytes(content)
     (written.path / DIGEST).unlink()
     with pytest.raises(BundleError, match=r"bundle\.json"):
@@ -466,7 +475,7 @@ def test_a_manifest_cannot_reach_outside_its_folder(written, where, name):
 
 @pytest.mark.slow
 def test_a_manifest_that_contradicts_its_files_is_refused(bundle_path, tmp_path):
-    # Somebody edited the manifest and its digest, and not the contract inside the files.
+    # The manifest and its digest were edited, but not the contract inside the files.
     copy = tmp_path / "bundle"
     shutil.copytree(bundle_path, copy)
     data = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""bundle.json: its published schema, its reader, and manifests of the schema before."""
+"""bundle.json: its published schema and its reader."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ def subschemas(schema: Any) -> list[dict[str, Any]]:
     return [schema, *below]
 
 
-def test_it_uses_only_what_our_reader_understands() -> None:
+def test_it_uses_only_keywords_that_our_validation_has() -> None:
     for schema in subschemas(manifest_schema()):
         assert schema.keys() <= KEYWORDS
         assert schema.get("$ref", "#/$defs/").startswith("#/$defs/")
-        # Every object says what may be in it, and every pattern covers the whole text.
+        # Every object lists its members, and every pattern covers the full text.
         if schema.get("type") == "object":
             assert "additionalProperties" in schema
         if "pattern" in schema:
@@ -137,7 +137,7 @@ def test_a_really_exported_manifest_is_valid(bundle_path: Path, validator: Any) 
 
 
 def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value in a manifest, the manifest's own included."""
+    """The path to every value in a manifest, including the manifest itself."""
     below: Any = ()
     if isinstance(data, dict | list):
         below = data.items() if isinstance(data, dict) else enumerate(data)
@@ -145,7 +145,7 @@ def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def damaged(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Manifests with one value replaced, removed or added, and what was done."""
+    """Manifests with one value replaced, removed or added, each with the change."""
     replacements = (None, True, -1, 0, 1.5, 2, "", "x", "../x", "x\n", [], {}, [None])
     found: list[tuple[str, Any]] = []
     for path in places(manifest)[1:]:
@@ -171,17 +171,17 @@ def damaged(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-def test_our_reader_judges_damage_as_the_jsonschema_library_does(validator: Any) -> None:
+def test_our_validation_agrees_with_the_jsonschema_library_on_damage(validator: Any) -> None:
     schema = manifest_schema()
     cases = damaged(FULL)
     refused = 0
     for what, data in cases:
         error = first_error(data, schema)
-        # The library's $ stands in front of a last line break too, which ECMA 262's does not.
+        # The library's $ also matches before a final line break, unlike that of ECMA 262.
         if "'x\\n'" not in what:
             assert (error is None) == validator.is_valid(data), (what, error)
         refused += error is not None
-    # The rest are values that may stand there.
+    # The other values are allowed.
     assert refused > 0.8 * len(cases) > 800
 
 
@@ -201,7 +201,7 @@ def test_our_reader_judges_damage_as_the_jsonschema_library_does(validator: Any)
         (("colour",), "red", r"colour does not belong there"),
     ],
 )
-def test_damage_is_refused_by_reader_and_schema_alike(
+def test_damage_is_refused_by_reader_and_schema(
     path: tuple[Any, ...], value: Any, message: str, validator: Any, tmp_path: Path
 ) -> None:
     data = copy.deepcopy(FULL)
@@ -227,7 +227,7 @@ def test_verify_inspect_and_segment_take_the_small_bundle(tmp_path: Path) -> Non
     verified = json.loads(run("verify", SMALL_BUNDLE, "--file", "model-float32.onnx", "--json"))
     assert verified["files"][0]["agreement"] == 1
     assert verified["files"][0]["floor"] == 0.99999
-    # Its int8 file has 99.65 % where it was made; another processor rounds a few pixels otherwise.
+    # Its int8 file had 99.65 % at export; another processor may round a few pixels differently.
     verified = CliRunner().invoke(main, ["verify", str(SMALL_BUNDLE), "--json"])
     assert all(file["agreement"] > 0.985 for file in json.loads(verified.stdout)["files"])
     assert json.loads(run("inspect", SMALL_BUNDLE, "--json"))["schema"] == 1
@@ -236,16 +236,16 @@ def test_verify_inspect_and_segment_take_the_small_bundle(tmp_path: Path) -> Non
     assert (tmp_path / "01.mask.png").is_file()
 
 
-def test_nan_is_no_json(tmp_path: Path) -> None:
+def test_nan_is_not_json(tmp_path: Path) -> None:
     shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle")
     data = copy.deepcopy(FULL)
     data["reference"]["label_miou"] = float("nan")
     seal_manifest(tmp_path / "bundle", data)
-    with pytest.raises(BundleError, match="cannot be read: NaN is no JSON"):
+    with pytest.raises(BundleError, match="cannot be read: NaN is not JSON"):
         Bundle.open(tmp_path / "bundle")
 
 
-def test_the_golden_floor_is_lower_by_what_the_pictures_are_harder() -> None:
+def test_the_golden_floor_is_lower_by_how_much_harder_the_pictures_are() -> None:
     (entry, _) = Bundle.open(SMALL_BUNDLE).files
 
     def floor(agreement: float, golden: float) -> float:
@@ -256,5 +256,5 @@ def test_the_golden_floor_is_lower_by_what_the_pictures_are_harder() -> None:
 
     assert floor(0.998, 0.990) == pytest.approx(0.995 - 0.008)
     assert floor(0.990, 0.980) == pytest.approx(0.995 - 0.010)
-    # Easier pictures ask for no more.
+    # Easier pictures do not raise it.
     assert floor(0.997, 0.999) == 0.995

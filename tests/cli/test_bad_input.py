@@ -115,7 +115,7 @@ class TestBundles:
         return Path(shutil.copytree(bundle_path, tmp_path / "bundle"))
 
     def test_not_a_bundle(self, tmp_path: Path) -> None:
-        assert "is no bundle" in refused("verify", tmp_path)
+        assert "is not a bundle" in refused("verify", tmp_path)
 
     def test_missing_file(self, copy: Path, photo: Path) -> None:
         (copy / "model-float16.tflite").unlink()
@@ -136,11 +136,14 @@ class TestBundles:
 
     def test_unknown_file(self, bundle_path: Path, photo: Path) -> None:
         line = refused("segment", bundle_path, photo, "--file", "model-int4.tflite")
-        assert "it holds model-float32.tflite, model-float16.tflite, model-int8.tflite" in line
+        assert (
+            "it must be one of model-float32.tflite, model-float16.tflite, model-int8.tflite"
+            in line
+        )
 
     def test_export_leaves_other_folders_alone(self, run_path: Path, tmp_path: Path) -> None:
         (tmp_path / "diary.txt").write_text("mine")
-        assert "exists and is no bundle" in refused("export", run_path, "-o", tmp_path)
+        assert "exists and is not a bundle" in refused("export", run_path, "-o", tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == ["diary.txt"]
 
 
@@ -265,4 +268,4 @@ class TestOutputs:
         assert (tmp_path / "samples" / "mine.png").read_bytes() == b"mine"
 
     def test_verify_of_a_single_file(self, bundle_path: Path) -> None:
-        assert "is no bundle" in refused("verify", bundle_path / "model-int8.tflite")
+        assert "is not a bundle" in refused("verify", bundle_path / "model-int8.tflite")

@@ -1,1 +1,1 @@
-"""The bundle: the one folder that is copied to the device, and its manifest."""
+"""The bundle: the folder that is copied to the device, and its manifest."""

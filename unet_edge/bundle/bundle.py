@@ -1,11 +1,11 @@
-"""Bundle: the one folder that is copied to the device.
+"""Bundle: the folder that is copied to the device.
 
 bundle.json                 contract, files with digests, floors and measured agreement
 bundle.sha256               the SHA-256 of bundle.json, as sha256sum writes and checks it
 model-int8.tflite …         the exported files, each with the contract inside
-golden/01.png, 01.mask.png  pictures and the Keras reference's masks, to prove the files by
+golden/01.png, 01.mask.png  pictures and the Keras model's masks, to verify the files with
 README.md, card/01.png      the model card and its pictures
-tuning.json                 no member: what 'unet-edge tune' chose on a device
+tuning.json                 not a member: what 'unet-edge tune' chose on a device
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from unet_edge.system.board import Processor, read_processor
 from unet_edge.system.files import read_regular, sha256
 
 MOST_MANIFEST = 2**20
-"""Bytes of a manifest that is read. Ours have about 20 kB; JSON takes up to 25 times its size."""
-
+"""Largest manifest that is read, bytes. Ours have about 20 kB; parsed, JSON takes up to 25 times
+its size."""
 
 _MOST_MEMBER = 512 * 2**20
-"""Bytes of a member that is read. A model's size is in the manifest and compared first."""
+"""Largest member that is read, bytes. A model's size is in the manifest and compared first."""
 
 
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle.
 
-    `license` is None where it was not stated. `search` is what a search for a file within a budget
-    tried, or None. `processor` is the one that the agreements were measured
-    on. `test` has the figures of a test split, None without one. `digest` is the manifest's
-    SHA-256, None before it is written.
+    `license` is None where it was not stated. `search` records the search for a file within a
+    budget, None without one. `processor` is the one that measured the agreements. `test` has the
+    figures of the test split, None without one. `digest` is the manifest's SHA-256, None before it
+    is written.
     """
 
     path: Path
@@ -77,9 +77,9 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Read `bundle.json` by its digest, and see that every file it names is there.
+        """Check `bundle.json` against its digest, and that every file it names exists.
 
-        The files' digests are checked when they are read. Raises BundleError.
+        The digests of the files are checked when they are read. Raises BundleError.
         """
         path = Path(path)
         manifest = path / MANIFEST
@@ -87,8 +87,8 @@ class Bundle:
             text = read_regular(manifest, MOST_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise BundleError(
-                f"{path} is no bundle: it has no {MANIFEST}",
-                fix="'unet-edge export' writes bundles",
+                f"{path} is not a bundle: it has no {MANIFEST}",
+                fix="write one with 'unet-edge export'",
             ) from None
         except OSError as error:
             raise unreadable(manifest, error) from error
@@ -100,7 +100,7 @@ class Bundle:
             raise unreadable(manifest, error) from error
         bundle = dataclasses.replace(parse_manifest(path, data), digest=digest)
         for name in bundle.members():
-            # Not Path.is_file, which raises for a name that is too long for the file system.
+            # Not Path.is_file, which raises for names that are too long for the file system.
             if not os.path.isfile(path / name):  # noqa: PTH113
                 raise BundleError(
                     f"{path} is incomplete: {name} is missing",
@@ -109,7 +109,7 @@ class Bundle:
         return bundle
 
     def members(self) -> list[str]:
-        """Every file of the bundle but the manifest, as paths inside it."""
+        """Every file of the bundle except the manifest, as paths inside the bundle."""
         return [
             *(file.name for file in self.files),
             *(name for golden in self.golden for name in (golden.picture, golden.mask)),
@@ -117,29 +117,28 @@ class Bundle:
         ]
 
     def file(self, name: str) -> BundleFile:
-        """The file called `name`. Raises BundleError, listing the names there are."""
+        """The file called `name`. Raises BundleError with the names of the files."""
         for entry in self.files:
             if entry.name == name:
                 return entry
         names = ", ".join(entry.name for entry in self.files)
         raise BundleError(
             f"{self.path} holds no {name}",
-            expected=f"it holds {names}",
+            expected=f"it must be one of {names}",
         )
 
     def preferred(self) -> list[BundleFile]:
-        """Files that kept their floor, the one a device would rather run first.
+        """Files that reached their floor at export, the best choice for a device first.
 
-        That is the file that a search kept, where there was one.
-
-        Raises BundleError when none did.
+        If the export searched for a file within a budget, that file is the first. Raises
+        BundleError when no file reached its floor.
         """
         kept = [entry for entry in self.files if entry.kept_floor]
         if not kept:
             raise BundleError(
-                f"no file of {self.path} kept its agreement floor on "
+                f"no file of {self.path} reached its agreement floor on "
                 f"{self.processor} when it was exported",
-                fix="name one to run it all the same",
+                fix="name a file to run it anyway",
             )
         return self._by_preference(kept)
 
@@ -147,21 +146,22 @@ class Bundle:
         return [entry.name for entry in self._by_preference(e for e in self.files if e.kept_floor)]
 
     def promising(self) -> list[BundleFile]:
-        """`preferred`, and behind them files that missed their floor on another kind of processor.
+        """The `preferred` files, then files that missed their floor on another kind of processor.
 
-        Those may keep it here: 'unet-edge verify' and 'tune' measure it. It may be empty.
+        The latter may reach their floor here: 'unet-edge verify' and 'tune' measure that. The list
+        may be empty.
         """
         kept = [entry for entry in self.files if entry.kept_floor]
         return self._by_preference(kept) + self._by_preference(self.missed_elsewhere())
 
     def missed_elsewhere(self) -> list[BundleFile]:
-        """Files that missed their floor on a processor that adds int8 otherwise than this one."""
+        """Files that missed their floor on a processor that adds int8 products differently."""
         if self.processor.int8 == read_processor().int8:
             return []
         return [entry for entry in self.files if not entry.kept_floor]
 
     def measured_elsewhere(self) -> str | None:
-        """A sentence if agreements were measured on another kind of processor, else None."""
+        """A note if the agreements were measured on another kind of processor, else None."""
         here = read_processor()
         if self.processor.int8 == here.int8:
             return None
@@ -172,23 +172,23 @@ class Bundle:
         searched = {candidate.precision for candidate in candidates if candidate.kept}
 
         def order(entry: BundleFile) -> tuple[bool, int]:
-            chosen = entry.format == "tflite" and entry.precision in searched
-            return not chosen, PREFERENCE.index((entry.format, entry.precision))
+            found_by_search = entry.format == "tflite" and entry.precision in searched
+            return not found_by_search, PREFERENCE.index((entry.format, entry.precision))
 
         return sorted(files, key=order)
 
     def read(self, entry: BundleFile) -> bytes:
-        """A model file's bytes, checked against its digest. Raises BundleError."""
+        """Read a model file and check its digest. Raises BundleError."""
         return self._read(entry.name, entry.sha256, entry.bytes)
 
     def read_golden(self, golden: GoldenPicture) -> tuple[bytes, Labels]:
-        """A golden picture's file bytes and its reference labels, uint8 (H, W)."""
+        """Read a golden picture's bytes and its mask, uint8 (H, W). Raises BundleError."""
         picture = self._read(golden.picture, golden.picture_sha256)
         mask = self._read(golden.mask, golden.mask_sha256)
         return picture, np.asarray(read_labels(mask))
 
     def read_card(self, card: CardFile) -> bytes:
-        """A file of the model card, checked against its digest. Raises BundleError."""
+        """Read a file of the model card and check its digest. Raises BundleError."""
         return self._read(card.name, card.sha256)
 
     def _read(self, name: str, digest: str, size: int | None = None) -> bytes:
@@ -227,7 +227,7 @@ class Bundle:
 
 
 def parse_manifest(path: Path, data: Any) -> Bundle:
-    """The bundle at `path` of a manifest's JSON values. Raises BundleError."""
+    """Make the bundle at `path` from the JSON values of its manifest. Raises BundleError."""
     where = path / MANIFEST
     check_manifest(data, str(where))
     try:
@@ -250,28 +250,29 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
     for entry in bundle.files:
         if (entry.format, entry.precision) not in PREFERENCE:
             raise BundleError(
-                f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
-                "which this version does not know"
+                f"{where} lists {entry.name} as {entry.precision} {entry.format}",
+                expected="this version does not know that kind of file",
+                fix="pip install --upgrade unet-edge",
             )
     _require_distinct(bundle, where)
     if bundle.test and not bundle.test.pictures <= bundle.test.of:
         raise BundleError(
-            f"{where} has figures of {bundle.test.pictures} of {bundle.test.of} test pictures",
+            f"{where} has figures over {bundle.test.pictures} of {bundle.test.of} test pictures",
             fix="copy the bundle again",
         )
     if bundle.test and len(bundle.test.files) != len(bundle.files):
         raise BundleError(
-            f"{where} has test figures of {len(bundle.test.files)} files, and "
-            f"lists {len(bundle.files)}",
+            f"{where} has test figures of {len(bundle.test.files)} files",
+            expected=f"it lists {len(bundle.files)} files",
             fix="copy the bundle again",
         )
-    # What is chosen must not depend on one number alone: a wrong agreement or floor shows here.
-    # The order is that of the version that exported; the digest guards it.
+    # The choice of a file must not depend on one number alone: a wrong agreement or floor shows
+    # here. The order may be that of another version; the digest protects it.
     kept = bundle._preferred_names()
     if sorted(data["preferred"]) != sorted(kept):
         raise BundleError(
-            f"{where} contradicts itself: by its agreements and floors the files "
-            f"to prefer are {kept}, and it says {data['preferred']}",
+            f"{where} contradicts itself: it prefers {data['preferred']}",
+            expected=f"by its agreements and floors that must be {kept}",
             fix="copy the bundle again",
         )
     return bundle

@@ -7,10 +7,9 @@ from typing import Any
 
 from unet_edge.model_files.embedded_contract import Format, Precision
 
-#: Least share of pixels that must equal the Keras reference's, by format and precision. Float32
-#: may flip exact near-ties (summation order differs); float16 rounds weights to 11 bits; those of
-#: the integers are what a well-trained model reaches with post-training quantisation. A search
-#: sets them to its budget.
+#: The least agreement of each format and precision. Float32 may flip near ties, because the order
+#: of summation differs. Float16 rounds weights to 11 bits. The integers' floors are what a
+#: well-trained model reaches with post-training quantisation. A search uses its budget instead.
 FLOORS: dict[tuple[Format, Precision], float] = {
     ("tflite", "float32"): 0.99999,
     ("tflite", "float16"): 0.999,
@@ -22,8 +21,8 @@ FLOORS: dict[tuple[Format, Precision], float] = {
     ("onnx", "int8"): 0.99,
 }
 
-# What a device would rather run: the smallest first, and TFLite before ONNX because LiteRT is
-# the lighter install.
+# The order in which a device tries files: the smallest first, and TFLite before ONNX because LiteRT
+# is the smaller install.
 PREFERENCE: tuple[tuple[Format, Precision], ...] = (
     ("tflite", "int8"),
     ("tflite", "float32"),
@@ -31,7 +30,7 @@ PREFERENCE: tuple[tuple[Format, Precision], ...] = (
     ("onnx", "int8"),
     ("onnx", "float32"),
     ("onnx", "float16"),
-    # XNNPACK has no kernels for the depthwise convolutions of the first, and none for the second.
+    # XNNPACK has no kernels for depthwise convolutions of "dynamic", and none for "int16x8".
     ("tflite", "dynamic"),
     ("tflite", "int16x8"),
 )
@@ -39,15 +38,15 @@ PREFERENCE: tuple[tuple[Format, Precision], ...] = (
 
 @dataclass(frozen=True)
 class BundleFile:
-    """One exported file, with what was measured on the workstation over `pictures` pictures.
+    """An exported file, with figures that the export measured over `pictures` pictures.
 
-    `agreement` is the share of pixels (0..1) equal to the Keras reference's, `worst` the same
-    for the worst picture, `mask_miou` the mIoU of its masks against the reference's masks, and
-    `label_miou` against the true labels where there were any. `floor` is the least agreement.
-    `label_iou` has the IoU of each class, None for one that occurs nowhere. `golden_agreement` is
-    the agreement on the golden pictures, None without any. `float_layers` are the Keras layers of
-    an int8 file that compute in float32. `measured_by` is the interpreter that all of this was
-    measured with.
+    `agreement` is the share of pixels (0..1) whose class equals the Keras model's, `worst` that of
+    the worst picture, and `floor` the least agreement that the file must reach. `mask_miou` is the
+    mIoU against the Keras model's masks. `label_miou` is the mIoU against the true labels, None
+    without any, and `label_iou` the IoU of each class, None for a class that never occurs.
+    `golden_agreement` is the agreement on the golden pictures, None without any. `float_layers`
+    are the Keras layers of an int8 file that compute in float32. `measured_by` is the interpreter
+    that measured the figures.
     """
 
     name: str
@@ -68,9 +67,9 @@ class BundleFile:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BundleFile:
-        """Read what `dataclasses.asdict` gave."""
+        """Read the result of `dataclasses.asdict`."""
         ious = data["label_iou"]
-        # Tuples in place of JSON's lists: frozen values are compared and hashed.
+        # Tuples in place of JSON's lists, so that values can be compared and hashed.
         return cls(
             **data
             | {
@@ -86,10 +85,11 @@ class BundleFile:
 
     @property
     def golden_floor(self) -> float:
-        """Least agreement on the golden pictures, which are chosen to be hard.
+        """The least agreement on the golden pictures, which are chosen to be hard.
 
-        As far under the floor as the file agreed less on them than on all pictures: a machine
-        that gives the workstation's masks passes exactly where the workstation did.
+        It is below the floor by as much as the measured agreement on the golden pictures is below
+        that on all pictures. So a machine that gives the workstation's masks passes exactly if the
+        workstation did.
         """
         if self.golden_agreement is None:
             return self.floor

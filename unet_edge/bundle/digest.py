@@ -1,4 +1,4 @@
-"""bundle.sha256: the digest of the manifest, by which it is checked."""
+"""bundle.sha256: the digest that the manifest is checked against."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from unet_edge.system.files import read_regular
 
 DIGEST = "bundle.sha256"
 
-
-_MOST_DIGEST = 1000
+_MOST_DIGEST = 1000  # bytes
 
 
 def digest_line(digest: str) -> bytes:
-    """What bundle.sha256 holds, in the format of sha256sum."""
+    """The contents of bundle.sha256, in the format of sha256sum."""
     return f"{digest}  {MANIFEST}\n".encode()
 
 
 def require_digest(path: Path, digest: str) -> None:
-    """Raise BundleError unless the digest beside the manifest is this one."""
+    """Raise BundleError unless bundle.sha256 in the folder `path` holds `digest`."""
     try:
         written = read_regular(path / DIGEST, _MOST_DIGEST)
     except FileNotFoundError:
         raise BundleError(
-            f"{path} is incomplete: {DIGEST} is missing, by which {MANIFEST} is checked",
+            f"{path} is incomplete: {DIGEST} is missing, the digest of {MANIFEST}",
             fix="copy the whole folder again",
         ) from None
     except OSError as error:

@@ -1,6 +1,6 @@
-"""The part of JSON Schema (draft 2020-12) that our published schemas use, to check JSON by them.
+"""Validation by the part of JSON Schema (draft 2020-12) that our published schemas use.
 
-The library of that name would be the device's sixth dependency, with a compiled one of its own.
+The jsonschema library would be the device's sixth dependency, and brings a compiled one.
 https://json-schema.org/draft/2020-12/json-schema-validation
 """
 
@@ -27,13 +27,13 @@ KEYWORDS = frozenset(
         *("allOf", "if", "then", "else"),
     }
 )
-"""What a schema may use; anything else would be passed over, so a test refuses it."""
+"""Keywords that a schema may use. Others would be ignored, so a test refuses them."""
 
 
 def first_error(data: Any, schema: dict[str, Any]) -> str | None:
-    """What is wrong with `data`, as "files[0].bytes is -1; at least 1 was expected", or None.
+    """The first error in `data`, such as "files[0].bytes is -1; at least 1 was expected", or None.
 
-    `schema` uses KEYWORDS alone, and `$ref` only to its own `$defs`.
+    `schema` may use only KEYWORDS, and `$ref` only to its own `$defs`.
     """
     return next(_errors(data, schema, schema, ""), None)
 
@@ -75,7 +75,7 @@ def _object_errors(
 
 
 def _mismatch(data: Any, schema: dict[str, Any]) -> str | None:
-    """What a value itself was expected to be, where it is not."""
+    """What `data` should have been, apart from its members; None if it is right."""
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if types and not any(_is(data, name) for name in types):
@@ -93,7 +93,7 @@ def _mismatch(data: Any, schema: dict[str, Any]) -> str | None:
     if isinstance(data, str):
         if len(data) < schema.get("minLength", 0):
             return f"at least {schema['minLength']} characters"
-        # fullmatch, since Python's $ also stands in front of a last line break.
+        # fullmatch, since Python's $ also matches before a final line break.
         if "pattern" in schema and not re.fullmatch(schema["pattern"], data):
             return str(schema.get("description", schema["pattern"])).rstrip(".")
     if isinstance(data, list):
@@ -104,7 +104,7 @@ def _mismatch(data: Any, schema: dict[str, Any]) -> str | None:
 
 
 def _is(data: Any, name: str) -> bool:
-    """Whether `data` is of a JSON type; Python's True is an int, JSON's true is no number."""
+    """Whether `data` has a JSON type. Python's True is an int, but JSON's true is not a number."""
     if name == "integer":
         return _is(data, "number") and data == data // 1
     return isinstance(data, _TYPES[name]) and (name == "boolean" or not isinstance(data, bool))

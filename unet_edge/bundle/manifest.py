@@ -1,4 +1,4 @@
-"""What a bundle's manifest says beside its model files, and the schema it is checked by."""
+"""The values of a bundle's manifest apart from its model files, and its schema."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unet_edge.bundle.json_schema import first_error
 from unet_edge.errors import BundleError
 
 SCHEMA = 1
-"""Version of the manifest. A reader refuses a newer one."""
+"""Version of the manifest. Readers refuse newer versions."""
 
 KIND = "unet-edge bundle"
 
@@ -24,12 +24,11 @@ Reason = Literal["agreement", "miou", "near-ties", "typical"]
 
 @dataclass(frozen=True)
 class Choice:
-    """Why a picture became a golden one: `figure` (0..1) decided, measured at its own size.
+    """Why a picture was chosen as a golden one: its `figure` (0..1), measured at its own size.
 
-    agreement: `file` agrees with Keras on this share of the pixels, less than elsewhere.
-    miou: Keras' own mask is this close to the true labels. near-ties: this share of the pixels
-    has two best scores that are nearly equal. typical: an mIoU near the median (None without
-    true labels).
+    The reason says what the figure is. "agreement": the agreement of `file`, which is low here.
+    "miou": the mIoU of the Keras model's mask against the true labels. "near-ties": the share of
+    pixels that are near ties. "typical": an mIoU near the median (None without true labels).
     """
 
     reason: Reason
@@ -39,7 +38,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class GoldenPicture:
-    """A picture and the Keras reference's mask of it, as paths inside the bundle."""
+    """A picture and the Keras model's mask of it, as paths inside the bundle."""
 
     picture: str
     mask: str
@@ -49,7 +48,7 @@ class GoldenPicture:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> GoldenPicture:
-        """Read what `dataclasses.asdict` gave."""
+        """Read the result of `dataclasses.asdict`."""
         return cls(**data | {"chosen": Choice(**data["chosen"])})
 
 
@@ -57,10 +56,10 @@ class GoldenPicture:
 class Reference:
     """The Keras model that the files were exported from.
 
-    `label_iou` is the IoU of each class against the true labels over `pictures` held-out
-    pictures, None for a class that occurs nowhere, `worst_miou` that of the worst picture, None
-    without true labels. `network` describes the network, None where it was not stated. `parameters`
-    counts the weights.
+    Figures are against the true labels of `pictures` held-out pictures, None without any:
+    `label_miou` is the mIoU, `worst_miou` that of the worst picture, and `label_iou` the IoU of
+    each class, None for a class that never occurs. `network` describes the network, None where it
+    was not stated. `parameters` counts the weights.
     """
 
     keras_sha256: str
@@ -73,14 +72,14 @@ class Reference:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Reference:
-        """Read what `dataclasses.asdict` gave."""
+        """Read the result of `dataclasses.asdict`."""
         ious = data["label_iou"]
         return cls(**data | {"label_iou": None if ious is None else tuple(ious)})
 
 
 @dataclass(frozen=True)
 class DataCounts:
-    """Pictures of each split, and how many of the training ones scaled the int8 files."""
+    """The number of pictures of each split, and of those that calibrated the int8 files."""
 
     train: int
     validation: int
@@ -89,9 +88,9 @@ class DataCounts:
 
 @dataclass(frozen=True)
 class Quality:
-    """IoU against true labels: the mean, and each class's, None for a class that occurs nowhere.
+    """IoU against the true labels: the mean, and each class's, None for a class that never occurs.
 
-    `agreement` is a file's share of pixels, 0..1, whose label is Keras'; None for Keras itself.
+    `agreement` is the file's agreement, 0..1; None for the Keras model itself.
     """
 
     label_miou: float | None
@@ -101,9 +100,9 @@ class Quality:
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """Figures over `pictures` of the `of` test pictures, which neither trained nor chose a model.
+    """Figures over `pictures` of the `of` test pictures, which neither trained nor chose the model.
 
-    `files` has one Quality for each file of the bundle, in the bundle's order.
+    `files` has a Quality for each file of the bundle, in the order of the bundle.
     """
 
     pictures: int
@@ -113,7 +112,7 @@ class SplitFigures:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SplitFigures:
-        """Read what `dataclasses.asdict` gave."""
+        """Read the result of `dataclasses.asdict`."""
         return cls(
             pictures=data["pictures"],
             of=data["of"],
@@ -143,35 +142,33 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Read JSON. Raises ValueError, for NaN and Infinity too, which Python would take."""
+    """Read JSON. Raises ValueError, also for NaN and Infinity, which Python would accept."""
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
 
 
 def check_manifest(data: Any, where: str) -> None:
-    """Raise BundleError unless `data` is a manifest of a known schema, saying what is wrong."""
+    """Raise BundleError unless `data` is a manifest of a known schema; `where` names its file."""
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise BundleError(f"{where} is not the manifest of a {KIND}")
     schema = data.get("schema")
     if type(schema) is not int or not 1 <= schema <= SCHEMA:  # bool is an int
         raise BundleError(
-            f"{where} has bundle schema {schema!r}, this version reads up to {SCHEMA}",
-            fix="fix with: pip install --upgrade unet-edge",
+            f"{where} has bundle schema {schema!r}",
+            expected=f"this version reads up to {SCHEMA}",
+            fix="pip install --upgrade unet-edge",
         )
     if error := first_error(data, manifest_schema()):
         raise BundleError(
             f"{where} is malformed: {error}",
-            fix=("copy the bundle again ('unet-edge inspect --schema' prints what belongs there)"),
+            fix="copy the bundle again ('unet-edge inspect --schema' prints the schema)",
         )
 
 
 def unreadable(path: Path, error: Exception) -> BundleError:
-    """The error of a file of a bundle that cannot be read."""
+    """Make the error of a bundle's file that cannot be read."""
     reason = getattr(error, "strerror", None) or error
-    return BundleError(
-        f"{path} cannot be read: {reason}",
-        fix="copy the bundle again",
-    )
+    return BundleError(f"{path} cannot be read: {reason}", fix="copy the bundle again")

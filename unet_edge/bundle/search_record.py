@@ -1,4 +1,4 @@
-"""What a search for a file within a budget tried, as a bundle remembers it."""
+"""The record of a search for a file within a budget, as a bundle keeps it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from unet_edge.model_files.embedded_contract import Precision
 
 @dataclass(frozen=True)
 class SearchCandidate:
-    """A recipe and what its file came to.
+    """A recipe that the search tried, and the figures of its file.
 
-    `agreement` and `worst` are shares of pixels (0..1) equal to Keras', over all pictures and in
-    the worst; `miou_drop` is in points of mIoU against the true labels, below 0 for a gain; `ms`
-    is the median of an inference here, of all candidates in turn. `pareto`: no other file is at
-    least as fast, as small and as close, and better in one.
+    `agreement` (0..1) is over all pictures, `worst` that of the worst picture. `miou_drop` is in
+    points of mIoU against the true labels, below 0 for a gain. `ms` is the median time of an
+    inference on the workstation, with the candidates measured in turns. `holds` says that the file
+    is within the budget, `kept` that it is in the bundle. `pareto` says that no other file
+    dominates it.
     """
 
     recipe: str
@@ -31,14 +32,14 @@ class SearchCandidate:
     kept: bool = False
 
     def dominates(self, other: SearchCandidate) -> bool:
-        """Whether it is at least as good in all three, and better in one."""
-        mine, theirs = ((c.agreement, -c.bytes, -c.ms) for c in (self, other))
-        return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
+        """Whether it is at least as close, as small and as fast as `other`, and better in one."""
+        figures, others = ((c.agreement, -c.bytes, -c.ms) for c in (self, other))
+        return figures != others and all(a >= b for a, b in zip(figures, others, strict=True))
 
 
 @dataclass(frozen=True)
 class LayerError:
-    """What leaving `layers` in float takes off int8's divergence from float, nats a pixel."""
+    """By how much `layers` in float reduce int8's divergence from float, nats a pixel."""
 
     layers: tuple[str, ...]
     divergence: float
@@ -48,7 +49,7 @@ class LayerError:
 class SearchRecord:
     """A search: its budget, the errors of pairs of layers, worst first, and its candidates.
 
-    `min_agreement` is a share of pixels, 0..1; `max_miou_drop` is in points of 100, None for any.
+    `min_agreement` is 0..1. `max_miou_drop` is in points of mIoU, None for no limit.
     """
 
     min_agreement: float
@@ -58,7 +59,7 @@ class SearchRecord:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SearchRecord:
-        """Read what `dataclasses.asdict` gave and JSON kept."""
+        """Read the result of `dataclasses.asdict` from JSON."""
         return cls(
             min_agreement=data["min_agreement"],
             max_miou_drop=data["max_miou_drop"],
