@@ -11,6 +11,7 @@ from unet_edge.dataset import Dataset, Sample
 from unet_edge.errors import DataError
 from unet_edge.images.decoding import Photo
 from unet_edge.images.placement import Labels
+from unet_edge.masks.agreement import Agreement
 from unet_edge.masks.boundary import Boundary
 from unet_edge.masks.metrics import Confusion, class_mean
 from unet_edge.masks.region_matching import RegionMatches
@@ -242,29 +243,22 @@ def evaluate_files(
     """
     reference_tally = Tally(reference, tolerance)
     tallies = [Tally(file, tolerance) for file in files]
-    shares: list[list[float]] = [[] for _ in files]
-    agreeing, pixels = [0] * len(files), 0
-    names: list[str] = []
+    agreements = [Agreement() for _ in files]
     for sample in samples:
         photo, truth = dataset.read_for(sample, reference.spec)
         expected = reference_tally.add(sample.name, photo, truth)
-        names.append(sample.name)
-        pixels += expected.size
-        for index, tally in enumerate(tallies):
-            same = int((tally.add(sample.name, photo, truth) == expected).sum())
-            agreeing[index] += same
-            shares[index].append(same / expected.size)
+        for tally, agreement in zip(tallies, agreements, strict=True):
+            agreement.add(sample.name, tally.add(sample.name, photo, truth), expected)
     result = reference_tally.result()
     evaluations = []
-    for tally, same, agreements in zip(tallies, agreeing, shares, strict=True):
+    for tally, agreement in zip(tallies, agreements, strict=True):
         evaluation = tally.result()
-        lowest = min(range(len(names)), key=agreements.__getitem__)
         evaluations.append(
             FileEvaluation(
                 evaluation=evaluation,
-                agreement=same / pixels,
-                worst=agreements[lowest],
-                worst_picture=names[lowest],
+                agreement=agreement.share,
+                worst=agreement.worst,
+                worst_picture=agreement.worst_picture,
                 drop=100 * (result.confusion.miou - evaluation.confusion.miou),
             )
         )

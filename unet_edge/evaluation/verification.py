@@ -11,6 +11,7 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.errors import BundleError, ImageError
 from unet_edge.images.decoding import ImageSource
 from unet_edge.images.placement import Labels
+from unet_edge.masks.agreement import Agreement
 from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.segmenter import Segmenter
 
@@ -32,24 +33,21 @@ class ReferenceMask:
 class Verification:
     """A model's masks compared with the reference's, over all pixels of all pictures.
 
-    Shares are 0..1. `against_truth` is the confusion with the true labels, None where they are
-    unknown. `shares` holds the agreement of each picture, in their order.
+    `agreement`, `worst` (that of `worst_picture`) and `shares` are 0..1. `shares` holds the
+    agreement of each picture, in their order. `against_truth` is the confusion with the true
+    labels, None where they are unknown.
     """
 
     name: str
     backend: str
     floor: float
+    agreement: float
     against_reference: Confusion
     against_truth: Confusion | None
     pictures: int
     worst_picture: str
     worst: float
     shares: tuple[float, ...] = ()
-
-    @property
-    def agreement(self) -> float:
-        """The share of pixels whose label equals the reference's."""
-        return self.against_reference.accuracy
 
     @property
     def mask_miou(self) -> float:
@@ -93,32 +91,28 @@ def verify(
     classes = len(candidate.spec.classes)
     total = Confusion.empty(classes)
     truth: Confusion | None = None
-    pictures, worst, worst_picture = 0, 2.0, ""
-    shares: list[float] = []
+    agreement = Agreement()
     for reference in references:
         with _named(reference.name):
             labels = candidate.segment(reference.picture).labels
-        confusion = Confusion.of(reference.labels, labels, classes)
-        total += confusion
+        agreement.add(reference.name, labels, reference.labels)
+        total += Confusion.of(reference.labels, labels, classes)
         if reference.truth is not None:
             scored = Confusion.of(reference.truth, labels, classes)
             truth = scored if truth is None else truth + scored
-        pictures += 1
-        shares.append(confusion.accuracy)
-        if confusion.accuracy < worst:
-            worst, worst_picture = confusion.accuracy, reference.name
-    if not pictures:
+    if not agreement.pixels:
         raise BundleError(f"there is no picture to verify {candidate.name} with")
     return Verification(
         name=candidate.name,
         backend=candidate.backend.name,
         floor=floor,
+        agreement=agreement.share,
         against_reference=total,
         against_truth=truth,
-        pictures=pictures,
-        worst_picture=worst_picture,
-        worst=worst,
-        shares=tuple(shares),
+        pictures=len(agreement.names),
+        worst_picture=agreement.worst_picture,
+        worst=agreement.worst,
+        shares=tuple(agreement.shares),
     )
 
 

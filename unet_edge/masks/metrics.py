@@ -1,4 +1,4 @@
-"""Dataset-level metrics from one confusion matrix, and agreement between two masks."""
+"""Dataset-level metrics from one confusion matrix."""
 
 from __future__ import annotations
 
