@@ -1,4 +1,4 @@
-"""Tuning: what is measured, what is out, and which of the rest is chosen."""
+"""Tuning: what is measured, what is out, and what is chosen."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def bundle(bundle_path: Path) -> Bundle:
     return Bundle.open(bundle_path)
 
 
-# --- what is chosen of what was measured ------------------------------------------------------
+# --- the choice -------------------------------------------------------------------------------
 
 
 def cost(ms: float, agreement: float = 1.0) -> Measurement:
-    """Inference and labels in `ms`, half each; the rest of a picture takes 100 ms."""
+    """Inference and labels take `ms`, half each; the other stages take 100 ms."""
     times = {"decode": 60.0, "place": 30.0, "infer": ms / 2, "mask": ms / 2, "restore": 10.0}
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), times[stage]) for stage in STAGES}
     stages[TOTAL] = dict.fromkeys(("p50", "p90", "p99", "min"), 100 + ms)
@@ -52,22 +52,22 @@ def trial(file: str, *model_ms: float, threads: int = 1) -> Trial:
     return Trial(Candidate(file, "openvino", threads), 0.9, tuple(map(cost, model_ms)))
 
 
-def test_the_fastest_is_the_one_that_beats_the_others_pass_by_pass() -> None:
+def test_the_fastest_is_found_by_comparing_within_passes() -> None:
     # The board slows to a third between the passes: b is always 10 % faster than a.
     a, b = trial("a", 10, 20, 30), trial("b", 9, 18, 27)
-    # c was lucky once: its best and its mean are the lowest of all.
+    # c was fast once: its minimum and its mean are the lowest.
     c = trial("c", 2, 19, 29)
-    assert [one.candidate.file for one in ranked_by_speed([a, b, c])] == ["b", "c", "a"]
+    assert [t.candidate.file for t in ranked_by_speed([a, b, c])] == ["b", "c", "a"]
     assert choose(ranked_by_speed([a, b, c]), ["a", "b", "c"]) is b
 
 
-def test_what_is_out_is_not_ranked() -> None:
+def test_a_trial_that_is_out_is_not_ranked() -> None:
     out = dataclasses.replace(trial("a", 1), out="under its floor")
     assert ranked_by_speed([out, trial("b", 2)]) == [trial("b", 2)]
     assert ranked_by_speed([out]) == []
 
 
-def test_of_equals_the_preferred_file_on_the_fewest_threads() -> None:
+def test_among_equals_the_preferred_file_on_the_fewest_threads_wins() -> None:
     fastest = trial("b", 10, 10, threads=4)
     preferred = trial("a", 10.2, 10.2, threads=4)
     cooler = trial("a", 10.25, 10.25, threads=2)
@@ -79,18 +79,20 @@ def test_of_equals_the_preferred_file_on_the_fewest_threads() -> None:
 
 
 def test_figures_of_a_trial() -> None:
-    one = Trial(Candidate("a", "openvino", 1), 0.9, (cost(8, 0.95), cost(4, 0.97), cost(6, 0.96)))
-    assert one.model_ms == [8, 4, 6]
-    assert one.total_ms == 106
-    assert one.agreement == 0.95
+    measured = Trial(
+        Candidate("a", "openvino", 1), 0.9, (cost(8, 0.95), cost(4, 0.97), cost(6, 0.96))
+    )
+    assert measured.model_ms == [8, 4, 6]
+    assert measured.total_ms == 106
+    assert measured.agreement == 0.95
 
 
-# --- rounds, with a board that grows slower ---------------------------------------------------
+# --- passes, on a board that gets slower ------------------------------------------------------
 
 
 @pytest.fixture
 def hot_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, int]]]:
-    """Replaces the measuring child: `ms` of each file, 4 % more with every measurement."""
+    """Replace the measuring child: a file takes `ms`, 4 % more with every measurement."""
 
     def make(
         ms: Callable[[Request], float], agreement: Callable[[Request], float] = lambda _: 1.0
@@ -106,7 +108,9 @@ def hot_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, 
             return cost(took, agreement(request)) if took else "it is broken"
 
         monkeypatch.setattr(autotune, "cost_of", measured)
-        monkeypatch.setattr(autotune, "_working", lambda: ({"ai-edge-litert", "onnxruntime"}, {}))
+        monkeypatch.setattr(
+            autotune, "_working_interpreters", lambda: ({"ai-edge-litert", "onnxruntime"}, {})
+        )
         monkeypatch.setattr(autotune, "_numbers_of_threads", lambda: [1, 2, 3, 4])
         monkeypatch.setattr(autotune, "thread_count", lambda threads: threads or 4)
         return asked
@@ -117,14 +121,14 @@ def hot_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, 
 TIMES = {"model-float32.tflite": 10.4, "model-float16.onnx": 10.0, "model-int8.onnx": 30.0}
 
 
-def kept(bundle: Bundle) -> list[str]:
+def names_within_floor(bundle: Bundle) -> list[str]:
     return [entry.name for entry in bundle.preferred()]
 
 
-def test_heat_does_not_favour_those_that_are_measured_first(
+def test_heat_does_not_favour_candidates_that_are_measured_first(
     bundle: Bundle, hot_board: Callable[..., list[tuple[str, int]]]
 ) -> None:
-    names = kept(bundle)
+    names = names_within_floor(bundle)
     last = names[-1]
 
     def ms(request: Request) -> float:
@@ -132,26 +136,26 @@ def test_heat_does_not_favour_those_that_are_measured_first(
 
     asked = hot_board(ms)
     found = tune(bundle, rounds=1)
-    # In the first pass the last one's 10 ms came after so many others that it looked slower.
+    # In the first pass, the last file's 10 ms come after so many others that it looks slower.
     assert 1.04 ** (len(names) - 1) > 1.1
     assert (found.chosen.candidate.file, found.chosen.candidate.threads) == (last, 3)
-    # Once there and once back.
+    # One pass there and one back.
     assert asked[: 2 * len(names)] == [(n, 4) for n in (*names, *reversed(names))]
 
 
-def test_threads_are_tried_for_the_best_two_only(
+def test_only_the_best_two_are_tried_on_other_threads(
     bundle: Bundle, hot_board: Callable[..., list[tuple[str, int]]]
 ) -> None:
     asked = hot_board(lambda request: TIMES.get(str(request.file), 12.0) / request.threads)
     found = tune(bundle, rounds=2)
     on_others = {name for name, threads in asked if threads != 4}
     assert on_others == {"model-float32.tflite", "model-float16.onnx"}
-    # int8.onnx took 2.5 times as long (4 % more for each before it): measured once.
+    # int8.onnx takes 2.5 times as long, and 4 % more for each one before it: measured once.
     assert asked.count(("model-int8.onnx", 4)) == 1
     reasons = {t.candidate.file: t.out for t in found.trials if t.candidate.threads == 4}
     assert str(reasons["model-int8.onnx"]).endswith(" times as slow in the first pass")
     assert reasons["model-float32.onnx"] == "not one of the best two"
-    # So are single threads, four times as slow as four.
+    # So are single threads, which are four times as slow as four.
     assert asked.count(("model-float16.onnx", 1)) == 1
     assert found.chosen.candidate == Candidate("model-float16.onnx", "onnxruntime", 4)
     asked.clear()
@@ -159,7 +163,7 @@ def test_threads_are_tried_for_the_best_two_only(
     assert {threads for _, threads in asked} == {2}
 
 
-def test_what_breaks_its_floor_here_is_out_however_fast(
+def test_a_file_under_its_floor_here_is_out_however_fast(
     bundle: Bundle, hot_board: Callable[..., list[tuple[str, int]]]
 ) -> None:
     fast = "model-float16.tflite"
@@ -171,27 +175,29 @@ def test_what_breaks_its_floor_here_is_out_however_fast(
     (out,) = [t for t in found.trials if t.candidate.file == fast]
     floor = bundle.file(fast).golden_floor
     kind = read_processor().int8
-    assert out.out == f"under its floor on {kind}: 98.000 % of {int(floor * 1e5) / 1e3:.3f} %"
+    assert out.out == f"under its floor on {kind}: 98.000 %, floor {int(floor * 1e5) / 1e3:.3f} %"
     assert found.chosen.candidate.file != fast
     assert asked.count((fast, 1)) == 1
     assert found.times_chosen(out) is None
-    # Nor does it set the pace by which others are hopeless.
-    assert len([t for t in found.trials if t.out is None]) == len(kept(bundle)) - 1
+    # It is not the fastest by which others are hopeless either.
+    assert len([t for t in found.trials if t.out is None]) == len(names_within_floor(bundle)) - 1
 
 
-def test_where_nothing_keeps_its_floor_all_reasons_are_named(
+def test_where_no_file_reaches_its_floor_the_error_names_all_reasons(
     bundle: Bundle, hot_board: Callable[..., list[tuple[str, int]]]
 ) -> None:
     hot_board(lambda r: 10.0 if "onnx" in str(r.file) else 0.0, lambda _: 0.5)
     with pytest.raises(BackendError) as raised:
         tune(bundle)
-    said = str(raised.value)
-    assert "model-float32.tflite by ai-edge-litert does not run: it is broken" in said
+    message = str(raised.value)
+    assert "model-float32.tflite by ai-edge-litert does not run: it is broken" in message
     kind = read_processor().int8
-    assert f"model-float32.onnx by onnxruntime under its floor on {kind}: 50.000 % of " in said
+    assert (
+        f"model-float32.onnx by onnxruntime under its floor on {kind}: 50.000 %, floor " in message
+    )
 
 
-# --- on this very machine ---------------------------------------------------------------------
+# --- on this machine --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +219,7 @@ def test_every_file_is_tried_with_every_interpreter_that_reads_it(
     assert threads == set(range(1, min(4, len(os.sched_getaffinity(0))) + 1))
 
 
-def test_what_is_chosen_was_measured_in_every_pass_and_keeps_its_floor(
+def test_the_chosen_trial_was_measured_in_every_pass_and_reaches_its_floor(
     bundle: Bundle, tuned: Tuning
 ) -> None:
     chosen = tuned.chosen
@@ -240,7 +246,7 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None
     monkeypatch.syspath_prepend(folder)
 
 
-def test_an_interpreter_that_dies_at_once_is_not_tried(
+def test_an_interpreter_that_dies_is_not_tried(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch, "import os; os.kill(os.getpid(), 9)")
@@ -249,7 +255,7 @@ def test_an_interpreter_that_dies_at_once_is_not_tried(
     assert "died with signal SIGKILL" in found.missing["onnxruntime"]
 
 
-def test_with_no_interpreter_the_reasons_are_named(
+def test_without_an_interpreter_the_error_names_the_reasons(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch, "raise ImportError('wrong libc')")
@@ -266,6 +272,6 @@ def test_settings_out_of_range(bundle: Bundle, settings: dict[str, Any]) -> None
         tune(bundle, **settings)
 
 
-def test_a_bundle_without_golden_pictures_proves_nothing(bundle: Bundle) -> None:
+def test_a_bundle_without_golden_pictures_is_refused(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="no golden pictures"):
         tune(dataclasses.replace(bundle, golden=()))

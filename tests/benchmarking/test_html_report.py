@@ -29,7 +29,7 @@ from unet_edge.system.files import sha256
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, and the text."""
+    """The page as a browser reads it: elements with their attributes, and the text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ class Page(HTMLParser):
 
     def pictures(self) -> dict[str, Image.Image]:
         """The last picture of each alternative text."""
-        found = {}
+        pictures = {}
         for image in self.all("img"):
             data = image["src"].removeprefix("data:image/jpeg;base64,")
-            found[image["alt"]] = Image.open(io.BytesIO(base64.b64decode(data)))
-        return found
+            pictures[image["alt"]] = Image.open(io.BytesIO(base64.b64decode(data)))
+        return pictures
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def row(
 
 
 @pytest.fixture
-def known() -> BenchmarkResult:
+def fixed() -> BenchmarkResult:
     return BenchmarkResult(
         model="cells",
         height=96,
@@ -106,44 +106,44 @@ def known() -> BenchmarkResult:
     )  # fmt: skip
 
 
-def test_rows_say_what_was_measured(known: BenchmarkResult) -> None:
-    keras, first, under, broken = cost_rows(known)
+def test_rows_have_the_figures(fixed: BenchmarkResult) -> None:
+    keras, first, under, broken = cost_rows(fixed)
     assert keras[:7] == ["model.keras", "1.23", "45.6", "250", "375", "500", "50.0"]
     assert keras[7:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
-    # 0.999999 is cut to 99.999: 100 is kept for masks that agree in every pixel.
+    # 0.999999 is cut to 99.999: only masks that agree in every pixel have 100.
     assert first[3:9] == ["12.3", "18.5", "24.7", "2.47", "62", "99.999"]
     assert first[12:] == ["20.3", "20.3"]
     assert under[8] == "98.000 !"
     assert broken == ["c.onnx", "0.00", *["–"] * 7, "90.000", *["–"] * 4]
-    assert stage_rows(known)[1] == ["a.tflite", *["2.47 / 2.47 / 2.47"] * 5]
-    assert len(stage_rows(known)) == 3
+    assert stage_rows(fixed)[1] == ["a.tflite", *["2.47 / 2.47 / 2.47"] * 5]
+    assert len(stage_rows(fixed)) == 3
 
 
-def test_warnings_name_failures_broken_floors_and_noise(known: BenchmarkResult) -> None:
-    assert warnings(known) == [
+def test_warnings_name_failures_missed_floors_and_unsteady_speed(fixed: BenchmarkResult) -> None:
+    assert warnings(fixed) == [
         "c.onnx did not run: no <interpreter>",
         "b.onnx is UNDER ITS FLOOR on Pi 5 (ARM with dotprod): 98.000 % of pixels as Keras, "
-        "99.000 % asked for",
+        "but the floor is 99.000 %",
     ]
-    noisy = dataclasses.replace(known, files=(), gemm_after_ms=14)
+    noisy = dataclasses.replace(fixed, files=(), gemm_after_ms=14)
     assert "10.0 ms before, 14.0 ms after" in warnings(noisy)[0]
 
 
-def test_tables_come_in_any_style(known: BenchmarkResult) -> None:
-    plain, markdown = tables(known), tables(known, "github")
+def test_tables_as_text_and_as_markdown(fixed: BenchmarkResult) -> None:
+    plain, markdown = tables(fixed), tables(fixed, "github")
     assert "did not run: no <interpreter>" in plain
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(lines) == (2 + 4) + (2 + 3)
     assert len({line.count("|") for line in lines[:6]}) == 1
 
 
-def test_tables_of_nothing_but_failures(known: BenchmarkResult) -> None:
-    keras = dataclasses.replace(known.keras, cost=None)
-    failed = dataclasses.replace(known, keras=keras, files=known.files[2:])
+def test_tables_where_every_file_failed(fixed: BenchmarkResult) -> None:
+    keras = dataclasses.replace(fixed.keras, cost=None)
+    failed = dataclasses.replace(fixed, keras=keras, files=fixed.files[2:])
     assert "decode" not in tables(failed).split("- c.onnx")[0]
 
 
-def test_the_page_needs_nothing_from_elsewhere(result: BenchmarkResult, bundle: Bundle) -> None:
+def test_the_page_has_no_external_resources(result: BenchmarkResult, bundle: Bundle) -> None:
     html = report_html(result, bundle)
     page = Page(html)
     for tag, attributes in page.elements:
@@ -169,29 +169,31 @@ def test_the_page_shows_every_file_and_picture(result: BenchmarkResult, bundle: 
     assert "prefers-color-scheme:dark" in page.text
 
 
-def test_wide_tables_stay_inside_their_box(known: BenchmarkResult, bundle: Bundle) -> None:
-    html = report_html(known, bundle, pictures=0)
+def test_wide_tables_scroll_inside_their_box(fixed: BenchmarkResult, bundle: Bundle) -> None:
+    html = report_html(fixed, bundle, pictures=0)
     assert html.count("<div class=wide><table") == html.count("<table") == 2
     style = html.partition("<style>")[2].partition("</style>")[0]
     assert ".wide{overflow-x:auto}" in style
-    # 14 columns fit into 1240 px where their heads may break into lines, with smaller margins.
+    # 14 columns fit into 1240 px with smaller margins and headings on several lines.
     assert "<div class=wide><table class=cost>" in html
     assert ".cost thead th{white-space:normal" in style
-    assert "position:sticky;left:0" in style  # the file's name stays beside the scrolled figures
+    assert "position:sticky;left:0" in style  # file names stay visible while figures scroll
 
 
-def test_the_page_escapes_what_it_did_not_write(result: BenchmarkResult, bundle: Bundle) -> None:
+def test_the_page_escapes_text_of_bundle_and_machine(
+    result: BenchmarkResult, bundle: Bundle
+) -> None:
     evil = "<script>alert('x')</script>"
     spec = dataclasses.replace(bundle.spec, classes=("a", evil))
     first = dataclasses.replace(result.files[0], cost=None, error=evil, name=evil)
-    spoilt = dataclasses.replace(
+    changed = dataclasses.replace(
         result,
         model=evil,
         machine={**result.machine, "model": evil},
         files=(first, *result.files[1:]),
     )
     html = report_html(
-        spoilt, dataclasses.replace(bundle, spec=spec, tools={evil: "1"}), pictures=1
+        changed, dataclasses.replace(bundle, spec=spec, tools={evil: "1"}), pictures=1
     )
     page = Page(html)
     assert not page.all("script")
@@ -206,7 +208,9 @@ def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> 
     manifest = (copy / "bundle.json").read_text().replace('"model-int8.tflite"', '"<mark>.tflite"')
     seal_manifest(copy, json.loads(manifest))
     odd = Bundle.open(copy)
-    entry = dataclasses.replace(odd.file("<mark>.tflite"), floor=0.0)  # so that it is praised
+    entry = dataclasses.replace(
+        odd.file("<mark>.tflite"), floor=0.0
+    )  # so that the headline names it
     odd = dataclasses.replace(odd, files=(entry,))
     page = Page(report_html(measure_bundle(odd, runs=1, threads=1), odd, pictures=1))
     assert not page.all("mark")
@@ -214,15 +218,15 @@ def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> 
     assert "<mark>.tflite, difference" in page.pictures()
 
 
-def test_the_page_praises_the_fastest_file_within_its_floor(
-    known: BenchmarkResult, bundle: Bundle
+def test_the_headline_names_the_fastest_file_within_its_floor(
+    fixed: BenchmarkResult, bundle: Bundle
 ) -> None:
     hasty = row("hasty.tflite", "tflite", 5, 0.98, 0.99)
-    html = report_html(dataclasses.replace(known, files=(hasty, *known.files)), bundle, pictures=0)
+    html = report_html(dataclasses.replace(fixed, files=(hasty, *fixed.files)), bundle, pictures=0)
     assert "<strong>a.tflite</strong>" in html
     assert "<b>20.3×</b>" in html
-    html = report_html(dataclasses.replace(known, files=(hasty,)), bundle, pictures=0)
-    assert "No file ran here and kept its agreement floor" in html
+    html = report_html(dataclasses.replace(fixed, files=(hasty,)), bundle, pictures=0)
+    assert "No file ran here and reached its agreement floor" in html
 
 
 def test_one_wrong_pixel_of_a_large_photo_is_red(bundle: Bundle, tmp_path: Path) -> None:
@@ -253,9 +257,9 @@ def test_one_wrong_pixel_of_a_large_photo_is_red(bundle: Bundle, tmp_path: Path)
 
 
 def test_the_chart_places_points_by_time_and_agreement(
-    known: BenchmarkResult, bundle: Bundle
+    fixed: BenchmarkResult, bundle: Bundle
 ) -> None:
-    page = Page(report_html(known, dataclasses.replace(bundle, golden=())))
+    page = Page(report_html(fixed, dataclasses.replace(bundle, golden=())))
     points = {c["class"]: (float(c["cx"]), float(c["cy"])) for c in page.all("circle")}
     assert points["tflite"][0] < points["onnx"][0] < points["keras"][0]
     assert points["onnx"][1] > points["tflite"][1] >= points["keras"][1]
@@ -265,9 +269,11 @@ def test_the_chart_places_points_by_time_and_agreement(
     assert (b - a) / (c - b) == pytest.approx(np.log(40 / 12.345) / np.log(250 / 40), abs=0.01)
 
 
-def test_names_of_coinciding_points_stay_apart(known: BenchmarkResult, bundle: Bundle) -> None:
+def test_the_names_of_coinciding_points_do_not_overlap(
+    fixed: BenchmarkResult, bundle: Bundle
+) -> None:
     rows = tuple(row(f"model-{n}.tflite", "tflite", 20, 1.0, 0.9) for n in range(6))
-    crowd = dataclasses.replace(known, keras=row("model.keras", "keras", 20, 1, None), files=rows)
+    crowd = dataclasses.replace(fixed, keras=row("model.keras", "keras", 20, 1, None), files=rows)
     # None of these files is in the bundle, so no golden picture is segmented with them.
     html = report_html(crowd, dataclasses.replace(bundle, golden=()), pictures=0)
     names = [text for text in Page(html).all("text") if text.get("class") == "name"]
@@ -278,7 +284,7 @@ def test_names_of_coinciding_points_stay_apart(known: BenchmarkResult, bundle: B
             assert abs(y - other_y) >= 18 or abs(x - other_x) >= 7 * len("model-0.tflite")
 
 
-def test_importing_the_package_leaves_measuring_and_reporting_out() -> None:
+def test_importing_the_package_loads_no_measurement_and_no_report() -> None:
     code = "import sys, unet_edge; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True

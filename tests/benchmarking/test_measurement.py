@@ -1,3 +1,5 @@
+"""Measuring every file of a bundle in a process of its own."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -32,19 +34,19 @@ def bundle(bundle_path: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def result(bundle: Bundle, run_path: Path) -> BenchmarkResult:
-    """Slow, since Keras is measured too."""
+    """Slow, because Keras is measured too."""
     return measure_bundle(bundle, runs=6, threads=1, keras=run_path)
 
 
 def only(bundle: Bundle, *names: str) -> Bundle:
-    """The bundle with these of its files."""
+    """The bundle with only these files."""
     return dataclasses.replace(bundle, files=tuple(bundle.file(name) for name in names))
 
 
-def test_totals_are_of_whole_runs_not_of_stages() -> None:
+def test_totals_are_percentiles_of_runs_not_sums_of_stages() -> None:
     stages = summarise({"decode": [1, 5, 9], "infer": [10, 40, 20]})
     assert stages["decode"] == pytest.approx({"p50": 5, "p90": 8.2, "p99": 8.92, "min": 1})
-    # Runs of 11, 45 and 29 ms; the stages' own medians would add up to 25.
+    # Runs of 11, 45 and 29 ms; the medians of the stages add up to 25.
     assert stages["total"] == pytest.approx({"p50": 29, "p90": 41.8, "p99": 44.68, "min": 11})
 
 
@@ -61,7 +63,7 @@ def test_every_file_of_the_bundle_has_its_row(bundle: Bundle, result: BenchmarkR
 
 
 @pytest.mark.slow
-def test_costs_hang_together(result: BenchmarkResult) -> None:
+def test_the_figures_of_a_row_are_consistent(result: BenchmarkResult) -> None:
     for row in result.rows:
         cost = row.cost
         assert cost is not None
@@ -85,7 +87,7 @@ def test_backends_and_threads_are_named(result: BenchmarkResult) -> None:
 
 
 @pytest.mark.slow
-def test_agreement_is_what_verify_finds_here(bundle: Bundle, result: BenchmarkResult) -> None:
+def test_agreement_equals_that_of_verify(bundle: Bundle, result: BenchmarkResult) -> None:
     for row in result.files:
         segmenter = Segmenter.open(bundle.path, file=row.name, threads=1)
         proof = verify(segmenter, golden_references(bundle), floor=0.0)
@@ -110,15 +112,15 @@ def test_keras_is_measured_the_same_way(result: BenchmarkResult, run_path: Path)
 
 
 @pytest.mark.slow
-def test_memory_belongs_to_the_file_alone(result: BenchmarkResult) -> None:
-    # This process and the Keras child hold TensorFlow, some hundred MiB.
+def test_peak_memory_is_that_of_the_file_alone(result: BenchmarkResult) -> None:
+    # This process and the Keras child hold TensorFlow, which takes some hundred MiB.
     assert result.keras.cost is not None
     for row in result.files:
         assert row.cost is not None
         assert 20 < row.cost.peak_memory_mib < result.keras.cost.peak_memory_mib / 2
 
 
-def test_without_keras_its_row_holds_what_the_bundle_knows(bundle: Bundle) -> None:
+def test_without_keras_its_row_has_the_figures_of_the_bundle(bundle: Bundle) -> None:
     tiny = only(bundle, "model-int8.tflite")
     result = measure_bundle(tiny, runs=1, threads=1)
     keras = result.keras
@@ -163,22 +165,22 @@ def test_json_holds_everything(result: BenchmarkResult) -> None:
         ("import os; os._exit(3)", "ended with exit code 3: no message"),
     ],
 )
-def test_a_broken_interpreter_costs_its_own_rows_only(
+def test_a_broken_interpreter_affects_only_its_own_rows(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, error: str
 ) -> None:
     (tmp_path / "onnxruntime").mkdir()
     (tmp_path / "onnxruntime" / "__init__.py").write_text(source)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     pair = only(bundle, "model-int8.onnx", "model-int8.tflite")
-    broken, whole = measure_bundle(pair, runs=1, threads=1).files
+    broken, intact = measure_bundle(pair, runs=1, threads=1).files
     assert broken.cost is None
     assert error in (broken.error or "")
     assert not broken.kept_floor
-    assert whole.error is None
-    assert whole.cost is not None
+    assert intact.error is None
+    assert intact.cost is not None
 
 
-def test_a_damaged_file_is_named_as_such(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_error_names_a_damaged_file(bundle: Bundle, tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(bundle.path, copy)
     damaged = copy / "model-int8.tflite"
@@ -217,7 +219,7 @@ def test_given_pictures_are_timed(bundle: Bundle, tmp_path: Path) -> None:
         ({"pictures": [Path("nowhere.jpg")]}, ImageError),
     ],
 )
-def test_what_would_spoil_every_row_is_refused_before(
+def test_what_would_affect_every_row_is_refused_first(
     bundle: Bundle, settings: dict[str, object], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -264,11 +266,11 @@ def test_ctrl_c_ends_the_child_too(bundle: Bundle) -> None:
     finally:
         parent.kill()
     assert b"KeyboardInterrupt" in log
-    # Gone, or dead and waiting for whoever inherited it to take note.
+    # The child has ended, or is a zombie that its new parent has not collected.
     _until(lambda: not child.exists() or "State:\tZ" in (child / "status").read_text())
 
 
-def test_the_child_loads_nothing_that_segmenting_does_not_need() -> None:
+def test_the_child_loads_only_what_segmenting_needs() -> None:
     code = "import sys, unet_edge.benchmarking.measurement; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
@@ -277,10 +279,10 @@ def test_the_child_loads_nothing_that_segmenting_does_not_need() -> None:
     assert not unwanted & set(loaded)
 
 
-def _until(found: Callable[[], Any]) -> Any:
+def _until(condition: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if value := found():
+        if value := condition():
             return value
         time.sleep(0.05)
     raise AssertionError("nothing happened in 30 seconds")

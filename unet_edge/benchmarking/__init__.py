@@ -1,1 +1,1 @@
-"""What each file costs on this machine, as figures, tables, a page, and a tuned choice."""
+"""The cost of each file on this machine: figures, tables, an HTML page, and a tuned choice."""

@@ -1,4 +1,4 @@
-"""Time against agreement, as inline SVG."""
+"""A chart of time against agreement, as inline SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 30, 56  # px around the axes
 
 
 def chart(rows: Sequence[ModelResult]) -> str:
-    """Scatter of time against agreement, as inline SVG; logarithmic time over a wide range."""
+    """A scatter chart as inline SVG; the axis of time is logarithmic for a wide range."""
     points = [(row, row.cost.p50_ms, row.cost.agreement) for row in rows if row.cost]
     if not points:
         return ""
@@ -72,9 +72,9 @@ def chart(rows: Sequence[ModelResult]) -> str:
 def _label_places(
     places: Sequence[tuple[float, float]], names: Sequence[str]
 ) -> list[tuple[float, float]]:
-    """Where each name starts, (x, y) px: the nearest place beside its point that is still free."""
+    """Where each name starts, (x, y) px: the nearest free place beside its point."""
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in places]
-    found = []
+    starts = []
     for (x, y), name in zip(places, names, strict=True):
         width = _text_width(name)
         offsets = [sign * step * 19 for step in range(12) for sign in (1, -1)]
@@ -88,12 +88,12 @@ def _label_places(
             ):
                 break
         taken.append(box)
-        found.append((start, y + offset))
-    return found
+        starts.append((start, y + offset))
+    return starts
 
 
 def _text_width(text: str) -> float:
-    return 7.4 * len(text)  # px, a sans serif of 13 px, generously
+    return 7.4 * len(text)  # px, a generous estimate for a sans serif of 13 px
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""A benchmark result for people: one self-contained HTML page."""
+"""A benchmark result as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _GENERATOR = '<meta name="generator" content="unet-edge benchmark">'
 
 
 def is_report(data: bytes) -> bool:
-    """Whether a file is a page of `report_html`."""
+    """Whether a file was written by `report_html`."""
     return data.startswith(b"<!doctype html>") and _GENERATOR.encode() in data[:1000]
 
 
 def report_html(result: BenchmarkResult, bundle: Bundle, *, pictures: int = 6) -> str:
-    """One HTML page without anything external: tables, chart, and masks of golden pictures.
+    """One HTML page without external resources: tables, chart, and masks of golden pictures.
 
     Segments the first `pictures` golden pictures with every file that ran in the benchmark.
     Raises BundleError when the bundle is damaged.
@@ -83,16 +83,16 @@ def _facts(result: BenchmarkResult, bundle: Bundle) -> str:
 
 
 def _headline(result: BenchmarkResult) -> str:
-    """The fastest file that kept its floor, in a few large numbers."""
+    """The fastest file that reaches its floor, as a few large numbers."""
     kept = [(row.cost.p50_ms, row) for row in result.files if row.cost and row.kept_floor]
     if not kept:
-        return "<p class=bad>No file ran here and kept its agreement floor.</p>"
+        return "<p class=bad>No file ran here and reached its agreement floor.</p>"
     _, best = min(kept, key=lambda pair: pair[0])
     assert best.cost is not None
     speedup = result.speedup(best)
     cards = {
         f"{number(best.cost.p50_ms)} ms": "median for a whole picture",
-        f"{percent(best.cost.agreement)} %": "of its pixels are the Keras reference's",
+        f"{percent(best.cost.agreement)} %": "of its pixels equal the Keras reference's",
         f"{best.cost.peak_memory_mib:.0f} MiB": "peak memory, Python included",
         f"{number((best.bytes or 0) / 1e6)} MB": "on disk",
     }
@@ -117,7 +117,7 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _stages(result: BenchmarkResult) -> str:
-    """Bars of each stage's share of a picture's time, with its median in ms."""
+    """A bar for each model with the share of each stage, and the medians in ms."""
     rows = [
         [row.name, *(number(row.cost.stages[stage]["p50"]) for stage in STAGES)]
         for row in result.rows
@@ -140,7 +140,7 @@ def _stages(result: BenchmarkResult) -> str:
 
 
 def _gallery(result: BenchmarkResult, bundle: Bundle, pictures: int) -> str:
-    """Photo, reference, every file's overlay and its difference, for each golden picture."""
+    """Each golden picture with its reference, and the overlay and difference of every file."""
     golden = [(entry.picture, *bundle.read_golden(entry)) for entry in bundle.golden[:pictures]]
     if not golden:
         return ""
@@ -157,7 +157,7 @@ def _gallery(result: BenchmarkResult, bundle: Bundle, pictures: int) -> str:
             continue
         try:
             segmenter = Segmenter.open(bundle.path, file=row.name, threads=result.threads)
-        except BackendError:  # it ran in the benchmark, which may have been on another machine
+        except BackendError:  # the benchmark may be from another machine
             continue
         column = []
         for photo, (_, picture, reference) in zip(photos, golden, strict=True):
@@ -184,7 +184,7 @@ def _gallery(result: BenchmarkResult, bundle: Bundle, pictures: int) -> str:
 
 def _figure(alt: str, picture: Image.Image, caption: str) -> str:
     buffer = io.BytesIO()
-    # 4:4:4: halved colour resolution would smear single red pixels into the grey around them.
+    # 4:4:4: at half the colour resolution, single red pixels would fade into the grey around them.
     picture.save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     return (

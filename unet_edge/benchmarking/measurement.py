@@ -1,8 +1,8 @@
-"""What each model file costs on this machine: time, memory and agreement, a process for each.
+"""Time, memory and agreement of each model file on this machine, each in its own process.
 
 `measure_bundle` starts this module once for every file. The child opens the model, times it,
-verifies it and answers with JSON, so peak memory and load time belong to that file alone, and a
-crash costs one row. The Keras reference is measured in the very same way.
+verifies it and answers with JSON. So peak memory and load time belong to that file alone, and a
+crash costs one row. The Keras reference is measured in the same way.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, Measurement, ModelResult
 from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
 from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import decode
@@ -34,12 +35,12 @@ from unet_edge.system.files import sha256
 from unet_edge.system.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
 
 WARM_UP = 5
-"""Untimed runs before the timed ones: Keras traces in the first, caches and clocks settle."""
+"""Untimed runs before the timed ones, in which Keras traces and caches and clocks settle."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a child is asked to do."""
+    """The work of a measuring child process."""
 
     bundle: str
     model: str
@@ -61,23 +62,16 @@ def measure_bundle(
 ) -> BenchmarkResult:
     """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
 
-    With `backend`, only the files that it reads, by it. Times `runs` pictures with each, cycling
-    over `pictures` (by default the golden ones), then verifies on the golden pictures.
+    With `backend`, measures the files that this interpreter reads. Times `runs` pictures with each
+    file, cycling over `pictures` (by default the golden ones), then verifies the golden pictures.
 
-    A file that cannot run here becomes a row with its error. Raises ConfigError, ImageError,
-    ModelFileError or BundleError, before anything is measured, for what would spoil every row.
+    A file that cannot run here becomes a row with its error. Before anything is measured, raises
+    ConfigError, ImageError, ModelFileError or BundleError for what would affect every row.
     """
-    # Here, not at the top: children import this module, and tqdm would be 3 MiB of each peak.
-    from unet_edge.system.progress import progress_bar
-
     count = thread_count(threads)
     if runs < 1:
-        raise ConfigError(
-            f"runs is {runs}",
-            expected="it must be at least 1",
-        )
-    if not bundle.golden:
-        raise BundleError(f"{bundle.path} holds no golden pictures to prove its files by")
+        raise ConfigError(f"runs is {runs}", expected="it must be at least 1")
+    require_golden(bundle)
     if pictures is None:
         pictures = [bundle.path / golden.picture for golden in bundle.golden]
     used = [path.absolute() for path in pictures[:runs]]
@@ -86,7 +80,7 @@ def measure_bundle(
     files = readable(bundle.path, bundle.files, backend)
     photos = (decode(path, bit_depth=bundle.spec.bit_depth) for path in used)
     sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
-
+    reference = _keras_row(bundle, keras)
     request = Request(
         bundle=str(bundle.path),
         model=str(bundle.path),
@@ -96,42 +90,20 @@ def measure_bundle(
         pictures=[str(path) for path in used],
         backend=backend,
     )
-    jobs = [
-        (
-            ModelResult(
-                name=e.name,
-                format=e.format,
-                precision=e.precision,
-                bytes=e.bytes,
-                sha256=e.sha256,
-                floor=e.golden_floor,
-                held_out=e.agreement,
-                label_miou=e.label_miou,
-            ),
-            dataclasses.replace(request, file=e.name),
-        )
-        for e in files
-    ]
-    reference = _keras_row(bundle, keras)
+    jobs = [(_file_row(entry), dataclasses.replace(request, file=entry.name)) for entry in files]
     if keras is not None:
-        # Keras has no setting for threads; what it runs on takes every processor.
+        # Keras has no setting for threads: its library uses every processor.
         run = dataclasses.replace(request, model=str(keras), threads=None, backend=None)
         jobs.insert(0, (reference, run))
-    rows: list[ModelResult] = []
-    before = gemm_ms()
-    bar = progress_bar(len(jobs), "measuring")
-    for row, job in jobs:
-        bar.set_postfix_str(row.name)
-        rows.append(_measured(row, job))
-        bar.update()
-    bar.close()
+    gemm_before_ms = gemm_ms()
+    rows = _measured_rows(jobs)
     return BenchmarkResult(
         model=bundle.spec.name,
         height=bundle.spec.height,
         width=bundle.spec.width,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=machine(),
-        gemm_before_ms=before,
+        gemm_before_ms=gemm_before_ms,
         gemm_after_ms=gemm_ms(),
         threads=count,
         runs=runs,
@@ -142,6 +114,45 @@ def measure_bundle(
     )
 
 
+def require_golden(bundle: Bundle) -> None:
+    """Raise BundleError for a bundle without golden pictures."""
+    if not bundle.golden:
+        raise BundleError(f"{bundle.path} has no golden pictures to verify its files with")
+
+
+def _file_row(entry: BundleFile) -> ModelResult:
+    """The row of a file before it is measured."""
+    return ModelResult(
+        name=entry.name,
+        format=entry.format,
+        precision=entry.precision,
+        bytes=entry.bytes,
+        sha256=entry.sha256,
+        floor=entry.golden_floor,
+        held_out=entry.agreement,
+        label_miou=entry.label_miou,
+    )
+
+
+def _measured_rows(jobs: Sequence[tuple[ModelResult, Request]]) -> list[ModelResult]:
+    """The rows with their measurement or error."""
+    # Here, not at the top: children import this module, and tqdm takes 3 MiB of each peak.
+    from unet_edge.system.progress import progress_bar
+
+    rows: list[ModelResult] = []
+    bar = progress_bar(len(jobs), "measuring")
+    for row, request in jobs:
+        bar.set_postfix_str(row.name)
+        cost = cost_of(request)
+        if isinstance(cost, str):
+            rows.append(dataclasses.replace(row, error=cost))
+        else:
+            rows.append(dataclasses.replace(row, cost=cost))
+        bar.update()
+    bar.close()
+    return rows
+
+
 def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     """p50, p90, p99 and min of each stage and of TOTAL, the sum of each run's stages."""
     totals = [sum(run) for run in zip(*laps.values(), strict=True)]
@@ -149,32 +160,32 @@ def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 
 def _keras_row(bundle: Bundle, keras: Path | None) -> ModelResult:
-    """The reference's row before it is measured; raises BundleError for another model's file."""
-    known = bundle.reference
+    """The reference's row before it is measured. Raises BundleError for another model's file."""
+    reference = bundle.reference
     row = ModelResult(
         name=KERAS_MODEL,
         format="keras",
         precision="float32",
         bytes=None,
-        sha256=known.keras_sha256,
+        sha256=reference.keras_sha256,
         floor=None,
         held_out=None,
-        label_miou=known.label_miou,
+        label_miou=reference.label_miou,
     )
     if keras is None:
         return row
     path = keras if keras.suffix == ".keras" else keras / KERAS_MODEL
     data = load_model_bytes(path)
-    if sha256(data) != known.keras_sha256:
+    if sha256(data) != reference.keras_sha256:
         raise BundleError(
-            f"{path} is not the model that {bundle.path} was exported from (its SHA-256 differs)",
-            fix="name that one, or export again",
+            f"{path} is not the model that {bundle.path} was exported from: its SHA-256 differs",
+            fix="give that model, or export again",
         )
     return dataclasses.replace(row, bytes=len(data))
 
 
 def cost_of(request: Request) -> Measurement | str:
-    """What a fresh process measures; a text says why there is no cost."""
+    """The measurement of a child process, or as text why there is none."""
     child = run_child(__name__, dataclasses.asdict(request))
     try:
         answer = json.loads(child.output)
@@ -183,15 +194,8 @@ def cost_of(request: Request) -> Measurement | str:
     return Measurement(**answer["cost"]) if "cost" in answer else str(answer["error"])
 
 
-def _measured(row: ModelResult, request: Request) -> ModelResult:
-    cost = cost_of(request)
-    if isinstance(cost, str):
-        return dataclasses.replace(row, error=cost)
-    return dataclasses.replace(row, cost=cost)
-
-
 def _measure(request: Request) -> Measurement:
-    """Open, warm up, time and verify one model in this very process."""
+    """Open, warm up, time and verify one model in this process."""
     started = time.perf_counter_ns()
     segmenter = Segmenter.open(
         request.model, file=request.file, threads=request.threads, backend=request.backend
@@ -204,7 +208,7 @@ def _measure(request: Request) -> Measurement:
     for picture in itertools.islice(itertools.cycle(request.pictures), request.runs):
         clock.start()
         segmenter.timed_segment(picture, clock)
-    memory = peak_memory()  # before the proof, whose counting is no part of segmenting
+    memory = peak_memory()  # before verifying, which needs more memory than segmenting
     proof = verify(segmenter, golden_references(Bundle.open(request.bundle)), floor=0.0)
     return Measurement(
         backend=segmenter.backend.name,

@@ -1,4 +1,4 @@
-"""BenchmarkResult: what every file of a bundle cost on one machine, as values."""
+"""BenchmarkResult: the time, memory and agreement of every file of a bundle on one machine."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 TOTAL = "total"
-"""What the sum of a run's stages is called beside the segmenter's STAGES."""
+"""The name of the sum of all stages, beside the segmenter's STAGES."""
 
-# An idle machine repeats the matrix product within a few percent; a quarter more or less says
-# that it was throttled or shared while the files were measured.
+# An idle machine repeats the matrix product within a few percent. A quarter more or less means
+# that the machine was throttled or shared during the measurement.
 _STEADY = 1.25
 
 
 def is_steady(gemm_before_ms: float, gemm_after_ms: float) -> bool:
-    """Whether a machine was about as fast after measuring as before."""
+    """Whether a machine was about as fast after the measurement as before."""
     return 1 / _STEADY < gemm_after_ms / gemm_before_ms < _STEADY
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one model cost in its own process. Times in ms, memory in MiB, shares 0..1.
+    """The figures of one model in its own process. Times in ms, memory in MiB, shares 0..1.
 
-    `load_ms` is from nothing to ready: reading, digest, the interpreter's import and set-up.
-    `stages` gives p50, p90, p99 and min of each of STAGES and of TOTAL, the whole picture.
-    `peak_memory_mib` is the whole process's, Python included, before `agreement`, `worst` (the
-    worst picture's) and `mask_miou` were measured against the Keras reference's masks.
-    `threads` is None for Keras, which decides for itself.
+    `load_ms` covers reading, digest, and the import and set-up of the interpreter. `stages` has
+    p50, p90, p99 and min of each of STAGES and of TOTAL, a complete picture. `peak_memory_mib` is
+    the peak of the process, Python included, before verification. `agreement`, `worst` (of the
+    worst picture) and `mask_miou` are against the Keras reference's masks. `threads` is None for
+    Keras, which decides for itself.
     """
 
     backend: str
@@ -42,17 +42,18 @@ class Measurement:
 
     @property
     def p50_ms(self) -> float:
-        """Median time for a whole picture, ms."""
+        """The median time for a complete picture, ms."""
         return self.stages[TOTAL]["p50"]
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model of a benchmark; without `cost`, `error` says why, or it was not asked for.
+    """One model of a benchmark. `cost` is None where it did not run: `error` says why.
 
-    `held_out` (agreement with Keras, 0..1) and `label_miou` (against the true labels) are the
-    bundle's, measured at export over the held-out pictures. `floor` is the least agreement on
-    the golden pictures, None for the Keras reference. `bytes` is None where there is no file.
+    Without both, the model was not measured. `held_out` (agreement with Keras, 0..1) and
+    `label_miou` (against the true labels) were measured at export over the held-out pictures.
+    `floor` is the least agreement on the golden pictures, None for the Keras reference. `bytes` is
+    None where there is no file.
     """
 
     name: str
@@ -68,12 +69,12 @@ class ModelResult:
 
     @property
     def kept_floor(self) -> bool:
-        """Whether it ran here and agreed with Keras as closely as its floor asks."""
+        """Whether it ran here and its agreement reached the floor."""
         return self.cost is not None and self.cost.agreement >= (self.floor or 0.0)
 
 
 def is_benchmark_result(data: bytes) -> bool:
-    """Whether a file holds a BenchmarkResult's figures."""
+    """Whether a file is the JSON of a BenchmarkResult."""
     try:
         figures = json.loads(data)
     except (ValueError, RecursionError):
@@ -85,8 +86,8 @@ def is_benchmark_result(data: bytes) -> bool:
 class BenchmarkResult:
     """All files of a bundle and its Keras reference on one machine.
 
-    `gemm_before_ms` and `gemm_after_ms` time a matrix product: how busy the machine was. `sizes`
-    are those of the pictures the runs cycled over, as "640x480" px.
+    `gemm_before_ms` and `gemm_after_ms` are the times of a matrix product, which show how busy
+    the machine was. `sizes` are the sizes of the timed pictures in px, as "640x480".
     """
 
     model: str
@@ -110,7 +111,7 @@ class BenchmarkResult:
 
     @property
     def processor(self) -> str:
-        """The processor and how it adds int8, for people."""
+        """The processor and its kind of int8 instructions, for people."""
         return f"{self.machine['model']} ({self.machine['int8']})"
 
     @property
@@ -119,9 +120,9 @@ class BenchmarkResult:
         return is_steady(self.gemm_before_ms, self.gemm_after_ms)
 
     def speedup(self, row: ModelResult, stage: str = TOTAL) -> float | None:
-        """How many times faster than Keras (medians), where both ran.
+        """The median time of Keras divided by that of `row`, None unless both ran.
 
-        For a whole picture, or for one of STAGES.
+        `stage` is TOTAL or one of STAGES.
         """
         if row.cost is None or self.keras.cost is None:
             return None

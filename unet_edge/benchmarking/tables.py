@@ -28,12 +28,12 @@ STAGE_HEADERS = ("p50 / p90 / p99, ms", *STAGES)
 
 
 def cost_rows(result: BenchmarkResult) -> list[list[str]]:
-    """One list of texts, under COST_HEADERS, for each model; Keras first."""
+    """The cells under COST_HEADERS for each model, Keras first."""
     return [_cost_row(result, row) for row in result.rows]
 
 
 def stage_rows(result: BenchmarkResult) -> list[list[str]]:
-    """One list of texts, under STAGE_HEADERS, for each model that ran."""
+    """The cells under STAGE_HEADERS for each model that ran."""
     return [
         [row.name, *(_percentiles(row.cost.stages[stage]) for stage in STAGES)]
         for row in result.rows
@@ -46,37 +46,37 @@ def _percentiles(figures: dict[str, float]) -> str:
 
 
 def warnings(result: BenchmarkResult) -> list[str]:
-    """What went wrong, a sentence each: files that did not run or broke their floor, noise."""
-    found = [f"{row.name} did not run: {row.error}" for row in result.rows if row.error]
-    found += [
+    """Warnings, a sentence each: files that did not run or missed their floor, unsteady speed."""
+    lines = [f"{row.name} did not run: {row.error}" for row in result.rows if row.error]
+    lines += [
         f"{row.name} is UNDER ITS FLOOR on {result.processor}: {percent(row.cost.agreement)} % "
-        f"of pixels as Keras, {percent(row.floor)} % asked for"
+        f"of pixels as Keras, but the floor is {percent(row.floor)} %"
         for row in result.files
         if row.cost and row.floor and not row.kept_floor
     ]
     if not result.steady:
-        found.append(
-            f"this machine's speed changed meanwhile (a matrix product took "
+        lines.append(
+            f"this machine's speed changed during the measurement (a matrix product took "
             f"{number(result.gemm_before_ms)} ms before, {number(result.gemm_after_ms)} ms "
             "after): measure again when it is cool and nothing else runs"
         )
-    return found
+    return lines
 
 
 def conditions(result: BenchmarkResult) -> list[str]:
-    """How the figures were taken, a sentence each."""
+    """How the figures were measured, a sentence each."""
     return [
         f"measured on {result.processor}",
         f"{result.runs} runs in a process for each, over {result.pictures} pictures "
-        f"({', '.join(result.sizes)} px), {result.threads} threads; Keras as many as it likes",
-        f"p50, p90 and p99 are of the whole picture: {', '.join(STAGES)}",
+        f"({', '.join(result.sizes)} px), {result.threads} threads; Keras chooses its own number",
+        f"p50, p90 and p99 are for a complete picture: {', '.join(STAGES)}",
         "agreement and mask mIoU are against Keras' masks of the golden pictures, measured here; "
-        "held out and label mIoU are the workstation's, over the held-out pictures",
+        "held out and label mIoU were measured at export over the held-out pictures",
     ]
 
 
 def tables(result: BenchmarkResult, style: str = "simple") -> str:
-    """Both tables, warnings and conditions, in a style of tabulate's ("github" is Markdown)."""
+    """Both tables, warnings and conditions, in a style of tabulate ("github" is Markdown)."""
     parts = [
         tabulate(
             rows,
@@ -119,5 +119,5 @@ def _cost_row(result: BenchmarkResult, row: ModelResult) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or all the whole ones."""
+    """A number with three significant digits, or all digits before the point."""
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"

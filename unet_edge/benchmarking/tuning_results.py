@@ -1,4 +1,4 @@
-"""What tuning measured of each way to run a bundle, and which of them is best."""
+"""The results of tuning: figures of each candidate, and the choice."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from unet_edge.runtime.packages import Package
 from unet_edge.runtime.tuning_cache import Tuned, bundle_key
 
 EQUAL = 1.03
-"""Within this of the fastest, the preferred file on the fewest threads is taken.
-
-An idle machine repeats itself within a few percent. See docs/decisions/024-tuning.md.
-"""
+"""Candidates up to this many times as slow as the fastest count as equal: of these, the preferred
+file on the fewest threads is chosen. See docs/decisions/024-tuning.md."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run a bundle."""
+    """One way to run a bundle: a file, an interpreter and a number of threads."""
 
     file: str
     backend: Package
@@ -33,9 +31,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was measured of a candidate, in each pass; `out` says why it is out of the running.
+    """The measurements of a candidate, one for each pass.
 
-    `floor` is the least agreement on the golden pictures, 0..1.
+    `floor` is the least agreement on the golden pictures, 0..1. `out` says why the candidate
+    cannot be chosen, None if it can.
     """
 
     candidate: Candidate
@@ -45,26 +44,26 @@ class Trial:
 
     @property
     def model_ms(self) -> list[float]:
-        """Median time in each pass for what the candidates differ in: inference and labels."""
+        """The median time of inference and labels in each pass. Other stages are equal for all."""
         return [cost.stages["infer"]["p50"] + cost.stages["mask"]["p50"] for cost in self.costs]
 
     @property
     def total_ms(self) -> float:
-        """Median over the passes of the median time of a whole picture, from file to mask."""
+        """The median over the passes of the median time from file to mask."""
         return statistics.median(cost.p50_ms for cost in self.costs)
 
     @property
     def agreement(self) -> float:
-        """Least agreement with Keras' masks of the golden pictures in any pass, 0..1."""
+        """The least agreement with Keras' masks of the golden pictures in any pass, 0..1."""
         return min(cost.agreement for cost in self.costs)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was measured, best first, and what was chosen of it.
+    """All trials, best first, and the chosen one.
 
-    `missing` are interpreters that were not tried, with the reason; `gemm_before_ms` and
-    `gemm_after_ms` time a matrix product.
+    `missing` names interpreters that were not tried, with the reason. `gemm_before_ms` and
+    `gemm_after_ms` are the times of a matrix product.
     """
 
     chosen: Trial
@@ -79,11 +78,11 @@ class Tuning:
 
     @property
     def steady(self) -> bool:
-        """Whether the machine was about as fast after the measurements as before."""
+        """Whether the machine was about as fast after the measurement as before."""
         return is_steady(self.gemm_before_ms, self.gemm_after_ms)
 
     def choice(self, bundle: Bundle) -> Tuned:
-        """What to remember of it, for `bundle`, with today's date."""
+        """The choice to store for `bundle`, with the current time."""
         candidate = self.chosen.candidate
         return Tuned(
             file=candidate.file,
@@ -97,13 +96,13 @@ class Tuning:
         )
 
     def times_chosen(self, trial: Trial) -> float | None:
-        """How many times as slow as the chosen one, compared within passes; None if it is out."""
+        """The time relative to the chosen trial's, compared within passes; None if it is out."""
         if trial.out:
             return None
         return ratio(trial.model_ms, self.chosen.model_ms)
 
     def summary(self) -> list[dict[str, Any]]:
-        """A few figures of each trial, to be remembered: opening a bundle reads past them."""
+        """A few figures of each trial, to store with the choice."""
         return [
             {
                 **dataclasses.asdict(trial.candidate),
@@ -123,7 +122,7 @@ class Tuning:
 
 
 def ranked_by_speed(trials: Sequence[Trial]) -> list[Trial]:
-    """Those in the running, the fastest first: by how each did beside the others in each pass."""
+    """The trials that are not out, fastest first, compared with each other within passes."""
     running = [trial for trial in trials if trial.out is None]
     if not running:
         return []
@@ -133,11 +132,11 @@ def ranked_by_speed(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def choose(ranked: Sequence[Trial], preference: Sequence[str]) -> Trial:
-    """The fastest; of equals the file that is preferred anyway, on the fewest threads."""
+    """The fastest trial; among equal ones the preferred file, on the fewest threads."""
     equals = [t for t in ranked if ratio(t.model_ms, ranked[0].model_ms) <= EQUAL]
     return min(equals, key=lambda t: (preference.index(t.candidate.file), t.candidate.threads))
 
 
 def ratio(times: Sequence[float], others: Sequence[float]) -> float:
-    """The median of the ratios of what was measured in one pass."""
+    """The median over the passes of the ratio of two times."""
     return statistics.median(a / b for a, b in zip(times, others, strict=True))
