@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 @pytest.fixture(scope="session")
 def onnx_file() -> Callable[..., bytes]:
-    """An .onnx file of the operators (name or domain.name), each from `pixels` to `logits`."""
+    """Makes an .onnx file of operators (name or domain.name), each from `pixels` to `logits`."""
 
     def make(*operators: str, opset: int | None = 14, ir_version: int = 7) -> bytes:
         nodes = [

@@ -1,4 +1,4 @@
-"""A contract is compared with the tensors of its file, and with the manifest."""
+"""A contract is compared with the tensors of its file and with the manifest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tiny(request: pytest.FixtureRequest) -> tuple[Format, bytes]:
     return request.param, tiny_tflite() if request.param == "tflite" else tiny_onnx()
 
 
-def test_a_contract_that_its_tensors_keep(tiny: tuple[Format, bytes]) -> None:
+def test_a_contract_that_fits_its_tensors(tiny: tuple[Format, bytes]) -> None:
     file_format, model = tiny
     contract = Contract(SPEC, file_format, "float32")
     assert checked_contract(seal(model, contract), f"m.{file_format}") == contract
@@ -50,20 +50,28 @@ def test_a_contract_that_its_tensors_keep(tiny: tuple[Format, bytes]) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (replace(SPEC, height=96), r"an input of uint8 \(1, 4, 6, 3\), .* uint8 \(1, 96, 6, 3\)"),
+        (
+            replace(SPEC, height=96),
+            r"an input of uint8 \(1, 4, 6, 3\); the contract says .* uint8 \(1, 96, 6, 3\)",
+        ),
         (replace(SPEC, width=10**9), r"of uint8 \(1, 4, 1000000000, 3\)"),
-        (ModelSpec(H, W, ("a", "b")), r"float32 \(1, 4, 6, 3\), .* logits \(1, 4, 6, 2\)"),
+        (
+            ModelSpec(H, W, ("a", "b")),
+            r"float32 \(1, 4, 6, 3\); the contract says .* logits \(1, 4, 6, 2\)",
+        ),
         (ModelSpec(H, W, tuple("abcd")), r"logits \(1, 4, 6, 4\)"),
         (replace(SPEC, output="labels"), r"one output of labels \(1, 4, 6\)"),
     ],
     ids=["height", "width", "fewer classes", "more classes", "labels"],
 )
-def test_a_contract_that_its_tensors_contradict(
+def test_a_contract_that_contradicts_its_tensors(
     tiny: tuple[Format, bytes], spec: ModelSpec, message: str
 ) -> None:
     file_format, model = tiny
     data = seal(model, Contract(spec, file_format, "float32"))
-    with pytest.raises(ModelFileError, match=rf"m contradicts its contract: .*{message}.* again$"):
+    with pytest.raises(
+        ModelFileError, match=rf"m contradicts its contract: it has .*{message}.* again$"
+    ):
         checked_contract(data, "m")
 
 
@@ -74,17 +82,17 @@ def test_quantisation_and_precision_are_compared(name: str) -> None:
     model = payload(data)
     other = replace(contract, spec=replace(contract.spec, normalisation=Normalisation(127, 128)))
     with pytest.raises(
-        ModelFileError, match=r"zero point 128 and scale 0\.0078125, .* mean 127 and"
+        ModelFileError, match=r"zero point 128 and scale 0\.0078125; the contract says mean 127 and"
     ):
         checked_contract(seal(model, other), name)
     wrong = {"int8": "float32", "float32": "int8"}[contract.precision]
-    with pytest.raises(ModelFileError, match=f"weights of .*, the contract says {wrong}"):
+    with pytest.raises(ModelFileError, match=f"weights of .*; the contract says {wrong}"):
         checked_contract(seal(model, replace(contract, precision=wrong)), name)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def forged(tmp_path: Path) -> Any:
-    """A bundle whose manifest and contracts are changed alike, all digests right."""
+    """A bundle whose manifest and contracts have the same change, with right digests."""
 
     def make(**changes: Any) -> Path:
         folder = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
@@ -108,7 +116,7 @@ THREE = {"classes": ["a", "b", "c"], "palette": [[0, 0, 0], [1, 1, 1], [2, 2, 2]
 
 
 @pytest.mark.parametrize("changes", [{"height": 96}, {"height": 10**9}, THREE], ids=str)
-def test_what_opens_a_bundle_compares_its_contract_with_the_tensors(
+def test_opening_a_bundle_compares_its_contract_with_the_tensors(
     forged: Any, changes: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = forged(**changes)
@@ -130,7 +138,7 @@ def test_what_opens_a_bundle_compares_its_contract_with_the_tensors(
         assert isinstance(result.exception, SystemExit)
 
 
-def test_a_file_under_another_entry_is_refused(tmp_path: Path) -> None:
+def test_a_file_under_the_entry_of_another_is_refused(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["files"][0]["precision"] = "float16"
@@ -141,7 +149,7 @@ def test_a_file_under_another_entry_is_refused(tmp_path: Path) -> None:
         Segmenter.open(folder, file="model-int8.tflite")
 
 
-def test_a_manifest_of_another_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_file_of_another_size_than_its_entry_is_not_read(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
     with (folder / "model-int8.tflite").open("r+b") as file:
         file.truncate(10**12)  # sparse
@@ -156,7 +164,7 @@ class Failing(FileBackend):
         raise RuntimeError("node 3 failed\n to run")
 
 
-def test_an_interpreter_that_fails_while_it_runs_is_one_line_of_ours() -> None:
+def test_a_failing_interpreter_is_an_error_of_one_line() -> None:
     segmenter = Segmenter(SPEC, Failing(), "failing")
     with pytest.raises(BackendError) as error:
         segmenter.segment(np.zeros((4, 4, 3), np.uint8))

@@ -24,7 +24,7 @@ from unet_edge.system.files import sha256
 SPEC = ModelSpec(H, W, ("Hintergrund", "Zelle ä", "细胞"), name="tiny")
 FORMATS = ("tflite", "onnx")
 
-# The format as released: files on people's devices. Another digest is another schema.
+# Digests of the released format, which files on people's devices have. A change needs a new schema.
 RELEASED = {
     "tflite": "d6ab4f16b1269950571bc22c107c9d57953cce103ebb25bee809407e59333150",
     "onnx": "5c3bad24406215a0192162b5890aa284e559ace236b580f15d2ca1021c80d2ad",
@@ -65,12 +65,12 @@ def run(file_format, data):
 
 
 def verdict(data, name):
-    """How a file is received: "accepted", "refused", or the name of a foreign exception."""
+    """How reading a file ends: "accepted", "refused", or the name of another exception."""
     try:
         parse_contract(bytes(data), name)
     except (ModelFileError, SpecError):
         return "refused"
-    except BaseException as error:  # what must never happen; MemoryError and the like included
+    except BaseException as error:  # any other must never happen, including MemoryError
         return type(error).__name__
     return "accepted"
 
@@ -104,7 +104,7 @@ def test_the_same_model_gives_the_same_file(models, sealed, file_format):
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_sealed_model_computes_what_it_did(sealed, models, file_format):
+def test_a_sealed_model_computes_the_same(sealed, models, file_format):
     # (p - 128) / 128 is exact in float32.
     expected = (np.arange(H * W * CLASSES, dtype=np.float32) - 128) / 128
     assert np.array_equal(run(file_format, sealed[file_format]).ravel(), expected)
@@ -134,7 +134,7 @@ def test_the_bytes_of_the_format_are_those_of_the_release(file_format):
 
 def test_other_programs_read_flat_entries_of_an_onnx_file(models):
     onnx, onnxruntime = map(pytest.importorskip, ("onnx", "onnxruntime"))
-    # What tempts a parser: quotes, backslashes, braces, a control character, an emoji.
+    # Characters that mislead parsers: quotes, backslashes, braces, a control character, an emoji.
     classes = ("it's", 'a "b" \\', "{c}: d,\te 🐈")
     spec = ModelSpec(H, W, classes, name="tiny")
     data = seal(models["onnx"], Contract(spec, "onnx", "int8"))
@@ -143,14 +143,14 @@ def test_other_programs_read_flat_entries_of_an_onnx_file(models):
     entries = onnx.load_from_string(data).metadata_props
     assert {entry.key: entry.value for entry in entries} == found
     assert len(entries) == len(found)
-    # As Ultralytics' BaseBackend.apply_metadata reads them.
+    # Read like Ultralytics' BaseBackend.apply_metadata.
     assert ast.literal_eval(found["names"]) == dict(enumerate(classes))
     assert ast.literal_eval(found["imgsz"]) == [H, W]
     assert [int(found[key]) for key in ("stride", "batch", "channels")] == [2, 1, 3]
     assert found["task"] == "semantic"
     assert found["description"] == "tiny: semantic segmentation by unet-edge"
     assert parse_contract(data, "m.onnx").spec == spec
-    # No size is rounded to another: it is a multiple of the stride, which divides 32.
+    # Readers round no size, since each is a multiple of the stride, which divides 32.
     for size, stride in (((512, 512), 32), ((256, 208), 16), ((192, 100), 4), ((5, 7), 1)):
         assert flat_properties(ModelSpec(*size, ("a", "b")).to_dict())["stride"] == str(stride)
 
@@ -173,7 +173,7 @@ def test_the_onnx_library_reads_the_contract_of_an_onnx_file(sealed):
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("flip", [0x01, 0x02, 0x20, 0x80, 0xFF], ids="{:#04x}".format)
 def test_a_changed_byte_is_noticed_wherever_it_is(sealed, file_format, flip):
-    # All of them, the contract's own bytes included: a 224 that became 225 is a wrong mask too.
+    # Also in the contract itself: 225 in place of 224 gives a wrong mask too.
     data = bytearray(sealed[file_format])
     found = {}
     for position in range(len(data)):
@@ -185,7 +185,7 @@ def test_a_changed_byte_is_noticed_wherever_it_is(sealed, file_format, flip):
 
 
 def test_other_labels_with_a_right_checksum_are_noticed(sealed):
-    # Zip tools would find nothing wrong, and MediaPipe would name the classes wrongly.
+    # Zip tools accept them, and MediaPipe would name the classes wrongly.
     labels, other = (
         "Hintergrund\nZelle ä\n细胞\n".encode(),
         "Hintergrund\nZelle ö\n细胞\n".encode(),
@@ -216,7 +216,7 @@ def test_added_bytes_are_noticed(sealed, file_format, more):
 
 
 def test_a_field_added_to_an_onnx_file_is_noticed(sealed):
-    # Protobuf merges a repeated message: ONNX Runtime would run another graph than was exported.
+    # Protobuf merges repeated messages, so ONNX Runtime would run a changed graph.
     onnx = pytest.importorskip("onnx")
     more = onnx.ModelProto(graph=onnx.GraphProto(node=[onnx.helper.make_node("Neg", ["a"], ["b"])]))
     data = sealed["onnx"] + more.SerializeToString()
@@ -249,7 +249,7 @@ def test_the_message_names_the_file_and_the_fix(models, sealed, file_format):
         parse_contract(bytes(data), named(file_format))
 
 
-# --- what is no model of ours -----------------------------------------------------------------
+# --- files that are not ours ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -258,7 +258,7 @@ def test_a_model_without_a_contract_is_not_ours(models, file_format):
         parse_contract(models[file_format], named(file_format))
 
 
-def test_a_tflite_file_with_someone_elses_files_in_it_is_not_ours(models):
+def test_a_tflite_file_with_other_files_in_it_is_not_ours(models):
     buffer = io.BytesIO(models["tflite"])
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("labels.txt", "a\nb\n")
@@ -290,7 +290,7 @@ def test_random_bytes_are_refused():
     "entry",
     [
         b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # the key is the number 2**63 - 1
-        b"\x08\x80\x80\x80\x80\x80\x40",  # … 2**41: two terabytes, were it a length
+        b"\x08\x80\x80\x80\x80\x80\x40",  # 2**41: two terabytes, if taken as a length
         b"\x0a\x09unet_edge",  # no value
         b"\x0a\x09unet_edge\x10\x05",  # the value is a number
         b"\x0a\x09unet_edge\x12\x7f{}",  # the value is longer than the entry
@@ -344,7 +344,7 @@ def test_a_malformed_contract_is_refused(text):
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_a_contract_of_a_newer_schema_says_what_to_upgrade(models, file_format, monkeypatch):
+def test_the_error_of_a_newer_schema_gives_the_upgrade_command(models, file_format, monkeypatch):
     newer = {**SPEC.to_dict(), "schema": SCHEMA + 1, "something": "new"}
     monkeypatch.setattr(ModelSpec, "to_dict", lambda _: newer)
     data = seal(models[file_format], contract(file_format))
@@ -368,7 +368,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def spread(size, count):
-    """The first 32 and the last 2,048 positions (the contract), and `count` evenly between."""
+    """The first 32 and the last 2,048 positions (the contract), and `count` between them."""
     between = np.linspace(0, size - 1, count).astype(int).tolist()
     return sorted({*range(min(32, size)), *range(max(0, size - 2048), size), *between})
 

@@ -25,7 +25,7 @@ def table(*values: int) -> bytes:
     return bytes(builder.Output())
 
 
-def test_fields_are_read_by_their_place_and_absent_ones_have_a_default() -> None:
+def test_fields_are_read_by_their_place_and_missing_ones_have_a_default() -> None:
     root = Buffer(table(5, 0, -7)).root()
     assert [root.number(place, "i", default=1) for place in range(4)] == [5, 1, -7, 1]
     assert root.table(1) is None
@@ -35,7 +35,7 @@ def test_fields_are_read_by_their_place_and_absent_ones_have_a_default() -> None
 
 
 @pytest.mark.parametrize("data", [b"", b"\4\0\0", b"\xff" * 40, struct.pack("<Ii", 4, 100)])
-def test_offsets_out_of_the_file_are_errors(data: bytes) -> None:
+def test_offsets_outside_the_file_are_errors(data: bytes) -> None:
     with pytest.raises(ValueError, match="is outside the file"):
         Buffer(data).root()
 
@@ -50,7 +50,7 @@ def table_with(text: str) -> bytes:
     return bytes(builder.Output())
 
 
-def test_a_vector_longer_than_the_file_is_an_error_before_anything_is_allocated() -> None:
+def test_a_vector_longer_than_the_file_is_an_error_before_memory_is_allocated() -> None:
     data = table_with("abc")
     assert Buffer(data).root().text(0) == "abc"
     forged = data.replace(struct.pack("<I", 3) + b"abc", struct.pack("<I", 2**32 - 1) + b"abc")
@@ -58,12 +58,12 @@ def test_a_vector_longer_than_the_file_is_an_error_before_anything_is_allocated(
         Buffer(forged).root().array(0, np.int64)
 
 
-def test_what_no_terminal_should_get_is_replaced() -> None:
+def test_control_characters_are_replaced() -> None:
     assert Buffer(table_with("a\x1b[2Jä\n")).root().text(0) == "a�[2Jä�"
 
 
-def test_tables_that_point_at_one_another_do_not_keep_the_reader_busy() -> None:
-    # 1,000 times the same subgraph of 1,000 times the same operator: 8 kB for a million.
+def test_tables_that_point_at_one_another_take_little_time() -> None:
+    # The same subgraph 1,000 times, with the same operator 1,000 times: a million in 8 kB.
     def vector(builder: flatbuffers.Builder, target: int) -> int:
         builder.StartVector(4, 1000, 4)
         for _ in range(1000):
@@ -85,6 +85,6 @@ def test_tables_that_point_at_one_another_do_not_keep_the_reader_busy() -> None:
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
     data = bytes(builder.Output())
     assert len(data) < 13_000
-    # Refused by count: the whole million squared would take minutes.
+    # Refused by their number: reading all of them would take minutes.
     with pytest.raises(ModelFileError, match=r"m: its graph .*more than 200000 tables.*again"):
         read_graph(data, "tflite", "m")

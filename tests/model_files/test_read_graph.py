@@ -43,7 +43,7 @@ def test_a_tflite_graph(tflite: Make) -> None:
         operators=(Operator("ADD", 1, 2), Operator("CONV_2D", 1, 3), Operator("CONV_2D", 1, 5)),
         inputs=(TensorInfo("pixels", "uint8", (1, 2, 2, 3), 0.5, 7),),
         outputs=(TensorInfo("logits", "float32", (1, 2, 2, 3)),),
-        kernels={"int8 per channel": 1},  # both convolutions share it
+        kernels={"int8 per channel": 1},  # both convolutions share the kernel
         min_runtime_version="2.11.0",
     )
 
@@ -65,13 +65,13 @@ def test_how_kernels_are_stored(
     assert read_tflite(data).kernels == {expected: 1}
 
 
-def test_names_of_operators_are_the_schemas() -> None:
+def test_names_of_operators_are_those_of_the_schema() -> None:
     assert {getattr(schema.BuiltinOperator, name): name for name in BUILTINS.values()} == BUILTINS
 
 
-def test_operators_that_are_no_builtins_of_ours(tflite: Make) -> None:
+def test_operators_outside_our_builtins(tflite: Make) -> None:
     assert read_tflite(tflite(("SIN", 1))).operators == (Operator("operator 66", 1, 1),)
-    # A custom operator must not pass for a built-in one by its name.
+    # A custom operator must not look like a built-in one by its name.
     named = read_tflite(tflite(("CUSTOM", 1), custom="ADD"))
     assert named.operators == (Operator("custom ADD", 1, 1),)
     # Codes above 127 are in the newer of the schema's two fields.
@@ -95,7 +95,7 @@ def test_an_onnx_graph(onnx_file: Make) -> None:
     )
 
 
-def test_a_field_added_to_an_onnx_file_counts_as_the_library_counts_it(onnx_file: Make) -> None:
+def test_a_field_added_to_an_onnx_file_counts_as_in_the_onnx_library(onnx_file: Make) -> None:
     # Protobuf merges a message that occurs twice.
     more = onnx.ModelProto(graph=onnx.GraphProto(node=[onnx.helper.make_node("Neg", ["a"], ["b"])]))
     data = onnx_file("Relu") + more.SerializeToString()
@@ -110,7 +110,7 @@ def test_an_onnx_file_of_too_many_fields_is_refused() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["tflite", "onnx"])
-def test_damaged_bytes_are_refused_or_read_and_nothing_else(
+def test_damaged_bytes_are_refused_or_read(
     tflite: Make, onnx_file: Make, file_format: Format
 ) -> None:
     whole = {
@@ -133,12 +133,12 @@ def test_damaged_bytes_are_refused_or_read_and_nothing_else(
             str(runtime_support(read_graph(data, file_format, "m")))
         except ModelFileError as error:
             refused.append(str(error))
-    # A cut and about half of the changes hit the structure; the rest change a number or a name.
+    # Every cut and about half of the changes damage the structure; others change a number or name.
     assert len(refused) > 1000
     assert all(re.fullmatch(r"m: its graph cannot be read \(.*again", r) for r in refused)
 
 
-def test_sound_files_of_others_are_read() -> None:
+def test_valid_files_of_other_programs_are_read() -> None:
     """A sequence as input, an output without a type, a scalar kept elsewhere, a long name."""
     elsewhere = TensorProto(name="zero", data_type=TensorProto.UINT8, dims=[])
     elsewhere.data_location = TensorProto.EXTERNAL

@@ -42,14 +42,14 @@ def of_onnx(data: bytes) -> RuntimeSupport:
 # --- TFLite -----------------------------------------------------------------------------------
 
 
-def test_the_table_holds_every_operator_that_our_converters_emit() -> None:
+def test_the_table_has_every_operator_that_our_converters_write() -> None:
     assert set(TFLITE_VERSIONS) == set(BUILTINS.values())
     assert set(TFLITE_VERSIONS) >= OPERATORS | CAST_OPERATORS | tflite_labels.OPERATORS
     assert ONNX_EMITTED | {"QuantizeLinear", "Cast", "Sub"} <= ONNX_OPERATORS
     assert onnx_labels.OPERATORS <= ONNX_OPERATORS
 
 
-def test_what_all_know_runs_on_all(tflite: Make) -> None:
+def test_operators_that_every_runtime_supports_run_everywhere(tflite: Make) -> None:
     found = of_tflite(tflite(("CONV_2D", 7), ("ADD", 1)))
     assert found == RuntimeSupport(
         (TFLITE_RUNTIME, Release("ai-edge-litert", "1.2", and_later=True))
@@ -57,7 +57,7 @@ def test_what_all_know_runs_on_all(tflite: Make) -> None:
     assert str(found) == "tflite-runtime 2.14, ai-edge-litert 1.2 or later"
 
 
-def test_a_version_that_only_newer_ones_know(tflite: Make) -> None:
+def test_a_version_that_only_newer_runtimes_support(tflite: Make) -> None:
     found = of_tflite(tflite(("CONV_2D", 8), ("ADD", 1)))
     assert found == RuntimeSupport(
         (Release("ai-edge-litert", "1.2", and_later=True),),
@@ -72,15 +72,15 @@ def test_a_version_that_only_newer_ones_know(tflite: Make) -> None:
     assert found.runs_on == (Release("ai-edge-litert", "2.3", and_later=True),)
 
 
-def test_a_version_that_none_knows(tflite: Make) -> None:
+def test_a_version_that_no_runtime_supports(tflite: Make) -> None:
     found = of_tflite(tflite(("CONV_2D", 99)))
     assert found.runs_on == ()
     assert set(found.refused_by) == set(TFLITE_RUNTIMES)
-    assert str(found) == "no runtime of the table"
+    assert str(found) == "no runtime in the table"
 
 
 @pytest.mark.parametrize("operator", [("SIN", 1), ("CUSTOM", 1), ("ADD", 0)])
-def test_an_unknown_operator_is_never_fine(tflite: Make, operator: tuple[str, int]) -> None:
+def test_an_unknown_operator_runs_nowhere(tflite: Make, operator: tuple[str, int]) -> None:
     found = of_tflite(tflite(("CONV_2D", 1), operator))
     assert found.runs_on == ()
     assert len(found.unknown) == 1
@@ -88,7 +88,7 @@ def test_an_unknown_operator_is_never_fine(tflite: Make, operator: tuple[str, in
 
 
 def test_the_litert_installed_here_is_as_new_as_the_table_says(tflite: Make) -> None:
-    """Its own refusals, for every operator: "Didn't find op for builtin opcode … version …"."""
+    """By its own refusals of operators: "Didn't find op for builtin opcode … version …"."""
 
     def known(name: str, number: int) -> bool:
         try:
@@ -132,20 +132,20 @@ def test_the_oldest_onnxruntime(onnx_file: Make, opset: int, ir_version: int, ol
     [
         ("Relu", 29, 7, "opset 29, IR 7 (onnxruntime 1.32 has up to opset 28, IR 14)"),
         ("Relu", 14, 15, "opset 14, IR 15 (onnxruntime 1.32 has up to opset 28, IR 14)"),
-        ("Relu", 6, 3, "opset 6 (onnxruntime promises 7 and newer)"),
-        ("Relu", None, 7, "opset None (onnxruntime promises 7 and newer)"),
+        ("Relu", 6, 3, "opset 6 (onnxruntime supports 7 and newer)"),
+        ("Relu", None, 7, "opset None (onnxruntime supports 7 and newer)"),
         ("Sin", 14, 7, "Sin"),
         ("com.microsoft.Relu", 14, 7, "com.microsoft.Relu"),
     ],
 )
-def test_what_the_table_does_not_know_is_unknown(
+def test_opsets_and_operators_outside_the_table_are_unknown(
     onnx_file: Make, operator: str, opset: int | None, ir_version: int, says: str
 ) -> None:
     found = of_onnx(onnx_file(operator, opset=opset, ir_version=ir_version))
     assert found == RuntimeSupport(unknown=(says,))
 
 
-def test_our_onnx_operators_are_no_younger_than_the_opset_we_write() -> None:
+def test_our_onnx_operators_exist_in_the_opset_that_we_write() -> None:
     for name in ONNX_OPERATORS:
         assert onnx.defs.get_schema(name, 14).since_version <= 14
 
@@ -157,7 +157,7 @@ def test_the_onnxruntime_installed_here_is_as_new_as_the_table_says(onnx_file: M
 
     def known(opset: int, ir_version: int) -> bool:
         data = onnx.load_from_string(onnx_file(opset=opset, ir_version=ir_version))
-        # The output is the input, so that no operator's own version is in question.
+        # The output is the input, so that no version of an operator matters.
         del data.graph.output[:]
         data.graph.node.append(onnx.helper.make_node("Identity", ["pixels"], ["same"]))
         output = data.graph.output.add()
@@ -169,7 +169,7 @@ def test_the_onnxruntime_installed_here_is_as_new_as_the_table_says(onnx_file: M
             onnxruntime.InferenceSession(
                 data.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its exceptions share no base class but this
+        except Exception as error:  # its exceptions have no other common base class
             if not re.search("opset|IR version", str(error)):
                 raise
             return False
@@ -177,6 +177,6 @@ def test_the_onnxruntime_installed_here_is_as_new_as_the_table_says(onnx_file: M
 
     assert known(opset, 3)
     assert known(7, ir_version)
-    if len(rows) < len(ONNXRUNTIMES):  # a release behind the table's last may know more
+    if len(rows) < len(ONNXRUNTIMES):  # a release after the table's last may support more
         assert not known(opset + 1, 3)
         assert not known(7, ir_version + 1)

@@ -1,4 +1,4 @@
-"""Which int8 kernels can leave 16 bits where neighbouring products are added in them."""
+"""Which int8 kernels have pairs of products whose sum may exceed 16 bits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_the_limit_is_what_fits_16_bits() -> None:
         ((100, 28, 0, 0), 128),
         ((100, 29, 0, 0), 129),
         ((-100, -29, 0, 0), 129),
-        ((127, -127, 0, 0), 127),  # of two signs: they make up for each other
-        ((0, 127, 127, 0), 127),  # neighbours, but of two pairs
+        ((127, -127, 0, 0), 127),  # opposite signs cancel
+        ((0, 127, 127, 0), 127),  # neighbours in different pairs
         ((1, 2, -3, -4), 7),
     ],
 )
@@ -37,18 +37,18 @@ def test_the_largest_pair_of_one_sign(weights: tuple[int, ...], largest: int) ->
     assert can_saturate(kernel(*weights)) == (largest > 128)
 
 
-def test_pairs_run_through_the_channels_then_on_to_the_next_column() -> None:
+def test_pairs_run_through_the_channels_and_then_to_the_next_column() -> None:
     odd = np.arange(1, 10, dtype=np.int8)  # three channels, three columns
     np.testing.assert_array_equal(
         in_pairs(kernel(*odd, channels=3))[0], [(1, 2), (3, 4), (5, 6), (7, 8), (9, 0)]
     )
 
 
-def test_depthwise_kernels_never_do() -> None:
+def test_depthwise_kernels_never_saturate() -> None:
     assert not can_saturate(np.full((8, 1, 3, 3), 127, np.int8))
 
 
-def test_it_is_read_from_a_file() -> None:
+def test_saturation_is_read_from_a_file() -> None:
     small = np.full((4, 4, 1, 1), 64, np.int8)
     large = small.copy()
     large[3, 2] = 65  # the last pair: 65 + 64

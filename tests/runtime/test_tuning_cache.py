@@ -304,7 +304,7 @@ def test_opening_a_tuned_bundle_loads_one_more_small_module(bundle: Bundle, tune
     after = loaded()
     files, backends = "unet_edge.model_files", "unet_edge.runtime.backends"
     ort = {f"{backends}.ort", f"{backends}.int8_sums"}
-    onnx = {*ort, f"{files}.onnx_tensors", f"{files}.onnx_graph"}
+    onnx = {*ort, f"{files}.onnx_tensors", f"{files}.onnx_graph", f"{files}.onnx_messages"}
     assert after - before == onnx
     assert before - after == {f"{backends}.litert", f"{files}.tflite_graph", f"{files}.flatbuffer"}
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.images.placement import Pixels
 from unet_edge.model_files.embedded_contract import Format
-from unet_edge.model_files.onnx_graph import OnnxNode, read_onnx_nodes
+from unet_edge.model_files.onnx_graph import read_onnx_nodes
+from unet_edge.model_files.onnx_messages import OnnxNode
 from unet_edge.model_files.protobuf import write_field
 from unet_edge.system.captured_output import captured_output
 

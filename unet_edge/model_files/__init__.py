@@ -1,1 +1,1 @@
-"""What is inside a .tflite or .onnx file, read with NumPy alone."""
+"""Reading .tflite and .onnx files with only NumPy: contract, graph, and supporting runtimes."""

@@ -1,7 +1,7 @@
-"""Read a flatbuffer's tables without its schema's generated code; every offset is checked.
+"""Reading the tables of a flatbuffer without code generated from its schema; offsets are checked.
 
-https://flatbuffers.dev/internals/: a table begins with the distance back to its vtable, which
-holds for each field the distance from the table's start, or 0 where the field is left out.
+A table begins with the distance back to its vtable. The vtable holds, for each field, the distance
+from the table's start, or 0 for a missing field. https://flatbuffers.dev/internals/
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-# Tables of a file may point at one another, so its size does not bound the work. Ours open a
-# few hundred.
+# Tables may point at one another, so the size of a file does not limit the work. Our files need a
+# few hundred tables.
 _MOST_TABLES = 200_000
-_LONGEST_TEXT = 1000
+_LONGEST_TEXT = 1000  # bytes
 
 
 class Buffer:
-    """A flatbuffer's bytes. Reading out of their bounds raises ValueError."""
+    """The bytes of a flatbuffer. Reading outside them raises ValueError."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -31,7 +31,7 @@ class Buffer:
         return self.table(self.number("I", 0))
 
     def table(self, position: int) -> Table:
-        """The table at `position`; ValueError when more are opened than any real file holds."""
+        """The table at `position`; ValueError after more tables than any real file has."""
         self._opened += 1
         if self._opened > _MOST_TABLES:
             raise ValueError(f"more than {_MOST_TABLES} tables")
@@ -53,7 +53,7 @@ class Buffer:
 
 
 class Table:
-    """One table; a field is asked for by its place in the schema, from 0."""
+    """A table; `place` is the position of a field in the schema, from 0."""
 
     def __init__(self, buffer: Buffer, position: int) -> None:
         self._buffer = buffer
@@ -62,7 +62,7 @@ class Table:
         self._vtable_size = buffer.number("H", self._vtable)
 
     def _field(self, place: int) -> int | None:
-        """Where the field's value is, None when it was left out."""
+        """The position of the field's value, None for a missing field."""
         slot = 4 + 2 * place
         if slot + 2 > self._vtable_size:
             return None
@@ -70,33 +70,33 @@ class Table:
         return self._position + distance if distance else None
 
     def _target(self, place: int) -> int | None:
-        """Where the field points, None when it was left out."""
-        found = self._field(place)
-        return None if found is None else found + self._buffer.number("I", found)
+        """The position that the field points at, None for a missing field."""
+        position = self._field(place)
+        return None if position is None else position + self._buffer.number("I", position)
 
     def number(self, place: int, kind: str, default: int = 0) -> int:
         """A whole number of `struct` format `kind`."""
-        found = self._field(place)
-        return default if found is None else int(self._buffer.number(kind, found))
+        position = self._field(place)
+        return default if position is None else int(self._buffer.number(kind, position))
 
     def text(self, place: int) -> str:
-        """A string, "" when it was left out; what no terminal should get is replaced."""
+        """A string, "" for a missing field; characters that are not printable are replaced."""
         raw = self.array(place, np.uint8)
         text = raw[:_LONGEST_TEXT].tobytes().decode("utf-8", errors="replace")
         return "".join(letter if letter.isprintable() else "�" for letter in text)
 
     def array(self, place: int, dtype: DTypeLike) -> NDArray[Any]:
-        """A vector of numbers, as a view; empty when it was left out."""
+        """A vector of numbers, as a view; empty for a missing field."""
         target = self._target(place)
         return np.empty(0, dtype) if target is None else self._buffer.array(dtype, target)
 
     def table(self, place: int) -> Table | None:
-        """A table, None when it was left out."""
+        """A table, None for a missing field."""
         target = self._target(place)
         return None if target is None else self._buffer.table(target)
 
     def tables(self, place: int) -> Tables:
-        """A vector of tables; empty when it was left out."""
+        """A vector of tables; empty for a missing field."""
         target = self._target(place)
         if target is None:
             return Tables(self._buffer, 0, np.empty(0, "<u4"))
@@ -104,7 +104,7 @@ class Table:
 
 
 class Tables(Sequence[Table]):
-    """A vector of tables, each opened when it is asked for."""
+    """A vector of tables, each opened when it is used."""
 
     def __init__(self, buffer: Buffer, start: int, offsets: NDArray[np.uint32]) -> None:
         self._buffer = buffer

@@ -1,13 +1,14 @@
-"""What a model file's graph says of itself: operators, ends, kernels, versions."""
+"""The graph of a model file: operators, inputs, outputs, kernels, versions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator, how often it occurs, and its version in TFLite (ONNX has one per file)."""
+    """An operator, how often it occurs, and its version in TFLite; ONNX has one opset per file."""
 
     name: str
     count: int
@@ -16,7 +17,7 @@ class Operator:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output. Scale and zero point are those of the whole tensor, where it has any."""
+    """An input or output, with scale and zero point if the tensor is quantised per tensor."""
 
     name: str
     dtype: str
@@ -25,15 +26,20 @@ class TensorInfo:
     zero_point: int | None = None
 
 
-Ends = tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...], frozenset[str]]
-"""Inputs, outputs, and the types of what has several dimensions: float32, float16, int8 …"""
+class TensorSummary(NamedTuple):
+    """Inputs, outputs, and the types of kernels, such as "float32" and "int8"."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    kernel_types: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What both formats say. `kernels` counts the convolutions' and matrices' weight tensors.
+    """The graph of a file of either format.
 
-    Its keys are "float32", "float16", "int8 per channel", "int8 per tensor" and the like.
+    `kernels` counts the weight tensors of convolutions and matrix products by how they are stored:
+    "float32", "float16", "int8 per channel", "int8 per tensor" and so on.
     """
 
     operators: tuple[Operator, ...]
@@ -44,7 +50,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class TFLiteGraph(Graph):
-    """A .tflite file's graphs; `min_runtime_version` is what its converter wrote, if it did."""
+    """The graph of a .tflite file; `min_runtime_version` is None unless its converter wrote one."""
 
     min_runtime_version: str | None
 
@@ -53,15 +59,16 @@ SATURATES = (
     "its int8 sums saturate on x86 without VNNI. unet-edge prevents that, other programs may not; "
     "export it again with this version"
 )
-"""What `OnnxGraph.can_saturate` means, for people."""
+"""The message for a file of which `OnnxGraph.can_saturate` is True."""
 
 
 @dataclass(frozen=True)
 class OnnxGraph(Graph):
-    """An .onnx file's graph; `opset` is that of ONNX's own operators, None without one.
+    """The graph of an .onnx file; `opset` is that of ONNX's own operators, None without one.
 
-    An operator of another domain has the domain in its name. `can_saturate`: sums of an int8
-    convolution may leave 16 bits, in which ONNX Runtime adds on x86 without VNNI by default.
+    An operator of another domain has the domain in its name. `can_saturate` says that sums of an
+    int8 convolution may exceed 16 bits. By default, ONNX Runtime adds them in 16 bits on x86
+    without VNNI.
     """
 
     opset: int | None

@@ -1,42 +1,38 @@
-"""The inputs, outputs and kinds of kernels of an .onnx file, without the rest of its graph.
+"""The inputs, outputs and kernel types of an .onnx file, without the rest of its graph.
 
-Opening a model waits for it, so it reads as little as it can: 1 ms where the whole graph takes 7.
+Opening a model needs them, and they take 1 ms where the full graph takes 7.
 """
 
 from __future__ import annotations
 
-from unet_edge.model_files.graph import Ends
-from unet_edge.model_files.onnx_graph import (
+from unet_edge.model_files.graph import TensorSummary
+from unet_edge.model_files.onnx_graph import inputs_and_outputs, quantised
+from unet_edge.model_files.onnx_messages import (
+    GRAPH_INITIALIZERS,
+    GRAPH_NODES,
     Reader,
     constant_of,
     graph_of,
     node_of,
-    port_of,
-    quantised,
     type_and_rank,
 )
 
 
-def read_onnx_ends(data: bytes) -> Ends:
-    """Read them. Raises ValueError, IndexError or TypeError when the bytes are no ONNX model."""
+def read_onnx_tensors(data: bytes) -> TensorSummary:
+    """Read inputs, outputs and kernel types.
+
+    Raises ValueError, IndexError or TypeError when the bytes are not an ONNX model.
+    """
     reader = Reader()
     graph = graph_of(reader, reader.message(memoryview(data)))
-    tensors = [reader.message(tensor) for tensor in graph[5]]
+    tensors = [reader.message(tensor) for tensor in graph[GRAPH_INITIALIZERS]]
     constants = dict(map(constant_of, tensors))
-    # The input is dequantised first of all, perhaps behind a Transpose.
+    # The first DequantizeLinear is that of the input, perhaps behind a Transpose.
     nodes = []
-    for raw in graph[1]:
+    for raw in graph[GRAPH_NODES]:
         nodes.append(node_of(reader.message(raw)))
         if nodes[-1].operator == "DequantizeLinear":
             break
-    scales = quantised(nodes, constants)
-    inputs, outputs = (
-        tuple(
-            port
-            for value in graph[place]
-            if (port := port_of(reader, reader.message(value), scales)).name not in constants
-        )
-        for place in (11, 12)
-    )
+    ends = inputs_and_outputs(reader, graph, constants, quantised(nodes, constants))
     kinds = (type_and_rank(tensor) for tensor in tensors)
-    return inputs, outputs, frozenset(kind for kind, rank in kinds if rank > 1)
+    return TensorSummary(*ends, frozenset(kind for kind, rank in kinds if rank > 1))

@@ -1,4 +1,4 @@
-"""Protobuf's wire format: the fields of a message, read and written without the library.
+"""Protobuf's wire format: reading and writing the fields of a message without the library.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -15,15 +15,15 @@ def read_fields(data: memoryview, most: int | None = None) -> Iterator[tuple[int
     """Yield (field number, value) of one message, of at most `most` fields.
 
     A value is an int (varint), a view of the bytes (string, message, packed numbers) or None
-    (fixed 32 or 64 bits). Raises ValueError or IndexError when the bytes are no message.
+    (fixed 32 or 64 bits). Raises ValueError or IndexError when the bytes are not a message.
     """
-    position = found = 0
+    position = count = 0
     while position < len(data):
         key, position = read_varint(data, position)
         if key < 8:
             raise ValueError("a field has the number 0")
-        found += 1
-        if most is not None and found > most:
+        count += 1
+        if most is not None and count > most:
             raise ValueError(f"more than {most} fields")
         match key & 7:
             case 0:
@@ -45,9 +45,9 @@ def read_fields(data: memoryview, most: int | None = None) -> Iterator[tuple[int
 
 
 def read_varint(data: memoryview, position: int) -> tuple[int, int]:
-    """The number at `position` and where it ends. Raises ValueError or IndexError."""
+    """The number at `position`, and the position behind it. Raises ValueError or IndexError."""
     value = data[position]
-    if value < 0x80:  # nearly all of them are
+    if value < 0x80:  # nearly all numbers are
         return value, position + 1
     value = shift = 0
     while True:
@@ -62,7 +62,7 @@ def read_varint(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def write_field(number: int, value: bytes) -> bytes:
-    """A string or message as field `number`."""
+    """Encode a string or message as field `number`."""
     return _encode_varint(number << 3 | _LENGTH_DELIMITED) + _encode_varint(len(value)) + value
 
 

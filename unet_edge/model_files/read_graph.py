@@ -1,4 +1,4 @@
-"""What is inside a .tflite or .onnx file, read without TensorFlow, onnx or an interpreter."""
+"""The graph of a .tflite or .onnx file, read without TensorFlow, onnx or an interpreter."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = [
 
 
 def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | OnnxGraph:
-    """The graph of a model file's bytes; `name` is what errors call the file.
+    """Read the graph of a model file's bytes, in bounded time and memory; errors use `name`.
 
-    Time and memory are bounded for any bytes. Raises ModelFileError when they cannot be read.
+    Raises ModelFileError when the bytes cannot be read.
     """
     try:
-        # Here, not at the top: opening a model of one format waits for no reader of the other.
+        # Here, not at the top: a file of one format does not need the reader of the other.
         match file_format:
             case "tflite":
                 from unet_edge.model_files.tflite_graph import read_tflite
@@ -48,5 +48,5 @@ def read_graph(data: bytes, file_format: Format, name: str) -> TFLiteGraph | Onn
     except (ValueError, IndexError, TypeError, OverflowError, struct.error) as error:
         raise ModelFileError(
             f"{name}: its graph cannot be read ({error})",
-            fix="if it comes from unet-edge it is damaged: copy or export it again",
+            fix="if unet-edge exported it, it is damaged: copy or export it again",
         ) from error

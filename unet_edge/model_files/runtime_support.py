@@ -1,11 +1,12 @@
-"""Which runtimes can run a graph, by tables that were measured with the runtimes themselves.
+"""Which runtimes support a graph, by tables measured with the runtimes themselves.
 
-TFLite: an interpreter knows each operator up to a version, and refuses a file that asks for a
-newer one. The columns were read off the interpreters by files of one operator each; in TFLite's
-source the numbers stand in `register.cc` (AddBuiltin: min_version, max_version).
+TFLite: an interpreter supports each operator up to a version, and refuses files with newer ones.
+The columns were measured with files of one operator each. TFLite's source has the numbers in
+`register.cc` (AddBuiltin: min_version, max_version).
 
-ONNX: a release knows opsets and file formats (IR versions) up to a number. Read off the newest
-patch release of each minor one, 1.4 to 1.32; a release that adds nothing has no row.
+ONNX: a release supports opsets and file formats (IR versions) up to a number. The rows were
+measured with the newest patch of each minor release, 1.4 to 1.32. Releases that add nothing have no
+row.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ ONNXRUNTIMES = (
 )
 OLDEST_OPSET = 7  # https://onnxruntime.ai/docs/reference/compatibility.html
 
-#: ONNX operators that our converters may emit, all of opset 14 or older.
+#: ONNX operators that our converters may write, all of opset 14 or older.
 ONNX_OPERATORS = frozenset(
     {
         "Add", "ArgMax", "AveragePool", "Cast", "Clip", "Concat", "Conv", "ConvTranspose",
@@ -125,7 +126,7 @@ class RuntimeSupport:
     def __str__(self) -> str:
         if self.unknown:
             return f"unknown: {', '.join(self.unknown)}"
-        return ", ".join(map(str, self.runs_on)) or "no runtime of the table"
+        return ", ".join(map(str, self.runs_on)) or "no runtime in the table"
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -136,7 +137,7 @@ class RuntimeSupport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The support as plain JSON values."""
         return {
             "runs_on": [str(release) for release in self.runs_on],
             "refused_by": self.reasons,
@@ -145,7 +146,7 @@ class RuntimeSupport:
 
 
 def runtime_support(graph: TFLiteGraph | OnnxGraph) -> RuntimeSupport:
-    """Hold a graph against the tables. The proof on a device remains `unet-edge verify`."""
+    """Look a graph up in the tables. Only `unet-edge verify` proves that a device runs the file."""
     match graph:
         case TFLiteGraph():
             return _tflite(graph)
@@ -157,7 +158,7 @@ def runtime_support(graph: TFLiteGraph | OnnxGraph) -> RuntimeSupport:
 
 def _tflite(graph: TFLiteGraph) -> RuntimeSupport:
     unknown = tuple(
-        _spell(op)
+        _versioned(op)
         for op in graph.operators
         if op.name not in TFLITE_VERSIONS or (op.version or 0) < 1
     )
@@ -184,7 +185,7 @@ def _onnx(graph: OnnxGraph) -> RuntimeSupport:
     unknown = [op.name for op in graph.operators if op.name not in ONNX_OPERATORS]
     newest, opset, ir_version = ONNXRUNTIMES[-1]
     if graph.opset is None or graph.opset < OLDEST_OPSET:
-        unknown.append(f"opset {graph.opset} (onnxruntime promises {OLDEST_OPSET} and newer)")
+        unknown.append(f"opset {graph.opset} (onnxruntime supports {OLDEST_OPSET} and newer)")
     elif graph.opset > opset or graph.ir_version > ir_version:
         unknown.append(
             f"opset {graph.opset}, IR {graph.ir_version} "
@@ -197,5 +198,5 @@ def _onnx(graph: OnnxGraph) -> RuntimeSupport:
     return RuntimeSupport((Release("onnxruntime", oldest, and_later=True),))
 
 
-def _spell(operator: Operator) -> str:
+def _versioned(operator: Operator) -> str:
     return f"{operator.name} version {operator.version}"

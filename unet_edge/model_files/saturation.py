@@ -1,8 +1,9 @@
-"""Whether the sums of an int8 kernel fit into 16 bits, in which some processors add them.
+"""Whether sums of an int8 kernel fit into the 16 bits in which some processors add them.
 
 On x86 without VNNI, ONNX Runtime multiplies uint8 activations with int8 weights by VPMADDUBSW. That
 instruction adds two neighbouring products in 16 bits and saturates: 255 * 127 + 255 * 127 = 64770
-becomes 32767, and the mask changes (microsoft/onnxruntime#5849). Other processors add in 32 bits.
+becomes 32767, and the mask changes. Other processors add in 32 bits.
+https://github.com/microsoft/onnxruntime/issues/5849
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_PAIR = 128
-"""What two neighbouring weights of one sign may add up to: 255 * 128 <= 32767 < 255 * 129."""
+"""Largest sum of two neighbouring weights of one sign: 255 * 128 <= 32767 < 255 * 129."""
 
 
 def in_pairs(kernel: NDArray[np.generic]) -> NDArray[np.generic]:
-    """A kernel (out, in, height, width) as (out, pairs, 2): what is added in 16 bits.
+    """Arrange a kernel (out, in, height, width) in the pairs that are added: (out, pairs, 2).
 
-    ONNX Runtime lays a convolution out as a matrix whose columns run through the channels of one
+    ONNX Runtime turns a convolution into a matrix. Its columns run through the channels of one
     position of the kernel, then through those of the next. A last odd column is paired with 0.
     """
     columns = kernel.transpose(0, 2, 3, 1).reshape(len(kernel), -1)
@@ -27,9 +28,9 @@ def in_pairs(kernel: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def largest_pair(kernel: NDArray[np.int8]) -> int:
-    """The largest sum of two neighbouring weights of one sign, without the sign.
+    """The largest absolute sum of two neighbouring weights of one sign.
 
-    `kernel`: int8 (out, in, height, width).
+    `kernel` is int8 (out, in, height, width).
     """
     pairs = in_pairs(kernel).astype(np.int16)
     positive = np.maximum(pairs, 0).sum(-1).max(initial=0)
@@ -38,7 +39,7 @@ def largest_pair(kernel: NDArray[np.int8]) -> int:
 
 
 def can_saturate(kernel: NDArray[np.int8]) -> bool:
-    """Whether sums of an int8 kernel (out, in, height, width) may leave 16 bits.
+    """Whether sums of an int8 kernel (out, in, height, width) may exceed 16 bits.
 
     Depthwise convolutions cannot: ONNX Runtime adds their products in 32 bits everywhere.
     """

@@ -1,7 +1,7 @@
 """The graph of a .tflite file, read with NumPy alone.
 
-Places of fields and the values of enumerations are those of TFLite's schema.fbs, which only
-appends: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs
+Positions of fields and values of enumerations are those of TFLite's schema.fbs, which only grows
+at its end: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/schema/schema.fbs
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from unet_edge.model_files.flatbuffer import Buffer, Table, Tables
 from unet_edge.model_files.graph import Operator, TensorInfo, TFLiteGraph
 
-#: BuiltinOperator, as far as our converters go; the table of versions is in `runtime_support`.
+#: The BuiltinOperators that our converters write; their versions are in `runtime_support`.
 BUILTINS = {
     0: "ADD",
     1: "AVERAGE_POOL_2D",
@@ -51,14 +51,14 @@ _TYPES = (
     "int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4",
 )  # fmt: skip
 
-# Each takes its kernel as the second input.
+# Operators whose second input is the kernel.
 _WITH_KERNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 
 
 def read_tflite(data: bytes) -> TFLiteGraph:
-    """Read the graph; what follows the flatbuffer in `data` is not looked at.
+    """Read the graph; bytes behind the flatbuffer in `data` are ignored.
 
-    Raises ValueError or IndexError when the bytes are no TFLite model.
+    Raises ValueError or IndexError when the bytes are not a TFLite model.
     """
     model = Buffer(data).root()
     codes = [(_operator_name(code), code.number(2, "i", default=1)) for code in model.tables(1)]
@@ -66,35 +66,35 @@ def read_tflite(data: bytes) -> TFLiteGraph:
     counts: Counter[tuple[str, int]] = Counter()
     kernels: Counter[str] = Counter()
     for graph in graphs:
-        used, found = _walk(graph, codes, buffers)
+        used, stored = _count(graph, codes, buffers)
         counts += used
-        kernels += found
+        kernels += stored
     tensors = graphs[0].tables(0)
     return TFLiteGraph(
         operators=tuple(Operator(n, count, v) for (n, v), count in sorted(counts.items())),
-        inputs=tuple(_port(tensors[int(i)]) for i in graphs[0].array(1, "<i4")),
-        outputs=tuple(_port(tensors[int(i)]) for i in graphs[0].array(2, "<i4")),
+        inputs=tuple(_tensor_info(tensors[int(i)]) for i in graphs[0].array(1, "<i4")),
+        outputs=tuple(_tensor_info(tensors[int(i)]) for i in graphs[0].array(2, "<i4")),
         kernels=dict(sorted(kernels.items())),
         min_runtime_version=_min_runtime_version(model, buffers),
     )
 
 
 def _operator_name(code: Table) -> str:
-    # The old field is a byte; codes above 127 are in the new one. TFLite takes the greater.
+    # The old field is a byte, so codes above 127 are in the new field. TFLite takes the larger one.
     value = max(code.number(3, "i"), code.number(0, "b"))
     if value == _CUSTOM:
         return f"custom {code.text(1)}"
     return BUILTINS.get(value, f"operator {value}")
 
 
-def _walk(
+def _count(
     graph: Table, codes: list[tuple[str, int]], buffers: Tables
 ) -> tuple[Counter[tuple[str, int]], Counter[str]]:
-    """Count one subgraph's operators, and its kernels by how they are stored."""
+    """Count the operators of a subgraph, and its kernels by how they are stored."""
     tensors = graph.tables(0)
     counts: Counter[tuple[str, int]] = Counter()
     dequantised: dict[int, int] = {}
-    kernels: set[int] = set()  # one that two operators share counts once
+    kernels: set[int] = set()  # a set: a kernel that operators share counts once
     for operator in graph.tables(3):
         code = codes[operator.number(0, "I")]
         counts[code] += 1
@@ -105,11 +105,11 @@ def _walk(
             index = int(inputs[1])
             kernels.add(dequantised.get(index, index))
     return counts, Counter(
-        _stored_as(tensors[i]) for i in kernels if _constant(tensors[i], buffers)
+        _stored_as(tensors[i]) for i in kernels if _is_constant(tensors[i], buffers)
     )
 
 
-def _constant(tensor: Table, buffers: Tables) -> bool:
+def _is_constant(tensor: Table, buffers: Tables) -> bool:
     return buffers[tensor.number(2, "I")].array(0, np.uint8).size > 0
 
 
@@ -120,7 +120,7 @@ def _stored_as(tensor: Table) -> str:
     return _dtype(tensor) + granularity
 
 
-def _port(tensor: Table) -> TensorInfo:
+def _tensor_info(tensor: Table) -> TensorInfo:
     name, shape = tensor.text(3), tensor.array(0, "<i4")
     if shape.size > 8:  # TFLite's own kernels stop at 6 dimensions
         raise ValueError(f"a tensor of {shape.size} dimensions")
@@ -142,6 +142,6 @@ def _min_runtime_version(model: Table, buffers: Tables) -> str | None:
     for entry in model.tables(6):
         if entry.text(0) == "min_runtime_version":
             raw = buffers[entry.number(1, "I")].array(0, np.uint8)[:16].tobytes()
-            found = re.match(rb"\d+(\.\d+)+", raw)
-            return found[0].decode() if found else None
+            version = re.match(rb"\d+(\.\d+)+", raw)
+            return version[0].decode() if version else None
     return None
