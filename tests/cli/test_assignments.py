@@ -1,4 +1,4 @@
-"""`train --set KEY=VALUE`: every setting, in TOML's syntax, and what is said of a wrong one."""
+"""`train --set KEY=VALUE`: every setting, in TOML, and the error for a wrong key or value."""
 
 import tomllib
 from operator import attrgetter
@@ -12,7 +12,7 @@ from unet_edge.cli.settings import LEAVES, nested
 from unet_edge.errors import ConfigError
 from unet_edge.training.settings.train_config import TrainConfig
 
-# For each setting a value that is not its default, as it is typed and as the settings hold it.
+# For each setting a value that is not its default: as typed, and as the settings hold it.
 VALUES = {
     "data": ('"/data/cats"', Path("/data/cats")),
     "classes": ('["sky", "überall"]', ("sky", "überall")),
@@ -105,7 +105,7 @@ def test_a_setting_arrives_alone_and_stays_in_the_toml(key):
         assert LEAVES[key].default != value
 
 
-def test_the_last_of_a_key_counts_as_for_options():
+def test_the_last_value_of_a_key_counts_as_for_options():
     assert nested({}, ["steps=5", "steps = 6", "loss.dice=1"]) == {
         "steps": 6,
         "loss": {"dice": 1},
@@ -194,12 +194,12 @@ def test_the_command_takes_them(refused, sample_data, tmp_path):
     )
 
 
-def test_they_lie_over_a_config(refused, tmp_path):
+def test_they_override_a_config(refused, tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(TrainConfig(data=tmp_path / "none", encoder_weights="none").to_toml())
     assert refused("--config", path) == f"no such data folder: {tmp_path / 'none'}"
-    says = refused("--config", path, "--set", f'data="{tmp_path / "other"}"')
-    assert says == f"no such data folder: {tmp_path / 'other'}"
+    line = refused("--config", path, "--set", f'data="{tmp_path / "other"}"')
+    assert line == f"no such data folder: {tmp_path / 'other'}"
     assert refused("--config", path, "--set", "steps=0") == f"{path}: steps 0 must be at least 1"
 
 

@@ -1,4 +1,4 @@
-"""Every mistake a user makes gets one clear line and a non-zero exit, never a traceback."""
+"""A user's mistake ends in one line and a non-zero exit status, never in a traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unet_edge.runtime.interpreters import install_command, interpreter_named
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    """Exit status and everything printed; an exception that is no exit fails the test."""
+    """The exit status and all output; an exception that is not an exit fails the test."""
     result = CliRunner().invoke(main, [str(a) for a in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -26,7 +26,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def refused(*arguments: object) -> str:
-    """Run what must fail; returns its one line of explanation."""
+    """Run a command that must fail; returns its error line."""
     status, output = run(*arguments)
     assert status == 1
     lines = [line for line in output.strip().splitlines() if line.startswith("error: ")]
@@ -193,7 +193,7 @@ class TestData:
 
 
 class TestInterpreters:
-    """An interpreter that is not installed: blocked as if pip had never seen it."""
+    """An interpreter that is not installed: its import is blocked."""
 
     BLOCKED = """
 import sys
@@ -215,12 +215,12 @@ main({arguments})
         model = bundle_path / "model-int8.tflite"
         done = self.run_without(absent, "segment", model, photo, "-o", tmp_path / "out")
         assert done.returncode == 1
-        said = done.stderr.strip()
-        assert said.startswith(
+        error = done.stderr.strip()
+        assert error.startswith(
             "error: no TFLite interpreter works here: ai-edge-litert is not installed; "
             "tflite-runtime is not installed"
         )
-        assert said.endswith(f"; run: {install_command(interpreter_named('ai-edge-litert'))}")
+        assert error.endswith(f"; run: {install_command(interpreter_named('ai-edge-litert'))}")
 
     def test_no_onnx_runtime(self, bundle_path: Path, photo: Path) -> None:
         done = self.run_without({"onnxruntime"}, "segment", bundle_path / "model-int8.onnx", photo)

@@ -48,7 +48,7 @@ class TestVerify:
             assert result["agreement"] >= result["floor"]
 
     def test_a_floor_above_the_agreement_fails(self, bundle_path: Path, tmp_path: Path) -> None:
-        # The same files under a manifest that asks int8 for what only float32 can give.
+        # The same files, with a floor in the manifest that only float32 files reach.
         copy = tmp_path / "bundle"
         copy.mkdir()
         for name in ("golden", "card", "README.md"):
@@ -146,9 +146,9 @@ class TestInspect:
     def test_a_file_without_a_contract_is_shown_and_refused(
         self, bundle_path: Path, tmp_path: Path
     ) -> None:
-        whole = (bundle_path / "model-int8.tflite").read_bytes()
+        complete = (bundle_path / "model-int8.tflite").read_bytes()
         foreign = tmp_path / "foreign.tflite"
-        foreign.write_bytes(whole[: whole.rindex(b"PK\3\4")])
+        foreign.write_bytes(complete[: complete.rindex(b"PK\3\4")])
         report = run_json("inspect", foreign, status=1)
         assert (report["contract_holds"], report["spec"]) == (False, None)
         assert report["graph"]["kernels"] == {"float32": 2, "int8 per channel": 30}
@@ -188,7 +188,7 @@ class TestLabels:
         assert np.array_equal(*masks)
         (result,) = run_json("verify", bundle, "--file", "model-float32.tflite")["files"]
         assert result["agreement"] >= 0.99999
-        # The run itself gives scores; its masks are a reference all the same.
+        # The run itself gives scores; its masks are a reference nevertheless.
         report = run_json("verify", bundle, "--file", "model-float32.tflite", "--images", photo,
                           "--against", run_path)  # fmt: skip
         assert report["files"][0]["agreement"] >= 0.99999
@@ -221,7 +221,7 @@ class TestBenchmark:
 
 class TestTrain:
     @pytest.mark.slow
-    def test_whole_command(self, sample_data: Path, tmp_path: Path) -> None:
+    def test_the_complete_command(self, sample_data: Path, tmp_path: Path) -> None:
         report = run_json(
             "train", sample_data, "-o", tmp_path / "run", "--classes", "cell,membrane",
             "--size", "32", "--architecture", "unet_mini", "--steps", "4", "--batch-size", "2",
@@ -269,7 +269,7 @@ class TestTrain:
 
 
 class TestInterrupt:
-    # The demo with a small network, many short rounds and no end.
+    # The demo with a small network and many short rounds, which never ends.
     ENDLESS = """
 from unet_edge.cli import main
 from unet_edge.demo import pipeline
@@ -279,7 +279,7 @@ main(["demo", "-o", "demo"])
 """
 
     @pytest.mark.slow
-    def test_ctrl_c_ends_the_demo_and_leaves_whole_files(self, tmp_path: Path) -> None:
+    def test_ctrl_c_ends_the_demo_and_leaves_complete_files(self, tmp_path: Path) -> None:
         command = [sys.executable, "-c", self.ENDLESS]
         with subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -295,8 +295,8 @@ main(["demo", "-o", "demo"])
         assert demo.returncode == 130, out + error
         assert "interrupted" in error
         assert "unet-edge export" not in out
-        left = {path.name for path in (tmp_path / "demo" / "run").iterdir()}
-        assert left <= {
+        files = {path.name for path in (tmp_path / "demo" / "run").iterdir()}
+        assert files <= {
             "model.keras", "last.keras", "spec.json", "split.json", "config.toml", "history.csv",
             "curves.png", "progress",
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`data check` and `data preview` as a user meets them."""
+"""`data check`, `data split` and `data preview` on real files."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class TestSplit:
         assert list(found) == ["train", "validation", "lists"]
         assert found["lists"] == [str(tmp_path / "lists" / f"{n}.txt") for n in ("train", "val")]
 
-    def test_lists_that_are_there_stay(self, copy: Path) -> None:
+    def test_existing_lists_are_kept(self, copy: Path) -> None:
         done = run("split", copy, *CLASSES)
         assert done.exit_code == 1
         assert "train.txt already exists; pass --overwrite" in done.stderr
@@ -167,7 +167,7 @@ class TestNames:
 
 @pytest.fixture
 def twelve_bits(copy: Path) -> Path:
-    """The pictures as a camera of 12 bits writes them into files of 16."""
+    """The pictures, as a camera of 12 bits writes them into files of 16 bits."""
     for path in (copy / "images").iterdir():
         grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
         Image.fromarray(grey << 4).save(path)
@@ -179,12 +179,12 @@ class TestBitDepth:
         plain = run("check", twelve_bits, *CLASSES, "--strict")
         assert plain.exit_code == 1
         assert "sixteen-bit" in plain.stdout
-        told = run("check", twelve_bits, *CLASSES, "--strict", "--bit-depth", 12)
-        assert told.exit_code == 0, told.output
-        assert "0 errors, 0 warnings" in told.stderr
+        right = run("check", twelve_bits, *CLASSES, "--strict", "--bit-depth", 12)
+        assert right.exit_code == 0, right.output
+        assert "0 errors, 0 warnings" in right.stderr
 
     def test_check_sees_what_training_would_see(self, twelve_bits: Path) -> None:
-        # Of 8 bits, all that is not black is white.
+        # With 8 bits, every pixel that is not black is white.
         for path in (twelve_bits / "images").iterdir():
             Image.fromarray(np.asarray(Image.open(path)) | 0x100).save(path)
         wrong = run("check", twelve_bits, *CLASSES, "--bit-depth", 8)
@@ -252,15 +252,15 @@ class TestPreview:
         self, sample_data: Path, tmp_path: Path, options: tuple[str, ...]
     ) -> None:
         classes = () if "--classes" in options else CLASSES
-        said = []
+        answers = []
         for command in (["data", "preview"], ["train"]):
             place = tmp_path / command[-1]
             arguments = [*command, str(sample_data), *classes, *options, "-o", str(place)]
             done = CliRunner().invoke(main, arguments)
             assert done.exit_code in (1, 2), done.output
             assert not place.exists()
-            said.append((done.exit_code, done.stderr.splitlines()[-1].lower()))
-        assert said[0] == said[1]
+            answers.append((done.exit_code, done.stderr.splitlines()[-1].lower()))
+        assert answers[0] == answers[1]
 
     def test_what_train_accepts_is_accepted(self, sample_data: Path, tmp_path: Path) -> None:
         options = ("--count", 1, "--views", 1, "--architecture", "unet_mini", "--size", "20x24")

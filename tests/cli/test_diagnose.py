@@ -30,22 +30,22 @@ def run(*arguments: object, status: int = 0) -> Any:
 def test_the_figures_are_those_of_both_files_on_the_grid(bundle_path: Path) -> None:
     report = json.loads(run(bundle_path, "--json").stdout)
     assert (report["file"], report["reference"]) == ("model-int8.tflite", "model-float32.tflite")
-    wanted, found = (
+    reference, candidate = (
         Segmenter.open(bundle_path, file=f) for f in (report["reference"], report["file"])
     )
     flipped = 0
     for photo in sorted((bundle_path / "golden").glob("??.png")):
         picture = decode(photo)
-        place = Placement.plan(picture.size, wanted.spec)
+        place = Placement.plan(picture.size, reference.spec)
         grid = place.place(picture)
-        labels = to_labels(np.array(wanted.backend.scores(grid)))
-        differ = labels != to_labels(found.backend.scores(grid))
+        labels = to_labels(np.array(reference.backend.scores(grid)))
+        differ = labels != to_labels(candidate.backend.scores(grid))
         rows = slice(place.top, place.top + place.placed_height)
         flipped += int(differ[rows, place.left : place.left + place.placed_width].sum())
     assert flipped > 0
     assert report["flipped"] == flipped
     assert len(report["pictures"]) == 4
-    assert report["layers"][-1]["tensor"] == "dec1_pw_relu_1/Relu6"  # not the scores of two
+    assert report["layers"][-1]["tensor"] == "dec1_pw_relu_1/Relu6"  # not the scores of two classes
 
 
 def test_onnx_files_are_diagnosed_too(bundle_path: Path) -> None:

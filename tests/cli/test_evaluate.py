@@ -43,7 +43,7 @@ def rows(path: Path) -> list[list[str]]:
 
 @pytest.fixture
 def data(sample_data: Path, tmp_path: Path) -> Path:
-    """A copy of the pictures and masks, to be spoilt."""
+    """A copy of the pictures and masks, for tests that change them."""
     return Path(shutil.copytree(sample_data, tmp_path / "data"))
 
 
@@ -102,7 +102,7 @@ class TestFigures:
         expected = run_json(run_path, "--data", sample_data)["miou"]
         found = run_json(tmp_path / "run", "--data", data)["miou"]
         assert found == expected
-        auto = run_json(tmp_path / "run", "--data", data, "--masks", "auto")  # said, so it counts
+        auto = run_json(tmp_path / "run", "--data", data, "--masks", "auto")  # given, so it counts
         assert auto["masks"].startswith("binary>127")
         assert auto["miou"] < expected
 
@@ -117,7 +117,7 @@ class TestFigures:
         config["validation_list"] = str(held_out)
         (tmp_path / "run" / "config.toml").write_text(tomli_w.dumps(config))
         kept = run_json(tmp_path / "run", "--data", sample_data)
-        assert len(kept["pictures"]) == 5  # split.json says what the run really did
+        assert len(kept["pictures"]) == 5  # split.json has the pictures that the run used
         (tmp_path / "run" / "split.json").unlink()  # lost
         own = run_json(tmp_path / "run", "--data", sample_data)
         assert len(own["pictures"]) == 3
@@ -153,7 +153,7 @@ class TestFigures:
         assert mean.split()[1] == f"{report['miou']:.4f}"
         assert by == f"{report['model']} run by {report['backend']}"
         assert f"worst: {report['pictures'][0]['name']} " in rest
-        # As in overlays, the first of two classes is a background: no object to be counted.
+        # As in overlays, the first of two classes is the background, whose regions are not counted.
         heading, _, of_membranes = regions
         assert heading.startswith("regions")
         counts = report["regions"]["membrane"]
@@ -206,14 +206,16 @@ class TestFolder:
         assert len(rows(output / "pictures.csv")) == 17
         run(bundle_path, "--data", sample_data, "-o", output, "--worst", 0)
         assert not (output / "worst").exists()
-        assert [path.name for path in tmp_path.iterdir()] == ["evaluation"], "nothing aside"
+        assert [path.name for path in tmp_path.iterdir()] == ["evaluation"], (
+            "no temporary folder is left"
+        )
 
     @pytest.mark.parametrize("foreign", ["notes.txt", "worst/mine.png", "report.json"])
     def test_other_things_are_left_alone(
         self, bundle_path: Path, sample_data: Path, tmp_path: Path, foreign: str
     ) -> None:
         output = tmp_path / "evaluation"
-        if foreign != "report.json":  # which is then one of another tool
+        if foreign != "report.json":  # then the report is of another tool
             run(bundle_path, "--data", sample_data, "-o", output, "--worst", 1)
         (output / foreign).parent.mkdir(parents=True, exist_ok=True)
         (output / foreign).write_text("{}")
@@ -269,7 +271,7 @@ class TestMismatch:
         assert "no pixel of any true mask is of class 1, membrane" in error
         rows = [line.split() for line in printed.splitlines()]
         figures, regions = (row[1:] for row in rows if row[:1] == ["membrane"])
-        assert figures == ["0.0000"] * 5, "predicted, and never right"
+        assert figures == ["0.0000"] * 5, "predicted, but never right"
         true, found, missed, false, touched, untouched, false_too = map(int, regions)
         assert (true, found, missed, touched, untouched) == (0, 0, 0, 0, 0)
         assert false == false_too > 0

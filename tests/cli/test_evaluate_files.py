@@ -1,4 +1,4 @@
-"""evaluate --all-files: every file of a bundle beside the Keras model, on one split."""
+"""`evaluate --all-files`: every file of a bundle compared with the Keras model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ FILES = 6
 
 
 @pytest.fixture(scope="module")
-def whole_run(run_path: Path, bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_with_bundle(
+    run_path: Path, bundle_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The committed run with the committed bundle in it, as `export RUN` leaves them."""
-    run = tmp_path_factory.mktemp("whole") / "run"
+    run = tmp_path_factory.mktemp("evaluated") / "run"
     shutil.copytree(run_path, run)
     shutil.copytree(bundle_path, run / "bundle")
     return run
@@ -48,18 +50,18 @@ def data(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(whole_run: Path, data: Path) -> Any:
-    done = evaluate(whole_run, "--data", data, "--json")
+def report(run_with_bundle: Path, data: Path) -> Any:
+    done = evaluate(run_with_bundle, "--data", data, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
-def test_each_file_is_compared_with_keras(report: Any, whole_run: Path, data: Path) -> None:
+def test_each_file_is_compared_with_keras(report: Any, run_with_bundle: Path, data: Path) -> None:
     assert report["reference"]["model"] == "model.keras"
     assert len(report["files"]) == FILES
     entry = next(each for each in report["files"] if each["model"] == "model-int8.tflite")
-    keras = Segmenter.open(whole_run)
-    file = Segmenter.open(whole_run / "bundle" / "model-int8.tflite")
+    keras = Segmenter.open(run_with_bundle)
+    file = Segmenter.open(run_with_bundle / "bundle" / "model-int8.tflite")
     total, shares = Confusion.empty(2), {}
     same = pixels = 0
     for name in (data / "val.txt").read_text().split():
@@ -78,8 +80,8 @@ def test_each_file_is_compared_with_keras(report: Any, whole_run: Path, data: Pa
     assert entry["drop"] == pytest.approx(100 * (report["reference"]["miou"] - total.miou))
 
 
-def test_what_is_printed(report: Any, whole_run: Path, data: Path) -> None:
-    printed = evaluate(whole_run, "--data", data).stdout.splitlines()
+def test_what_is_printed(report: Any, run_with_bundle: Path, data: Path) -> None:
+    printed = evaluate(run_with_bundle, "--data", data).stdout.splitlines()
     rows = {line.split()[0]: line.split() for line in printed if line}
     assert rows["model.keras"][1:4] == ["-", "-", f"{report['reference']['miou']:.4f}"]
     for entry in report["files"]:
@@ -113,9 +115,9 @@ def test_a_bundle_alone_is_compared_with_its_float32_file(
     ],
 )
 def test_options_of_one_file(
-    arguments: list[str], message: str, whole_run: Path, sample_data: Path
+    arguments: list[str], message: str, run_with_bundle: Path, sample_data: Path
 ) -> None:
-    done = evaluate(whole_run, "--data", sample_data, *arguments)
+    done = evaluate(run_with_bundle, "--data", sample_data, *arguments)
     assert (done.exit_code, message in done.stderr) == (1, True), done.output
 
 
@@ -125,11 +127,13 @@ def test_a_run_without_a_bundle(run_path: Path, sample_data: Path) -> None:
     assert f"holds no bundle; write one with 'unet-edge export {run_path}'" in done.stderr
 
 
-def test_a_bundle_of_an_earlier_model(whole_run: Path, sample_data: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_an_earlier_model(
+    run_with_bundle: Path, sample_data: Path, tmp_path: Path
+) -> None:
     import keras
 
     run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
+    shutil.copytree(run_with_bundle, run)
     model = keras.saving.load_model(run / "model.keras", compile=False)
     model.save(run / "model.keras")  # the same weights, another file
     done = evaluate(run, "--data", sample_data)

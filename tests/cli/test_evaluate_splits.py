@@ -1,4 +1,4 @@
-"""evaluate --split: test pictures, empty splits, and what was ignored. A model of one step."""
+"""`evaluate --split`: test pictures, empty splits and ignored pixels, with a tiny model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def evaluate(model: Path, data: Path, *options: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_test_pictures_are_scored_and_what_is_ignored_is_said(model: Path, data: Path) -> None:
+def test_test_pictures_are_scored_and_ignored_pixels_are_reported(model: Path, data: Path) -> None:
     done = evaluate(model, data, "--split", "test")
     assert done.exit_code == 0, done.output
     assert "2 pictures (test)" in done.stdout

@@ -1,4 +1,4 @@
-"""A bundle that was exported on one kind of processor and is opened on another."""
+"""A bundle that was exported on one kind of processor and is used on another."""
 
 from __future__ import annotations
 
@@ -48,33 +48,33 @@ def test_a_file_that_failed_there_is_proven_here_and_tuned(exported_elsewhere: E
     assert [file["passed"] for file in proof["files"]] == [True]
     assert proof["processor"] == dataclasses.asdict(read_processor())
     with pytest.raises(BundleError, match="reached its agreement floor on Some CPU"):
-        Segmenter.open(bundle)  # until it is tuned, the export's word counts
+        Segmenter.open(bundle)  # until it is tuned, the agreement at export counts
     tuned = run_json("tune", bundle, "--runs", 1, "--rounds", 1, "--threads", 1)
     assert tuned["chosen"]["file"] == FILE
     assert tuned["machine"]["int8"] == read_processor().int8
     assert Segmenter.open(bundle).name == FILE
 
 
-def test_a_file_that_fails_here_is_said_to_have_been_right_there(
+def test_the_error_of_a_file_that_fails_here_has_its_agreement_at_export(
     exported_elsewhere: Edited,
 ) -> None:
-    said = refused("verify", exported_elsewhere(floor=1.0, agreement=1.0, golden_agreement=1.0))
+    output = refused("verify", exported_elsewhere(floor=1.0, agreement=1.0, golden_agreement=1.0))
     here = read_processor()
-    assert f"on {here}; 100 % at export with onnxruntime" in said
-    assert "on Some CPU (x86 of another kind)" in said
-    assert "a file may keep its floor on one kind of processor and fail on another" in said
+    assert f"on {here}; 100 % at export with onnxruntime" in output
+    assert "on Some CPU (x86 of another kind)" in output
+    assert "a file may keep its floor on one kind of processor and fail on another" in output
 
 
 def test_doctor_and_inspect_say_where_it_was_measured(exported_elsewhere: Edited) -> None:
     bundle = exported_elsewhere(**WRONG)
-    said = run("doctor", bundle)
+    output = run("doctor", bundle)
     there = "agreements were measured on Some CPU (x86 of another kind) at export; this is"
-    assert f"{there} {read_processor()}: 'unet-edge verify" in said
-    assert f"{FILE} missed its floor on Some CPU (x86 of another kind); 'unet-edge tune" in said
+    assert f"{there} {read_processor()}: 'unet-edge verify" in output
+    assert f"{FILE} missed its floor on Some CPU (x86 of another kind); 'unet-edge tune" in output
     assert "measured on Some CPU (x86 of another kind)" in run("inspect", bundle)
 
 
-def test_on_the_same_kind_nothing_is_said(exported_elsewhere: Edited) -> None:
+def test_on_the_same_kind_there_is_no_note(exported_elsewhere: Edited) -> None:
     bundle = exported_elsewhere(dataclasses.asdict(read_processor()))
     assert "agreements were measured" not in run("doctor", bundle)
     assert Segmenter.open(bundle).name == FILE

@@ -18,12 +18,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from converters.settings import ExportSettings
 from unet_edge import __version__
 from unet_edge.cli import SECTIONS, main
 from unet_edge.cli.data import data
 from unet_edge.cli.training import train
+from unet_edge.cli.workstation import export
 from unet_edge.runtime import interpreters
 from unet_edge.runtime.packages import Package
+from unet_edge.runtime.tiling import Tiles
 
 
 def page(*arguments: str, columns: int = 80) -> list[str]:
@@ -124,6 +127,23 @@ class TestTrain:
         for option in ("--help", "--help-all"):
             lines = page("train", option)
             assert not [line for line in lines if line.rstrip().endswith("...")]
+
+
+class TestDefaults:
+    def test_those_of_export_come_from_its_settings(self) -> None:
+        options = {option.name: option for option in export.params}
+        settings = ExportSettings()
+        for name in ("calibration", "check", "golden", "fine_tuning"):
+            assert options[name].default == getattr(settings, name)
+        text = " ".join(page("export", "--help", columns=200))
+        assert "[default: all but tflite-int16x8 and tflite-dynamic]" in text
+
+    def test_those_of_tiles_come_from_their_settings(self) -> None:
+        lines = page("segment", "--help", columns=300)
+        (overlap,) = (line for line in lines if "--tile-overlap" in line)
+        (scale,) = (line for line in lines if "--tile-scale" in line)
+        assert overlap.endswith(f"[default: {Tiles().overlap:g}]")
+        assert scale.endswith(f"[default: {Tiles().scale:g}]")
 
 
 # Prints the modules that a command line has loaded, and discards the command's own output.

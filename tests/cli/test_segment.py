@@ -120,7 +120,7 @@ class TestLargePhotos:
         segmenter = Segmenter.open(bundle_path)
         assert read_photo(large_photo, segmenter.spec).picture.size == (384, 384)
         mask = segmenter.segment(large_photo)
-        # Were it decoded first, the mask would be another one.
+        # If the photo were decoded first, the mask would differ.
         assert not np.array_equal(segmenter.segment(decode(large_photo)).labels, mask.labels)
         for save in ("index", "index,overlay", "cutout,index", "overlay,index,cutout"):
             out = tmp_path / save.replace(",", "-")

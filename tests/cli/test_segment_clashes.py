@@ -1,4 +1,4 @@
-"""No run of `unet-edge segment` changes a file that it did not make."""
+"""`unet-edge segment` never changes a file that it did not write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _KINDS = ("index", "palette", "overlay", "cutout", "probabilities", "polygons", 
 
 
 def put(draw: random.Random, folder: Path, name: str) -> None:
-    """Something of the user's: mostly a photo, or a text, a folder, a link or a broken one."""
+    """Put something of the user's at a path: mostly a photo, or a text, folder or link."""
     path = folder / name
     if os.path.lexists(path):
         if path.is_dir() and not path.is_symlink():
@@ -86,12 +86,12 @@ def test_whatever_names_clash(bundle_path: Path, seed: int) -> None:
         (photos / "p.png").write_bytes(png(8))
         out = photos if draw.random() < 0.6 else root / "out"
         out.mkdir(exist_ok=True)
-        ours: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for _ in range(3):
             for _ in range(draw.randrange(6)):
                 put(draw, draw.choice((photos, out)), draw.choice(_PLACES))
-            if ours and draw.random() < 0.5:  # a mask that is corrected by hand
-                path = Path(draw.choice(list(ours)))
+            if results and draw.random() < 0.5:  # a mask that is corrected by hand
+                path = Path(draw.choice(list(results)))
                 if path.is_file():
                     path.write_bytes(b"corrected" + path.read_bytes())
             before = contents(root)
@@ -104,12 +104,12 @@ def test_whatever_names_clash(bundle_path: Path, seed: int) -> None:
             assert result.exception is None or isinstance(result.exception, SystemExit)
             after = contents(root)
             for place, content in before.items():
-                if ours.get(place) != content:
+                if results.get(place) != content:
                     assert after.get(place) == content, (place, arguments)
-            ours = {
+            results = {
                 place: content
                 for place, content in after.items()
-                if before.get(place) != content or ours.get(place) == content
+                if before.get(place) != content or results.get(place) == content
             }
 
 
@@ -194,7 +194,7 @@ class TestTheDefaultFolder:
 
 
 class TestNames:
-    def test_no_photos_log(self, bundle_path: Path, photo: Path, tmp_path: Path) -> None:
+    def test_a_log_of_another_program(self, bundle_path: Path, photo: Path, tmp_path: Path) -> None:
         (tmp_path / ".segment.jsonl").write_text("mine\n")
         line = refused("segment", bundle_path, photo, "-o", tmp_path)
         assert "is not a resume log of unet-edge segment" in line
@@ -216,7 +216,7 @@ class TestNames:
         report = run_json("segment", bundle_path, photo, "-o", tmp_path)
         assert report["pictures"][0]["files"][0] == "cells-017.png.mask.png"
 
-    def test_a_file_that_comes_between_is_left_alone(
+    def test_a_file_that_appears_during_the_run_is_left_alone(
         self, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         link = os.link
@@ -239,7 +239,7 @@ class TestNames:
 
 
 class TestOneBadPicture:
-    """Its error; the others go on."""
+    """A bad picture gets an error; the other pictures are segmented."""
 
     def test_too_little_memory(
         self, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

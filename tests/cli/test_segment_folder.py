@@ -1,4 +1,4 @@
-"""`unet-edge segment` on folders: what is done once only, at once, and after a kill."""
+"""`unet-edge segment` on folders: resuming, several photos at once, and killed runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unet_edge.images.decoding import decode
 
 
 class TestResuming:
-    def test_what_is_done_is_left_alone(
+    def test_finished_photos_are_skipped(
         self, bundle_path: Path, photos: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
@@ -60,7 +60,7 @@ class TestResuming:
         run(*command)
         assert skipped(run_json(*command, *change)) == [False] * 3
         assert skipped(run_json(*command, *change)) == [True] * 3
-        # What is asked for first is there still only if it was not written over.
+        # The first run's files are still valid only if the second run did not replace them.
         assert skipped(run_json(*command)) == [change[0] == "--save"] * 3
 
     def test_a_photo_of_the_same_name_does_not_take_anothers_place(
@@ -77,7 +77,7 @@ class TestResuming:
         report = run_json(
             "segment", bundle_path, tmp_path / "elsewhere", "-o", out, "--save", "index"
         )
-        assert skipped(report) == [True] * 3  # moved, not changed
+        assert skipped(report) == [True] * 3  # the photos moved, and are unchanged
         photos.mkdir()
         decode(tmp_path / "elsewhere" / "b.png").save(photos / "a.png")
         report = run_json("segment", bundle_path, photos, "-o", out, "--save", "index")
@@ -86,7 +86,9 @@ class TestResuming:
             expected = Segmenter.open(bundle_path).segment(tmp_path / "elsewhere" / "a.png").labels
             assert np.array_equal(np.asarray(picture), expected)
 
-    def test_results_among_the_photos_are_no_photos(self, bundle_path: Path, photos: Path) -> None:
+    def test_results_among_the_photos_are_not_segmented(
+        self, bundle_path: Path, photos: Path
+    ) -> None:
         command = ("segment", bundle_path, photos, "-o", photos)
         run(*command)
         result = CliRunner().invoke(main, [str(a) for a in (*command, "--json")])
@@ -140,11 +142,12 @@ def test_photos_at_once_give_the_files_that_each_gives_alone(
 @pytest.mark.slow
 class TestKilled:
     @pytest.fixture
-    def whole(self, bundle_path: Path, photos: Path, tmp_path: Path) -> dict[str, bytes]:
+    def complete(self, bundle_path: Path, photos: Path, tmp_path: Path) -> dict[str, bytes]:
         """What an uninterrupted run writes."""
-        run("segment", bundle_path, photos, "-o", tmp_path / "whole", "--save", ALL)
+        run("segment", bundle_path, photos, "-o", tmp_path / "complete", "--save", ALL)
         return {
-            name: (tmp_path / "whole" / name).read_bytes() for name in visible(tmp_path / "whole")
+            name: (tmp_path / "complete" / name).read_bytes()
+            for name in visible(tmp_path / "complete")
         }
 
     @pytest.mark.parametrize(
@@ -154,7 +157,7 @@ class TestKilled:
          *((n, "SIGINT") for n in (1, 2, 3, 12, 19))],
     )  # fmt: skip
     def test_the_next_run_ends_where_an_uninterrupted_one_does(
-        self, bundle_path: Path, photos: Path, tmp_path: Path, whole: dict[str, bytes],
+        self, bundle_path: Path, photos: Path, tmp_path: Path, complete: dict[str, bytes],
         moment: int, sent: str,
     ) -> None:  # fmt: skip
         out = tmp_path / "out"
@@ -164,9 +167,9 @@ class TestKilled:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == (130 if sent == "SIGINT" else -signal.SIGKILL), done.stderr
-        # Whole files only.
+        # Complete files only.
         for name in visible(out):
-            assert (out / name).read_bytes() == whole[name]
+            assert (out / name).read_bytes() == complete[name]
         if sent == "SIGINT":
             assert "interrupted; what was finished is kept" in done.stderr
             assert [p.name for p in out.glob(".*")] in ([], [".segment.jsonl"])
@@ -177,11 +180,11 @@ class TestKilled:
             assert done_before <= moment // 18
         report = run_json(*command)
         assert skipped(report).count(True) == done_before
-        assert {name: (out / name).read_bytes() for name in visible(out)} == whole
+        assert {name: (out / name).read_bytes() for name in visible(out)} == complete
         assert [path.name for path in out.glob(".*")] == [".segment.jsonl"]
         assert skipped(run_json(*command)) == [True] * 3
 
-    def test_half_a_line_in_the_journal_and_a_file_aside(
+    def test_half_a_line_in_the_log_and_a_temporary_file(
         self, bundle_path: Path, photos: Path, tmp_path: Path
     ) -> None:
         out = tmp_path / "out"
@@ -202,7 +205,7 @@ class TestKilled:
     def test_half_written_over_by_another_model(
         self, bundle_path: Path, photo: Path, tmp_path: Path
     ) -> None:
-        # Model A's masks, of which model B replaced the first file: A's must not be believed.
+        # Model B replaced the first of model A's files: A's photo is no longer finished.
         out = tmp_path / "out"
         command = ["segment", str(bundle_path), str(photo), "-o", str(out)]
         run(*command)

@@ -1,4 +1,4 @@
-"""Inputs of several frames, of which `unet-edge segment` uses the first and says so."""
+"""Pictures of several frames: `unet-edge segment` uses the first, and prints a note."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def several(folder: Path, suffix: str) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "webp", "png", "jpg"])
-def test_it_is_said_and_in_the_json(bundle_path: Path, tmp_path: Path, suffix: str) -> None:
+def test_the_note_and_the_json(bundle_path: Path, tmp_path: Path, suffix: str) -> None:
     path = several(tmp_path, suffix)
     arguments = ["segment", str(bundle_path), str(path), "-o", str(tmp_path / "out"), "--json"]
     result = CliRunner().invoke(main, arguments)
@@ -58,7 +58,7 @@ def test_mjpeg_on_standard_input(bundle_path: Path) -> None:
     assert result.stdout_bytes.startswith(b"\x89PNG")
 
 
-def test_many(bundle_path: Path, tmp_path: Path) -> None:
+def test_many_pictures_of_several_frames(bundle_path: Path, tmp_path: Path) -> None:
     for number in range(5):
         several(tmp_path, "gif").rename(tmp_path / f"{number}.gif")
     arguments = ["segment", str(bundle_path), str(tmp_path), "-o", str(tmp_path / "out")]
@@ -67,7 +67,7 @@ def test_many(bundle_path: Path, tmp_path: Path) -> None:
     assert lines[-1] == "5 pictures hold several frames; only the first of each is used"
 
 
-def test_one_frame_is_not_spoken_of(bundle_path: Path, tmp_path: Path) -> None:
+def test_one_frame_gives_no_note(bundle_path: Path, tmp_path: Path) -> None:
     first, second, _ = frames()
     for suffix in ("tif", "gif", "webp", "png", "jpg", "bmp"):
         first.save(tmp_path / f"{suffix}.{suffix}")

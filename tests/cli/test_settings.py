@@ -1,4 +1,4 @@
-"""Every setting of a run has an option of `train`, and options lie over a --config."""
+"""Every setting of a run is an option of `train`, and options override a --config."""
 
 import dataclasses
 import re
@@ -28,7 +28,7 @@ WITHOUT_AN_OPTION_OF_ITS_OWN = {"loss.balanced"}
 
 
 def leaves(config, prefix=""):
-    """Every setting by its place in the TOML."""
+    """The keys of all settings."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -38,7 +38,7 @@ def leaves(config, prefix=""):
 
 
 def parsed(*arguments):
-    """The settings that a command line gives, as the command takes them."""
+    """The settings of a command line, as `train` reads them."""
     context = train.make_context("train", [str(argument) for argument in arguments])
     settings = {name: value for name, value in context.params.items() if name not in OTHERS}
     return nested(settings)
@@ -56,13 +56,13 @@ def test_every_setting_has_an_option():
     assert set(leaves(config)) - options == WITHOUT_AN_OPTION_OF_ITS_OWN
 
 
-def test_every_option_says_what_it_is_for():
-    silent = [
+def test_every_option_has_a_help_text():
+    without_help = [
         parameter.opts
         for parameter in train.params
         if isinstance(parameter, click.Option) and not parameter.help
     ]
-    assert not silent
+    assert not without_help
 
 
 def test_every_option_arrives_where_it_belongs():
@@ -192,8 +192,8 @@ def test_neither_data_nor_config():
     )
 
 
-def test_options_lie_over_a_config(sample_data, tmp_path):
-    """The whole command, up to the first thing that no training can do without."""
+def test_options_override_a_config(sample_data, tmp_path):
+    """The complete command, up to the first error in the data."""
     config = TrainConfig(
         data=tmp_path / "elsewhere",
         classes=("cell", "membrane"),
@@ -215,11 +215,11 @@ def test_options_lie_over_a_config(sample_data, tmp_path):
     assert "no mask has a pixel of class 2 (nucleus), read as index" in lines["--masks", "auto"]
 
 
-# --- what the settings say already --------------------------------------------------------------
+# --- options derived from the settings --------------------------------------------------------
 
 CONFIG = TrainConfig(data=Path("data"), distillation=Distillation(Path("teacher")))
 
-# None, or what words say better: the option's help says so itself.
+# Defaults that the help describes in words, and settings without a default.
 IN_WORDS = {
     "crop": "--size",
     "ignore": "255 in index masks",
@@ -292,7 +292,7 @@ def test_choices_are_those_of_the_settings():
     }  # fmt: skip
 
 
-def test_how_data_is_read_is_said_once():
+def test_the_reading_settings_are_defined_once():
     reading = [field.name for field in dataclasses.fields(Reading)]
     for settings in (DataSettings, TrainConfig):
         own = [name for name in settings.__annotations__ if name in reading]
@@ -309,7 +309,7 @@ def test_a_written_config_keeps_its_order():
     assert written[6:10] == ["name", "fit", "resample", "decoding"]
 
 
-# Names that were published: they stay valid.
+# Published names, which stay valid.
 TRAIN_OPTIONS = {
     "--alpha", "--any-orientation", "--architecture", "--aspect", "--augment", "--batch-size",
     "--bit-depth", "--blur", "--brightness", "--class-weights", "--classes", "--config",

@@ -1,4 +1,4 @@
-"""`unet-edge tune` on a real bundle, and the commands that use or tell of its choice."""
+"""`unet-edge tune` on a real bundle, and the commands that use or show its choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo, whole, as `make demo` runs it."""
+"""The complete demo, as `make demo` runs it."""
 
 from __future__ import annotations
 
