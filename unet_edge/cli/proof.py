@@ -83,8 +83,7 @@ def verify(
     opened = Bundle.open(bundle)
     if against and not images:
         raise ConfigError(
-            "--against is given without --images",
-            expected="the golden pictures carry Keras' masks already",
+            "--against is given without --images: golden pictures carry Keras' masks already",
             fix="add --images",
         )
     references, reference = _references(opened, images, against, threads)

@@ -151,8 +151,7 @@ def export(
 
     if max_miou_drop is not None and min_agreement is None:
         raise ConfigError(
-            "--max-miou-drop is given without --min-agreement",
-            expected="--min-agreement starts the search",
+            "--max-miou-drop is given without --min-agreement, which starts the search",
             fix="add --min-agreement",
         )
     settings = ExportSettings(
