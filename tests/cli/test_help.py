@@ -22,6 +22,7 @@ from converters.settings import ExportSettings
 from unet_edge import __version__
 from unet_edge.cli import SECTIONS, main
 from unet_edge.cli.data import data
+from unet_edge.cli.device import segment
 from unet_edge.cli.training import train
 from unet_edge.cli.workstation import export
 from unet_edge.runtime import interpreters
@@ -135,15 +136,14 @@ class TestDefaults:
         settings = ExportSettings()
         for name in ("calibration", "check", "golden", "fine_tuning"):
             assert options[name].default == getattr(settings, name)
-        text = " ".join(page("export", "--help", columns=200))
-        assert "[default: all but tflite-int16x8 and tflite-dynamic]" in text
+        formats = options["formats"]
+        assert isinstance(formats, click.Option)
+        assert (formats.help or "").endswith("[default: all but tflite-int16x8 and tflite-dynamic]")
 
     def test_those_of_tiles_come_from_their_settings(self) -> None:
-        lines = page("segment", "--help", columns=300)
-        (overlap,) = (line for line in lines if "--tile-overlap" in line)
-        (scale,) = (line for line in lines if "--tile-scale" in line)
-        assert overlap.endswith(f"[default: {Tiles().overlap:g}]")
-        assert scale.endswith(f"[default: {Tiles().scale:g}]")
+        helps = {each.name: each.help for each in segment.params if isinstance(each, click.Option)}
+        assert (helps["tile_overlap"] or "").endswith(f"[default: {Tiles().overlap:g}]")
+        assert (helps["tile_scale"] or "").endswith(f"[default: {Tiles().scale:g}]")
 
 
 # Prints the modules that a command line has loaded, and discards the command's own output.
