@@ -1,4 +1,4 @@
-"""Diagnoses with real interpreters, and with stand-ins that die, hang, lie or do not start."""
+"""Checkups with real interpreters, and with ones that crash, hang, miscompute or do not start."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from unet_edge.spec import ModelSpec, Normalisation
 
 ONNX = interpreter_named("onnxruntime")
 
-# ONNX Runtime as far as our backend goes: class 1 where red is more than blue. ACT is what it
-# does when it opens a model, START when it is imported.
+# The part of ONNX Runtime that our backend uses: class 1 where red is more than blue. ACT runs when
+# a model is opened, START when the package is imported.
 STAND_IN = """
 import os, resource, signal, time
 import numpy as np
@@ -59,7 +59,7 @@ StandIn = Callable[..., None]
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Puts a package called onnxruntime first on the path, of children too."""
+    """Put a fake package onnxruntime first on the path, also for child processes."""
 
     def make(act: str = "pass", start: str = "") -> None:
         (tmp_path / "path" / "onnxruntime").mkdir(parents=True)
@@ -84,72 +84,72 @@ def onnx_file(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("package", ["ai-edge-litert", "onnxruntime"])
-def test_the_real_ones_work(package: str) -> None:
-    known = interpreter_named(package)
-    file = TINY / f"int8.{known.format}"
-    found = probe(known, [file])
-    assert (found.attempt.state, found.attempt.detail) == ("works", "")
-    assert found.attempt.version
-    assert found.files == {file: None}
+def test_the_real_interpreters_work(package: str) -> None:
+    interpreter = interpreter_named(package)
+    file = TINY / f"int8.{interpreter.format}"
+    result = probe(interpreter, [file])
+    assert (result.attempt.state, result.attempt.detail) == ("works", "")
+    assert result.attempt.version
+    assert result.files == {file: None}
 
 
-def test_the_stand_in_works_so_that_what_it_does_is_what_is_found(stand_in: StandIn) -> None:
+def test_the_stand_in_works_by_default(stand_in: StandIn) -> None:
     stand_in()
-    found = probe(ONNX)
-    assert (found.attempt.name, found.attempt.state) == ("onnxruntime 9.9.9", "works")
+    result = probe(ONNX)
+    assert (result.attempt.name, result.attempt.state) == ("onnxruntime 9.9.9", "works")
 
 
-def test_one_that_is_killed_by_an_illegal_instruction(stand_in: StandIn) -> None:
+def test_an_interpreter_that_uses_an_illegal_instruction(stand_in: StandIn) -> None:
     stand_in("os.kill(os.getpid(), signal.SIGILL)")
     attempt = probe(ONNX).attempt
     assert (attempt.name, attempt.state) == ("onnxruntime 9.9.9", "died")
     assert attempt.detail.startswith("died with signal SIGILL: it uses an instruction that ")
 
 
-def test_one_that_hangs_where_python_hears_of_no_signal(stand_in: StandIn) -> None:
-    # All signals that Python itself would act upon wait while C code runs; so does this.
+def test_an_interpreter_that_hangs_in_c_code(stand_in: StandIn) -> None:
+    # While C code runs, Python handles no signal. This blocks the signal to the same effect.
     stand_in("signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}); time.sleep(600)")
     attempt = probe(ONNX, timeout=1).attempt
     assert (attempt.state, attempt.detail) == ("hung", "gave no answer within 1 s")
 
 
-def test_one_that_hangs_and_does_not_even_heed_the_clock(stand_in: StandIn) -> None:
+def test_an_interpreter_that_hangs_and_ignores_the_alarm(stand_in: StandIn) -> None:
     stand_in("signal.signal(signal.SIGALRM, signal.SIG_IGN); time.sleep(600)")
     assert probe(ONNX, timeout=1).attempt.state == "hung"
 
 
-def test_one_that_computes_wrongly(stand_in: StandIn) -> None:
+def test_an_interpreter_that_miscomputes(stand_in: StandIn) -> None:
     stand_in("InferenceSession.run = lambda self, _, feed: [feed['pixels'][..., ::2] * 1.0]")
     attempt = probe(ONNX).attempt
     assert attempt.state == "broken"
     assert "computes float32.onnx wrongly" in attempt.detail
 
 
-def test_one_that_does_not_start(stand_in: StandIn) -> None:
+def test_an_interpreter_that_does_not_start(stand_in: StandIn) -> None:
     stand_in(start="raise ImportError('libstdc++.so.6: cannot open shared object file')")
-    found = check_machine()
-    assert found.troubles["onnxruntime"].endswith(
+    checkup = check_machine()
+    assert checkup.troubles["onnxruntime"].endswith(
         "(libstdc++.so.6: cannot open shared object file)"
     )
-    assert found.fixes["onnxruntime"].startswith("pip install --force-reinstall 'onnxruntime")
-    assert found.ready, "LiteRT is here"
+    assert checkup.fixes["onnxruntime"].startswith("pip install --force-reinstall 'onnxruntime")
+    assert checkup.ready, "LiteRT is here"
 
 
-def test_a_file_that_kills_the_interpreter_does_not_hide_the_others(
+def test_a_file_that_crashes_the_interpreter_does_not_hide_the_others(
     stand_in: StandIn, tmp_path: Path
 ) -> None:
     stand_in("if b'deadly' in model: os.kill(os.getpid(), signal.SIGSEGV)")
     files = [onnx_file(tmp_path, name) for name in ("first", "deadly", "last")]
-    found = probe(ONNX, files)
-    assert found.attempt.state == "works"
-    assert found.files == {
+    result = probe(ONNX, files)
+    assert result.attempt.state == "works"
+    assert result.files == {
         files[0]: None,
         files[1]: "onnxruntime 9.9.9 died with signal SIGSEGV",
         files[2]: None,
     }
 
 
-# --- files, and the same words when they are opened -------------------------------------------
+# --- files, and the same messages when they are opened ----------------------------------------
 
 
 @pytest.mark.parametrize("file_format", ["tflite", "onnx"])
@@ -169,10 +169,10 @@ def test_an_operator_that_is_too_new(
         data = model.SerializeToString(deterministic=True)
         path.write_bytes(seal(data, Contract(ModelSpec(4, 6, classes), "onnx", "float32")))
         expected = "no runtime is known to run "
-    found = check_machine(path)
-    (verdict,) = found.files
+    checkup = check_machine(path)
+    (verdict,) = checkup.files
     assert verdict.runs_by is None
-    assert not found.ready
+    assert not checkup.ready
     assert verdict.reason is not None
     assert expected in verdict.reason
     assert "'unet-edge export'" in verdict.reason
@@ -181,20 +181,20 @@ def test_an_operator_that_is_too_new(
     assert str(raised.value) == verdict.reason
 
 
-def test_a_damaged_file_is_named_as_such(tmp_path: Path) -> None:
+def test_the_reason_names_a_damaged_file(tmp_path: Path) -> None:
     data = bytearray((TINY / "int8.tflite").read_bytes())
     data[500] ^= 1
     (tmp_path / "int8.tflite").write_bytes(data)
-    found = check_machine(tmp_path / "int8.tflite")
-    assert not found.ready
-    assert found.files[0].reason is not None
-    assert "is damaged" in found.files[0].reason
+    checkup = check_machine(tmp_path / "int8.tflite")
+    assert not checkup.ready
+    assert checkup.files[0].reason is not None
+    assert "is damaged" in checkup.files[0].reason
     with pytest.raises(ModelFileError, match="no such model file"):
         check_machine(tmp_path / "absent.tflite")
 
 
 def doctor(path: list[Path], *arguments: object) -> tuple[int, str, str]:
-    """The command in a Python that sees these folders and no installed interpreter but theirs."""
+    """Run the command with these folders on the path and every installed interpreter blocked."""
     block = (
         "import sys\n"
         "class Blocker:\n"
@@ -214,13 +214,13 @@ def doctor(path: list[Path], *arguments: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_without_any_interpreter_doctor_and_segment_say_the_same(tmp_path: Path) -> None:
+def test_without_an_interpreter_doctor_and_segment_give_the_same_message(tmp_path: Path) -> None:
     path = [tmp_path / "site"]
     status, out, _ = doctor(path, "doctor", TINY / "int8.tflite", "--json")
     assert status == 1
     report: dict[str, Any] = json.loads(out)
     assert report["ready"] is False
-    assert {one["state"] for one in report["interpreters"]} == {"absent"}
+    assert {attempt["state"] for attempt in report["interpreters"]} == {"absent"}
     (file,) = report["files"]
     assert "run: pip install " in file["reason"]
     status, _, error = doctor(path, "segment", TINY / "int8.tflite", ROOT / "docs")
@@ -231,7 +231,7 @@ def test_without_any_interpreter_doctor_and_segment_say_the_same(tmp_path: Path)
     assert (status, error.strip()) == (1, f"error: {file['reason']}")
 
 
-def test_the_command_prints_what_runs_and_ends_with_it(tmp_path: Path) -> None:
+def test_the_last_line_says_how_many_files_run(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "unet_edge", "doctor", str(TINY / "float32.onnx")],
         capture_output=True,
@@ -244,7 +244,7 @@ def test_the_command_prints_what_runs_and_ends_with_it(tmp_path: Path) -> None:
     assert "trying" not in done.stdout
 
 
-def test_a_command_that_dies_while_it_opens_a_model_says_why(
+def test_a_command_that_crashes_while_it_opens_a_model_prints_the_checkup(
     stand_in: StandIn, tmp_path: Path
 ) -> None:
     stand_in("os.kill(os.getpid(), signal.SIGILL)")

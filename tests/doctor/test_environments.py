@@ -1,4 +1,4 @@
-"""The doctor in other people's environments: what it prescribes is then done, and must help."""
+"""The doctor in virtual environments with faults: its fix is run, and must help."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [
 
 
 class Environment:
-    """A virtual environment that sees this checkout, but no installed unet-edge."""
+    """A virtual environment with this checkout on its path, without an installed unet-edge."""
 
     def __init__(self, folder: Path, *packages: str, python: str | None = None) -> None:
         if python is None:
@@ -40,14 +40,14 @@ class Environment:
         self.do(f"pip install {shlex.join([*NEEDS, *packages])}")
 
     def do(self, command: str) -> None:
-        """Run a command as if the environment were activated."""
+        """Run a command in the activated environment."""
         path = os.pathsep.join((str(self.bin), os.environ["PATH"]))
         environment = {**os.environ, "PATH": path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def unet_edge(self, *arguments: object) -> tuple[int, str, str]:
-        """Exit status, output and errors of our command."""
+        """Run the command; return its exit status, output and errors."""
         done = subprocess.run(
             [self.bin / "python", "-m", "unet_edge", *map(str, arguments)],
             capture_output=True,
@@ -57,7 +57,7 @@ class Environment:
         return done.returncode, done.stdout, done.stderr
 
     def doctor(self, *arguments: object) -> tuple[int, dict[str, Any]]:
-        """Exit status and report."""
+        """Run the doctor; return its exit status and report."""
         status, out, _ = self.unet_edge("doctor", *arguments, "--json")
         return status, json.loads(out)
 
@@ -74,9 +74,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @OLD
-def test_numpy_2_is_found_out_and_what_is_prescribed_helps(
-    old: Environment, tmp_path: Path
-) -> None:
+def test_numpy_2_is_found_and_the_fix_helps(old: Environment, tmp_path: Path) -> None:
     file = TINY / "int8.tflite"
     status, report = old.doctor(file)
     assert status == 1
@@ -94,7 +92,7 @@ def test_numpy_2_is_found_out_and_what_is_prescribed_helps(
 
 
 @OLD
-def test_an_operator_that_is_newer_than_it(
+def test_an_operator_that_is_newer_than_the_interpreter(
     old: Environment, tmp_path: Path, tflite: Callable[..., bytes]
 ) -> None:
     old.do("pip install 'numpy<2'")
@@ -122,7 +120,7 @@ def test_python_3_13_without_an_interpreter(tmp_path: Path) -> None:
         "tflite-runtime is not installed, and has no wheel for Python 3.13 (3.11 is its last); "
         f"run: {report['fixes']['ai-edge-litert']}"
     )
-    # pip agrees that there is none, and that what is prescribed there is.
+    # pip finds no wheel either, and can install what the fix names.
     with pytest.raises(AssertionError, match="No matching distribution"):
         fresh.do("pip install tflite-runtime")
     fresh.do(report["fixes"]["ai-edge-litert"])

@@ -1,1 +1,1 @@
-"""Whether interpreters and files work on this machine, and how to fix what does not."""
+"""The doctor: which interpreters and files work on this machine, and how to fix the others."""

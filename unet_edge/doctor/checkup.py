@@ -1,4 +1,4 @@
-"""Checkup of a machine: which interpreters work, which files run, how to fix the others."""
+"""The checkup of a machine: which interpreters and files work, and how to fix the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIBRARIES = ("unet-edge", "numpy", "pillow")
 
 @dataclass(frozen=True)
 class FileVerdict:
-    """Whether a model file runs here: by which interpreter, or why not and how to fix it."""
+    """The interpreter that runs a model file here, or why none does and how to fix that."""
 
     name: str
     runs_by: str | None
@@ -34,12 +34,12 @@ class FileVerdict:
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was found. `libraries` are versions, None where one is missing; Keras is the reference.
+    """The state of a machine.
 
-    `troubles` says of each interpreter what is wrong with it (nothing of one that works), and
-    `fixes` the command that fixes it, where there is one. `tuning` is a line on what was chosen
-    for a bundle here, None for anything else. `processor` is how this one adds int8; `remarks` are
-    what its kind means for the files.
+    `libraries` and `keras` are versions, None where one is missing. `troubles` holds the problem
+    of each interpreter that does not work, `fixes` the command that fixes it, if there is one.
+    `tuning` describes the tuned choice of a bundle, None without a bundle. `remarks` say what the
+    kind of `processor` means for the files.
     """
 
     board: Board
@@ -57,7 +57,7 @@ class Checkup:
 
     @property
     def ready(self) -> bool:
-        """Whether something can run: one of the files, or any interpreter if none were given."""
+        """Whether one of the files runs, or without files, whether an interpreter works."""
         if self.files:
             return any(file.runs_by for file in self.files)
         return any(attempt.state == "works" for attempt in self.interpreters)
@@ -77,40 +77,30 @@ def check_machine(
     timeout: float = TIMEOUT,
     say: Callable[[str], None] = lambda _: None,
 ) -> Checkup:
-    """Look at the machine and try every interpreter, with the files of `path` if it is given.
+    """Check this machine with every interpreter, and with the files of `path` if it is given.
 
-    `path` is a bundle or a .tflite or .onnx file; `timeout` in seconds is for each model that an
-    interpreter is tried with, `say` hears what takes time. Raises BundleError or ModelFileError
-    when there is nothing at `path` to try.
+    `path` is a bundle, a run with one, or a .tflite or .onnx file. `timeout` in seconds is for
+    each model. `say` is called before each long step. Raises BundleError or ModelFileError when
+    there is no file at `path`.
     """
     formats, damaged = _files(path) if path else ({}, {})
-    say(f"trying {', '.join(known.package for known in INTERPRETERS)}")
-    with ThreadPoolExecutor() as pool:  # a thread waits for each child
-        jobs = [
-            pool.submit(
-                probe,
-                known,
-                [file for file, given in formats.items() if given == known.format],
-                timeout=timeout,
-            )
-            for known in INTERPRETERS
-        ]
-        probes = [job.result() for job in jobs]
+    say(f"trying {', '.join(interpreter.package for interpreter in INTERPRETERS)}")
+    probes = _probes(formats, timeout)
     system = System.here()
-    attempts = tuple(one.attempt for one in probes)
+    attempts = tuple(result.attempt for result in probes)
     verdicts = (
-        *(_verdict(file, given, probes, system) for file, given in formats.items()),
+        *(_verdict(file, file_format, probes, system) for file, file_format in formats.items()),
         *(FileVerdict(file.name, None, reason) for file, reason in damaged.items()),
     )
-    troubles = [attempt for attempt in attempts if attempt.state != "works"]
-    works = any(attempt.state == "works" for attempt in attempts)
+    broken = [attempt for attempt in attempts if attempt.state != "works"]
+    works = len(broken) < len(attempts)
     return Checkup(
         board=read_board(),
         python=platform.python_version(),
         libraries={name: version_of(name) for name in LIBRARIES},
         keras=version_of("keras"),
         interpreters=attempts,
-        troubles={attempt.package: problem(attempt, system) for attempt in troubles},
+        troubles={attempt.package: problem(attempt, system) for attempt in broken},
         fixes=fix_commands("tflite", attempts, system) | fix_commands("onnx", attempts, system),
         files=verdicts,
         summary=_summary(attempts, verdicts, system),
@@ -120,8 +110,23 @@ def check_machine(
     )
 
 
+def _probes(formats: dict[Path, Format], timeout: float) -> list[Probe]:
+    """The probe of each interpreter with the files of its format, in parallel."""
+    with ThreadPoolExecutor() as pool:  # each thread waits for a child process
+        jobs = [
+            pool.submit(
+                probe,
+                interpreter,
+                [file for file, given in formats.items() if given == interpreter.format],
+                timeout=timeout,
+            )
+            for interpreter in INTERPRETERS
+        ]
+        return [job.result() for job in jobs]
+
+
 def _files(path: Path) -> tuple[dict[Path, Format], dict[Path, str]]:
-    """The model files with their formats, and those that are damaged with what is wrong."""
+    """The model files with their formats, and the damaged ones with their errors."""
     if bundle := _bundle(path):
         paths = [bundle.path / entry.name for entry in bundle.files]
     else:
@@ -138,7 +143,7 @@ def _files(path: Path) -> tuple[dict[Path, Format], dict[Path, str]]:
 
 
 def _bundle(path: Path) -> Bundle | None:
-    """The bundle at `path` or in the run there; None for a file."""
+    """The bundle at `path` or in the run at `path`, None for a file."""
     if not path.is_dir():
         return None
     from unet_edge.bundle.bundle import Bundle
@@ -148,8 +153,8 @@ def _bundle(path: Path) -> Bundle | None:
 
 
 def _remarks(path: Path, formats: dict[Path, Format]) -> tuple[str, ...]:
-    """What the kind of processor means for the files, a sentence each."""
-    from unet_edge.model_files.read_graph import (  # here: NumPy may be missing
+    """What the kind of processor means for the files, a line each."""
+    from unet_edge.model_files.read_graph import (  # here, not at the top: NumPy may be missing
         SATURATES,
         OnnxGraph,
         read_graph,
@@ -176,7 +181,7 @@ def _tuning(path: Path) -> str | None:
     bundle = _bundle(path)
     if bundle is None:
         return None
-    from unet_edge.runtime.tuning_cache import describe  # as above
+    from unet_edge.runtime.tuning_cache import describe  # as in _remarks
 
     return describe(bundle)
 
@@ -184,19 +189,19 @@ def _tuning(path: Path) -> str | None:
 def _verdict(
     file: Path, file_format: Format, probes: Sequence[Probe], system: System
 ) -> FileVerdict:
-    """As `Segmenter.open` decides: by the first interpreter of the format that works."""
+    """Whether the first working interpreter of its format runs a file, as in `Segmenter.open`."""
     pairs = zip(INTERPRETERS, probes, strict=True)
-    tried = [one for known, one in pairs if known.format == file_format]
-    for one in tried:
-        if one.attempt.state == "works":
-            reason = one.files[file]
-            return FileVerdict(file.name, None if reason else one.attempt.name, reason)
-    attempts = [one.attempt for one in tried]
+    results = [result for interpreter, result in pairs if interpreter.format == file_format]
+    for result in results:
+        if result.attempt.state == "works":
+            reason = result.files[file]
+            return FileVerdict(file.name, None if reason else result.attempt.name, reason)
+    attempts = [result.attempt for result in results]
     return FileVerdict(file.name, None, str(NoInterpreterError(file_format, attempts, system)))
 
 
 def _summary(attempts: Sequence[Attempt], files: Sequence[FileVerdict], system: System) -> str:
-    """The last line: what runs, or what to do."""
+    """The last line: what runs here, or how to fix it."""
     if files:
         run = sum(file.runs_by is not None for file in files)
         return f"{run} of {len(files)} files run here"
