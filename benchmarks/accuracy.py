@@ -1,14 +1,15 @@
-"""What each network learns for its arithmetic, and what our recipe gains over the tutorial's.
+"""Measure the accuracy of networks against their cost, and our recipe against the tutorial's.
 
     python -m benchmarks.accuracy --data DIR [--seeds 3]
     python -m benchmarks.accuracy --data DIR --seeds 1 --steps 1920 --case separable-1.0 \\
         --case separable-0.25 --case separable-0.25-taught
 
-Trains what is not yet in --work: the default network, narrower ones, some that learn from larger
-ones, and the tutorial's dense decoder, all by the same recipe, on ISBI 2012 membranes (slices
-0-23, scored on 24-29) and feral cats (official split); then, unless cases are chosen, the
-tutorial's own recipe on the membranes and ours beside it. Writes
-`benchmarks/reference/<machine>-training-<steps>.{md,json}`, of chosen cases
+Trains the default network, narrower ones, some that learn from larger ones, and the tutorial's
+dense decoder, all by the same recipe. The data are ISBI 2012 membranes (slices 0-23, scored on
+24-29) and feral cats (official split). Without --case, it also trains by the tutorial's own recipe
+and by ours on the membranes. Runs that are already in --work are used again.
+
+Writes `benchmarks/reference/<machine>-training-<steps>.{md,json}`, or with --case
 `<machine>-training-<steps>-chosen.{md,json}`. DIR holds `data/isbi2012_membranes`,
 `data/feral_cat` and `weights/`. Every command is printed.
 """
@@ -53,9 +54,9 @@ _WEIGHTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A network to train: its decoder, width, whether its encoder starts pretrained.
+    """A network to train: its decoder, its width, and whether its encoder starts pretrained.
 
-    `teacher` is the case whose first run it learns from.
+    It learns from the first run of the case `teacher`, if there is one.
     """
 
     decoder: str
@@ -65,17 +66,18 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As files and tables name it."""
+        """The name in files and tables."""
         kind = "" if self.pretrained else "-scratch"
         return f"{self.decoder}-{self.alpha}{kind}" + ("-taught" if self.teacher else "")
 
     @property
     def few_seeds(self) -> bool:
-        """Whether it is trained for `--few-seeds`: it is there for comparison, or a trial."""
+        """Whether it is trained with `--few-seeds` seeds: a case for comparison, or a trial."""
         return self.decoder == "dense" or not self.pretrained or self.teacher is not None
 
 
-# No weights of alpha 0.5 were at hand: it starts from scratch, and so does an alpha 1.0 beside it.
+# There are no pretrained weights of alpha 0.5 here. It starts from scratch, and for comparison so
+# does one alpha 1.0.
 _CASES = (
     Case("separable", "1.0"),
     Case("separable", "0.25"),
@@ -99,7 +101,7 @@ _DATA = {
 
 @dataclass(frozen=True)
 class Score:
-    """A case on one data set: mIoU (0..1) of each seed at the pictures' own size, and its cost."""
+    """A case on one data set: its cost, and each seed's mIoU (0..1) at the pictures' own size."""
 
     data: str
     case: str
@@ -131,7 +133,7 @@ class Score:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Of the dense decoder, of what starts from scratch and of what is taught.",
+    help="Seeds of dense decoders, of networks from scratch and of taught ones.",
 )
 @click.option("--steps", type=click.IntRange(1), default=480, show_default=True)
 @click.option(
@@ -139,7 +141,7 @@ class Score:
     "cases",
     multiple=True,
     type=click.Choice([case.name for case in _CASES]),
-    help="Only this one, without the tutorial's recipe; repeatable.",
+    help="Train this case only, without the recipes; repeatable.",
 )
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(
@@ -151,7 +153,7 @@ def main(
     cases: Sequence[str],
     output: Path,
 ) -> None:
-    """Train, score and write the reference table of this machine."""
+    """Train, score and write the report of this machine."""
     work.mkdir(parents=True, exist_ok=True)
     held_out = work / "membranes-val.txt"
     write_atomically(held_out, "\n".join(map(str, range(24, 30))) + "\n")
@@ -165,7 +167,7 @@ def main(
         if not cases or case.name in cases
     }
     recipes = {} if cases else _recipes(data, work, steps)
-    # Last, and close together: latencies of hours apart would not compare.
+    # Scored last and together: latencies measured hours apart are not comparable.
     scores = [_score(data, name, case, trained) for (name, case), trained in runs.items()]
     facts = machine()
     target = named(output, facts, f"training-{steps}" + ("-chosen" if cases else ""))
@@ -182,7 +184,7 @@ def main(
 
 
 def _trained(data: Path, work: Path, name: str, case: Case, seed: int, steps: int) -> Path:
-    """The run of a case; trained now unless it is there."""
+    """The run of a case; trains it, and its teacher, unless that is done."""
     folder, settings = _DATA[name]
     run = work / f"{name}-{case.name}-{steps}-{seed}"
     weights = str(data / "weights" / _WEIGHTS[case.alpha]) if case.pretrained else "none"
@@ -206,7 +208,7 @@ def _score(data: Path, name: str, case: Case, runs: list[Path]) -> Score:
     if not (runs[0] / "bundle" / MANIFEST).is_file():
         arguments = ["export", str(runs[0]), "--formats", "tflite-int8", "--check", "8"]
         _command([*arguments, "--golden", "2"], check=False)  # 1: under its floor
-    # The first row is the Keras reference's, which is not timed here.
+    # The first row is the Keras reference, which is not timed here.
     _, row = measure_bundle(Bundle.open(runs[0] / "bundle"), runs=30, threads=1).rows
     model = load_keras(runs[0] / KERAS_MODEL)
     return Score(
@@ -220,13 +222,14 @@ def _score(data: Path, name: str, case: Case, runs: list[Path]) -> Score:
 
 
 def _recipes(data: Path, work: Path, steps: int) -> dict[str, float]:
-    """mIoU on the membranes by the tutorial's recipe and by ours: whole pictures at 256 px.
+    """mIoU on the membranes with the tutorial's recipe and with ours.
 
-    Equal steps and batches; scored on the same slices at their own 512 px.
+    Both train on whole pictures at 256 px with equal steps and batches, and are scored on the same
+    slices at their own 512 px.
     """
     folder = data / "data" / _DATA["membranes"][0]
     weights = data / "weights" / _WEIGHTS["1.0"]
-    found: dict[str, float] = {}
+    mious: dict[str, float] = {}
     record = work / f"recipe-tutorial-{steps}.json"
     if not record.is_file():
         dataset = find_dataset(
@@ -237,7 +240,7 @@ def _recipes(data: Path, work: Path, steps: int) -> dict[str, float]:
         )
         miou = _tutorial_miou(dataset, weights, 256, steps)
         write_atomically(record, json_text({"miou": miou}))
-    found["the tutorial's recipe and network"] = json.loads(record.read_text())["miou"]
+    mious["the tutorial's recipe and network"] = json.loads(record.read_text())["miou"]
     run = work / f"recipe-separable-{steps}"
     _train(
         folder,
@@ -246,12 +249,12 @@ def _recipes(data: Path, work: Path, steps: int) -> dict[str, float]:
         f"--batch-size {tutorial.BATCH_SIZE} --steps {steps} --rounds 6",
         ["--val-list", str(work / "membranes-val.txt"), "--encoder-weights", str(weights)],
     )
-    found["our recipe and network"] = _evaluated(folder, run)
-    return found
+    mious["our recipe and network"] = _evaluated(folder, run)
+    return mious
 
 
 def _tutorial_miou(dataset: Dataset, weights: Path, size: int, steps: int) -> float:
-    """Train as the tutorial does and score at the pictures' own size."""
+    """Train as the tutorial does, and score at the pictures' own size."""
     keras.utils.set_random_seed(0)
     model = tutorial.build(size, dataset.classes, str(weights))
     optimizer = keras.optimizers.Adam(tutorial.LEARNING_RATE)
@@ -274,7 +277,7 @@ def _tutorial_miou(dataset: Dataset, weights: Path, size: int, steps: int) -> fl
 
 
 def _train(folder: Path, run: Path, settings: str, more: list[str]) -> None:
-    """Train unless it is done."""
+    """Train, unless the run is complete."""
     if not (run / RESULT_FILE).is_file():
         arguments = ["train", str(folder), "-o", str(run), "--overwrite"]
         _command([*arguments, *shlex.split(settings), *more])
@@ -303,16 +306,16 @@ def _markdown(
 ) -> str:
     parts = [
         "# Training: accuracy for arithmetic",
-        f"Made by `python -m benchmarks.accuracy {command}`; each row says its seeds, and "
-        "one seed beside means of three is worth less than it looks. "
+        f"Made by `python -m benchmarks.accuracy {command}`. Each row says its number of seeds; "
+        "a single seed is less certain than a mean of three. "
         f"Machine: {spelled(facts)}.",
         f"Every row of a data set is trained by the same recipe: {steps} batches of four crops of "
         "256 px, best of six rounds by mIoU on the same held-out pictures. mIoU is at their own "
         "size, in points; its spread is the standard deviation over seeds. `scratch` rows start "
-        "without pretrained weights, `taught` ones learn from seed 0 of dense-1.0 or, at alpha "
-        "0.25, of separable-1.0, and from the labels in equal parts. GMAC at 224x224; int8 TFLite "
-        "in ms at the model's own size, one thread, p50. A network is on the front when none beats "
-        "it in one of mIoU, GMAC and latency without losing in another.",
+        "without pretrained weights. `taught` rows learn from the labels and, in equal part, from "
+        "seed 0 of dense-1.0 or, at alpha 0.25, of separable-1.0. GMAC at 224x224; int8 TFLite in "
+        "ms at the model's own size, one thread, p50. A network is on the front unless another is "
+        "at least as good in mIoU, GMAC and latency, and better in one.",
     ]
     for name in _DATA:
         networks = [score for score in scores if score.data == name]
@@ -334,11 +337,11 @@ def _markdown(
         ]  # fmt: skip
         parts += [f"## {name.capitalize()}", table(rows, headers)]
     if recipes:
-        gained = [(name, f"{100 * miou:.2f}") for name, miou in recipes.items()]
+        rows_of_recipes = [(name, f"{100 * miou:.2f}") for name, miou in recipes.items()]
         parts += [
             "## The tutorial's recipe",
             f"Membranes, whole pictures at 256 px, {steps} batches of four, one seed.",
-            table(gained, ["trained by", "mIoU"]),
+            table(rows_of_recipes, ["trained with", "mIoU"]),
         ]
     return page(*parts)
 

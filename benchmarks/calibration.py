@@ -1,10 +1,10 @@
-"""How many calibration pictures int8 needs: agreement with Keras against their number.
+"""Measure the agreement of int8 files against the number of calibration pictures.
 
     python -m benchmarks.calibration RUN [RUN ...]
 
-For each training run, corrects, calibrates and converts the default int8 .tflite file with more and
-more training pictures, three draws each, and holds it against Keras on all validation pictures,
-on the model's grid. Writes `benchmarks/reference/<machine>-calibration.{md,json}`.
+For each training run, fits, calibrates and converts the default int8 .tflite file with more and
+more training pictures, three random draws each. Compares each file with Keras on all validation
+pictures, on the model's grid. Writes `benchmarks/reference/<machine>-calibration.{md,json}`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _DRAWS = 3
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(runs: tuple[Path, ...], output: Path) -> None:
-    """Measure each run's curve and write the reference table of this machine."""
+    """Measure each run's curve and write the report of this machine."""
     curves = {run.name: _curve(run) for run in runs}
     facts = machine()
     target = named(output, facts, "calibration")
@@ -58,15 +58,15 @@ def _curve(run: Path) -> dict[int, list[float]]:
     dataset = run_dataset(run)
     held_out = [grid_of(sample.image, spec) for sample in dataset.validation]
     reference = KerasBackend(model)
-    wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
+    expected = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
     curve: dict[int, list[float]] = {}
     for count in _COUNTS:
         if count > len(dataset.train):
             break
-        # All of them are one draw.
-        draws = _DRAWS if count < len(dataset.train) else 1
+        draws = _DRAWS if count < len(dataset.train) else 1  # all pictures are a single draw
         curve[count] = [
-            _agreement(model, spec, dataset, count, seed, held_out, wanted) for seed in range(draws)
+            _agreement(model, spec, dataset, count, seed, held_out, expected)
+            for seed in range(draws)
         ]
         print(f"{run.name}: {count} pictures, {curve[count]}", flush=True)
     return curve
@@ -79,14 +79,14 @@ def _agreement(
     count: int,
     seed: int,
     held_out: list[Pixels],
-    wanted: list[NDArray[np.uint8]],
+    expected: list[NDArray[np.uint8]],
 ) -> float:
     grids = calibration_grids(dataset, spec, count=count, seed=seed)
     fitted = fit_to_int8(model, grids, float_layers_of(model))
     backend = open_backend(to_tflite(fitted, spec, "int8", grids), "tflite")
     same = [
         (to_labels(backend.scores(grid)) == labels).mean()
-        for grid, labels in zip(held_out, wanted, strict=True)
+        for grid, labels in zip(held_out, expected, strict=True)
     ]
     return float(np.mean(same))
 
@@ -96,8 +96,8 @@ def _markdown(curves: dict[str, dict[int, list[float]]], facts: dict[str, Any]) 
         "# Calibration: how many pictures",
         f"Made by `python -m benchmarks.calibration`. Machine: {spelled(facts)}.",
         "Share of pixels with Keras' label, int8 TFLite, all validation pictures on the model's "
-        "grid. Each draw takes its pictures for calibration and for the correction of channels, "
-        "which looks at 24 of them at most.",
+        "grid. A draw's pictures serve calibration and the correction of channels, which uses at "
+        "most 24 of them.",
     ]
     for name, curve in curves.items():
         rows = [

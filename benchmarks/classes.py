@@ -1,11 +1,11 @@
-"""What many classes cost each file, and what each idea against it gains and takes.
+"""Measure int8 files of models with many classes: agreement and time by the layers in float.
 
     python -m benchmarks.classes RUN [RUN ...]
 
-Each RUN is a training run of three classes or more. `--mosaic DIR` first writes the generated data
-set of eleven classes there, to train one on. Converts each run's model to int8 .tflite in steps,
-from int8 scores to more and more layers in float, proves each file on all validation pictures
-at their own size and times them in turn, on one thread, up to the labels. Writes
+Each RUN is a training run of three classes or more. `--mosaic DIR` first writes a generated data
+set of eleven classes to DIR, to train such a run on. Converts each run's model to int8 .tflite
+with more and more layers in float. Proves each file on all validation pictures at their own size,
+and times the files in turns on one thread, from grid to labels. Writes
 `benchmarks/reference/<machine>-classes.{md,json}`.
 """
 
@@ -28,6 +28,7 @@ from converters.int8.calibration import calibration_grids
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
 from converters.int8.search import miou_drop
+from converters.layers import convolutions
 from converters.references import held_out
 from converters.tflite.conversion import to_tflite
 from converters.tflite.int8 import Int8Converter
@@ -44,12 +45,10 @@ _CALIBRATION = 32
 _ALL = 10**6
 _TURNS = 30
 
-_CONVOLUTIONS = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
-
 
 @dataclass(frozen=True)
-class Idea:
-    """A file: agreement and worst picture (0..1), points of mIoU lost, time against the first."""
+class Variant:
+    """A file: agreement and worst picture (0..1), points of mIoU lost, time by the first's."""
 
     name: str
     bytes: int
@@ -64,47 +63,51 @@ class Idea:
 @click.option("--mosaic", type=click.Path(path_type=Path), help="Write the generated set here.")
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(runs: tuple[Path, ...], mosaic: Path | None, output: Path) -> None:
-    """Measure each run's ideas and write the reference table of this machine."""
+    """Measure each run's variants and write the report of this machine."""
     if mosaic is not None:
         write_dataset(mosaic, train=120, validation=48)
         print(f"written: {mosaic}")
     if not runs:
         return
     facts = machine()
-    found = {run.name: _ideas(run) for run in runs}
+    results = {run.name: _variants(run) for run in runs}
     target = named(output, facts, "classes")
     report = {
         "machine": facts,
         "runs": {
-            name: {"keras_miou": miou, "ideas": [asdict(idea) for idea in ideas]}
-            for name, (miou, ideas) in found.items()
+            name: {"keras_miou": miou, "ideas": [asdict(variant) for variant in variants]}
+            for name, (miou, variants) in results.items()
         },
     }
-    write_report(target, report, _markdown(found, facts))
+    write_report(target, report, _markdown(results, facts))
     print(f"written: {target}.md and .json")
 
 
-def _ideas(run: Path) -> tuple[float, list[Idea]]:
-    """Keras' mIoU (0..1) and every idea's file, the one without any first."""
+def _variants(run: Path) -> tuple[float, list[Variant]]:
+    """Keras' mIoU (0..1), and every variant; times are relative to the first one's."""
     model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
     dataset = read_config(run).dataset()
     grids = calibration_grids(dataset, spec, count=_CALIBRATION, seed=0)
-    references, reference = held_out(model, spec, dataset, _ALL)
-    files = _files(model, lambda source, layers: Int8Converter(source, spec, grids).convert(layers),
-                   grids)  # fmt: skip
+    references, confusion = held_out(model, spec, dataset, _ALL)
+
+    def convert(source: keras.Model, float_layers: Sequence[str]) -> bytes:
+        return Int8Converter(source, spec, grids).convert(float_layers)
+
+    files = _files(model, convert, grids)
     for precision in ("float16", "float32"):
         files[precision] = to_tflite(model, spec, precision)
     backends = {name: open_backend(data, "tflite", 1) for name, data in files.items()}
     times = _times(list(backends.values()), grids[0])
-    ideas = []
+    variants = []
     for (name, backend), ratio in zip(backends.items(), times, strict=True):
         proof = verify(
-            Segmenter(spec, backend, name), (kept.unpacked() for kept in references), floor=0
+            Segmenter(spec, backend, name), (picture.unpacked() for picture in references), floor=0
         )
-        drop = miou_drop(proof, reference.miou)
-        ideas.append(Idea(name, len(files[name]), proof.agreement, proof.worst, drop, ratio))
-        print(f"{run.name}: {ideas[-1]}", flush=True)
-    return reference.miou, ideas
+        drop = miou_drop(proof, confusion.miou)
+        variant = Variant(name, len(files[name]), proof.agreement, proof.worst, drop, ratio)
+        variants.append(variant)
+        print(f"{run.name}: {variant}", flush=True)
+    return confusion.miou, variants
 
 
 def _files(
@@ -112,15 +115,14 @@ def _files(
     convert: Callable[[keras.Model, Sequence[str]], bytes],
     grids: Sequence[Pixels],
 ) -> dict[str, bytes]:
-    """The int8 files by the idea's name."""
-    convolutions = [layer.name for layer in model.layers if isinstance(layer, _CONVOLUTIONS)]
-    first, last = stem(model), convolutions[-1]
+    """The int8 files by the name of the variant."""
+    names = [layer.name for layer in convolutions(model)]
+    first, last = stem(model), names[-1]
     choices: dict[str, tuple[str, ...]] = {"stem in float": first}
     choices["and the scores"] = (*first, last)
     for pairs in (2, 3, 4, 5):
-        name = f"and {2 * pairs} first layers"
-        choices[name] = (*convolutions[: 2 * pairs], last)
-    choices["and the last block"] = (*convolutions[:8], *convolutions[-3:])
+        choices[f"and {2 * pairs} first layers"] = (*names[: 2 * pairs], last)
+    choices["and the last block"] = (*names[:8], *names[-3:])
     files = {
         "gains and offsets, stem in float": convert(correct_channels(model, grids, first), first)
     }
@@ -130,7 +132,7 @@ def _files(
 
 
 def _times(backends: Sequence[Backend], grid: Pixels) -> list[float]:
-    """The median of each backend's time for labels against the first's, in turns."""
+    """Each backend's time for labels as a share of the first's: medians over the turns."""
     laps: list[list[float]] = [[] for _ in backends]
     for turn in range(_TURNS + 1):
         for lap, backend in zip(laps, backends, strict=True):
@@ -139,30 +141,31 @@ def _times(backends: Sequence[Backend], grid: Pixels) -> list[float]:
             if turn:  # the first is a warm-up
                 lap.append(time.perf_counter() - start)
     return [
-        statistics.median(mine / first for mine, first in zip(lap, laps[0], strict=True))
+        statistics.median(own / first for own, first in zip(lap, laps[0], strict=True))
         for lap in laps
     ]
 
 
-def _markdown(found: dict[str, tuple[float, list[Idea]]], facts: dict[str, Any]) -> str:
+def _markdown(results: dict[str, tuple[float, list[Variant]]], facts: dict[str, Any]) -> str:
     parts = [
-        "# Many classes: what each idea gains and takes",
+        "# Many classes: agreement and time of int8 files",
         f"Made by `python -m benchmarks.classes`. Machine: {spelled(facts)}.",
         "Pixels with Keras' label on all validation pictures at their own size; points of mIoU "
-        "lost (below 0: gained); time up to the labels on one thread, the median of "
-        f'{_TURNS} turns against the first row. "Fitted": `converters/int8/fitting.py`.',
+        "lost (below 0: gained); time from grid to labels on one thread, the median of "
+        f'{_TURNS} turns, as a share of the first row\'s. "Fitted": '
+        "`converters/int8/fitting.py`.",
     ]
-    for name, (miou, ideas) in found.items():
+    for name, (miou, variants) in results.items():
         rows = [
             (
-                idea.name,
-                f"{100 * idea.agreement:.3f}",
-                f"{100 * idea.worst:.3f}",
-                "-" if idea.miou_drop is None else f"{idea.miou_drop:.3f}",
-                f"{idea.time:.2f}",
-                f"{idea.bytes / 1e6:.2f}",
+                variant.name,
+                f"{100 * variant.agreement:.3f}",
+                f"{100 * variant.worst:.3f}",
+                "-" if variant.miou_drop is None else f"{variant.miou_drop:.3f}",
+                f"{variant.time:.2f}",
+                f"{variant.bytes / 1e6:.2f}",
             )
-            for idea in ideas
+            for variant in variants
         ]
         headers = ["int8 .tflite, or", "agreement, %", "worst, %", "mIoU lost", "time", "MB"]
         parts += [f"## {name}", f"Keras' mIoU: {100 * miou:.1f}.", table(rows, headers)]

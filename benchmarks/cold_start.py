@@ -1,10 +1,10 @@
-"""`unet-edge segment` on one photo, from the start of the process to its end: a bundle and Keras.
+"""Time `unet-edge segment` on one photo, with a bundle and with Keras, in new processes.
 
     python -m benchmarks.cold_start BUNDLE RUN --photo PHOTO
 
-The bundle's preferred file and the training run that it was exported from, in turns, each in a
-process of its own that writes a palette mask and an overlay. Wall-clock time and peak memory
-(VmHWM), of PHOTO as it is and enlarged to 12 megapixels as JPEG. Writes
+Runs the bundle's preferred file and the training run that it was exported from, in turns. Each
+run is a new process that writes a palette mask and an overlay. Measures wall-clock time and peak
+memory (VmHWM), for PHOTO as it is and enlarged to a JPEG of 12 megapixels. Writes
 `benchmarks/reference/<machine>-cold-start.{md,json}`.
 """
 
@@ -45,20 +45,20 @@ main()
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(bundle: Path, run: Path, photo: Path, rounds: int, output: Path) -> None:
-    """Measure and write the table."""
+    """Measure and write the report."""
     before = gemm_ms()
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         large = Path(scratch, "large.jpg")
         decode(photo).resize(_LARGE, Image.Resampling.BICUBIC).save(large, quality=90)
         for picture in (photo, large):
-            found: dict[str, list[tuple[float, float]]] = {"bundle": [], "Keras": []}
+            costs: dict[str, list[tuple[float, float]]] = {"bundle": [], "Keras": []}
             for turn in range(-1, rounds):
                 for name, model in (("bundle", bundle), ("Keras", run)):
-                    spent = _segment(model, picture, Path(scratch, "out"))
-                    if turn >= 0:  # the first reads the libraries from the disk
-                        found[name].append(spent)
-            rows.append({"photo": "{}x{}".format(*decode(picture).size), **_medians(found)})
+                    cost = _segment(model, picture, Path(scratch, "out"))
+                    if turn >= 0:  # the first turn reads the libraries from the disk
+                        costs[name].append(cost)
+            rows.append({"photo": "{}x{}".format(*decode(picture).size), **_medians(costs)})
     report = {
         "machine": machine(),
         "gemm_before_ms": before,
@@ -72,7 +72,7 @@ def main(bundle: Path, run: Path, photo: Path, rounds: int, output: Path) -> Non
 
 
 def _segment(model: Path, photo: Path, out: Path) -> tuple[float, float]:
-    """Seconds, and MiB at the peak."""
+    """Segment one photo in a new process; returns seconds, and peak memory in MiB."""
     command = [sys.executable, "-c", _PROGRAM, "segment", model, photo, "-o", out, "--again"]
     started = time.perf_counter()
     done = subprocess.run(
@@ -85,13 +85,13 @@ def _segment(model: Path, photo: Path, out: Path) -> tuple[float, float]:
     return time.perf_counter() - started, float(done.stderr.split()[-1])
 
 
-def _medians(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
-    ours, keras = (np.array(found[name]) for name in ("bundle", "Keras"))
+def _medians(costs: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    bundle, keras = (np.array(costs[name]) for name in ("bundle", "Keras"))
     return {
-        "seconds": {name: float(np.median(np.array(v)[:, 0])) for name, v in found.items()},
-        "peak_mib": {name: float(np.median(np.array(v)[:, 1])) for name, v in found.items()},
-        "time_ratio": float(np.median(ours[:, 0] / keras[:, 0])),
-        "memory_ratio": float(np.median(ours[:, 1] / keras[:, 1])),
+        "seconds": {name: float(np.median(np.array(v)[:, 0])) for name, v in costs.items()},
+        "peak_mib": {name: float(np.median(np.array(v)[:, 1])) for name, v in costs.items()},
+        "time_ratio": float(np.median(bundle[:, 0] / keras[:, 0])),
+        "memory_ratio": float(np.median(bundle[:, 1] / keras[:, 1])),
     }
 
 
@@ -109,9 +109,9 @@ def _markdown(report: dict[str, Any]) -> str:
     ]
     headers = ["photo, px", "bundle, s", "Keras, s", "", "bundle, MiB", "Keras, MiB", ""]
     return page(
-        "# One photo, from the start of the process to the files written",
+        "# One photo, from the start of the process to the written files",
         f"Made by `python -m benchmarks.cold_start`. Machine: {facts}.",
-        f"Palette mask and overlay; medians of {report['rounds']} runs in turns, and of "
+        f"Palette mask and overlay; medians of {report['rounds']} runs in turns, and medians of "
         "their ratios. " + steadiness(report),
         table(rows, headers),
     )

@@ -1,14 +1,16 @@
-"""What scaled decoding saves, and what it changes: times of a photo, masks of a run's pictures.
+"""Measure scaled decoding: the time it saves, and how it changes masks.
 
     python -m benchmarks.decoding [RUN ...] [--photo FILE]
 
-Times are of file to grid, full and scaled in turns, of a 12-megapixel JPEG: the one given, or a
-generated one with the noise of a sensor.
+Times are from file to grid, full and scaled decoding in turns. The photo is a 12-megapixel JPEG:
+FILE, or a generated one with the noise of a sensor.
 
-For each run, its validation pictures as JPEGs are put on grids so small that the decoder's half is
-1, 1.25, 1.5 and 2 times as long, full and halved. Shares of pixels (0..1) with the same label in
-the run's own model, which was trained on whatever its contract says; mIoU of both against the
-true labels; and, for scale, the share that stays when the picture is saved as JPEG once more.
+For each run, the validation pictures are saved as JPEG and decoded in full and at half their size.
+The grids are so small that the half is 1, 1.25, 1.5 and 2 times as long as the picture on the
+grid. The report has the share of pixels (0..1) with the same label from the run's model, and the
+mIoU of both against the true labels. As a control, it has the share of labels that stay the same
+when a picture is saved as JPEG once more. The model is used as it was trained, with either
+decoding.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ _QUALITY = 90  # of the pictures as JPEG; the control saves them once more at 85
 @click.option("--photo", type=click.Path(path_type=Path, exists=True))
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(runs: tuple[Path, ...], photo: Path | None, output: Path) -> None:
-    """Measure times, and each run's masks, and write the reference table of this machine."""
+    """Measure times and each run's masks, and write the report of this machine."""
     facts = machine()
     before = gemm_ms()
     data = photo.read_bytes() if photo else _noisy_photo()
@@ -64,7 +66,7 @@ def main(runs: tuple[Path, ...], photo: Path | None, output: Path) -> None:
 
 
 def _noisy_photo() -> bytes:
-    """A generated picture at 4000x3000 px with sensor noise, grey and a little in each colour."""
+    """A generated JPEG of 4000x3000 px with a sensor's noise of brightness and of colour."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +86,7 @@ def _jpeg(picture: Image.Image, quality: int) -> bytes:
 
 
 def _times(data: bytes, size: int) -> dict[str, Any]:
-    """Medians in ms of both, taken in turns, and the median of the turns' ratios."""
+    """Medians (ms) of full and scaled decoding in turns, and the median of the turns' ratios."""
     full = ModelSpec(size, size, ("a", "b"))
     scaled = dataclasses.replace(full, decoding="scaled")
     turns = []
@@ -95,7 +97,7 @@ def _times(data: bytes, size: int) -> dict[str, Any]:
             grid_of(data, spec)
             turn.append((time.perf_counter() - start) * 1e3)
         turns.append(turn)
-    del turns[0]  # the first pays for pages of memory
+    del turns[0]  # a warm-up: it allocates memory
     return {
         "grid": size,
         "full ms": statistics.median(turn[0] for turn in turns),
@@ -110,7 +112,7 @@ def _masks(run: Path) -> list[dict[str, Any]]:
 
     dataset, spec = run_dataset(run), read_spec(run / SPEC_FILE)
     edge = min(min(dataset.read(sample)[0].size) for sample in dataset.validation)
-    # Multiples of 16, as networks ask for; the ratio is what it then comes to.
+    # Networks need multiples of 16, so the real ratios differ a little from _RATIOS.
     grids = dict.fromkeys(round(edge / 2 / ratio / 16) * 16 for ratio in _RATIOS)
     return [_agreement(run, dataset, spec, size) for size in grids]
 
@@ -120,7 +122,7 @@ def _agreement(run: Path, dataset: Dataset, spec: ModelSpec, size: int) -> dict[
     from unet_edge.runtime.segmenter import KERAS_MODEL
 
     spec = dataclasses.replace(spec, height=size, width=size, decoding="scaled")
-    model = load_keras(run / KERAS_MODEL)  # anew: its upsampling keeps to the first size it sees
+    model = load_keras(run / KERAS_MODEL)  # for each size: upsampling keeps the first size it sees
 
     def labels(grid: Pixels) -> Any:
         return np.asarray(model(grid[None], training=False))[0].argmax(-1).astype(np.uint8)
@@ -130,26 +132,25 @@ def _agreement(run: Path, dataset: Dataset, spec: ModelSpec, size: int) -> dict[
     ratios = []
     for sample in progress(dataset.validation, f"{run.name} at {size} px"):
         picture, truth = dataset.read(sample)
-        # Sides that 2 divides.
-        box = (picture.width // 2 * 2, picture.height // 2 * 2)
+        box = (picture.width // 2 * 2, picture.height // 2 * 2)  # even sides
         data = _jpeg(picture.crop((0, 0, *box)), _QUALITY)
         planned = Placement.plan(box, spec)
         stored = Image.open(io.BytesIO(data))
         stored.draft(None, (box[0] // 2, box[1] // 2))
-        half = place(stored.convert("RGB"), spec)  # half of everything fills the same box
-        whole = place(decode(data), spec)
+        half = place(stored.convert("RGB"), spec)  # fills the same box as the full picture
+        full = place(decode(data), spec)
         again = place(decode(_jpeg(decode(data), 85)), spec)
-        wanted, found, resaved = labels(whole), labels(half), labels(again)
+        full_labels, half_labels, resaved_labels = labels(full), labels(half), labels(again)
         inside = planned.box
-        true = resize_labels(
+        true_labels = resize_labels(
             np.ascontiguousarray(truth[: box[1], : box[0]]),
             planned.placed_height,
             planned.placed_width,
         )
-        same += Confusion.of(wanted[inside], found[inside], classes)
-        control += Confusion.of(wanted[inside], resaved[inside], classes)
-        full_truth += Confusion.of(true, wanted[inside], classes)
-        half_truth += Confusion.of(true, found[inside], classes)
+        same += Confusion.of(full_labels[inside], half_labels[inside], classes)
+        control += Confusion.of(full_labels[inside], resaved_labels[inside], classes)
+        full_truth += Confusion.of(true_labels, full_labels[inside], classes)
+        half_truth += Confusion.of(true_labels, half_labels[inside], classes)
         ratios.append(box[0] / 2 / planned.placed_width)
     return {
         "run": run.name,
@@ -177,10 +178,9 @@ def _markdown(report: dict[str, Any]) -> str:
     ]
     if report["masks"]:
         parts += [
-            "## What the masks make of it",
-            "Each run's validation pictures as JPEG, halved by the decoder against decoded in "
-            "full, on grids so small that the half is this many times as long as the picture is "
-            "there.",
+            "## How it changes masks",
+            "Each run's validation pictures as JPEG, decoded at half their size and in full. "
+            "`half / grid`: the length of the half, divided by that of the picture on the grid.",
             tabulate(report["masks"], "keys", tablefmt="github", floatfmt=".4f"),
         ]
     return page(*parts)

@@ -1,10 +1,10 @@
-"""Whether memory grows: a hundred thousand pictures through one Segmenter.
+"""Check that memory does not grow over a hundred thousand pictures in one Segmenter.
 
     python -m benchmarks.endurance BUNDLE
 
-Segments an array again and again and takes the process's resident memory every hundred pictures.
-After a warm-up of a tenth, the slope of a straight line through it is given with its 95 % interval,
-which blocks of neighbouring samples are drawn for (they are not independent). Writes
+Segments one array again and again, and samples the process's resident memory every hundred
+pictures. The first tenth is a warm-up. A straight line is fitted to the other samples; its slope
+and the 95 % interval of the slope are reported. Writes
 `benchmarks/reference/<machine>-endurance.{md,json}`.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
+from benchmarks.resident_memory import resident_bytes
 from unet_edge import Segmenter
 from unet_edge.system.progress import progress
 from unet_edge.system.timing import machine
@@ -33,26 +34,26 @@ _DRAWS = 2000
 @click.option("--count", type=click.IntRange(10_000), default=100_000, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(bundle: Path, count: int, output: Path) -> None:
-    """Run, fit, write."""
+    """Segment `count` pictures, fit the line and write the report."""
     segmenter = Segmenter.open(bundle)
     photo = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     started = time.perf_counter()
-    memory = np.full(-(-count // _EVERY), -1)  # a list of samples would be what grows
+    samples = np.full(-(-count // _EVERY), -1)  # KiB; a list would itself grow
     for index in progress(range(count), "segmenting"):
         segmenter.segment(photo)
         if index % _EVERY == 0:
-            memory[index // _EVERY] = _resident()
-    kept = memory[len(memory) // 10 :]
-    slope, low, high = _slope(kept)
+            samples[index // _EVERY] = (resident_bytes() or 0) // 1024
+    warm = samples[len(samples) // 10 :]
+    slope, low, high = _slope(warm)
     report: dict[str, Any] = {
         "machine": machine(),
         "file": segmenter.name,
         "interpreter": segmenter.backend.name,
         "pictures": count,
         "seconds": time.perf_counter() - started,
-        "first_kib": int(kept[0]),
-        "last_kib": int(kept[-1]),
-        "largest_kib": int(kept.max()),
+        "first_kib": int(warm[0]),
+        "last_kib": int(warm[-1]),
+        "largest_kib": int(warm.max()),
         "bytes_a_picture": slope,
         "interval": [low, high],
     }
@@ -61,23 +62,19 @@ def main(bundle: Path, count: int, output: Path) -> None:
     print(_markdown(report))
 
 
-def _resident() -> int:
-    """KiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
-
-
-def _slope(memory: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Bytes a picture, and the 95 % interval of a block bootstrap of the residuals."""
-    place = np.arange(len(memory)) * _EVERY
-    slope, start = np.polyfit(place, memory * 1024.0, 1)
-    residuals = memory * 1024.0 - (slope * place + start)
+def _slope(samples: NDArray[np.int64]) -> tuple[float, float, float]:
+    """The slope in bytes a picture, and its 95 % interval; `samples` are in KiB."""
+    pictures = np.arange(len(samples)) * _EVERY
+    slope, intercept = np.polyfit(pictures, samples * 1024.0, 1)
+    residuals = samples * 1024.0 - (slope * pictures + intercept)
+    # A block bootstrap of the residuals: neighbouring samples are not independent.
     random = np.random.default_rng(0)
-    length = max(1, len(memory) // _BLOCKS)
+    length = max(1, len(samples) // _BLOCKS)
     slopes = []
     for _ in range(_DRAWS):
-        starts = random.integers(0, len(memory) - length + 1, -(-len(memory) // length))
+        starts = random.integers(0, len(samples) - length + 1, -(-len(samples) // length))
         drawn = np.concatenate([residuals[start : start + length] for start in starts])
-        slopes.append(np.polyfit(place, slope * place + drawn[: len(place)], 1)[0])
+        slopes.append(np.polyfit(pictures, slope * pictures + drawn[: len(pictures)], 1)[0])
     low, high = np.quantile(slopes, (0.025, 0.975))
     return float(slope), float(low), float(high)
 

@@ -1,9 +1,9 @@
-"""What every network's files give up: each alpha, both decoders, unet_mini and each encoder.
+"""Measure the agreement of every network's files: alphas, decoders, unet_mini and encoders.
 
     python -m benchmarks.exports --data DIR [--steps 240]
 
-Trains what is not yet in --work on ISBI 2012 membranes (slices 0-23) at 256 px, exports it and
-proves the files on slices 24-29 at their own 512 px. Writes
+Trains each network on ISBI 2012 membranes (slices 0-23) at 256 px, exports it, and proves the
+files on slices 24-29 at their own 512 px. Runs that are already in --work are used again. Writes
 `benchmarks/reference/<machine>-exports.{md,json}`. DIR holds `data/isbi2012_membranes` and
 `weights/`; encoders without weights there start from scratch. Every command is printed.
 """
@@ -39,7 +39,7 @@ _RECIPE = (
 
 @dataclass(frozen=True)
 class Case:
-    """A network: what tables call it, its settings and the weights its encoder starts from."""
+    """A network: its name in tables, its settings, and the weights its encoder starts from."""
 
     name: str
     settings: str
@@ -65,7 +65,7 @@ _CASES = (
 @click.option("--steps", type=click.IntRange(1), default=240, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(data: Path, work: Path, steps: int, output: Path) -> None:
-    """Train, export and write the reference table of this machine."""
+    """Train, export and write the report of this machine."""
     work.mkdir(parents=True, exist_ok=True)
     held_out = work / "membranes-val.txt"
     write_atomically(held_out, "\n".join(map(str, range(24, 30))) + "\n")
@@ -89,7 +89,7 @@ def main(data: Path, work: Path, steps: int, output: Path) -> None:
 
 
 def _exported(data: Path, work: Path, held_out: Path, case: Case, steps: int) -> Bundle:
-    """A case's bundle; trained and exported now unless it is there."""
+    """A case's bundle; trains and exports it unless that is done."""
     run = work / f"{case.name.lower().replace(' ', '-')}-{steps}"
     if not (run / RESULT_FILE).is_file():
         weights = str(data / "weights" / case.weights) if case.weights else "none"
@@ -126,8 +126,8 @@ def _markdown(bundles: dict[Case, Bundle], facts: dict[str, Any], steps: int) ->
         "# Exports: agreement of every network",
         f"Made by `python -m benchmarks.exports --steps {steps}`. Machine: {spelled(facts)}.",
         f"Membranes at 256 px, {steps} batches of eight crops of 128 px, one seed, proven "
-        "on six held-out slices at 512 px. Short runs, many from scratch: masks of a model "
-        "that is unsure flip more. `!`: under the file's floor.",
+        "on six held-out slices at 512 px. The runs are short, and many start from scratch. "
+        "Labels of such undecided models flip more often. `!`: under the file's floor.",
         "## Pixels as Keras, %",
         table(agreements, ["network", "Keras' mIoU", *names]),
         "## Points of mIoU lost (below 0: gained)",
@@ -135,8 +135,8 @@ def _markdown(bundles: dict[Case, Bundle], facts: dict[str, Any], steps: int) ->
     )
 
 
-def _drop(keras: float | None, found: float | None) -> str:
-    return "-" if keras is None or found is None else f"{100 * (keras - found):.3f}"
+def _drop(keras: float | None, file: float | None) -> str:
+    return "-" if keras is None or file is None else f"{100 * (keras - file):.3f}"
 
 
 if __name__ == "__main__":

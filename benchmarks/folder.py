@@ -1,14 +1,14 @@
-"""A folder of photos: several at once against one after another, memory, and a kill half-way.
+"""Segment a folder of photos: throughput, memory, and resuming after a kill.
 
     python -m benchmarks.folder BUNDLE PHOTO [PHOTO ...]
 
-Makes a folder of copies of the photos (2,000, five of them cut off) and measures
+Makes a folder of 2,000 copies of the photos, five of them truncated, and measures
 
-- throughput: `segment`'s own folder run against the same one called with one photo after another,
-  whose interpreter has all threads; in turns, the median of the pairs' ratios counts;
-- memory: the resident memory of a `segment` process while it goes through the folder;
-- resuming: another one is killed (SIGKILL) half-way and repeated, and its files are compared with
-  the first one's, byte for byte.
+- throughput: photos in parallel, one interpreter for each thread, against one photo after another,
+  one interpreter with all threads. Both take turns; the result is the median of the pairs' ratios;
+- memory: the resident memory of a `segment` process that segments the folder;
+- resuming: a second `segment` process is killed (SIGKILL) half-way and run again. Its files are
+  compared with those of the first process, byte for byte.
 
 Writes `benchmarks/reference/<machine>-folder.{md,json}`.
 """
@@ -32,6 +32,7 @@ import click
 import numpy as np
 
 from benchmarks.reporting import REFERENCE, named, page, spelled, table, write_report
+from benchmarks.resident_memory import resident_bytes
 from unet_edge.batch.folder_run import FolderRun
 from unet_edge.batch.outputs import PhotoKind, Segmented
 from unet_edge.batch.resume_log import RESUME_LOG, open_resume_log
@@ -42,7 +43,7 @@ from unet_edge.system.files import sha256
 from unet_edge.system.timing import machine
 
 _DAMAGED = 5
-_KINDS: tuple[PhotoKind, ...] = ("palette", "overlay")  # what `segment` writes by itself
+_KINDS: tuple[PhotoKind, ...] = ("palette", "overlay")  # the default of `segment`
 
 
 @click.command()
@@ -55,10 +56,10 @@ _KINDS: tuple[PhotoKind, ...] = ("palette", "overlay")  # what `segment` writes 
 def main(
     bundle: Path, photos: Sequence[Path], count: int, size: int, rounds: int, output: Path
 ) -> None:
-    """Make the folder, measure, write the table."""
+    """Make the folder, measure, and write the report."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as scratch:  # /tmp may be memory
         folder = Path(scratch, "photos")
-        damaged = _make(folder, photos, count)
+        damaged = _copy_photos(folder, photos, count)
         sound = [path for path in sorted(folder.iterdir()) if path.name not in damaged]
         report: dict[str, Any] = {
             "machine": machine(),
@@ -66,17 +67,17 @@ def main(
             "sizes": sorted({"{}x{}".format(*decode(photo).size) for photo in photos}),
             "threads": default_threads(),
             "throughput": _throughput(bundle, sound[:size], Path(scratch), rounds),
-            **_through_the_folder(bundle, folder, Path(scratch), damaged),
+            **_whole_folder(bundle, folder, Path(scratch), damaged),
         }
     target = named(output, report["machine"], "folder")
     write_report(target, report, _markdown(report))
     print(_markdown(report))
 
 
-def _make(folder: Path, photos: Sequence[Path], count: int) -> set[str]:
-    """Copy the photos in turn; the names of those that are cut off half-way."""
+def _copy_photos(folder: Path, photos: Sequence[Path], count: int) -> set[str]:
+    """Fill `folder` with copies of the photos; returns the names of the truncated ones."""
     folder.mkdir()
-    damaged = {int(place) for place in np.linspace(count / 10, count - 1, _DAMAGED)}
+    damaged = {int(index) for index in np.linspace(count / 10, count - 1, _DAMAGED)}
     names = set()
     for index, photo in zip(range(count), cycle(photos), strict=False):
         target = folder / f"{index:05d}{photo.suffix}"
@@ -88,144 +89,143 @@ def _make(folder: Path, photos: Sequence[Path], count: int) -> set[str]:
 
 
 def _throughput(bundle: Path, photos: Sequence[Path], scratch: Path, rounds: int) -> dict[str, Any]:
-    """Seconds a photo both ways, and how many times as many go through at once."""
+    """Time of a photo in sequence and in parallel (ms), and quartiles of the pairs' ratios."""
     count = default_threads()
-    alone = Segmenter.open(bundle)
-    together = [Segmenter.open(bundle, threads=1) for _ in range(count)]
+    all_threads = Segmenter.open(bundle)
+    single_threaded = [Segmenter.open(bundle, threads=1) for _ in range(count)]
     out = scratch / "rounds"
 
-    def look(segmenter: Segmenter, picture: Path, _: Any) -> Segmented:
+    def segment(segmenter: Segmenter, picture: Path, _: Any) -> Segmented:
         photo = read_photo(picture, segmenter.spec)
         drawn_on = photo.picture if photo.is_full_size else picture
         return Segmented(drawn_on, segmenter.segment(photo), None, picture.name)
 
-    def timed(at_once: bool) -> float:
+    def seconds_a_photo(parallel: bool) -> float:
         shutil.rmtree(out, ignore_errors=True)
         with open_resume_log(out) as log:
-            run = FolderRun(log, look, _KINDS, {"model": alone.digest})
+            run = FolderRun(log, segment, _KINDS, {"model": all_threads.digest})
             started = time.perf_counter()
-            classes = len(alone.spec.classes)
-            if at_once:
-                run.run(photos, lambda _: together, classes=classes, again=True)
+            classes = len(all_threads.spec.classes)
+            if parallel:
+                run.run(photos, lambda _: single_threaded, classes=classes, again=True)
             else:
                 for photo in photos:
-                    run.run([photo], lambda _: [alone], classes=classes, again=True)
+                    run.run([photo], lambda _: [all_threads], classes=classes, again=True)
             return (time.perf_counter() - started) / len(photos)
 
     pairs = []
     for turn in range(-1, rounds):
         order = (True, False) if turn % 2 else (False, True)
-        spent = {at_once: timed(at_once) for at_once in order}
-        if turn >= 0:
-            pairs.append((spent[False], spent[True]))
-    quartiles = statistics.quantiles([one / many for one, many in pairs], n=4)
+        times = {parallel: seconds_a_photo(parallel) for parallel in order}
+        if turn >= 0:  # the first turn is a warm-up
+            pairs.append((times[False], times[True]))
+    quartiles = statistics.quantiles([sequence / parallel for sequence, parallel in pairs], n=4)
     return {
-        "one_ms": 1000 * statistics.median(one for one, _ in pairs),
-        "at_once_ms": 1000 * statistics.median(many for _, many in pairs),
+        "one_ms": 1000 * statistics.median(sequence for sequence, _ in pairs),
+        "at_once_ms": 1000 * statistics.median(parallel for _, parallel in pairs),
         "ratio": quartiles,
     }
 
 
-def _through_the_folder(
-    bundle: Path, folder: Path, scratch: Path, damaged: set[str]
-) -> dict[str, Any]:
-    whole, resumed = scratch / "whole", scratch / "resumed"
+def _whole_folder(bundle: Path, folder: Path, scratch: Path, damaged: set[str]) -> dict[str, Any]:
+    """Segment the folder without interruption, then again with a kill half-way; compare both."""
+    uninterrupted, resumed = scratch / "whole", scratch / "resumed"
     started = time.perf_counter()
-    memory, report = _watched(bundle, folder, whole)
+    memory, report = _watched(bundle, folder, uninterrupted)
     seconds = time.perf_counter() - started
     failed = {Path(entry["picture"]).name for entry in report["pictures"] if "error" in entry}
-    done = _lines(whole)
+    done = _photos_done(uninterrupted)
     _watched(bundle, folder, resumed, kill_at=done // 2)
-    before = _lines(resumed)
+    before = _photos_done(resumed)
     _, again = _watched(bundle, folder, resumed)
     skipped = sum(entry.get("skipped", False) for entry in again["pictures"])
-    files = {path.name: sha256(path.read_bytes()) for path in whole.glob("*.png")}
-    same = files == {path.name: sha256(path.read_bytes()) for path in resumed.glob("*.png")}
-    # Memory against time, first and last tenth left out: starting, and writing the report.
-    kept = np.array(memory[len(memory) // 10 : len(memory) * 9 // 10])
-    slope = float(np.polyfit(np.linspace(0, 0.8, len(kept)), kept, 1)[0])
+    # Memory against time without the first and the last tenth: the start, and the report.
+    middle = np.array(memory[len(memory) // 10 : len(memory) * 9 // 10])
+    slope = float(np.polyfit(np.linspace(0, 0.8, len(middle)), middle, 1)[0])
     return {
         "seconds": seconds,
         "reported": sorted(failed),
         "reported_are_the_damaged": failed == damaged,
         "done": done,
         "memory_mib": {
-            "median": float(np.median(kept)),
+            "median": float(np.median(middle)),
             "peak": max(memory),
             "over_the_folder": slope,
         },
         "killed_after": before,
         "skipped_when_repeated": skipped,
-        "written_when_repeated": _lines(resumed) - before,
-        "same_files": same,
+        "written_when_repeated": _photos_done(resumed) - before,
+        "same_files": _digests(uninterrupted) == _digests(resumed),
     }
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()) for path in folder.glob("*.png")}
 
 
 def _watched(
     bundle: Path, folder: Path, out: Path, kill_at: int | None = None
 ) -> tuple[list[float], Any]:
-    """Run `segment`; its resident memory every tenth of a second (MiB), and what it printed."""
+    """Run `segment`; returns its resident memory every 0.1 s (MiB), and its JSON output.
+
+    `kill_at` kills the process once that many photos are done; the output is then None.
+    """
     command = [sys.executable, "-m", "unet_edge", "segment", bundle, folder, "-o", out, "--json"]
     memory = []
-    with tempfile.TemporaryFile() as printed:
+    with tempfile.TemporaryFile() as output:
         child = subprocess.Popen(
-            [str(part) for part in command], stdout=printed, stderr=subprocess.DEVNULL
+            [str(part) for part in command], stdout=output, stderr=subprocess.DEVNULL
         )
         while child.poll() is None:
-            if (resident := _resident(child.pid)) is not None:
-                memory.append(resident)
-            if kill_at is not None and _lines(out) >= kill_at:
+            if (resident := resident_bytes(child.pid)) is not None:
+                memory.append(resident / 2**20)
+            if kill_at is not None and _photos_done(out) >= kill_at:
                 child.send_signal(signal.SIGKILL)
                 child.wait()
             time.sleep(0.1)
-        printed.seek(0)
-        text = printed.read()
+        output.seek(0)
+        text = output.read()
     return memory, json.loads(text) if kill_at is None else None
 
 
-def _resident(process: int) -> float | None:
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, IndexError):  # it ended just now
-        return None
-    return pages * 4096 / 2**20
-
-
-def _lines(out: Path) -> int:
-    """Photos that the log calls done; a photo done twice counts twice."""
+def _photos_done(out: Path) -> int:
+    """The number of entries in the resume log; a photo segmented twice counts twice."""
     log = out / RESUME_LOG
     return log.read_bytes().count(b'"coverage"') if log.exists() else 0
 
 
 def _markdown(report: dict[str, Any]) -> str:
     facts = spelled(report["machine"])
-    timed, memory = report["throughput"], report["memory_mib"]
-    low, middle, high = timed["ratio"]
+    times, memory = report["throughput"], report["memory_mib"]
+    low, middle, high = times["ratio"]
     rows = [
-        ("one after another, ms a photo", f"{timed['one_ms']:.1f}"),
-        ("at once, ms a photo", f"{timed['at_once_ms']:.1f}"),
-        ("times as many at once", f"{middle:.2f} ({low:.2f} to {high:.2f})"),
+        ("in sequence, ms a photo", f"{times['one_ms']:.1f}"),
+        ("in parallel, ms a photo", f"{times['at_once_ms']:.1f}"),
+        ("speed-up", f"{middle:.2f} ({low:.2f} to {high:.2f})"),
         ("the whole folder, s", f"{report['seconds']:.0f}"),
         ("resident memory, median, MiB", f"{memory['median']:.1f}"),
-        ("peak, MiB", f"{memory['peak']:.1f}"),
-        ("its trend over the whole folder, MiB", f"{memory['over_the_folder']:+.1f}"),
+        ("resident memory, peak, MiB", f"{memory['peak']:.1f}"),
+        ("trend of memory over the folder, MiB", f"{memory['over_the_folder']:+.1f}"),
         (
-            "could not be read, reported",
+            "reported as unreadable",
             f"{len(report['reported'])}, "
-            f"{'exactly' if report['reported_are_the_damaged'] else 'NOT'} the damaged ones",
+            f"{'exactly' if report['reported_are_the_damaged'] else 'NOT'} the truncated ones",
         ),
-        ("killed after", report["killed_after"]),
-        ("left out when repeated", report["skipped_when_repeated"]),
-        ("done when repeated", f"{report['written_when_repeated']} of {report['done']}"),
-        ("files as of the run that was not killed", "all" if report["same_files"] else "NOT ALL"),
+        ("photos done before the kill", report["killed_after"]),
+        ("skipped by the second run", report["skipped_when_repeated"]),
+        ("done by the second run", f"{report['written_when_repeated']} of {report['done']}"),
+        (
+            "files equal to the uninterrupted run's",
+            "all" if report["same_files"] else "NOT ALL",
+        ),
     ]
     return page(
         "# A folder of photos",
         f"Made by `python -m benchmarks.folder`. Machine: {facts}.",
-        f"{report['photos']} photos of {', '.join(report['sizes'])} px, five cut off; "
-        f"palette masks and overlays; {report['threads']} threads either way: one "
-        "interpreter with all of them, or one for each. Pairs of rounds in turns, median "
-        "and quartiles of their ratios.",
+        f"{report['photos']} photos of {', '.join(report['sizes'])} px, five truncated; "
+        f"palette masks and overlays. Both ways use {report['threads']} threads: in sequence one "
+        "interpreter has all of them, in parallel each has its own interpreter. The speed-up is "
+        "the median of pairs of rounds, with its quartiles.",
         table(rows, ["", ""]),
     )
 

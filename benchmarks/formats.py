@@ -1,12 +1,12 @@
-"""The table of formats: what each exported file costs and gives up, on real and generated data.
+"""Measure the cost and agreement of each exported file, on generated and real data.
 
     python -m benchmarks.formats                       # generated cells; no data needed
     python -m benchmarks.formats --data DIR            # membranes and cats as well
     UNET_EDGE_DATA=DIR python -m benchmarks.formats    # the same
 
-Trains and exports what is not yet in --work, then measures every bundle and writes
-`benchmarks/reference/<machine>.{md,json}`. Every step is a command a user could give; they are
-printed. DIR holds `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
+Trains, exports and measures each model, and writes `benchmarks/reference/<machine>.{md,json}`.
+Bundles that are already in --work are used again. Each training and export is a command of
+unet-edge, which is printed. DIR holds `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
 """
 
 from __future__ import annotations
@@ -43,21 +43,19 @@ class Task:
 
 
 def tasks(data: Path | None, work: Path) -> list[Task]:
-    """The tasks that can run: the generated one always, the real ones with their data."""
-    found = [
-        Task(
-            "cells",
-            "Generated cells, alpha 0.5 from scratch, 192x192",
-            work / "cells-data" / "data",
-            train_settings(),
-        )
-    ]
+    """The tasks that can run: the generated one, and with their data the real ones."""
+    generated = Task(
+        "cells",
+        "Generated cells, alpha 0.5 from scratch, 192x192",
+        work / "cells-data" / "data",
+        train_settings(),
+    )
     if data is None:
-        return found
+        return [generated]
     encoder = shlex.quote(str(data / _ENCODER))
     held_out = work / "membranes-val.txt"
     return [
-        *found,
+        generated,
         Task(
             "membranes",
             "ISBI 2012 membranes, alpha 1.0, 512x512, trained on slices 0-23",
@@ -88,30 +86,29 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
     type=click.Path(path_type=Path),
     default=Path("runs/formats"),
     show_default=True,
-    help="Where models are trained; what is there is used again.",
+    help="Folder of runs and bundles; existing ones are used again.",
 )
 @click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Where the tables go."
+    "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Folder of the report."
 )
 def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
-    """Train, export and measure; write the reference table of this machine."""
+    """Train, export and measure; write the report of this machine."""
     work.mkdir(parents=True, exist_ok=True)
     write_atomically(work / "membranes-val.txt", "\n".join(map(str, range(24, 30))) + "\n")
     measured: list[tuple[Task, BenchmarkResult]] = []
     for task in tasks(data, work):
         bundle = _prepare(task, work)
         print(f"\nmeasuring {task.title}", flush=True)
-        campaign = measure_bundle(bundle, runs=runs, keras=work / task.name)
-        measured.append((task, campaign))
+        measured.append((task, measure_bundle(bundle, runs=runs, keras=work / task.name)))
     target = named(output, measured[0][1].machine)
-    results = {task.name: campaign.to_dict() for task, campaign in measured}
+    results = {task.name: result.to_dict() for task, result in measured}
     write_report(target, results, _markdown(measured))
     print(f"written: {target}.md and .json")
 
 
 def _prepare(task: Task, work: Path) -> Bundle:
-    """Train and export where that is not done yet."""
+    """The bundle of a task; trains and exports unless that is done."""
     run = work / task.name
     if task.name == "cells" and not task.data.is_dir():
         make_data(task.data.parent)
@@ -133,11 +130,11 @@ def _markdown(measured: list[tuple[Task, BenchmarkResult]]) -> str:
         "# Formats: cost and agreement",
         f"Made by `python -m benchmarks.formats` on {first.date}. "
         f"Machine: {spelled(first.machine)}.",
-        "Label mIoU is over all held-out pictures, measured at export; agreement and mask mIoU "
-        "are against the Keras model's masks of the bundle's golden pictures, measured here.",
+        "Label mIoU is over all held-out pictures, measured at export. Agreement and mask mIoU "
+        "compare with the Keras model's masks of the bundle's golden pictures, measured here.",
     ]
-    for task, campaign in measured:
-        parts += [f"## {task.title}", tables(campaign, "github")]
+    for task, result in measured:
+        parts += [f"## {task.title}", tables(result, "github")]
     return page(*parts)
 
 

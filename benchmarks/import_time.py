@@ -1,10 +1,10 @@
-"""What importing unet_edge costs beside NumPy and Pillow, which it cannot do without.
+"""Time the import of unet_edge, compared with NumPy and Pillow, which it needs.
 
     python -m benchmarks.import_time [--rounds 20]
 
-Each import is timed inside a fresh interpreter, without the interpreter's own start, by the wall
-clock and by processor time, which a busy machine disturbs less. The rows take turns, so that all
-meet the same machine; a row's ratios are those of the medians.
+Each import runs in a new Python process; the start of Python itself is not counted. Times are of
+the wall clock and of the processor; a busy machine disturbs the latter less. The rows take turns,
+so that other work on the machine affects all of them alike. Ratios are those of the medians.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ print(1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - process
 @click.option("--rounds", type=click.IntRange(3), default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 def main(rounds: int, as_json: bool) -> None:
-    """Import each in turns and print medians (ms) and their ratios to NumPy and Pillow."""
+    """Time the imports in turns; print medians (ms) and their ratios to NumPy and Pillow."""
     times: dict[str, list[tuple[float, ...]]] = {name: [] for name in STATEMENTS}
     for turn in range(rounds + 1):
         for name, statement in STATEMENTS.items():
-            spent = _time(statement)
-            if turn:  # the first reads the files from disk and compiles them
-                times[name].append(spent)
+            duration = _time(statement)
+            if turn:  # the first turn reads the files from disk and compiles them
+                times[name].append(duration)
     medians = {
         name: [statistics.median(column) for column in zip(*values, strict=True)]
         for name, values in times.items()
@@ -66,7 +66,7 @@ def main(rounds: int, as_json: bool) -> None:
 
 
 def _time(statement: str) -> tuple[float, ...]:
-    """What one import takes in a fresh interpreter: wall and processor time, ms."""
+    """Wall-clock and processor time (ms) of one import in a new process."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", _TIMED.format(statement)],
         check=True,

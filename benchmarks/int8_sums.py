@@ -1,12 +1,12 @@
-"""What right int8 sums cost in ONNX Runtime: bounded kernels beside the session option.
+"""Measure the cost of right int8 sums in ONNX Runtime: bounded kernels and the session option.
 
     python -m benchmarks.int8_sums RUN [RUN ...]
 
-Each training run is exported as int8 .onnx, as by 'unet-edge export', with plain and with bounded
-kernels, and each file is
-opened with ONNX Runtime's default and with the session option against 16-bit sums. All four are
-timed in turns by one thread, and held against Keras on all validation pictures on the model's grid.
-Writes `benchmarks/reference/<machine>-int8-sums-<kind of processor>.{md,json}`.
+Converts each training run to int8 .onnx as `unet-edge export` does, with plain and with bounded
+kernels. Opens each file with ONNX Runtime's defaults and with the session option against 16-bit
+sums. Times all four in turns on one thread, and compares them with Keras on all validation
+pictures, on the model's grid. Writes
+`benchmarks/reference/<machine>-int8-sums-<kind of processor>.{md,json}`.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ _CALIBRATION = 100
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(runs: tuple[Path, ...], output: Path) -> None:
-    """Measure each run's four sessions and write the reference table of this machine."""
+    """Measure each run's four sessions and write the report of this machine."""
     facts = machine()
-    found = {run.name: _measured(run) for run in runs}
-    report = {"machine": facts, "saturates": sums_saturate(), "runs": found}
+    rows = {run.name: _measured(run) for run in runs}
+    report = {"machine": facts, "saturates": sums_saturate(), "runs": rows}
     target = named(output, facts, f"int8-sums-{facts['int8'].lower().replace(' ', '-')}")
     write_report(target, report, _markdown(report))
     print(f"written: {target}.md and .json")
 
 
 def _measured(run: Path) -> list[dict[str, Any]]:
-    """A row for each kernel and option: agreement, its worst picture, ms, times the first row."""
+    """A row for each rounding and option: agreement, worst picture, ms, and ratio to the first."""
     model, spec = load_keras(run / KERAS_MODEL), read_spec(run / SPEC_FILE)
     dataset = run_dataset(run)
     held_out = [grid_of(sample.image, spec) for sample in dataset.validation]
     reference = KerasBackend(model)
-    wanted = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
+    expected = [reference.labels(grid) for grid in progress(held_out, "Keras reference")]
     grids = calibration_grids(dataset, spec, count=_CALIBRATION, seed=0)
     sessions: dict[tuple[str, str], Any] = {}
     for rounding in get_args(Rounding):
-        kept = float_layers_of(model, "onnx")
-        fitted = fit_to_int8(model, grids, kept, rounding=rounding)
-        data = to_onnx(fitted, spec, "int8", grids, rounding, kept)
+        float_layers = float_layers_of(model, "onnx")
+        fitted = fit_to_int8(model, grids, float_layers, rounding=rounding)
+        data = to_onnx(fitted, spec, "int8", grids, rounding, float_layers)
         sessions |= {(rounding, name): _session(data, name) for name in ("default", "option")}
-    return _timed(sessions, held_out, wanted)
+    return _timed(sessions, held_out, expected)
 
 
 def _session(data: bytes, option: str) -> Any:
@@ -83,7 +83,7 @@ def _session(data: bytes, option: str) -> Any:
 
 
 def _timed(
-    sessions: dict[tuple[str, str], Any], grids: list[Pixels], wanted: list[Labels]
+    sessions: dict[tuple[str, str], Any], grids: list[Pixels], expected: list[Labels]
 ) -> list[dict[str, Any]]:
     times: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
     same: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
@@ -91,9 +91,9 @@ def _timed(
         session.run(None, {"pixels": grid[None]})
     turns = list(sessions.items())
     for turn in progress(range(_ROUNDS), "timing"):
-        for place, (grid, labels) in enumerate(zip(grids, wanted, strict=True)):
-            # There and back: none is always the one behind another.
-            for key, session in turns if place % 2 else reversed(turns):
+        for index, (grid, labels) in enumerate(zip(grids, expected, strict=True)):
+            # Forwards and backwards: no session always follows the same other one.
+            for key, session in turns if index % 2 else reversed(turns):
                 started = time.perf_counter()
                 (scores,) = session.run(None, {"pixels": grid[None]})
                 times[key].append(1e3 * (time.perf_counter() - started))
@@ -120,8 +120,8 @@ def _markdown(report: dict[str, Any]) -> str:
         f"Made by `python -m benchmarks.int8_sums`. Machine: {spelled(report['machine'])}. "
         f"By default, sums {saturates} here.",
         f'"option" is `{CAREFUL[0]}={CAREFUL[1]}`. Agreement is the share of pixels with Keras\' '
-        "label on the model's grid over all validation pictures. Times are medians of one thread; "
-        "the ratio is the median of those taken on the same picture.",
+        "label on the model's grid, over all validation pictures. Times are medians with one "
+        "thread; the ratio is the median of ratios on the same picture.",
     ]
     for name, rows in report["runs"].items():
         cells = [

@@ -1,12 +1,12 @@
-"""Ways to run a .tflite file in LiteRT's Python package: interpreter, views, compiled model.
+"""Time the ways to run a .tflite file in LiteRT's Python package.
 
     python -m benchmarks.litert BUNDLE                   # its int8 and float32 files
     python -m benchmarks.litert BUNDLE --runs 100 --starts 20
 
-All are run in turns, a call each, in one process and on one thread, from pixels to labels; what
-counts is the median of the ratios to the interpreter with `set_tensor` and `get_tensor`, as our
-backend has it. Starts are processes of their own, in turns too: from Python's start to the first
-labels. The weight cache is filled before, by a start that does not count.
+The ways take turns, one call each, in one process on one thread, from pixels to labels. The result
+is the median of the ratios to the interpreter with `set_tensor` and `get_tensor`, which our
+backend uses. Starts are timed in new processes, in turns too, from the start of Python to the
+first labels. A first start, which does not count, fills the weight cache.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WARM_UP = 5
 
 
 def interpreter(path: Path) -> Run:
-    """`set_tensor` and `get_tensor`: a copy of the pixels and one of the scores."""
+    """`set_tensor` and `get_tensor`: they copy the pixels and the scores."""
     built, source, target = _interpreter(path)
 
     def run(pixels: Pixels) -> NDArray[Any]:
@@ -48,25 +48,25 @@ def interpreter(path: Path) -> Run:
 
 
 def views(path: Path) -> Run:
-    """`tensor()`: pixels are written into the input, scores are read where they lie."""
+    """`tensor()`: pixels are written into the input's memory, scores read from the output's."""
     built, source, target = _interpreter(path)
-    entry, exit_ = built.tensor(source), built.tensor(target)
+    input_view, output_view = built.tensor(source), built.tensor(target)
 
     def run(pixels: Pixels) -> NDArray[Any]:
-        entry()[0] = pixels
-        built.invoke()  # refuses to run while anybody holds a view
-        return to_labels(exit_()[0])
+        input_view()[0] = pixels
+        built.invoke()  # raises an error while anybody holds a view
+        return to_labels(output_view()[0])
 
     return run
 
 
 def compiled(path: Path) -> Run:
-    """CompiledModel, on the CPU."""
+    """CompiledModel on the CPU."""
     return _compiled(path, "")
 
 
 def cached(path: Path) -> Run:
-    """CompiledModel with XNNPACK's packed weights in a file."""
+    """CompiledModel with XNNPACK's packed weights cached in a file."""
     return _compiled(path, str(Path(tempfile.gettempdir()) / f"unet-edge-{path.stem}.xnnpack"))
 
 
@@ -83,7 +83,7 @@ WAYS: dict[str, Callable[[Path], Run]] = {
 @click.option("--runs", type=click.IntRange(5), default=40, show_default=True)
 @click.option("--starts", type=click.IntRange(3), default=10, show_default=True)
 def main(bundle: Path, runs: int, starts: int) -> None:
-    """Measure each way with the bundle's int8 and float32 .tflite files; print a table."""
+    """Measure each way on the bundle's int8 and float32 .tflite files, and print tables."""
     opened = Bundle.open(bundle)
     print(json.dumps({**machine(), "gemm_ms": gemm_ms()}))
     for entry in opened.files:
@@ -91,20 +91,21 @@ def main(bundle: Path, runs: int, starts: int) -> None:
             continue
         path, spec = bundle / entry.name, opened.spec
         pixels = np.random.default_rng(0).integers(0, 256, (spec.height, spec.width, 3), np.uint8)
-        calls, begun = _calls(path, pixels, runs), _starts(path, starts)
+        calls, cold_starts = _calls(path, pixels, runs), _starts(path, starts)
         first = next(iter(WAYS))
         rows = []
         for name in WAYS:
             steady = [a / b for a, b in zip(calls[name], calls[first], strict=True)]
-            cold = [a["ms"] / b["ms"] for a, b in zip(begun[name], begun[first], strict=True)]
+            measured = cold_starts[name]
+            cold = [a["ms"] / b["ms"] for a, b in zip(measured, cold_starts[first], strict=True)]
             rows.append(
                 (
                     name,
                     f"{statistics.median(calls[name]):.2f}",
                     f"{statistics.median(steady):.3f}",
-                    f"{statistics.median(one['ms'] for one in begun[name]):.0f}",
+                    f"{statistics.median(start['ms'] for start in measured):.0f}",
                     f"{statistics.median(cold):.3f}",
-                    f"{statistics.median(one['mib'] for one in begun[name]):.0f}",
+                    f"{statistics.median(start['mib'] for start in measured):.0f}",
                 )
             )
         headers = [f"{entry.name}, {spec.height}x{spec.width}", "call ms", "×", "start ms", "×"]
@@ -113,7 +114,7 @@ def main(bundle: Path, runs: int, starts: int) -> None:
 
 
 def _calls(path: Path, pixels: Pixels, runs: int) -> dict[str, list[float]]:
-    """Times in ms; raises ValueError when the labels differ."""
+    """Times of each way's calls in ms. Raises ValueError when the labels differ."""
     ways = {name: make(path) for name, make in WAYS.items()}
     expected = ways[next(iter(ways))](pixels)
     for name, run in ways.items():
@@ -131,9 +132,9 @@ def _calls(path: Path, pixels: Pixels, runs: int) -> dict[str, list[float]]:
 
 
 def _starts(path: Path, starts: int) -> dict[str, list[dict[str, float]]]:
-    """Wall clock (ms) and peak memory (MiB) of processes that label one picture."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
-    for number in range(-1, starts):  # the first fills caches
+    """Wall-clock time (ms) and peak memory (MiB) of processes that label one picture."""
+    costs: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
+    for number in range(-1, starts):  # the first start fills caches
         for name in WAYS if number % 2 == 0 else reversed(WAYS):
             start = time.perf_counter_ns()
             child = subprocess.run(
@@ -141,16 +142,16 @@ def _starts(path: Path, starts: int) -> dict[str, list[dict[str, float]]]:
                 capture_output=True,
                 check=True,
             )
-            took = (time.perf_counter_ns() - start) / 1e6
+            milliseconds = (time.perf_counter_ns() - start) / 1e6
             if number >= 0:
-                found[name].append({"ms": took, "mib": float(child.stdout.split()[-1])})
-    return found
+                costs[name].append({"ms": milliseconds, "mib": float(child.stdout.split()[-1])})
+    return costs
 
 
 def _start(name: str, path: Path) -> None:
-    """The child: one picture of zeros, then its peak memory."""
-    shape = Bundle.open(path.parent).spec
-    WAYS[name](path)(np.zeros((shape.height, shape.width, 3), np.uint8))
+    """Label a picture of zeros and print the peak memory; runs in the child process."""
+    spec = Bundle.open(path.parent).spec
+    WAYS[name](path)(np.zeros((spec.height, spec.width, 3), np.uint8))
     print(peak_memory())
 
 
@@ -169,14 +170,14 @@ def _compiled(path: Path, weight_cache: str) -> Run:
 
     cpu = CpuOptions(num_threads=1, xnnpack_weight_cache_path=weight_cache)
     model = CompiledModel.from_buffer(path.read_bytes(), options=Options(cpu_options=cpu))
-    entries, exits = model.create_input_buffers(0), model.create_output_buffers(0)
+    inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
     (details,) = model.get_output_tensor_details(next(iter(model.get_signature_list()))).values()
     shape, dtype = tuple(details["shape"]), np.dtype(details["dtype"])
 
     def run(pixels: Pixels) -> NDArray[Any]:
-        entries[0].write(pixels)
-        model.run_by_index(0, entries, exits)
-        scores = exits[0].read(int(np.prod(shape)), dtype).reshape(shape)
+        inputs[0].write(pixels)
+        model.run_by_index(0, inputs, outputs)
+        scores = outputs[0].read(int(np.prod(shape)), dtype).reshape(shape)
         return to_labels(scores[0])
 
     return run

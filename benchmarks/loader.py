@@ -1,11 +1,11 @@
-"""How many training samples a second our loader draws, beside the tutorial's, in one run.
+"""Measure how many training samples a second our loader and the tutorial's draw.
 
     python -m benchmarks.loader DATA --classes cell,membrane --masks 'binary<=127' [--size 512]
 
-Both draw batches of four whole-size views of the same pictures, each with the augmentation it
-has by default; ours after a first pass that decodes the pictures, as from the second epoch on.
-They take turns, so that both meet the same machine. Samples a second of one thread, by processor
-time, and of two threads, by the wall clock.
+Both draw batches of four views at full size of the same pictures, each with its default
+augmentation. Ours first passes over the pictures once to decode them, as training does in its
+first epoch. The loaders take turns, so that other work on the machine affects both alike. Reports
+samples a second of one thread by processor time, and of two threads by the wall clock.
 """
 
 from __future__ import annotations
@@ -40,38 +40,41 @@ Draw = Callable[[int], Any]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 @data_options
 def main(data: Path, classes: tuple[str, ...], size: int, as_json: bool, **rules: Any) -> None:
-    """Draw from both loaders in turns and print samples a second, and their ratio."""
+    """Draw from both loaders in turns; print samples a second, and their ratio."""
     config = TrainConfig(
         data=data, classes=classes, size=(size, size), batch_size=BATCH_SIZE, **rules
     )
     dataset = config.dataset()
-    theirs = Loader(dataset.train, size, len(classes), seed=0)
-    ours = training_batches(config, dataset, config.spec(), seed=0)
+    tutorial = Loader(dataset.train, size, len(classes), seed=0)
+    batches = training_batches(config, dataset, config.spec(), seed=0)
     for index in range(-(-len(dataset.train) // BATCH_SIZE)):
-        ours[index]
+        batches[index]
     rows = []
-    for name, rate in (("1 thread, processor time", _alone), ("2 threads, wall clock", _together)):
+    for name, rate in (
+        ("1 thread, processor time", _one_thread),
+        ("2 threads, wall clock", _two_threads),
+    ):
         turns = [
-            (rate(theirs.batch, turn * _BATCHES), rate(ours.__getitem__, turn * _BATCHES))
+            (rate(tutorial.batch, turn * _BATCHES), rate(batches.__getitem__, turn * _BATCHES))
             for turn in range(_TURNS)
         ]
-        their_rate, our_rate = (statistics.median(column) for column in zip(*turns, strict=True))
-        ratio = statistics.median(mine / other for other, mine in turns)
-        rows.append({"how": name, "tutorial": their_rate, "ours": our_rate, "ratio": ratio})
+        tutorial_rate, own_rate = (statistics.median(rates) for rates in zip(*turns, strict=True))
+        ratio = statistics.median(own / other for other, own in turns)
+        rows.append({"how": name, "tutorial": tutorial_rate, "ours": own_rate, "ratio": ratio})
     if as_json:
         click.echo(json_text({"data": data.name, "size": size, "rates": rows}), nl=False)
     else:
         click.echo(tabulate(rows, headers="keys", floatfmt=".1f"))
 
 
-def _alone(draw: Draw, first: int) -> float:
+def _one_thread(draw: Draw, first: int) -> float:
     start = time.process_time()
     for index in range(first, first + _BATCHES):
         draw(index)
     return _BATCHES * BATCH_SIZE / (time.process_time() - start)
 
 
-def _together(draw: Draw, first: int) -> float:
+def _two_threads(draw: Draw, first: int) -> float:
     start = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(draw, range(first, first + _BATCHES)))

@@ -1,9 +1,9 @@
-"""Pictures of eleven classes that meet everywhere: a set for what many classes cost a file.
+"""Generate pictures of eleven classes: the data set of `benchmarks.classes`.
 
-A picture is a Voronoi diagram bent by smooth noise, with thin bars and small discs over it. Each
-region is of one class, a colour and a stripe pattern, both of which vary from region to region
-by more than neighbouring classes differ. So a briefly trained model is unsure along most
-borders and in many regions, as on photos of streets: it reaches an mIoU of 0.6 to 0.8, not 1.
+A picture is a Voronoi diagram distorted by smooth noise, with thin bars and small discs over it.
+Each region has one class, which gives it a colour and a stripe pattern. Both vary between regions
+by more than neighbouring classes differ. A briefly trained model is therefore undecided along most
+borders and in many regions, as on photos of streets. It reaches an mIoU of 0.6 to 0.8.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def draw_mosaic(height: int, width: int, random: np.random.Generator) -> tuple[P
     labels = kinds[regions].astype(np.uint8)
     y, x = np.mgrid[:height, :width].astype(np.float32)
     objects = regions.copy()
-    for _ in range(6):  # bars and discs, regions of their own
+    for _ in range(6):  # bars and discs; each is another region
         kind, angle = random.integers(0, len(CLASSES)), random.uniform(0, np.pi)
         centre_y, centre_x = random.uniform(0, height), random.uniform(0, width)
         u = (x - centre_x) * np.cos(angle) + (y - centre_y) * np.sin(angle)
@@ -67,7 +67,7 @@ def draw_mosaic(height: int, width: int, random: np.random.Generator) -> tuple[P
 
 
 def _texture(kind: int, y: Field, x: Field, random: np.random.Generator) -> Field:
-    """Colours (N, 3), 0..1, of a region of class `kind` at the positions `y`, `x`."""
+    """Colours (N, 3), 0..1, of a region of class `kind` at positions `y`, `x`, each (N,)."""
     turn = 2 * np.pi * (kind + random.normal(0, 0.5)) / len(CLASSES)
     tone = np.array([np.cos(turn), np.cos(turn - 2.1), np.cos(turn + 2.1)])
     period = 5 + 2.5 * (kind % 4) + random.normal(0, 0.6)
@@ -78,7 +78,7 @@ def _texture(kind: int, y: Field, x: Field, random: np.random.Generator) -> Fiel
 
 
 def _regions(height: int, width: int, random: np.random.Generator) -> NDArray[np.intp]:
-    """The number of each pixel's region, (height, width)."""
+    """The index of each pixel's region, (height, width)."""
     rows = np.arange(-_REGION, height + _REGION, _REGION)
     columns = np.arange(-_REGION, width + _REGION, _REGION)
     centres = np.stack(np.meshgrid(rows, columns), axis=-1).reshape(-1, 2)

@@ -1,16 +1,16 @@
-"""Manifests and contracts with one or more values changed and all digests right, opened and run.
+"""Open and run bundles whose manifest or contract was mutated while all digests stay right.
 
     python -m benchmarks.mutants runs/cats/bundle --count 10000
 
-Each mutant must be refused with one line of ours, or give the masks of the bundle it was made of.
-Another mask is allowed where `verify` fails. Mutants are made in turns of four kinds:
-- the manifest, with its digest;
-- the contract of the file that is opened, with its digest, the file's in the manifest, and the
-  manifest's;
-- the same change in the manifest and in that contract;
-- the bytes of the manifest, or of the contract as text.
+Each mutant must be refused with a one-line error of this package, or give the original bundle's
+masks. Other masks are allowed only where `verify` fails. A mutant changes, at random:
+- values of the manifest;
+- values of the contract inside the model file that is opened;
+- the same value in the manifest and in that contract;
+- bits of the manifest's text.
 
-The table has the longest time to be refused, and the peak memory of all.
+Digests are computed again after each change. The table shows how often each result occurred, the
+longest time until a refusal, and the peak memory.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from unet_edge.evaluation.verification import golden_references, verify
 from unet_edge.images.decoding import decode
 from unet_edge.model_files.embedded_contract import _trailer, format_of
 from unet_edge.system.files import sha256
+from unet_edge.system.timing import peak_memory
 
 VALUES: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2, 3, 0.5, 1.5, 96, 255, 256, 10**9, 10**30, 1e308, -1e-308,
@@ -48,25 +49,25 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to each value of some JSON."""
-    below: Any = ()
+def paths_in(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path to each value of JSON data: its keys and indices."""
+    members: Any = ()
     if isinstance(data, dict | list):
-        below = data.items() if isinstance(data, dict) else enumerate(data)
-    return [path, *(p for key, value in below for p in places(value, (*path, key)))]
+        members = data.items() if isinstance(data, dict) else enumerate(data)
+    return [path, *(p for key, value in members for p in paths_in(value, (*path, key)))]
 
 
-def at(data: Any, path: tuple[Any, ...]) -> Any:
-    """The value at a place."""
+def value_at(data: Any, path: tuple[Any, ...]) -> Any:
+    """The value at a path."""
     for key in path:
         data = data[key]
     return data
 
 
 def change(data: Any, rng: random.Random) -> str:
-    """Change one value of some JSON in place; says what was done."""
-    *way, last = path = rng.choice(places(data)[1:])
-    parent, old = at(data, tuple(way)), at(data, path)
+    """Change one value of JSON data in place, and describe the change."""
+    *parents, last = path = rng.choice(paths_in(data)[1:])
+    parent, old = value_at(data, tuple(parents)), value_at(data, path)
     match rng.randrange(6):
         case 0:
             del parent[last]
@@ -80,7 +81,7 @@ def change(data: Any, rng: random.Random) -> str:
             spot = rng.randrange(len(old))
             new = old[:spot] + chr(ord(old[spot]) ^ 1 << rng.randrange(7)) + old[spot + 1 :]
         case 4:
-            new = copy.deepcopy(at(data, rng.choice(places(data)[1:])))
+            new = copy.deepcopy(value_at(data, rng.choice(paths_in(data)[1:])))
         case _:
             new = rng.choice(VALUES)
     parent[last] = new
@@ -88,10 +89,10 @@ def change(data: Any, rng: random.Random) -> str:
 
 
 class Mutants:
-    """A bundle, and mutants of it in a folder of their own."""
+    """Makes mutants of a bundle in another folder, one at a time, and judges them."""
 
     def __init__(self, bundle: Path, folder: Path) -> None:
-        """Copy the bundle; remember its masks."""
+        """Copy the bundle to `folder`, and keep its masks for comparison."""
         self.folder = folder
         shutil.copytree(bundle, folder)
         (folder / "tuning.json").unlink(missing_ok=True)
@@ -103,7 +104,7 @@ class Mutants:
         self.payload = self.model[:size]
         text = re.findall(rb'\{\n "format".*\n\}', self.model, re.DOTALL)[-1]
         self.contract = json.loads(text)
-        # A golden picture, and one that does not have the grid's size: it shows how it is placed.
+        # The same picture at another size shows whether placement on the grid has changed.
         golden = decode(folder / opened.golden[0].picture)
         self.photos = [golden, golden.resize((golden.width * 3 // 2, golden.height * 2 // 3))]
         self.masks = self._masks()
@@ -113,17 +114,17 @@ class Mutants:
         return [segmenter.segment(photo).labels.copy() for photo in self.photos]
 
     def mutate(self, rng: random.Random) -> str:
-        """Write one mutant; says what was done."""
+        """Write one mutant, and describe its changes."""
         manifest, contract = copy.deepcopy(self.manifest), copy.deepcopy(self.contract)
-        kind, done = rng.choice(("manifest", "contract", "both", "bytes")), []
+        kind, changes = rng.choice(("manifest", "contract", "both", "bytes")), []
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
             with contextlib.suppress(IndexError, KeyError, TypeError, OverflowError, ValueError):
                 if kind == "manifest":
-                    done.append(change(manifest, rng))
+                    changes.append(change(manifest, rng))
                 elif kind == "contract":
-                    done.append(change(contract, rng))
+                    changes.append(change(contract, rng))
                 elif kind == "both":
-                    done.append(change(contract["spec"], rng))
+                    changes.append(change(contract["spec"], rng))
                     manifest["spec"] = copy.deepcopy(contract["spec"])
         model = self.model if kind in ("manifest", "bytes") else self._sealed(contract)
         if model is not self.model:
@@ -136,22 +137,22 @@ class Mutants:
             for _ in range(rng.choice((1, 1, 2, 8))):
                 spot = rng.randrange(len(raw))
                 raw[spot] ^= 1 << rng.randrange(8)
-                done.append(f"bit in byte {spot}")
+                changes.append(f"bit in byte {spot}")
         (self.folder / self.entry.name).write_bytes(model)
         (self.folder / MANIFEST).write_bytes(raw)
         (self.folder / DIGEST).write_bytes(digest_line(sha256(bytes(raw))))
-        return f"{kind}: {'; '.join(done)}"
+        return f"{kind}: {'; '.join(changes)}"
 
     def _sealed(self, contract: dict[str, Any]) -> bytes:
         file_format = format_of(self.model, self.entry.name)
         try:
             fields = {key: contract[key] for key in contract if key != "sha256"}
             return self.payload + _trailer(self.payload, file_format, fields)
-        except Exception:  # not even we can write such a trailer: another contract, whole
+        except Exception:  # such a contract cannot be written: keep the original
             return self.payload + _trailer(self.payload, file_format, self.contract)
 
     def judge(self) -> str:
-        """What the mutant on disk comes to: refused, the same masks, or what must not be."""
+        """Open and run the mutant on disk. Results in capitals are failures."""
         try:
             masks = self._masks()
         except UnetEdgeError as error:
@@ -168,7 +169,7 @@ class Mutants:
         return "another mask, which verify notices"
 
     def _verified(self) -> bool:
-        """Whether every file passes, as `unet-edge verify` has it."""
+        """Whether every file passes `unet-edge verify`."""
         try:
             bundle = Bundle.open(self.folder)
             return all(
@@ -184,40 +185,35 @@ class Mutants:
 
 
 def main() -> None:
-    """Make mutants, judge them, print the table; exit with 1 where one must not be."""
+    """Make mutants, judge them and print the table. Exits with 1 after a failure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    counts, worst, slowest = Counter[str](), 0.0, ""
+    arguments = parser.parse_args()
+    counts, longest, slowest = Counter[str](), 0.0, ""
     with tempfile.TemporaryDirectory() as folder:
-        mutants = Mutants(asked.bundle, Path(folder) / "bundle")
-        before = peak()
-        for index in range(asked.count):
-            rng = random.Random(asked.seed * 1_000_000 + index)
-            what = mutants.mutate(rng)
+        mutants = Mutants(arguments.bundle, Path(folder) / "bundle")
+        before = peak_memory()
+        for index in range(arguments.count):
+            rng = random.Random(arguments.seed * 1_000_000 + index)
+            changes = mutants.mutate(rng)
             start = time.process_time()
             result = mutants.judge()
-            took = time.process_time() - start
+            seconds = time.process_time() - start
             kind = re.split("[:{]", result)[0]
-            counts[f"{what.partition(':')[0]}: {kind}"] += 1
+            counts[f"{changes.partition(':')[0]}: {kind}"] += 1
             if result[:3].isupper():
-                print(f"{index} {what}: {result}", flush=True)
-            if result == "refused" and took > worst:
-                worst, slowest = took, what
+                print(f"{index} {changes}: {result}", flush=True)
+            if result == "refused" and seconds > longest:
+                longest, slowest = seconds, changes
     for kind, count in sorted(counts.items()):
         print(f"{count:6} {kind}")
-    print(f"longest to be refused: {worst:.3f} s of processor time ({slowest:.200})")
-    print(f"peak memory: {peak() - before} MiB more than the bundle itself takes")
+    print(f"longest time until a refusal: {longest:.3f} s of processor time ({slowest:.200})")
+    print(f"peak memory: {peak_memory() - before:.0f} MiB more than the bundle itself takes")
     sys.exit(any(kind.partition(": ")[2][:3].isupper() for kind in counts))
-
-
-def peak() -> int:
-    """This process's peak memory, MiB."""
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
 
 
 if __name__ == "__main__":

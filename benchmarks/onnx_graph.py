@@ -1,12 +1,12 @@
-"""Our ONNX graph against tf2onnx's plain export of the same Keras model, in ONNX Runtime.
+"""Time our ONNX graph against tf2onnx's plain export of the same Keras model, in ONNX Runtime.
 
     python -m benchmarks.onnx_graph                    # the default network, 224 and 512 px
     python -m benchmarks.onnx_graph --alpha 0.25 --runs 100
 
-Runs alternate in one process and one thread, so that whatever else the machine does meets both
-alike: the median of the pairs' ratios is what counts. The plain file is what
-`tf2onnx.convert.from_keras` makes with a fixed size (without one it fails in Keras 3's
-UpSampling2D); its user turns pixels into float32 himself, which is timed with it. Writes
+The files alternate in one process and one thread, so that other work on the machine affects both
+alike. The result is the median of the pairs' ratios. The plain file comes from
+`tf2onnx.convert.from_keras` with a fixed size: without one, it fails in Keras 3's UpSampling2D.
+It takes float32 pixels; their conversion is timed with it. Writes
 `benchmarks/reference/<machine>-onnx-graph.{md,json}`.
 """
 
@@ -34,17 +34,17 @@ from unet_edge.training.settings.network import Network
 
 _WARM_UP = 5
 PRECISIONS: tuple[OnnxPrecision, ...] = ("float32", "float16")
-"""Ours that are compared; int8 is another arithmetic, not another graph."""
+"""The precisions to compare. int8 is left out: it changes the arithmetic, not only the graph."""
 
 
 @click.command()
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of the encoder.")
 @click.option("--runs", type=click.IntRange(10), default=60, show_default=True, help="Pairs.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Where the tables go."
+    "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Folder of the report."
 )
 def main(alpha: float, runs: int, output: Path) -> None:
-    """Convert both ways, check that the scores are the same, time, write the table."""
+    """Convert both ways, check that the scores agree, measure, and write the report."""
     keras.utils.set_random_seed(0)
     model = build(Network(alpha=alpha), 2, Normalisation())
     before = gemm_ms()
@@ -66,10 +66,10 @@ def main(alpha: float, runs: int, output: Path) -> None:
 
 
 def compare(model: Any, size: int, runs: int) -> list[dict[str, Any]]:
-    """One row for the plain file and for each of ours, for pictures of `size` px squared.
+    """A row for the plain file and for each of ours, for pictures of `size` by `size` px.
 
-    Times in ms; `ratio` is the median over all pairs of our time by the plain file's, with the
-    quartiles. Raises ValueError when the scores differ by more than rounding.
+    Times are in ms. `ratio` holds the quartiles over all pairs of a file's time divided by the
+    plain file's. Raises ValueError when the scores differ by more than rounding.
     """
     files = {"plain tf2onnx": _plain(model, size, OPSET)}
     spec = ModelSpec(size, size, ("background", "target"))
@@ -77,13 +77,13 @@ def compare(model: Any, size: int, runs: int) -> list[dict[str, Any]]:
         files[f"ours, {precision}"] = to_onnx(model, spec, precision)
     pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     calls = {name: _call(data, pixels) for name, data in files.items()}
-    plain, *ours = calls
-    wanted = calls[plain]()
-    # Thirty layers of float32 rounding, and of weights of 11 bits: see test_tflite.py.
-    for name, tolerance in zip(ours, (1e-4, 0.01), strict=True):
-        found = calls[name]()
-        if abs(found - wanted).max() > tolerance * abs(wanted).max():
-            raise ValueError(f"{name} does not compute what {plain} does")
+    plain, *own = calls
+    expected = calls[plain]()
+    # Rounding of thirty layers, in float32 and with weights of 11 bits.
+    for name, tolerance in zip(own, (1e-4, 0.01), strict=True):
+        error = abs(calls[name]() - expected).max()
+        if error > tolerance * abs(expected).max():
+            raise ValueError(f"the scores of {name} and {plain} differ by {error:g}")
     times = _alternate(calls, runs)
     rows = []
     for name, data in files.items():
@@ -134,7 +134,7 @@ def _call(data: bytes, pixels: Any) -> Callable[[], Any]:
 
 
 def _loaded(data: bytes) -> dict[str, int]:
-    """The operators that onnxruntime runs on this machine, after all it fuses on loading."""
+    """How often each operator occurs after onnxruntime has optimised the file on loading."""
     import tempfile
 
     import onnx
@@ -146,7 +146,7 @@ def _loaded(data: bytes) -> dict[str, int]:
 
 
 def _alternate(calls: dict[str, Callable[[], Any]], runs: int) -> dict[str, Any]:
-    """Times of each call, ms, in turns, forwards and backwards: none is always first."""
+    """Times of each call in ms; calls take turns, forwards and backwards."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(-_WARM_UP, runs):
         for name in list(calls) if turn % 2 else reversed(calls):
@@ -154,7 +154,7 @@ def _alternate(calls: dict[str, Callable[[], Any]], runs: int) -> dict[str, Any]
             calls[name]()
             if turn >= 0:
                 times[name].append((time.perf_counter_ns() - started) / 1e6)
-    return {name: np.array(found) for name, found in times.items()}
+    return {name: np.array(laps) for name, laps in times.items()}
 
 
 def _versions() -> dict[str, str]:
@@ -179,14 +179,14 @@ def markdown(report: dict[str, Any]) -> str:
         )
         for row in report["rows"]
     ]
-    headers = ["px", "file", "MB", "ms", "fastest", "by plain", "operators", "once loaded"]
+    headers = ["px", "file", "MB", "ms", "fastest", "/ plain", "operators", "once loaded"]
     return page(
         "# Our ONNX graph against a plain tf2onnx export",
         f"Made by `python -m benchmarks.onnx_graph` on {report['date']}. Machine: {facts}.",
         f"The default network at alpha {report['alpha']}, random weights, one thread, "
-        f"{report['pairs']} alternating pairs. ms: median; by plain: median of each pair's "
-        f"ratio, and its quartiles. {steadiness(report)} Other work that shares the "
-        "machine moves the times; what it does to the ratio shows in the quartiles.",
+        f"{report['pairs']} alternating pairs. ms: median; / plain: median and quartiles of the "
+        f"pairs' ratios. {steadiness(report)} Other work on the machine changes the times; the "
+        "quartiles show how far it changes the ratio.",
         table(rows, headers),
     )
 

@@ -1,7 +1,7 @@
-"""The default palette: how far apart its colours are, and how they were chosen.
+"""Measure the distances between the default palette's colours, or choose its colours.
 
     python -m benchmarks.palette            # the distances of unet_edge.palette.COLORS
-    python -m benchmarks.palette --choose   # the colours themselves, chosen anew
+    python -m benchmarks.palette --choose   # choose the colours again and print them
 
 Distances are CIEDE2000 (Sharma et al. 2005) by scikit-image. Deuteranopia is simulated as Machado
 et al. 2009 do (doi:10.1109/TVCG.2009.113), severity 1, on linear sRGB.
@@ -29,16 +29,16 @@ _DEUTERANOPIA = np.array(
 _WHITE = (255, 255, 255)
 _STEP = 17  # of the grid of candidates
 _LIGHTNESS = (35, 92)  # CIE L*: darker and lighter colours are lost in photos
-_CHROMA = 35  # CIE C*ab: greyer ones, too
+_CHROMA = 35  # CIE C*ab: greyer colours are lost in photos too
 _CLASSES = (2, 3, 6, 8, 11, 16, 21, 41)
 
 
 @click.command()
-@click.option("--choose", is_flag=True, help="Choose the colours anew and print them.")
+@click.option("--choose", is_flag=True, help="Choose the colours again and print them.")
 def main(choose: bool) -> None:
     """Print the palette's smallest distances, or choose its colours."""
     if choose:
-        print(chosen(len(COLORS)))
+        print(choose_colors(len(COLORS)))
         return
     rows = []
     for classes in _CLASSES:
@@ -55,8 +55,11 @@ def smallest_distances(colors: Sequence[Color]) -> tuple[float, float]:
     return float(normal), float(blind)
 
 
-def chosen(count: int) -> tuple[Color, ...]:
-    """The first of COLORS, then each time the candidate farthest from all before."""
+def choose_colors(count: int) -> tuple[Color, ...]:
+    """Choose `count` colours: the first of COLORS, then always the candidate farthest from all.
+
+    White and black, the colour of a background, count as colours to be far from.
+    """
     steps = np.arange(0, 256, _STEP)
     candidates = np.array(list(itertools.product(steps, steps, steps)), float)
     lab = _seen(candidates)[0]
@@ -76,7 +79,7 @@ def chosen(count: int) -> tuple[Color, ...]:
 
 
 def _seen(colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """CIE Lab of sRGB (N, 3) of 0..255, as normal eyes and as deuteranopes see it."""
+    """CIE Lab of sRGB colours (N, 3), 0..255, with normal vision and with deuteranopia."""
     from skimage.color import rgb2lab
 
     share = colors / 255

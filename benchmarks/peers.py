@@ -1,16 +1,20 @@
-"""One picture, from the file to the mask at its own size: ours, MediaPipe's, a plain script's.
+"""Time one photo from its file to the mask at its own size: ours, MediaPipe and a plain script.
 
     python -m benchmarks.peers BUNDLE [BUNDLE ...] --photo PHOTO
 
-All run each bundle's model-int8.tflite, each in a process of its own, one picture in turn: first on
-one processor and so on one thread, then on all processors with each one's default of threads. The
-median of the paired ratios is what counts. The photo is saved as JPEG at 640x480 and at 4000x3000
-px. "ours" is `Segmenter.segment(path).labels`; "MediaPipe" is ImageSegmenter's category mask of
-`Image.create_from_file`, in a virtual environment of its own that is made here; the plain script is
-what one writes by hand: Pillow's open and resize, pixels to float and to the input's scale, the
-interpreter as it comes, scores to float, NumPy's argmax, and Pillow's resize back. Theirs stretch
-where ours letterboxes, and a stretched picture leaves no padding to be segmented for nothing, so
-their masks differ; how much is in the table.
+Each program runs each bundle's model-int8.tflite in its own process, one picture in turn. First
+all run on one processor with one thread, then on all processors with their default number of
+threads. The result is the median of the paired ratios. The photo is saved as JPEG at 640x480 and
+at 4000x3000 px. The programs:
+
+- ours: `Segmenter.segment(path).labels`;
+- MediaPipe: ImageSegmenter's category mask of `Image.create_from_file`, in a virtual environment
+  that is created for it;
+- plain script: Pillow opens and resizes, pixels become float and then the input's integers, the
+  interpreter runs with its defaults, scores become float, NumPy's argmax, Pillow resizes back.
+
+The other programs stretch a picture where ours letterboxes it, so they spend no time on padding
+and their masks differ. The report says by how much.
 
 Writes `benchmarks/reference/<machine>-peers.{md,json}`.
 """
@@ -43,14 +47,14 @@ _SIZES = ((640, 480), (4000, 3000))
 _MEDIAPIPE = "mediapipe==1.2.2"
 _WARM_UP = 3
 
-# Each defines segment(path): labels, uint8 (h, w).
+# Each program defines segment(path), which returns labels, uint8 (h, w).
 _PROGRAMS = {
     "ours": """
 from unet_edge import Segmenter
 segmenter = Segmenter.open(MODEL)
 def segment(path):
     return segmenter.segment(path).labels
-def inside(path):
+def stages(path):
     from unet_edge.system.timing import StageClock
     clock = StageClock()
     clock.start()
@@ -90,8 +94,8 @@ def segment(path):
 """,
 }
 
-# Answers each line of standard input, a path and perhaps where to save the mask, with the time
-# that the picture took, ms.
+# Reads one request a line from standard input: path, where to save the mask or None, and what to
+# measure. Answers with the time in ms, or with the times of the stages.
 _LOOP = """
 import json, os, sys, time
 MODEL = sys.argv[1]
@@ -101,7 +105,7 @@ os.dup2(2, 1)
 for line in sys.stdin:
     path, mask, kind = json.loads(line)
     if kind == "stages":
-        answer = inside(path)
+        answer = stages(path)
     else:
         started = time.perf_counter_ns()
         labels = segment(path)
@@ -115,14 +119,14 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class _Peer:
-    """One program that waits for pictures."""
+    """A process of one program, waiting for pictures."""
 
     process: subprocess.Popen[str]
 
     @classmethod
     def start(cls, python: Path, program: str, model: Path) -> _Peer:
         paths = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
-        own = python == Path(sys.executable)
+        same_python = python == Path(sys.executable)
         return cls(
             subprocess.Popen(
                 [str(python), "-c", _LOOP.format(program=program), str(model)],
@@ -130,7 +134,7 @@ class _Peer:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                env={**os.environ, **(paths if own else {})},
+                env={**os.environ, **(paths if same_python else {})},
             )
         )
 
@@ -157,7 +161,7 @@ class _Peer:
 def main(
     bundles: Sequence[Path], photo: Path, rounds: int, python: Path | None, output: Path
 ) -> None:
-    """Make the photos, measure, write the table."""
+    """Make the photos, measure, and write the report."""
     processors = sorted(os.sched_getaffinity(0))
     before = gemm_ms()
     with tempfile.TemporaryDirectory() as scratch:
@@ -167,8 +171,8 @@ def main(
             for size in _SIZES:
                 picture = Path(scratch, f"{size[0]}.jpg")
                 decode(photo).resize(size, Image.Resampling.BICUBIC).save(picture, quality=90)
-                for used in ([processors[0]], processors) if processors[1:] else (processors,):
-                    os.sched_setaffinity(0, used)  # children inherit it
+                for allowed in ([processors[0]], processors) if processors[1:] else (processors,):
+                    os.sched_setaffinity(0, allowed)  # child processes inherit it
                     rows.append(_compare(bundle, picture, size, python, rounds))
                     print(json.dumps(rows[-1]), flush=True)
     report: dict[str, Any] = {
@@ -195,9 +199,9 @@ def _with_mediapipe(scratch: Path) -> Path:
 def _compare(
     bundle: Path, picture: Path, size: tuple[int, int], python: Path, rounds: int
 ) -> dict[str, Any]:
-    """Medians (ms), ratios of ours by each, and the share of pixels that have our label."""
+    """Medians (ms), ratios of our time to each, and the share of pixels with our label."""
     opened = Bundle.open(bundle)
-    opened.file(_FILE)  # it is there
+    opened.file(_FILE)  # raises if the bundle lacks it
     peers = {
         name: _Peer.start(
             python if name == "MediaPipe" else Path(sys.executable), program, bundle / _FILE
@@ -218,25 +222,28 @@ def _compare(
         for peer in peers.values():
             peer.stop()
     labels = {name: np.load(path) for name, path in masks.items()}
-    if any(found.shape != size[::-1] for found in labels.values()):
-        raise ConfigError("a program's mask has not the photo's size")
+    for name, mask in labels.items():
+        if mask.shape != size[::-1]:
+            raise ConfigError(
+                f"the mask of {name} has the shape {mask.shape}", expected=f"expected {size[::-1]}"
+            )
     median = {name: float(np.median([lap[name] for lap in stages])) for name in stages[0]}
-    own = sum(median.values()) - median["decode"] - median["infer"]
+    own_ms = sum(median.values()) - median["decode"] - median["infer"]
     return {
         "model": opened.spec.name,
         "grid": list(opened.spec.size),
         "photo": list(size),
         "processors": len(os.sched_getaffinity(0)),
-        "ms": {name: float(np.median(found)) for name, found in times.items()},
+        "ms": {name: float(np.median(laps)) for name, laps in times.items()},
         "ratio": {name: _ratio(times, name) for name in peers if name != "ours"},
         "same_labels": {n: float((labels[n] == labels["ours"]).mean()) for n in peers},
         "stages_ms": median,
-        "own_cost_by_inference": own / median["infer"],
+        "own_cost_by_inference": own_ms / median["infer"],
     }
 
 
 def _ratio(times: Mapping[str, Sequence[float]], name: str) -> list[float]:
-    """Ours by the other's, quartiles of the pairs."""
+    """Quartiles of our time divided by the other program's, pair by pair."""
     ratios = np.array(times["ours"]) / np.array(times[name])
     return [float(part) for part in np.quantile(ratios, (0.25, 0.5, 0.75))]
 
@@ -258,16 +265,16 @@ def _markdown(report: dict[str, Any]) -> str:
     headers = [
         *("model, px", "photo, px", "processors"),
         *("ours, ms", "MediaPipe, ms", "plain script, ms"),
-        *("ours by MediaPipe", "ours by plain", "MediaPipe's labels as ours", "plain's as ours"),
-        "ours beside decoding and inference, by inference",
+        *("ours / MediaPipe", "ours / plain", "MediaPipe's labels as ours", "plain's as ours"),
+        "our other stages / inference",
     ]
     return page(
-        "# From a JPEG file to the mask at its size, beside others",
-        f"Made by `python -m benchmarks.peers` (what each does is told there). {facts}.",
+        "# From a JPEG file to the mask at its size, compared with other programs",
+        f"Made by `python -m benchmarks.peers`, which describes the programs. {facts}.",
         f"int8 .tflite, {report['rounds']} pictures in turn, median times, medians and quartiles "
-        "of the paired ratios. On one processor all have one thread; on several each has as many "
-        "as it takes by itself, which for the plain script's interpreter is one. "
-        + steadiness(report),
+        "of the paired ratios. On one processor each program has one thread; on several it has its "
+        "default number, which is one for the plain script's interpreter. Our other stages are all "
+        "but decoding and inference. " + steadiness(report),
         table(rows, headers),
     )
 

@@ -1,4 +1,4 @@
-"""What every campaign ends with: its findings as JSON and as a page, named by the machine."""
+"""Reports of the campaigns: results as JSON and as a Markdown page, named by the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tabulate import tabulate
 from unet_edge.system.files import json_text, write_atomically
 
 REFERENCE = Path(__file__).parent / "reference"
-"""Where the committed tables are."""
+"""The folder of the committed reports."""
 
 
 def named(folder: Path, machine: Mapping[str, Any], campaign: str = "") -> Path:
@@ -23,18 +23,18 @@ def named(folder: Path, machine: Mapping[str, Any], campaign: str = "") -> Path:
 
 
 def write_report(target: Path, report: Any, text: str) -> None:
-    """Write findings to TARGET.json and Markdown to TARGET.md, each atomically."""
+    """Write `report` to TARGET.json and the Markdown `text` to TARGET.md, each atomically."""
     write_atomically(target.with_suffix(".json"), json_text(report))
     write_atomically(target.with_suffix(".md"), text)
 
 
 def page(*parts: str) -> str:
-    """Title, paragraphs and tables as one Markdown page."""
+    """Join title, paragraphs and tables to one Markdown page."""
     return "\n\n".join(parts) + "\n"
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
-    """A Markdown table whose cells are taken as they are written."""
+    """A Markdown table; cells are not parsed as numbers, so they keep their digits."""
     text: str = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
     return text
 
@@ -45,7 +45,7 @@ def spelled(machine: Mapping[str, Any]) -> str:
 
 
 def steadiness(report: Mapping[str, Any]) -> str:
-    """How fast the machine was before and after, by `timing.gemm_ms`."""
+    """A sentence on how fast the machine was before and after, by `timing.gemm_ms`."""
     return (
         f"The machine's matrix product took {report['gemm_before_ms']:.1f} ms before and "
         f"{report['gemm_after_ms']:.1f} ms after."

@@ -1,26 +1,27 @@
-"""Tiles of a large picture: what they cost in memory and time, and whether seams show.
+"""Measure the memory, time and seams of a large picture in tiles.
 
     python -m benchmarks.tiling --task BUNDLE PICTURES SCALE [--task ...]
 
-Lays the pictures of a folder, mirrored at their joints, out to 4000x6000 px and segments that in
-tiles, at the size on the model's grid that SCALE says. Memory and time are those of a process of
-its own, from the JPEG file to the mask's PNG file.
+Joins the pictures of a folder to one of 4000x6000 px, mirrored at their joints, and segments it in
+tiles. SCALE is the size on the model's grid divided by the pictures' own. Memory and time are
+those of a new process, from the JPEG file to the mask's PNG file.
 
-There is no true mask of such a picture, so the reference is one of tiles that overlap by 0.7: each
-pixel is seen by a dozen, and no place is at the border of most of them. (Not three quarters: every
-third of its tiles would then lie where those of a quarter do.) Two figures say whether seams show:
+Such a picture has no true mask. The reference is a mask of tiles that overlap by 0.7: a dozen
+tiles see each pixel, and no pixel is at the border of most of them. (With an overlap of 3/4, every
+third tile would coincide with a tile of overlap 1/4.) Two figures show seams:
 
-- pixels that differ from the reference, within 8 px of the grid of a tile's border or of the
-  middle line of an overlap (where a hard cut has its seam), against all others;
-- breaks: how often the label changes across exactly those lines, by how often it does in the
-  reference across the same lines. A seam that can be seen is a straight line of changes, so 1 is
-  what there is without seams. A hard cut has none at the borders of overlapping tiles, so its
-  figure there shows how far chance carries it.
+- the share of pixels that differ from the reference, near lines and elsewhere. Lines are the
+  borders of tiles and the middle lines of overlaps, where a hard cut has its seam. Near is within
+  8 px of the grid;
+- breaks: how often the label changes across a line, divided by how often it does in the reference
+  across the same line. A visible seam is a straight line of changes; without seams the figure is
+  1. A hard cut has no seam at the borders of overlapping tiles, so its figure there shows the
+  effect of chance.
 
-Beside ours, other programs' ways with the same tiles: each pixel from the nearest tile (hard),
-plain means (MONAI's SlidingWindowInferer by default, a quarter of overlap), Gaussian weights of
-sigma 1/8 (MONAI's other mode; nnU-Net, half of overlap), and ours on probabilities instead of
-logits. SAHI is not among them: it joins boxes.
+Other programs' methods run with the same tiles: each pixel from the nearest tile (hard), plain
+means (the default of MONAI's SlidingWindowInferer, overlap 1/4), and Gaussian weights of sigma 1/8
+(MONAI's other mode; nnU-Net, overlap 1/2). Our ramp also runs on probabilities instead of logits.
+SAHI is left out: it merges boxes.
 
 Writes `benchmarks/reference/<machine>-tiling.{md,json}`.
 """
@@ -70,7 +71,7 @@ METHODS: tuple[tuple[str, float], ...] = (
     ("ramp", 0.375),
     ("ramp", 0.5),
 )
-"""How tiles are joined, and the share of a tile that its neighbour sees too; ours is a ramp."""
+"""How tiles are joined, and their overlap as a share of a tile. Ours is the ramp."""
 
 _CHILD = """
 import json, sys, time
@@ -99,7 +100,7 @@ print(json.dumps({"opened_mib": opened, "segmented_mib": segmented, "saved_mib":
     multiple=True,
     required=True,
     metavar="BUNDLE PICTURES SCALE",
-    help="A model, pictures of its kind, and their size on its grid by their own.",
+    help="A model, pictures of its kind, and their size on its grid divided by their own.",
 )
 @click.option("--size", type=(int, int), default=(4000, 6000), help="Width and height, px.")
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
@@ -110,9 +111,9 @@ def main(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Measure each task and write the reference table of this machine."""
+    """Measure each task and write the report of this machine."""
     before = gemm_ms()
-    found = [measure(bundle, pictures, scale, size) for bundle, pictures, scale in tasks]
+    results = [measure(bundle, pictures, scale, size) for bundle, pictures, scale in tasks]
     facts = machine()
     report = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -121,14 +122,14 @@ def main(
         "gemm_after_ms": gemm_ms(),
         "size": size,
         "near_px": _NEAR,
-        "tasks": found,
+        "tasks": results,
     }
     write_report(named(output, facts, "tiling"), report, markdown(report))
     print(json_text(report) if as_json else markdown(report), end="")
 
 
 def measure(bundle: Path, pictures: Path, scale: float, size: tuple[int, int]) -> dict[str, Any]:
-    """Costs with and without tiles, and a row for each of METHODS."""
+    """Cost with and without tiles, and a row for each of METHODS."""
     segmenter = Segmenter.open(bundle)
     picture = mosaic([decode(path) for path in list_pictures(pictures)], *size)
     with tempfile.TemporaryDirectory() as folder:
@@ -142,8 +143,8 @@ def measure(bundle: Path, pictures: Path, scale: float, size: tuple[int, int]) -
         started = time.perf_counter()
         labels, tiling = _joined(segmenter, picture, Tiles(overlap, scale), method)
         seconds = time.perf_counter() - started
-        found = {"method": method, "overlap": overlap, "tiles": tiling.count, "seconds": seconds}
-        rows.append({**found, **_seams(labels, dense, tiling, round(_NEAR / scale))})
+        row = {"method": method, "overlap": overlap, "tiles": tiling.count, "seconds": seconds}
+        rows.append({**row, **_seams(labels, dense, tiling, round(_NEAR / scale))})
     return {
         "bundle": bundle.name,
         "file": segmenter.name,
@@ -156,9 +157,9 @@ def measure(bundle: Path, pictures: Path, scale: float, size: tuple[int, int]) -
 
 
 def mosaic(parts: list[Image.Image], width: int, height: int) -> Image.Image:
-    """Pictures side by side in rows of one height, every second one mirrored, RGB.
+    """Join pictures side by side in rows, every second one mirrored, RGB.
 
-    It begins inside the first, so that the joints do not lie where tiles do.
+    The first picture is cut at the top and left, so that joints and borders of tiles differ.
     """
     result = Image.new("RGB", (width, height))
     count, row, top = 0, 0, -parts[0].height // 3
@@ -177,7 +178,7 @@ def mosaic(parts: list[Image.Image], width: int, height: int) -> Image.Image:
 
 
 def _costs(bundle: Path, picture: Path, scale: float) -> dict[str, float]:
-    """Peak memory (MiB) and time (s) of a process of its own; a scale of 0 is no tiles."""
+    """Peak memory (MiB) and time (s) of a new process; with scale 0 it uses no tiles."""
     command = [sys.executable, "-P", "-c", _CHILD, bundle, picture, picture.with_suffix(".png")]
     done = subprocess.run(
         [*map(str, command), str(scale)],
@@ -210,13 +211,13 @@ def _joined(
 
 
 def _weighted(axis: Axis, method: str) -> Axis:
-    """The same tiles with the weights of a method."""
+    """The same tiles with the weights of `method`."""
     match method:
         case "mean":
             window = np.ones(axis.length, np.int64)
         case "gaussian":
-            place = (np.arange(axis.length) - (axis.length - 1) / 2) / axis.length
-            window = np.rint(1e6 * np.exp(-((8 * place) ** 2) / 2)).astype(np.int64)
+            position = (np.arange(axis.length) - (axis.length - 1) / 2) / axis.length
+            window = np.rint(1e6 * np.exp(-((8 * position) ** 2) / 2)).astype(np.int64)
         case "hard":
             middles = np.array(axis.starts) * 2 + axis.length
             pixels = np.arange(axis.size) * 2 + 1
@@ -234,9 +235,10 @@ def _weighted(axis: Axis, method: str) -> Axis:
 
 
 def _seams(labels: Labels, dense: Labels, tiling: Tiling, near: int) -> dict[str, float]:
-    """Shares of pixels that differ (0..1) near lines and elsewhere, and breaks at both lines."""
+    """Shares of pixels that differ (0..1), near lines and elsewhere, and breaks at both lines."""
     close = np.zeros(labels.shape, bool)
-    changes = np.zeros((2, 2), np.int64)  # at borders and middles; here and in the reference
+    # Rows: at borders, at middle lines. Columns: in `labels`, in the reference.
+    changes = np.zeros((2, 2), np.int64)
     for number, axis in enumerate((tiling.rows, tiling.columns)):
         for kind, lines in enumerate((_borders(axis), _middles(axis))):
             for line in lines:
@@ -247,25 +249,25 @@ def _seams(labels: Labels, dense: Labels, tiling: Tiling, near: int) -> dict[str
                     int((along[line] != along[line - 1]).sum()) for line in lines
                 )
     differs = labels != dense
-    here, there = changes.T
+    own, reference = changes.T
     return {
         "differ": float(differs.mean()),
         "differ_near": float(differs[close].mean()),
         "differ_elsewhere": float(differs[~close].mean()),
-        "breaks_at_borders": float(here[0] / there[0]),
-        "breaks_at_middles": float(here[1] / there[1]),
+        "breaks_at_borders": float(own[0] / reference[0]),
+        "breaks_at_middles": float(own[1] / reference[1]),
         "share_near": float(close.mean()),
     }
 
 
 def _borders(axis: Axis) -> list[int]:
-    """The pixels inside the picture at which a tile begins or has ended."""
+    """The pixels inside the picture where a tile begins or ends."""
     ends = {start + axis.length for start in axis.starts}
     return sorted((ends | set(axis.starts)) - {0, axis.size})
 
 
 def _middles(axis: Axis) -> list[int]:
-    """The pixels at which the next tile's middle becomes the nearer one."""
+    """The pixels where the next tile's centre becomes the nearer one."""
     starts: NDArray[np.int64] = np.array(axis.starts)
     return [int(line) for line in (starts[1:] + starts[:-1] + axis.length) // 2]
 
@@ -279,12 +281,12 @@ def markdown(report: dict[str, Any]) -> str:
         "# Tiles of a large picture",
         f"Made by `python -m benchmarks.tiling` on {report['date']}. Machine: {facts}. Its matrix "
         f"product took {report['gemm_before_ms']:.1f} ms before and "
-        f"{report['gemm_after_ms']:.1f} ms after; other work that shares the machine moves times.",
-        f"Pictures laid out to {width}x{height} px. Costs are of a process from JPEG file to mask. "
-        f"Seams are judged against tiles that overlap by {_DENSE}: pixels that differ, in all, "
-        f"within {report['near_px']} px (of the grid) of tiles' borders and middle lines of "
-        "overlaps, and elsewhere; breaks are changes of label across these lines, by those of "
-        "the reference across the same.",
+        f"{report['gemm_after_ms']:.1f} ms after; other work on the machine changes times.",
+        f"Pictures joined to {width}x{height} px. Costs are those of a process from JPEG file to "
+        f"mask. The reference for seams is a mask of tiles that overlap by {_DENSE}. Pixels that "
+        f"differ from it: in all, within {report['near_px']} px (of the grid) of tiles' borders "
+        "and of overlaps' middle lines, and elsewhere. Breaks are changes of label across these "
+        "lines, divided by the reference's changes across the same lines.",
     ]
     for task in report["tasks"]:
         rows, columns = task["grid"]

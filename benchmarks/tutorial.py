@@ -1,7 +1,7 @@
-"""The tutorial this project started from, as it was written: its loader, loss, model and schedule.
+"""The tutorial that this project started from: its loader, loss, model and schedule.
 
 For comparison only. Its defects are kept on purpose and marked; `unet_edge` fixes each of them.
-Written anew from its description, with the libraries that it uses (Pillow, OpenCV, NumPy, Keras).
+This is a new implementation of its description, with the libraries that it uses.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Loader:
         self.random = np.random.default_rng(seed)
 
     def batch(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Batch `index`, wrapping around at the end of the list, which is never shuffled anew."""
+        """Batch `index`. The list is never shuffled, and starts again after its end."""
         drawn = [
             self._sample(self.samples[position % len(self.samples)])
             for position in range(index * BATCH_SIZE, (index + 1) * BATCH_SIZE)
@@ -63,7 +63,7 @@ class Loader:
         def uniform(low: float = 0.0, high: float = 1.0) -> float:
             return low + self.random.random() * (high - low)
 
-        # Defect: the aspect is jittered around a square, not around the picture's own.
+        # Defect: the aspect ratio is jittered around 1, not around the picture's own.
         aspect = uniform(0.7, 1.3) / uniform(0.7, 1.3)
         scale = uniform(0.25, 2)
         if aspect < 1:
@@ -87,7 +87,7 @@ class Loader:
         )
         x: NDArray[Any] = cv2.cvtColor(np.array(canvas, np.float32) / 255, cv2.COLOR_RGB2HSV)
         x[..., 0] += hue * 360
-        # Defect: OpenCV's hue runs from 0 to 360; this wraps it at 1 and clamps the rest.
+        # Defect: OpenCV's hue is 0 to 360, but this wraps hues above 1 and below 0 by 1.
         x[..., 0][x[..., 0] > 1] -= 1
         x[..., 0][x[..., 0] < 0] += 1
         x[..., 1] *= saturation
@@ -99,16 +99,16 @@ class Loader:
 
 
 def loss(truth: Any, scores: Any) -> Any:
-    """Cross-entropy of unbounded scores clipped to 0..1 (defect: no gradient outside)."""
+    """Cross-entropy of unbounded scores, clipped to 0..1. Defect: no gradient outside."""
     scores = ops.clip(scores, 1e-7, 1 - 1e-7)
     return -ops.mean(ops.sum(truth * ops.log(scores), axis=-1))
 
 
 def build(size: int, classes: int, weights: str | None) -> keras.Model:
-    """The tutorial's mobilenet_unet: nearest upsampling, Conv-ReLU-BN, full-resolution output.
+    """Build its mobilenet_unet: nearest upsampling, Conv-ReLU-BN, output at full resolution.
 
-    Input: pixels in -1..1, float32 (N, size, size, 3). The encoder is keras-applications', whose
-    padding fits its weights; the tutorial's own was shifted by a pixel.
+    Input: pixels in -1..1, float32 (N, size, size, 3). The encoder is that of keras.applications,
+    whose padding fits its weights; the tutorial's own was shifted by a pixel.
     """
     encoder = keras.applications.MobileNet(
         input_shape=(size, size, 3), include_top=False, weights=weights
@@ -118,7 +118,7 @@ def build(size: int, classes: int, weights: str | None) -> keras.Model:
 
     def conv(x: Any, channels: int) -> Any:
         x = layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
-        return layers.BatchNormalization()(x)  # defect: behind the activation it cannot fold
+        return layers.BatchNormalization()(x)  # defect: after the activation it cannot be folded
 
     def join(x: Any, skip: Any) -> Any:
         return layers.Concatenate()([layers.UpSampling2D(2)(x), skip])

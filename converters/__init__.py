@@ -1,1 +1,1 @@
-"""Keras model to bytes for the device; TensorFlow and onnx live here and nowhere else."""
+"""Convert Keras models to files for the device; only this package imports TensorFlow and onnx."""

@@ -1,38 +1,34 @@
-"""Export: a Keras model to a bundle of proven files."""
+"""Export a Keras model to a bundle of proven files."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never, get_args
 
 import keras
 
+from converters.artifacts import INTEGERS, convert, file_name
 from converters.card.card import with_card
-from converters.float_layers import float_layers_of
+from converters.figures import file_entry, reference_entry, split_figures
 from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
 from converters.int8.calibration import calibration_grids
-from converters.int8.correction import correct_channels
-from converters.int8.fitting import fit_to_int8
-from converters.int8.kernels import Rounding
-from converters.int8.search import Found, Search
-from converters.onnx.conversion import to_onnx
+from converters.int8.search import Search, SearchResult
 from converters.references import HeldOut, held_out
-from converters.settings import ExportSettings
-from converters.tflite.conversion import dynamic_float_layers, to_tflite
+from converters.settings import Artifact, ExportSettings
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import FLOORS, BundleFile
-from unet_edge.bundle.manifest import DataCounts, Quality, Reference, SplitFigures
+from unet_edge.bundle.manifest import DataCounts
 from unet_edge.bundle.writing import require_replaceable_bundle, write_bundle
 from unet_edge.dataset import Dataset
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.evaluation.verification import Verification, verify
 from unet_edge.images.placement import Pixels
 from unet_edge.masks.metrics import Confusion
-from unet_edge.model_files.embedded_contract import Contract, Format, Precision, seal
+from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.percent import percent
 from unet_edge.runtime.backends.keras_model import KerasBackend
 from unet_edge.runtime.interpreter_choice import open_backend
@@ -40,11 +36,8 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 from unet_edge.system.atomic_folders import temporary_files_beside
 from unet_edge.system.board import read_processor
-from unet_edge.system.files import require_writable_path, sha256
+from unet_edge.system.files import require_writable_path
 from unet_edge.system.progress import progress, progress_bar
-
-INTEGERS: tuple[Precision, ...] = ("int8", "int16x8", "dynamic")
-"""Files with int8 weights: made of the corrected model, and what a search replaces."""
 
 _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert")
 
@@ -60,270 +53,208 @@ def export(
     settings: ExportSettings | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
-    """Convert, prove and write a bundle to `output`, replacing an older bundle there.
+    """Convert `model`, prove the files and write a bundle to `output`.
 
-    Calibrates on training pictures; proves on validation pictures, at their own size, against
-    the masks of `model` itself. A file under its floor is written and marked as such.
-    `network` describes the model in the card. Killed at any moment, it leaves the bundle of
-    before or none, and the next export clears up.
+    Calibrates on training pictures. Proves each file on validation pictures at their own size,
+    against the masks of `model` itself. A file under its floor is written and marked. `network`
+    describes the model in the card. `say` gets a line of text on each file. Replaces an older
+    bundle at `output`. An export that is killed leaves the older bundle or none, and the next
+    export removes its temporary files.
 
-    Raises BundleError when `output` is something else, ConversionError when a file cannot be
-    made, ConfigError for settings that exclude each other, ImageError or DataError for the
-    pictures.
+    Raises BundleError when `output` is not a bundle, ConversionError when a file cannot be
+    converted, ConfigError for settings that exclude each other, and ImageError or DataError for
+    the pictures.
     """
     settings = settings or ExportSettings()
     require_tensorflow(keras.backend.backend())
     if settings.budget and spec.output != "logits":
         raise ConfigError(
-            "a search compares scores",
+            "--labels and --min-agreement exclude each other",
+            expected="the search of --min-agreement compares scores",
             fix="export with --labels or with --min-agreement",
         )
     require_replaceable_bundle(output)
     require_writable_path(output)
     with temporary_files_beside(output):
-        return _export(model, spec, dataset, output, keras_sha256, network, settings, say)
+        exporter = _Exporter(model, spec, dataset, settings, say)
+        return exporter.export(output, keras_sha256, network)
 
 
-def _export(
-    model: keras.Model,
-    spec: ModelSpec,
-    dataset: Dataset,
-    output: Path,
-    keras_sha256: str,
-    network: str | None,
-    settings: ExportSettings,
-    say: Callable[[str], None],
-) -> Bundle:
-    precisions = {precision for _, precision in settings.artifacts}
-    grids: list[Pixels] = []
-    if settings.budget or precisions & set(INTEGERS):
-        grids = calibration_grids(dataset, spec, count=settings.calibration, seed=settings.seed)
-    keras_segmenter = Segmenter(spec, KerasBackend(model), "Keras")
-    references, reference = held_out(model, spec, dataset, settings.check)
-    # Here: a damaged picture should not be found after hours of a search.
-    tests = held_out(model, spec, dataset, settings.check, "test") if dataset.test else None
-    artifacts, floors = list(settings.artifacts), dict(FLOORS)
-    models: dict[str, bytes] = {}
-    found: Found | None = None
-    if settings.budget:
-        found = _searched(model, spec, grids, references, reference, settings, say)
-        kept = found.kept
-        assert kept is not None, "_searched raises where nothing holds"
-        assert found.data is not None
-        artifacts = [a for a in artifacts if a[0] != "tflite" or a[1] not in INTEGERS]
-        artifacts = list(dict.fromkeys([("tflite", kept.precision), *artifacts]))
-        floors = dict.fromkeys(FLOORS, settings.budget.min_agreement)
-        contract = Contract(spec, "tflite", kept.precision)
-        models[file_name("tflite", kept.precision)] = seal(found.data, contract)
+@dataclass(frozen=True)
+class _File:
+    """A converted file, sealed with its contract; `floor` is the least agreement, 0..1."""
 
-    open_artifacts = [a for a in artifacts if file_name(*a) not in models]
-    in_float = {
-        file_format: () if settings.full_integer else float_layers_of(model, file_format)
-        for file_format in get_args(Format)
-    }
-    bar = progress_bar(len(open_artifacts), "converting")
-    for file_format, precision in open_artifacts:
-        bar.set_postfix_str(f"{precision} {file_format}")
-        stays = in_float[file_format] if precision == "int8" else ()
-        source = _prepared(model, file_format, precision, grids, stays)
-        converted = _convert(source, spec, file_format, precision, grids, stays)
-        name = file_name(file_format, precision)
-        models[name] = seal(converted, Contract(spec, file_format, precision))
-        bar.update()
-    bar.close()
+    artifact: Artifact
+    data: bytes
+    float_layers: tuple[str, ...]
+    floor: float
 
-    files: list[BundleFile] = []
-    agreements: dict[str, Sequence[float]] = {}
-    for file_format, precision in artifacts:
-        name = file_name(file_format, precision)
-        proof = verify(
-            Segmenter(spec, open_backend(models[name], file_format), name),
-            (kept.unpacked() for kept in progress(references, f"proving {name}")),
-            floor=floors[file_format, precision],
+    @property
+    def name(self) -> str:
+        return file_name(self.artifact)
+
+
+@dataclass(frozen=True)
+class _Exporter:
+    """The steps of an export, with what all of them need."""
+
+    model: keras.Model
+    spec: ModelSpec
+    dataset: Dataset
+    settings: ExportSettings
+    say: Callable[[str], None]
+
+    def export(self, output: Path, keras_sha256: str, network: str | None) -> Bundle:
+        dataset, settings = self.dataset, self.settings
+        grids = self._calibration_grids()
+        pictures, confusion = self._held_out("validation")
+        # Before a search, which takes hours: a damaged test picture must not end it.
+        tests = self._held_out("test") if dataset.test else None
+        search = self._search(grids, pictures, confusion) if settings.budget else None
+        files = self._files(grids, search)
+        proofs = self._proofs(files, pictures, confusion)
+        entries = tuple(
+            self._entry(file, proofs[file.name]) for file in files if file.name in proofs
         )
-        if settings.budget and not settings.budget.holds(proof, reference.miou):
-            share = percent(proof.agreement)
-            say(f"{name}: {share} % of pixels as Keras, misses the budget, left out")
-            del models[name]
-            continue
-        stays = in_float[file_format] if precision == "int8" else ()
-        if found and found.kept and (file_format, precision) == ("tflite", "int8"):
-            stays = found.kept.float_layers
-        files.append(_entry(models[name], file_format, precision, proof, stays))
-        agreements[name] = proof.shares
-        mark = "" if proof.passed else f"  UNDER ITS FLOOR of {percent(proof.floor)} %"
-        say(f"{name}: {percent(proof.agreement)} % of pixels as Keras{mark}")
-
-    golden_files, golden = golden_pictures(keras_segmenter, references, agreements, settings.golden)
-    bundle = Bundle(
-        path=output,
-        spec=spec,
-        files=tuple(files),
-        golden=golden,
-        reference=Reference(
-            keras_sha256=keras_sha256,
-            label_miou=_figure(reference.miou),
-            pictures=len(references),
-            label_iou=tuple(map(_figure, reference.iou)),
-            worst_miou=min(
-                (each.miou for each in references if not math.isnan(each.miou)), default=None
+        models = {file.name: file.data for file in files if file.name in proofs}
+        golden_files, golden = golden_pictures(
+            Segmenter(self.spec, KerasBackend(self.model), "Keras"),
+            pictures,
+            {name: proof.shares for name, proof in proofs.items()},
+            settings.golden,
+        )
+        bundle = Bundle(
+            path=output,
+            spec=self.spec,
+            files=entries,
+            golden=golden,
+            reference=reference_entry(
+                pictures,
+                confusion,
+                keras_sha256=keras_sha256,
+                network=network,
+                parameters=self.model.count_params(),
             ),
-            network=network,
-            parameters=model.count_params(),
-        ),
-        tools={tool: _version(tool) for tool in _TOOLS},
-        data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
-        license=settings.license,
-        search=None if found is None else found.record(),
-        processor=read_processor(),
-        test=_test_figures(tests, len(dataset.test), spec, files, models) if tests else None,
-    )
-    bundle, card = with_card(bundle, models, golden_files, settings.latency)
-    return write_bundle(bundle, models, golden_files, card)
-
-
-def _searched(
-    model: keras.Model,
-    spec: ModelSpec,
-    grids: Sequence[Pixels],
-    references: Sequence[HeldOut],
-    reference: Confusion,
-    settings: ExportSettings,
-    say: Callable[[str], None],
-) -> Found:
-    """A search that kept a file; raises ConversionError when nothing holds the budget."""
-    assert settings.budget
-    if settings.budget.max_miou_drop is not None and math.isnan(reference.miou):
-        raise ConfigError(
-            "--max-miou-drop needs true labels",
-            expected="no held-out picture has any",
+            tools={tool: _version(tool) for tool in _TOOLS},
+            data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
+            license=settings.license,
+            search=None if search is None else search.record(),
+            processor=read_processor(),
+            test=None
+            if tests is None
+            else split_figures(*tests, len(dataset.test), self.spec, entries, models),
         )
-    found = Search(
-        model,
-        spec,
-        grids,
-        lambda label: (kept.unpacked() for kept in progress(references, label)),
-        reference.miou,
-        settings.budget,
-        fine_tune_steps=settings.fine_tuning,
-        say=say,
-    ).run()
-    if found.kept is None:
-        closest = max(found.candidates, key=lambda candidate: candidate.agreement)
-        raise ConversionError(
-            "no .tflite file holds the budget",
-            fix=(
-                f"the closest, {closest.recipe}, agrees with Keras on "
-                f"{percent(closest.agreement)} % of the pixels: lower "
-                "--min-agreement, or allow a larger --max-miou-drop"
-            ),
-        )
-    return found
+        bundle, card = with_card(bundle, models, golden_files, settings.latency)
+        return write_bundle(bundle, models, golden_files, card)
 
+    def _calibration_grids(self) -> list[Pixels]:
+        """The calibration pictures; none if no file needs them."""
+        settings = self.settings
+        precisions = {precision for _, precision in settings.artifacts}
+        if not settings.budget and precisions.isdisjoint(INTEGERS):
+            return []
+        count, seed = settings.calibration, settings.seed
+        return calibration_grids(self.dataset, self.spec, count=count, seed=seed)
 
-def file_name(file_format: Format, precision: Precision) -> str:
-    """What a file is called in a bundle: model-int8.tflite."""
-    return f"model-{precision}.{file_format}"
+    def _held_out(self, split: str) -> tuple[list[HeldOut], Confusion]:
+        return held_out(self.model, self.spec, self.dataset, self.settings.check, split)
 
+    def _search(
+        self, grids: Sequence[Pixels], pictures: Sequence[HeldOut], confusion: Confusion
+    ) -> SearchResult:
+        """Search for a file within the budget; raises ConversionError if there is none."""
+        budget = self.settings.budget
+        assert budget is not None
+        if budget.max_miou_drop is not None and math.isnan(confusion.miou):
+            raise ConfigError(
+                "no held-out picture has true labels",
+                expected="--max-miou-drop needs true labels",
+                fix="leave --max-miou-drop out",
+            )
+        result = Search(
+            self.model,
+            self.spec,
+            grids,
+            lambda label: (picture.unpacked() for picture in progress(pictures, label)),
+            confusion.miou,
+            budget,
+            fine_tune_steps=self.settings.fine_tuning,
+            say=self.say,
+        ).run()
+        if result.kept is None:
+            closest = max(result.candidates, key=lambda candidate: candidate.agreement)
+            raise ConversionError(
+                f"no .tflite file holds the budget; the closest, {closest.recipe}, agrees with "
+                f"Keras on {percent(closest.agreement)} % of the pixels",
+                fix="lower --min-agreement, or allow a larger --max-miou-drop",
+            )
+        return result
 
-def _prepared(
-    model: keras.Model,
-    file_format: Format,
-    precision: Precision,
-    grids: Sequence[Pixels],
-    float_layers: tuple[str, ...],
-) -> keras.Model:
-    """The model that a file of this precision is converted from, so that it comes close."""
-    match precision:
-        case "int8":
-            rounding: Rounding = "bounded" if file_format == "onnx" else "plain"
-            return fit_to_int8(model, grids, float_layers, rounding=rounding)
-        case "dynamic":
-            return correct_channels(model, grids, dynamic_float_layers(model))
-        case "int16x8":
-            return correct_channels(model, grids)
-        case "float32" | "float16":
-            return model
-        case _:
-            assert_never(precision)
+    def _files(self, grids: Sequence[Pixels], search: SearchResult | None) -> list[_File]:
+        """Convert every file; the result of a search comes first."""
+        settings = self.settings
+        files: list[_File] = []
+        artifacts = list(settings.artifacts)
+        if search is not None:
+            files.append(self._search_file(search))
+            replaced = [("tflite", precision) for precision in INTEGERS]
+            artifacts = [
+                artifact
+                for artifact in artifacts
+                if artifact not in replaced and artifact != files[0].artifact
+            ]
+        bar = progress_bar(len(artifacts), "converting")
+        for artifact in dict.fromkeys(artifacts):
+            file_format, precision = artifact
+            bar.set_postfix_str(f"{precision} {file_format}")
+            data, float_layers = convert(
+                self.model, self.spec, artifact, grids, full_integer=settings.full_integer
+            )
+            floor = settings.budget.min_agreement if settings.budget else FLOORS[artifact]
+            files.append(_File(artifact, self._sealed(data, artifact), float_layers, floor))
+            bar.update()
+        bar.close()
+        return files
 
+    def _search_file(self, search: SearchResult) -> _File:
+        kept = search.kept
+        assert kept is not None, "_search raises if no file holds the budget"
+        assert search.data is not None
+        artifact: Artifact = ("tflite", kept.precision)
+        data = self._sealed(search.data, artifact)
+        return _File(artifact, data, kept.float_layers, search.budget.min_agreement)
 
-def _convert(
-    model: keras.Model,
-    spec: ModelSpec,
-    file_format: Format,
-    precision: Precision,
-    grids: Sequence[Pixels],
-    float_layers: tuple[str, ...],
-) -> bytes:
-    match file_format:
-        case "tflite":
-            layers = float_layers if precision == "int8" else None
-            return to_tflite(model, spec, precision, grids, float_layers=layers)
-        case "onnx":
-            return to_onnx(model, spec, precision, grids, float_layers=float_layers)
-        case _:
-            assert_never(file_format)
+    def _sealed(self, data: bytes, artifact: Artifact) -> bytes:
+        return seal(data, Contract(self.spec, *artifact))
 
+    def _proofs(
+        self, files: Sequence[_File], pictures: Sequence[HeldOut], confusion: Confusion
+    ) -> dict[str, Verification]:
+        """Prove each file on the held-out pictures, by name; leaves out those over the budget."""
+        budget = self.settings.budget
+        proofs: dict[str, Verification] = {}
+        for file in files:
+            shown = progress(pictures, f"proving {file.name}")
+            proof = verify(
+                Segmenter(self.spec, open_backend(file.data, file.artifact[0]), file.name),
+                (picture.unpacked() for picture in shown),
+                floor=file.floor,
+            )
+            share = f"{file.name}: {percent(proof.agreement)} % of pixels as Keras"
+            if budget and not budget.holds(proof, confusion.miou):
+                self.say(f"{share}, misses the budget, left out")
+                continue
+            mark = "" if proof.passed else f"  UNDER ITS FLOOR of {percent(proof.floor)} %"
+            self.say(f"{share}{mark}")
+            proofs[file.name] = proof
+        return proofs
 
-def _entry(
-    data: bytes,
-    file_format: Format,
-    precision: Precision,
-    proof: Verification,
-    float_layers: tuple[str, ...],
-) -> BundleFile:
-    return BundleFile(
-        name=proof.name,
-        format=file_format,
-        precision=precision,
-        sha256=sha256(data),
-        bytes=len(data),
-        floor=proof.floor,
-        agreement=proof.agreement,
-        worst=proof.worst,
-        mask_miou=proof.mask_miou,
-        label_miou=None if proof.against_truth is None else _figure(proof.against_truth.miou),
-        pictures=proof.pictures,
-        label_iou=(
-            None if proof.against_truth is None else tuple(map(_figure, proof.against_truth.iou))
-        ),
-        golden_agreement=None,  # the card measures it
-        float_layers=float_layers,
-        measured_by=proof.backend,
-    )
-
-
-def _test_figures(
-    tests: tuple[Sequence[HeldOut], Confusion],
-    of: int,
-    spec: ModelSpec,
-    files: Sequence[BundleFile],
-    models: dict[str, bytes],
-) -> SplitFigures:
-    """Figures of Keras and of every file over the test pictures in `tests`, of `of` in all."""
-    references, reference = tests
-    qualities = []
-    for entry in files:
-        segmenter = Segmenter(spec, open_backend(models[entry.name], entry.format), entry.name)
-        shown = progress(references, f"{entry.name} on test pictures")
-        proof = verify(segmenter, (kept.unpacked() for kept in shown), floor=0.0)
-        assert proof.against_truth is not None, "every picture of a split has a mask"
-        qualities.append(_quality(proof.against_truth, proof.agreement))
-    return SplitFigures(len(references), of, _quality(reference), tuple(qualities))
-
-
-def _quality(truth: Confusion, agreement: float | None = None) -> Quality:
-    return Quality(_figure(truth.miou), tuple(map(_figure, truth.iou)), agreement)
-
-
-def _figure(value: float) -> float | None:
-    """JSON has no nan, which an IoU of nothing is."""
-    return None if math.isnan(value) else value
+    def _entry(self, file: _File, proof: Verification) -> BundleFile:
+        return file_entry(file.data, *file.artifact, proof, file.float_layers)
 
 
 def _version(tool: str) -> str:
-    """A tool's version; some come under other names, as tensorflow-cpu does."""
+    """A tool's version; "unknown" if it is installed under another name, as tensorflow-cpu is."""
     try:
         return importlib.metadata.version(tool)
     except importlib.metadata.PackageNotFoundError:

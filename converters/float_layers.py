@@ -1,4 +1,4 @@
-"""Which convolutions int8 files leave in float32."""
+"""The convolutions that int8 files leave in float32."""
 
 from __future__ import annotations
 
@@ -6,44 +6,41 @@ import itertools
 
 import keras
 
+from converters.layers import CONVOLUTIONS, convolutions
 from unet_edge.model_files.embedded_contract import Format
 
-_KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-
-_MANY_PAIRS = 4
-"""Convolutions of each kind at the beginning that stay in float with many classes."""
+_PAIRS_WITH_MANY_CLASSES = 4
+"""Full and depthwise convolutions at the start that stay in float with more than two classes."""
 
 
 def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple[str, ...]:
-    """The convolutions that int8 files leave in float32, by format and number of classes.
+    """Names of the convolutions that int8 files leave in float32, by format and classes.
 
-    .onnx: the `stem` and the last, whose scores then have no steps to tie on; neither takes longer
-    there. .tflite of two classes: the stem. Of more: all before the fourth pointwise convolution,
-    and the last. See docs/decisions/032-float-layers.md.
+    .onnx: the `stem` and the last convolution. .tflite with two classes: the stem. With more
+    classes: the first eight convolutions, as far as full and depthwise ones alternate, and the
+    last. See docs/decisions/032-float-layers.md.
     """
-    two = model.output.shape[-1] == 2
-    if file_format == "tflite" and two:
+    if file_format == "tflite" and model.output.shape[-1] == 2:
         return stem(model)
-    *_, last = (layer.name for layer in model.layers if isinstance(layer, _KINDS))
-    first = stem(model) if file_format == "onnx" else _first_pairs(model, _MANY_PAIRS)
+    last = convolutions(model)[-1].name
+    first = stem(model) if file_format == "onnx" else _first_pairs(model, _PAIRS_WITH_MANY_CLASSES)
     return tuple(dict.fromkeys((*first, last)))
 
 
 def stem(model: keras.Model) -> tuple[str, ...]:
-    """The first convolution and the depthwise one behind it; nothing where none follows.
+    """Names of the first convolution and the depthwise one after it; () if none follows.
 
-    They see the pixels at half resolution with few channels. Their rounding passes through all
-    that follows and, by the widest skip, to the end, while their arithmetic is small.
+    Their rounding error reaches all later layers, and by the widest skip the last ones. They have
+    few channels, so they cost little in float.
     """
     return _first_pairs(model, 1)
 
 
 def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
-    """The first convolutions, as far as full and depthwise ones alternate, `most` of each."""
-    convolutions = [layer for layer in model.layers if isinstance(layer, _KINDS)][: 2 * most]
+    """Names of up to `most` pairs of a full and a depthwise convolution at the model's start."""
     alternating = itertools.takewhile(
         lambda pair: isinstance(pair[0], pair[1]),
-        zip(convolutions, itertools.cycle(_KINDS), strict=False),
+        zip(convolutions(model)[: 2 * most], itertools.cycle(CONVOLUTIONS), strict=False),
     )
     names = [layer.name for layer, _ in alternating]
     return tuple(names[: len(names) // 2 * 2])

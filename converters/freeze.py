@@ -1,13 +1,13 @@
-"""What both converters start from: a frozen TensorFlow graph, and calibration pictures for it.
+"""The frozen TensorFlow graph that both converters start from, and its calibration pictures.
 
-Frozen means batch 1, a fixed size and weights as constants. A fixed batch and size leave no
-SHAPE, STRIDED_SLICE or PACK in the graph, and constants instead of variables let the converters
-fold BatchNorm into convolutions.
+Frozen means batch 1, a fixed size and weights as constants. With a fixed batch and size, the graph
+needs no SHAPE, STRIDED_SLICE or PACK. With constants instead of variables, the converters can fold
+BatchNorm into convolutions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,7 +22,7 @@ PIXELS = "pixels"
 """Name of the input in every exported file."""
 
 LOGITS = "logits"
-"""Name of the output in every exported file, but for those of labels."""
+"""Name of the output in files that hold scores."""
 
 LABELS = "labels"
 """Name of the output in files that hold the arg-max."""
@@ -31,12 +31,12 @@ LABELS = "labels"
 def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> Any:
     """Freeze `model` for pictures of `height` by `width` px.
 
-    With `normalised`, the graph starts behind the model's normalisation layer and its input is
+    With `normalised`, the graph starts after the model's normalisation layer, and its input is
     the normalised picture, float32 (1, H, W, 3). Otherwise the input is the pixels, uint8
     (1, H, W, 3). The output is the logits, float32 (1, H, W, classes).
 
-    Returns a `tf.ConcreteFunction` without variables. Raises ConversionError when Keras does
-    not run on TensorFlow, or when the model is not one of ours or does not take this size.
+    Returns a `tf.ConcreteFunction` without variables. Raises ConversionError if Keras does not run
+    on TensorFlow, or if the model has no normalisation layer or does not take this size.
     """
     require_tensorflow(keras.backend.backend())
     import tensorflow as tf
@@ -63,34 +63,32 @@ def freeze(model: keras.Model, *, height: int, width: int, normalised: bool) -> 
     if shape[:3] != (1, height, width):
         raise ConversionError(
             f"{model.name} makes {shape} of (1, {height}, {width}, 3)",
-            expected=(
-                "expected one score per pixel and class: choose a height and a width "
-                "that are multiples of its stride"
-            ),
+            expected="expected one score per pixel and class",
+            fix="choose a height and a width that are multiples of its stride",
         )
     return frozen
 
 
 def require_tensorflow(backend: str) -> None:
-    """Raise ConversionError, with the fix, when Keras runs on another backend."""
+    """Raise ConversionError if Keras runs on another backend."""
     if backend != "tensorflow":
         raise ConversionError(
-            f"exporting needs Keras on TensorFlow, but it runs on {backend}",
-            fix=("fix with: KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)"),
+            f"Keras runs on {backend}",
+            expected="exporting needs TensorFlow",
+            fix="set KERAS_BACKEND=tensorflow (a saved .keras file opens on any backend)",
         )
 
 
 def reason(error: Exception) -> str:
-    """The first line of an exception's message; those of the converters run to pages."""
+    """The first line of an exception's message; the converters' messages have hundreds."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """The same model computing in float32; `model` itself where it already does.
+    """A copy of `model` that computes in float32; `model` itself if it does already.
 
-    Mixed precision speeds up training. A file for the device, and the reference it is compared
-    with, hold no bfloat16 or float16 arithmetic.
+    Mixed precision is for training. Files for the device and their reference compute in float32.
     """
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model
@@ -103,35 +101,18 @@ def as_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def as_list(tensors: Any) -> list[Any]:
-    """A layer's `input` or `output`, which Keras gives bare where there is one."""
-    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
-
-
-def readers(model: keras.Model) -> Callable[[keras.Layer], list[keras.Layer]]:
-    """A function that gives the layers of `model` that read a layer's output."""
-    found: dict[int, list[keras.Layer]] = {}
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.InputLayer):
-            for tensor in as_list(layer.input):
-                found.setdefault(id(tensor), []).append(layer)
-    return lambda layer: found.get(id(layer.output), [])
-
-
 class _HardSwishInParts(keras.layers.Layer):
-    """Hard-swish as a subtraction and two products, which no converter takes for hard-swish."""
+    """Hard-swish as a subtraction and two products, which no converter fuses to hard-swish."""
 
     def call(self, x: Any) -> Any:
-        return x * keras.ops.relu6(x - (-3.0)) * (1 / 6)  # x + 3 would be recognised
+        return x * keras.ops.relu6(x - (-3.0)) * (1 / 6)  # converters recognise x + 3
 
 
 def spell_out_hard_swish(model: keras.Model) -> keras.Model:
-    """The same model with hard-swish in elementary steps, for int8 in TFLite; or `model` itself.
+    """A copy of `model` with hard-swish in elementary steps; `model` itself if it has none.
 
-    XNNPACK has a kernel for hard-swish in float but not in int8: the graph falls into a
-    partition around each, and MobileNet V3-Large runs slower in int8 (7.9 ms at 224 px, one x86
-    thread) than in float (6.6); in steps it takes 3.6 ms. The price, on short trial runs: none
-    to 0.16 points of pixels that agree with Keras.
+    For int8 in TFLite: XNNPACK has a kernel for hard-swish in float but none in int8, so each one
+    would split the graph into partitions. See docs/decisions/027-encoders.md.
     """
     swish = keras.activations.hard_swish
 
@@ -152,9 +133,9 @@ def spell_out_hard_swish(model: keras.Model) -> keras.Model:
 
 
 def _core(model: keras.Model, normalised: bool) -> keras.Model:
-    """The model, or what follows its normalisation, under a fixed name.
+    """The model, or its part after the normalisation, with a fixed name.
 
-    Keras numbers nameless models, and the numbers would end up in the exported bytes.
+    Keras numbers models without a name, and the number would be part of the exported bytes.
     """
     try:
         layer = model.get_layer(NORMALISE)
@@ -167,21 +148,23 @@ def _core(model: keras.Model, normalised: bool) -> keras.Model:
 
 
 def exact_mean(normalisation: Normalisation) -> bool:
-    """Whether the mean is a pixel value, so that a scale and a zero point say it exactly."""
+    """Whether the mean is a pixel value, which a scale and a zero point represent exactly."""
     return 0 <= normalisation.mean <= 255 and normalisation.mean == int(normalisation.mean)
 
 
 def check_calibration(calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec) -> None:
-    """Check what int8 needs of its pictures and of the contract. Raises ConversionError."""
+    """Raise ConversionError if int8 cannot use these pictures or the contract's normalisation."""
     if not exact_mean(spec.normalisation):
         raise ConversionError(
-            f"int8 needs a normalisation mean that is a whole pixel value of 0..255, found "
-            f"{spec.normalisation.mean}: train with the default mean of 128"
+            f"the normalisation's mean is {spec.normalisation.mean}",
+            expected="int8 needs a whole pixel value of 0 to 255",
+            fix="train with the default mean of 128",
         )
     if not len(calibration):
         raise ConversionError(
-            "int8 needs calibration pictures",
-            fix="32 of the training set will do",
+            "there are no calibration pictures",
+            expected="int8 needs calibration pictures",
+            fix="pass 32 or more of the training set",
         )
     for grid in calibration:
         if grid.shape != (*spec.size, 3) or grid.dtype != np.uint8:
@@ -194,7 +177,7 @@ def check_calibration(calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec)
 def normalise(
     calibration: Sequence[NDArray[np.uint8]], normalisation: Normalisation
 ) -> Iterator[NDArray[np.float32]]:
-    """The calibration grids as the network sees them, float32 (1, H, W, 3)."""
+    """The calibration grids normalised for the network, float32 (1, H, W, 3)."""
     for grid in calibration:
         pixels = grid.astype(np.float32)[np.newaxis]
         yield (pixels - np.float32(normalisation.mean)) / np.float32(normalisation.std)

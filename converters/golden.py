@@ -1,8 +1,8 @@
-"""Golden pictures: chosen to be hard among those that the files were proven on.
+"""Choose golden pictures: hard ones among the pictures that the files were proven on.
 
-A device that rounds otherwise shows it where decisions are close. So each picture in turn is the
-one on which a file agrees least with Keras, the one that Keras itself gets most wrong, the one
-with most near-ties, and a typical one, so that easy pictures stay proven too.
+A device that rounds differently shows it where decisions are close. The choice alternates between
+the picture on which a file agrees least with Keras, the picture with Keras' lowest mIoU, the
+picture with most near ties, and a typical picture.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from unet_edge.masks.mask import png_bytes
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.files import sha256
 
-# A golden picture's longest edge, px: enough to prove the geometry, small enough to copy.
+# The longest edge of a golden picture, px: enough to prove the geometry, small enough to copy.
 _EDGE = 1024
 
 
 def choose(
     pictures: Sequence[HeldOut], agreements: Mapping[str, Sequence[float]], count: int
 ) -> list[tuple[int, Choice]]:
-    """Choose `count` pictures, or all there are: their indices and why, hardest kinds first.
+    """Choose up to `count` pictures: their indices with the reason for each.
 
-    `agreements` has, by file, the share of pixels (0..1) as in Keras' mask of each picture.
-    Each reason takes the first of its ranking that is not chosen yet, in turns; equals stand in
-    the pictures' order, so the same figures give the same choice.
+    `agreements` has each picture's share of pixels (0..1) equal to Keras' mask, by file. The
+    reasons take turns; each takes the first picture of its ranking that is not chosen yet. Equal
+    pictures keep their order, so the same figures give the same choice.
     """
-    files = _by_agreement(agreements)
-    others = _by_reason(pictures)
+    by_file = _by_agreement(agreements)
+    by_reason = _by_reason(pictures)
     chosen: dict[int, Choice] = {}
     turn = 0
     while len(chosen) < min(count, len(pictures)):
         # The files take turns too, the one that differs most first.
-        for ranking in [files[turn % len(files)], *others] if files else others:
+        rankings = [by_file[turn % len(by_file)], *by_reason] if by_file else by_reason
+        for ranking in rankings:
             free = [(index, choice) for index, choice in ranking if index not in chosen]
             if free and len(chosen) < count:
                 index, choice = free[0]
@@ -48,21 +49,24 @@ def choose(
 
 
 _Ranking = list[tuple[int, Choice]]
-"""Indices of pictures with what would be the reason, the best candidate first."""
+"""Indices of pictures with the reason to choose them, the best candidate first."""
 
 
 def _by_agreement(agreements: Mapping[str, Sequence[float]]) -> list[_Ranking]:
-    """A ranking for each file that differs from Keras somewhere."""
-    files = []
+    """A ranking for each file that differs from Keras anywhere."""
+    rankings = []
     for name, shares in sorted(agreements.items(), key=lambda item: min(item[1])):
         lowest = sorted((share, index) for index, share in enumerate(shares) if share < 1)
         if lowest:
-            files.append([(index, Choice("agreement", share, name)) for share, index in lowest])
-    return files
+            rankings.append([(index, Choice("agreement", share, name)) for share, index in lowest])
+    return rankings
 
 
 def _by_reason(pictures: Sequence[HeldOut]) -> list[_Ranking]:
-    """Rankings by mIoU, by near-ties, and by how typical; the last one has every picture."""
+    """Rankings by mIoU, by near ties, and by distance to the median mIoU.
+
+    The last ranking has every picture.
+    """
     scored = sorted((p.miou, index) for index, p in enumerate(pictures) if not math.isnan(p.miou))
     tied = sorted((-p.near_ties, index) for index, p in enumerate(pictures) if p.near_ties > 0)
     middle = float(np.median([miou for miou, _ in scored])) if scored else 0.0
@@ -84,10 +88,11 @@ def golden_pictures(
     agreements: Mapping[str, Sequence[float]],
     count: int,
 ) -> tuple[list[tuple[bytes, bytes]], tuple[GoldenPicture, ...]]:
-    """The chosen pictures as PNG, which every machine decodes alike, and Keras' masks of them.
+    """Choose golden pictures, and make their files and manifest entries.
 
-    Pictures are reduced to 1024 px along the longer edge. Returns the files' bytes, picture and
-    mask, and their entries in the manifest. Raises ImageError.
+    Pictures become PNG, which every machine decodes alike, of at most 1024 px along the longer
+    edge. Returns the bytes of each picture and of Keras' mask of it, and the entries. Raises
+    ImageError.
     """
     contents: list[tuple[bytes, bytes]] = []
     entries: list[GoldenPicture] = []

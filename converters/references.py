@@ -1,4 +1,4 @@
-"""The Keras reference on held-out pictures: its masks, and what makes each picture hard."""
+"""The Keras reference on held-out pictures: its masks, and how hard each picture is."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
 from unet_edge.system.progress import progress
 
-#: Two best logits closer than this are a near-tie: the second class is at least exp(-0.1) = 90 %
-#: as likely as the first. It only ranks pictures, so nothing hangs on the number itself.
+#: Two best logits closer than this are a near tie: the second class is at least exp(-0.1) = 90 %
+#: as likely as the first. The number serves only to rank pictures.
 NEAR_TIE_LOGITS = 0.1
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A picture with the reference's mask and the true mask as PNG: 18 to 300 times less memory.
+    """A held-out picture with the reference's mask and the true mask.
 
-    `miou` is the reference's on this picture (nan where every pixel is ignored), `near_ties` the
-    share of its pixels on the grid, padding left out, whose two best logits nearly tie.
+    `labels` and `truth` are the two masks as PNG, which takes 18 to 300 times less memory than
+    arrays. `miou` is the reference's on this picture, nan if every pixel is ignored. `near_ties` is
+    the share of its pixels on the grid, without padding, whose two best logits nearly tie.
     """
 
     name: str
@@ -43,14 +44,14 @@ class HeldOut:
     near_ties: float
 
     def unpacked(self) -> ReferenceMask:
-        """As `verify` takes it, both label arrays uint8 (H, W)."""
+        """The picture with both masks as uint8 (H, W), for `verify`."""
         labels, truth = (np.asarray(read_labels(png)) for png in (self.labels, self.truth))
         # The path, not the pixels: the proof includes decoding.
         return ReferenceMask(self.name, self.image, labels, truth)
 
 
 class _Recorder(KerasBackend):
-    """Keeps the scores of the last picture."""
+    """A Keras backend that keeps the scores of the last picture."""
 
     last: Scores
 
@@ -62,35 +63,38 @@ class _Recorder(KerasBackend):
 def held_out(
     model: keras.Model, spec: ModelSpec, dataset: Dataset, count: int, split: str = "validation"
 ) -> tuple[list[HeldOut], Confusion]:
-    """The Keras model on up to `count` pictures of a split, and its confusion over all of them.
+    """Run the Keras model on up to `count` pictures of a split.
 
-    Raises ImageError or DataError for the pictures.
+    Returns the pictures with their masks, and the confusion over all of them. Raises ImageError or
+    DataError for the pictures.
     """
     backend = _Recorder(model)
     segmenter = Segmenter(spec, backend, "Keras")
-    kept, total = [], Confusion.empty(dataset.classes)
+    pictures, total = [], Confusion.empty(dataset.classes)
     for sample in progress(_spread(dataset.splits[split], count), f"Keras reference, {split}"):
         photo, truth = dataset.read_for(sample, spec)
         mask = segmenter.segment(photo)
         confusion = Confusion.of(truth, mask.labels, dataset.classes)
         total += confusion
-        labels, true = (png_bytes(Image.fromarray(each)) for each in (mask.labels, truth))
+        labels_png, truth_png = (png_bytes(Image.fromarray(each)) for each in (mask.labels, truth))
         ties = near_ties(backend.last, Placement.plan(photo.size, spec))
-        kept.append(HeldOut(sample.name, sample.image, labels, true, confusion.miou, ties))
-    return kept, total
+        pictures.append(
+            HeldOut(sample.name, sample.image, labels_png, truth_png, confusion.miou, ties)
+        )
+    return pictures, total
 
 
 def near_ties(logits: Scores, placement: Placement) -> float:
     """Share (0..1) of the picture's pixels on the grid whose two best logits nearly tie.
 
-    `logits` is float (H, W, C) of the model's grid; its padding is not counted.
+    `logits` are those of the model's grid, float (H, W, C). Padding does not count.
     """
     best = np.partition(logits[placement.box], -2, axis=-1)[..., -2:]
     return float((best[..., 1] - best[..., 0] < NEAR_TIE_LOGITS).mean())
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most `count` samples at even distances."""
+    """At most `count` samples, evenly spaced."""
     if len(samples) <= count:
         return list(samples)
     return [samples[index * len(samples) // count] for index in range(count)]

@@ -1,4 +1,4 @@
-"""What an export writes and how thoroughly it proves it, without TensorFlow and Keras."""
+"""The settings of an export; this module imports neither TensorFlow nor Keras."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from converters.card.latency import Latency
     from converters.int8.search import Budget
 
-ARTIFACTS: tuple[tuple[Format, Precision], ...] = tuple(FLOORS)
+Artifact = tuple[Format, Precision]
+"""A kind of file."""
+
+ARTIFACTS: tuple[Artifact, ...] = tuple(FLOORS)
 """Every kind of file that `export` can write."""
 
-DEFAULT: tuple[tuple[Format, Precision], ...] = tuple(
+DEFAULT: tuple[Artifact, ...] = tuple(
     artifact for artifact in ARTIFACTS if artifact[1] in ("float32", "float16", "int8")
 )
 """The kinds of file that `export` writes by default."""
@@ -24,7 +27,7 @@ DEFAULT: tuple[tuple[Format, Precision], ...] = tuple(
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What to write and how thoroughly to prove it.
+    """The files to write, and the numbers of pictures to calibrate, prove and copy.
 
     `calibration`, `check` and `golden` count pictures.
     `license` and `latency` appear in the model card only; None if unknown.
@@ -33,7 +36,7 @@ class ExportSettings:
     to `fine_tuning` steps of quantisation-aware training.
     """
 
-    artifacts: tuple[tuple[Format, Precision], ...] = DEFAULT
+    artifacts: tuple[Artifact, ...] = DEFAULT
     calibration: int = 100
     check: int = 64
     golden: int = 8
@@ -68,12 +71,12 @@ class ExportSettings:
             )
 
 
-def artifact_name(artifact: tuple[Format, Precision]) -> str:
+def artifact_name(artifact: Artifact) -> str:
     """The name of a kind of file, such as "tflite-int8"."""
     return "-".join(artifact)
 
 
-def parse_artifact(name: str) -> tuple[Format, Precision]:
+def parse_artifact(name: str) -> Artifact:
     """Parse a name such as "tflite-int8". Raises ConfigError that lists the valid names."""
     for artifact in ARTIFACTS:
         if name == artifact_name(artifact):

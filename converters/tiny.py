@@ -1,8 +1,8 @@
-"""The models that 'unet-edge doctor' tries an interpreter with; python -m converters.tiny.
+"""Make the tiny models that `unet-edge doctor` tries interpreters with: python -m converters.tiny.
 
-Four files in unet_edge/runtime/tiny, each of one real convolution: class 1 is where a pixel is
-more red than blue. And the one that shows whether int8 sums saturate. Committed, because a device
-cannot make them; this is how they were made.
+Writes four files to unet_edge/runtime/tiny, each with one convolution: class 1 is where a pixel is
+more red than blue. Also writes the model that shows whether int8 sums saturate. The files are
+committed, because a device cannot make them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPEC = ModelSpec(16, 16, ("blue", "red"), name="tiny")
 
 
 def tiny_model() -> keras.Model:
-    """Scores are a pixel's blue and red, out of a 3x3 kernel that is 0 but in its middle."""
+    """A model whose scores are a pixel's blue and red; its 3x3 kernel is 0 except in the centre."""
     kernel = np.zeros((3, 3, 3, 2), np.float32)
     kernel[1, 1, 2, 0] = kernel[1, 1, 0, 1] = 1
     pixels = keras.Input((SPEC.height, SPEC.width, 3), name="pixels")
@@ -38,7 +38,7 @@ def tiny_model() -> keras.Model:
 
 
 def tiny_files() -> dict[str, bytes]:
-    """Every file's bytes by name."""
+    """The bytes of every file, by name."""
     model = tiny_model()
     ramp = np.linspace(0, 255, SPEC.height * SPEC.width * 3)
     calibration = [ramp.astype(np.uint8).reshape(SPEC.height, SPEC.width, 3)]
@@ -55,10 +55,10 @@ def tiny_files() -> dict[str, bytes]:
 
 
 def largest_weights() -> bytes:
-    """An .onnx file whose int8 sums saturate where sums can, see backends/int8_sums.py.
+    """An .onnx file whose int8 sums saturate on processors where that happens.
 
-    Input: uint8 (1, 16, 8, 8), pixels. Output: their mean over the channels as a share of 255,
-    float32 (1, 16, 8, 8), by weights of 127.
+    Input: uint8 (1, 16, 8, 8), pixels. Output: their mean over the channels divided by 255,
+    float32 (1, 16, 8, 8), computed with weights of 127. `backends/int8_sums.py` runs it.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -76,7 +76,7 @@ def largest_weights() -> bytes:
             "DequantizeLinear", ["kernel", "kernel_scale", "kernel_zero"], ["real_kernel"]
         ),
         helper.make_node("Conv", ["real", "real_kernel"], ["mean"]),
-        # The output is quantised, too: only then onnxruntime computes in integers.
+        # onnxruntime computes in integers only if the output is quantised too.
         helper.make_node("QuantizeLinear", ["mean", "scale", "zero"], ["whole"]),
         helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["sums"]),
     ]

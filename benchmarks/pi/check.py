@@ -2,10 +2,10 @@
 
     make test-pi                # or: python -m benchmarks.pi.check BUNDLE
 
-In each environment: the wheel is installed as the guide says, `doctor` and `verify` run on each
-processor, `segment` on a photo, whose mask is compared with this machine's, and the tests of
-geometry run there, grids' golden bytes among them. Then the doctor's troubles are provoked, and
-the guide's commands typed. Times are not taken: emulated ones say nothing.
+In each environment, it installs the wheel as the guide says and runs `doctor` and `verify` on each
+processor. It runs `segment` on a photo and compares the mask with this machine's. It runs the
+tests of geometry, which compare grids with golden bytes. Then it provokes the faults that the
+doctor knows, and types the guide's commands. It takes no times: under emulation they mean nothing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tabulate import tabulate
 
 from benchmarks.pi.emulator import BOARDS, Cpu, EmulationError, Machine, cache, prepare
 from benchmarks.pi.environments import ENVIRONMENTS, Environment, fresh_venv, install, machine
+from benchmarks.pi.faults import provoke
 from benchmarks.pi.guide import follow, with_systemd
 from benchmarks.pi.sizes import Size, measure
-from benchmarks.pi.troubles import provoke
 from benchmarks.reporting import write_report
 from unet_edge import Segmenter
 from unet_edge.bundle.bundle import Bundle
@@ -40,8 +40,8 @@ from unet_edge.images.mask_file import read_labels
 from unet_edge.percent import percent
 
 ROOT = Path(__file__).parents[2]
-# Geometry, masks and what the doctor reads of the board; the rest of the device's tests passed on
-# emulated Bookworm too, but takes six minutes there.
+# Geometry, masks, and the board as the doctor reads it. The other tests of the device passed on an
+# emulated Bookworm too, but take six minutes there.
 TESTS = (
     "images/test_picture_file.py", "images/test_decoding.py", "images/test_scaled_decoding.py",
     "images/test_placement.py", "masks/test_upsampling.py", "masks/test_mask.py",
@@ -59,21 +59,21 @@ GUIDED = ("trixie", "bookworm-apt", "bookworm-armhf")  # one of each way to inst
 
 @dataclass
 class Outcome:
-    """What was found in one environment; `failures` is empty where all is as it should be."""
+    """The results of one environment; `failures` is empty if everything passed."""
 
     environment: Environment
     failures: list[str] = field(default_factory=list)
     runs_by: str = ""
-    agreements: dict[Cpu, dict[str, float]] = field(default_factory=dict)  # by CPU and file
-    photo: dict[str, float] = field(default_factory=dict)  # the photo's mask against x86's
+    agreements: dict[Cpu, dict[str, float]] = field(default_factory=dict)  # by processor and file
+    photo: dict[str, float] = field(default_factory=dict)  # by file: agreement with the mask on x86
     tests: dict[str, int] = field(default_factory=dict)
     size: Size | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        found = {key: value for key, value in vars(self).items() if key != "environment"}
-        found["size"] = self.size and self.size.to_dict()
-        return {"environment": self.environment.name, "system": self.environment.system, **found}
+        values = {key: value for key, value in vars(self).items() if key != "environment"}
+        values["size"] = self.size and self.size.to_dict()
+        return {"environment": self.environment.name, "system": self.environment.system, **values}
 
 
 @click.command()
@@ -83,37 +83,43 @@ class Outcome:
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write OUTPUT.md and .json.")
 def main(bundle: Path, only: Sequence[str], jobs: int, output: Path | None) -> None:
     """Check BUNDLE, made on this machine, on emulated Raspberry Pis; exits with 1 on failures."""
-    chosen = [one for one in ENVIRONMENTS if not only or one.name in only]
+    chosen = [environment for environment in ENVIRONMENTS if not only or environment.name in only]
     if not chosen:
-        names = ", ".join(one.name for one in ENVIRONMENTS)
+        names = ", ".join(environment.name for environment in ENVIRONMENTS)
         raise click.UsageError(f"--only takes: {names}")
     try:
         wheel = build_wheel()
         masks = own_masks(bundle)
-        for one in chosen:  # one after the other: they share QEMU, and some a root
-            fresh_venv(one)
-            prepare(one.suite, one.architecture)  # what sizes are compared with
-            prepare(one.suite, one.architecture, one.packages)
-            if one.name in GUIDED:
-                prepare(one.suite, one.architecture, with_systemd(one).packages)
+        # In sequence: environments share QEMU, and some share a root file system.
+        for environment in chosen:
+            suite, architecture = environment.suite, environment.architecture
+            fresh_venv(environment)
+            prepare(suite, architecture)  # sizes are compared with it
+            prepare(suite, architecture, environment.packages)
+            if environment.name in GUIDED:
+                prepare(suite, architecture, with_systemd(environment).packages)
     except EmulationError as error:
         raise click.ClickException(str(error)) from error
     with ThreadPoolExecutor(jobs) as pool:
-        outcomes = list(pool.map(lambda one: check(one, wheel, bundle, masks), chosen))
+        outcomes = list(pool.map(lambda each: check(each, wheel, bundle, masks), chosen))
     text = tables(outcomes)
     click.echo(text)
     if output:
         opened = Bundle.open(bundle)
         model = f"{opened.spec.name}, {opened.spec.height}x{opened.spec.width} px"
-        report = {"model": model, "environments": [one.to_dict() for one in outcomes]}
+        report = {"model": model, "environments": [outcome.to_dict() for outcome in outcomes]}
         write_report(output, report, _INTRODUCTION.format(model) + text + "\n")
-    failures = [f"{one.environment.name}: {what}" for one in outcomes for what in one.failures]
+    failures = [
+        f"{outcome.environment.name}: {failure}"
+        for outcome in outcomes
+        for failure in outcome.failures
+    ]
     if failures:
-        raise click.ClickException("\n".join(("something is not as it should be:", *failures)))
+        raise click.ClickException("\n".join(("checks failed:", *failures)))
 
 
 def build_wheel() -> Path:
-    """The wheel of this checkout, in the cache."""
+    """Build this checkout's wheel in the cache."""
     folder = cache() / "wheel"
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
@@ -125,14 +131,14 @@ def build_wheel() -> Path:
 
 
 def own_masks(bundle: Path) -> dict[str, np.ndarray]:
-    """This machine's mask of the photo by each of the bundle's files, labels uint8 (H, W).
+    """This machine's masks of the photo, labels uint8 (H, W), by the bundle's file.
 
-    The photo is a JPEG whose EXIF turns it, made of a picture of this repository.
+    Also writes the photo to the cache: a picture of this repository as JPEG, rotated by its EXIF.
     """
     folder = cache() / "photo"
     folder.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn it by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     with Image.open(ROOT / "docs" / "pictures" / "overview.png") as picture:
         picture.convert("RGB").save(folder / PHOTO, quality=90, exif=exif)
     files = sorted((*bundle.glob("model-*.tflite"), *bundle.glob("model-*.onnx")))
@@ -142,21 +148,21 @@ def own_masks(bundle: Path) -> dict[str, np.ndarray]:
 def check(
     environment: Environment, wheel: Path, bundle: Path, masks: dict[str, np.ndarray]
 ) -> Outcome:
-    """All that is proven in one environment."""
+    """Run every check of one environment; a failed step does not end the others."""
     outcome = Outcome(environment)
     here = machine(environment)
 
-    def step(name: str, do: Callable[[], None]) -> None:
+    def step(name: str, action: Callable[[], None]) -> None:
         started = time.monotonic()
         try:
-            do()
-            word = "ok"
+            action()
+            result = "ok"
         except (EmulationError, AssertionError, subprocess.TimeoutExpired) as error:
             outcome.failures.append(f"{name}: {error}")
-            word = "FAILED"
+            result = "FAILED"
             click.echo(outcome.failures[-1], err=True)
-        spent = time.monotonic() - started
-        click.echo(f"{environment.name}: {name}: {word} ({spent:.0f} s here)", err=True)
+        seconds = time.monotonic() - started
+        click.echo(f"{environment.name}: {name}: {result} ({seconds:.0f} s)", err=True)
 
     def begin() -> None:
         install(here, environment, wheel)
@@ -173,8 +179,8 @@ def check(
     if not environment.whole:
         return outcome
     step("tests", lambda: _tests(here, outcome))
-    for name, trouble in provoke(environment, wheel):
-        step(name, trouble)
+    for name, provoke_fault in provoke(environment, wheel):
+        step(name, provoke_fault)
     if environment.name in GUIDED:
         step("the guide", lambda: _guide(environment, wheel, bundle))
     return outcome
@@ -182,21 +188,24 @@ def check(
 
 def _verify(here: Machine, cpu: Cpu, outcome: Outcome) -> None:
     doctor = _doctor(here, cpu)
-    if any(one["state"] == "hung" for one in doctor["interpreters"]):
-        doctor = _doctor(here, cpu)  # its 30 s are a device's; a busy machine emulates slower
+    interpreters = doctor["interpreters"]
+    if any(interpreter["state"] == "hung" for interpreter in interpreters):
+        # The doctor's limit of 30 s is for a device; emulation on a busy machine is slower.
+        doctor = _doctor(here, cpu)
+        interpreters = doctor["interpreters"]
     assert doctor["ready"], doctor
-    works = [one for one in doctor["interpreters"] if one["state"] == "works"]
-    outcome.runs_by = ", ".join(f"{one['package']} {one['version']}" for one in works)
+    works = [interpreter for interpreter in interpreters if interpreter["state"] == "works"]
+    outcome.runs_by = ", ".join(f"{each['package']} {each['version']}" for each in works)
     core = {"cortex-a7": "A7", "cortex-a53": "A53", "cortex-a72": "A72", "cortex-a76": "A76"}[cpu]
     assert doctor["board"]["processor"] == f"Cortex-{core}", doctor["board"]["processor"]
     assert ("dotprod" in doctor["board"]["features"]) == (cpu == "cortex-a76")
     done = here.run("unet-edge verify bundle --json", cpu)
     assert done.returncode == 0, done.stdout + done.stderr
     proof = json.loads(done.stdout)
-    outcome.agreements[cpu] = {one["file"]: one["agreement"] for one in proof["files"]}
-    # What the doctor said runs is what ran, and nothing was left out in silence.
-    ran = {one["name"] for one in doctor["files"] if one["runs_by"]}
-    assert ran == set(outcome.agreements[cpu]), (ran, outcome.agreements[cpu])
+    outcome.agreements[cpu] = {file["file"]: file["agreement"] for file in proof["files"]}
+    # `verify` ran exactly the files that the doctor said can run.
+    runnable = {file["name"] for file in doctor["files"] if file["runs_by"]}
+    assert runnable == set(outcome.agreements[cpu]), (runnable, outcome.agreements[cpu])
 
 
 def _doctor(here: Machine, cpu: Cpu) -> dict[str, Any]:
@@ -212,24 +221,24 @@ def _segment(here: Machine, masks: dict[str, np.ndarray], outcome: Outcome) -> N
         assert len(json.loads(report)["pictures"]) == 1
         stem = Path(PHOTO).stem
         labels = np.asarray(read_labels(here.home / f"masks-{name}" / f"{stem}.mask.png"))
-        assert labels.shape == masks[name].shape, "the photo was not turned as its EXIF says"
+        assert labels.shape == masks[name].shape, "the photo was not rotated as its EXIF says"
         outcome.photo[name] = float((labels == masks[name]).mean())
-        # The floors that float and int8 files are promised against Keras.
+        # The floors of int8 and of float files against Keras.
         assert outcome.photo[name] >= (0.995 if "int8" in name else 0.999), outcome.photo
 
 
 def _guide(environment: Environment, wheel: Path, bundle: Path) -> None:
-    typed = with_systemd(environment)
-    here = machine(typed, f"{environment.name}-guide")
+    guided = with_systemd(environment)
+    here = machine(guided, f"{environment.name}-guide")
     shutil.copy(wheel, here.home)
     shutil.copytree(bundle, here.home / "bundle")
-    follow(here, typed)
+    follow(here, guided)
     masks = sorted(path.name for path in (here.home / "masks").glob("*.png"))
     assert masks == ["first.mask.png", "first.overlay.png"], masks
 
 
 def _tests(here: Machine, outcome: Outcome) -> None:
-    stage = here.home / "checkout"  # without unet_edge/, so that the installed one is tested
+    stage = here.home / "checkout"  # without unet_edge/, so that the tests import the wheel's
     for name in ("conftest.py", *HELPERS, *TESTS):
         (stage / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tests" / name, stage / "tests" / name)
@@ -254,35 +263,39 @@ def _tests(here: Machine, outcome: Outcome) -> None:
 def tables(outcomes: Sequence[Outcome]) -> str:
     """Agreement with Keras, and sizes, as Markdown."""
     files = list(
-        dict.fromkeys(f for one in outcomes for cpu in one.agreements.values() for f in cpu)
-    )
-    agreement = [
-        [one.environment.system, one.runs_by, f"{cpu} ({BOARDS[cpu]})",
-         *(f"{percent(found[file])} %" if file in found else "" for file in files)]
-        for one in outcomes
-        for cpu, found in one.agreements.items()
+        dict.fromkeys(
+            file for outcome in outcomes for by_file in outcome.agreements.values()
+            for file in by_file
+        )
+    )  # fmt: skip
+    agreements = [
+        [each.environment.system, each.runs_by, f"{cpu} ({BOARDS[cpu]})",
+         *(f"{percent(by_file[file])} %" if file in by_file else "" for file in files)]
+        for each in outcomes
+        for cpu, by_file in each.agreements.items()
     ]  # fmt: skip
-    others = [
-        [one.environment.system, one.runs_by, f"{one.tests.get('tests', 0)}",
-         f"{one.tests.get('skipped', 0)}", f"{one.tests.get('grids', 0)}",
+    tests = [
+        [each.environment.system, each.runs_by, f"{each.tests.get('tests', 0)}",
+         f"{each.tests.get('skipped', 0)}", f"{each.tests.get('grids', 0)}",
          " ".join(f"{name.removeprefix('model-')} {percent(same)} %"
-                  for name, same in one.photo.items())]
-        for one in outcomes
+                  for name, same in each.photo.items())]
+        for each in outcomes
     ]  # fmt: skip
     sizes = [
-        [one.environment.system, one.runs_by, one.size.downloaded.total, one.size.downloaded.apt,
-         one.size.installed.total, one.size.installed.apt, one.size.ours, one.size.empty]
-        for one in outcomes
-        if one.size
+        [each.environment.system, each.runs_by,
+         each.size.downloaded.total, each.size.downloaded.apt,
+         each.size.installed.total, each.size.installed.apt, each.size.ours, each.size.empty]
+        for each in outcomes
+        if each.size
     ]  # fmt: skip
     style = {"tablefmt": "github", "floatfmt": ".1f"}
     return "\n\n".join(
         (
             "## Pixels of the golden pictures equal to Keras' on x86",
-            tabulate(agreement, ["system", "run by", "processor", *files], **style),
-            "## Tests there, and the photo's masks against this machine's",
+            tabulate(agreements, ["system", "run by", "processor", *files], **style),
+            "## Tests there, and the photo's masks compared with this machine's",
             tabulate(
-                others, ["system", "run by", "tests", "skipped", "golden grids", "photo"], **style
+                tests, ["system", "run by", "tests", "skipped", "golden grids", "photo"], **style
             ),
             "## Sizes in MB",
             tabulate(sizes, ["system", "run by", *_SIZES], **style),
@@ -295,7 +308,7 @@ _SIZES = (
 )  # fmt: skip
 _INTRODUCTION = """# Emulated Raspberry Pis
 
-Made by `python -m benchmarks.pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle is of {}, made and proven with Keras on x86. `downloaded` is every wheel that pip fetches, ours among them, and every .deb that apt fetches on a Debian of nothing but Python with venv; `installed` every file that pip and apt wrote, compiled Python too, without pip and setuptools themselves, which `python3 -m venv` puts there (last column). Lists of packages, which apt and pip read first, are not counted. 1 MB is 10^6 bytes.
+Made by `python -m benchmarks.pi.check`: the built wheel, installed as docs/raspberry-pi.md says, under QEMU with the processor's model. The bundle holds {}, exported and proven with Keras on x86. `downloaded` counts every wheel that pip fetches, ours too, and every .deb that apt fetches on a Debian with only Python and venv. `installed` counts every file that pip and apt write, compiled Python too, without pip and setuptools: `python3 -m venv` installs those (last column). Package lists, which apt and pip read first, are not counted. 1 MB is 10^6 bytes.
 
 """  # noqa: E501
 

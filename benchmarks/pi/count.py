@@ -1,4 +1,4 @@
-"""What is counted, on the emulated machine: FILE PHOTO MODEL-RUNS WHOLE-RUNS, in one thread."""
+"""Run a model, the program whose instructions are counted: FILE PHOTO MODEL-RUNS WHOLE-RUNS."""
 
 import sys
 

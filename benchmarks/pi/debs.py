@@ -1,4 +1,4 @@
-"""What Debian's packages weigh on a Debian of nothing but Python: fetched by apt, and unpacked."""
+"""The size of Debian's packages on a Debian with only Python: fetched by apt, and unpacked."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.pi.environments import Environment
 
 _KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
-_COMPILING = Lock()  # environments that are checked at the same time may share a root
+_COMPILING = Lock()  # environments checked at the same time may share a root file system
 
 
 def fetched(environment: Environment) -> dict[str, int]:
-    """Bytes of each .deb that apt fetches for the environment's packages, and not without them.
+    """Bytes of each .deb that apt fetches because of the environment's packages, by package.
 
-    By apt's own plan (`apt-get install --print-uris`) for a machine on which nothing is installed
-    yet: with the packages, less the plan without them. Raises EmulationError.
+    Compares apt's plans (`apt-get install --print-uris`) with and without the packages, for a
+    machine on which nothing is installed. Raises EmulationError.
     """
     if not environment.packages:
         return {}
@@ -28,14 +28,14 @@ def fetched(environment: Environment) -> dict[str, int]:
         apt = _apt(environment, Path(folder))
         _call([*apt, "update"])
         base = BASE.split(",")
-        without, whole = _plan(apt, base), _plan(apt, [*base, *environment.packages])
-    return {name: size for name, size in whole.items() if name not in without}
+        without, with_them = _plan(apt, base), _plan(apt, [*base, *environment.packages])
+    return {name: size for name, size in with_them.items() if name not in without}
 
 
 def unpacked(here: Machine, environment: Environment) -> dict[str, int]:
-    """Bytes of each file that the environment's packages put on the machine, by absolute name.
+    """Bytes of each file that the environment's packages install, by absolute name.
 
-    Python is compiled there first, as Debian's maintainer scripts do it.
+    Compiles their Python files first, as Debian's maintainer scripts do.
     """
     if not environment.packages:
         return {}
@@ -47,7 +47,7 @@ def unpacked(here: Machine, environment: Environment) -> dict[str, int]:
 
 
 def _apt(environment: Environment, folder: Path) -> list[str]:
-    """apt-get for the environment's system, with `folder` for all that it keeps."""
+    """The command apt-get for the environment's system, with its state in `folder`."""
     for name in ("lists/partial", "archives/partial"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
@@ -63,7 +63,7 @@ def _apt(environment: Environment, folder: Path) -> list[str]:
         "APT::Architecture": environment.architecture,
         "APT::Architectures": environment.architecture,
         "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",  # another may not write to a folder of root's
+        "APT::Sandbox::User": "root",  # another user cannot write to root's folder
         "Debug::NoLocking": "true",
     }
     return ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]

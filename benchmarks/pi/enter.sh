@@ -1,6 +1,6 @@
 #!/bin/sh
-# Inside the namespaces that emulator.py makes: mount what the emulated machine sees, let QEMU run
-# its programs, then run the command. MOUNTS has lines "ro|rw OUTSIDE<tab>INSIDE".
+# Runs inside the namespaces that emulator.py makes: mounts the emulated machine's folders, registers
+# QEMU for its programs, then runs the command. MOUNTS has lines "ro|rw<tab>OUTSIDE<tab>INSIDE".
 set -eu
 
 mount -t proc proc "$ROOT/proc"
@@ -12,10 +12,10 @@ printf '%s' "$MOUNTS" | while IFS='	' read -r mode outside inside; do
     [ "$mode" = rw ] || mount -o remount,bind,ro "$ROOT$inside"
 done
 
-# binfmt_misc of a user namespace of its own is there since Linux 6.7: nothing on the machine
-# itself changes. The masks are those of QEMU's qemu-binfmt-conf.sh; F opens QEMU now, from here.
+# Since Linux 6.7, a user namespace has its own binfmt_misc, so the machine itself does not change.
+# The masks are those of QEMU's qemu-binfmt-conf.sh; F opens QEMU now, before chroot.
 mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc || {
-    echo "this Linux has no binfmt_misc in user namespaces: 6.7 is the first" >&2
+    echo "this Linux has no binfmt_misc in user namespaces; it needs 6.7 or newer" >&2
     exit 125
 }
 register() {
@@ -26,7 +26,7 @@ register() {
 register qemu-aarch64 2 '\xb7'
 register qemu-arm 1 '\x28'
 
-# Not exec: a process 1 ignores a signal that it has no handler for, its own SIGILL too.
+# Not exec: process 1 ignores signals without a handler, even its own SIGILL.
 status=0
 chroot "$ROOT" /usr/bin/env -i "$@" || status=$?
 exit $status

@@ -1,4 +1,4 @@
-"""The emulated machines, and how unet-edge is installed there: by the guide's own commands."""
+"""The emulated machines, and the installation of unet-edge there by the guide's commands."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _64_BIT: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76", "cortex-a53")
 
 @dataclass(frozen=True)
 class Environment:
-    """A system and an extra of ours; the first of `cpus` is where most of it is run.
+    """A system and an extra of unet-edge.
 
-    `packages` are Debian's, which the virtual environment then sees; `also` is what else pip is
-    asked for. Where not `whole`, sizes, `verify` and `segment` have to do: the rest is tested on
-    the same system or with the same extra.
+    Most checks run on the first of `cpus`. `packages` are Debian packages, which the virtual
+    environment can import. `also` is another requirement for pip. Without `whole`, only sizes,
+    `verify` and `segment` are checked, because another environment covers the rest.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Environment:
 
     @property
     def system(self) -> str:
-        """As people call it."""
+        """The system's name in the tables."""
         bits = {"arm64": 64, "armhf": 32}[self.architecture]
         numpy = ", Debian's NumPy" if self.sees_the_system else ""
         return f"{self.suite.title()}, {bits} bit{numpy}"
 
     @property
     def sees_the_system(self) -> bool:
-        """Whether the virtual environment sees Debian's Python packages."""
+        """Whether the virtual environment can import Debian's Python packages."""
         return any(name.startswith("python3-") for name in self.packages)
 
     @property
     def cpu(self) -> Cpu:
-        """Where most is run."""
+        """The processor of most checks."""
         return self.cpus[0]
 
 
-# No wheels of NumPy and Pillow for 32-bit ARM are on the index: there they are Debian's.
+# The package index has no wheels of NumPy and Pillow for 32-bit ARM, so they are Debian's there.
 DEBIAN_32_BIT = (
     "python3-numpy",
     "python3-pil",
@@ -58,8 +58,8 @@ DEBIAN_32_BIT = (
     "python3-tqdm",
 )
 
-# Debian's NumPy is 7 MB to download with all that it needs, the wheel 14 to 16. Pillow's wheel is
-# 6.5 MB: Debian's needs 15.7 MB on a bare Bookworm (Perl is among it) and 5.9 MB on Trixie.
+# Debian's NumPy is a download of 7 MB with its dependencies, the wheel 14 to 16. Pillow's wheel is
+# 6.5 MB. Debian's is 15.7 MB on a bare Bookworm, because it needs Perl, and 5.9 MB on Trixie.
 DEBIAN_NUMPY = ("python3-numpy",)
 _A72: tuple[Cpu, ...] = ("cortex-a72",)
 
@@ -76,7 +76,7 @@ ENVIRONMENTS = (
         _A72,
         DEBIAN_NUMPY,
         whole=False,
-        # LiteRT asks for any; 0.6 asks for NumPy 2, 0.5 is 2.9 MB more to download than 0.4.
+        # LiteRT accepts any version; 0.6 requires NumPy 2, and 0.5 is 2.9 MB larger than 0.4.
         also="ml-dtypes<0.5",
     ),
     Environment("trixie", "trixie", "arm64", "litert,onnx"),
@@ -86,19 +86,19 @@ ENVIRONMENTS = (
 
 
 def machine(environment: Environment, name: str = "") -> Machine:
-    """A machine with an empty /home/pi; `name` tells several of one environment apart."""
+    """A machine with an empty /home/pi; `name` distinguishes machines of one environment."""
     root = prepare(environment.suite, environment.architecture, environment.packages)
     home = cache() / "homes" / (name or environment.name)
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    # What the tests run must not leave behind files that were not installed.
+    # The tests must not add compiled files to the installed ones, whose size is measured.
     return Machine(root, home, {"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def install(here: Machine, environment: Environment, wheel: Path, extra: str | None = None) -> None:
-    """Copy the wheel and install it in ~/venv, with the environment's extra or another.
+    """Copy the wheel and install it in ~/venv, with the environment's extra or `extra`.
 
-    What pip fetched for it is then in its report, ~/INSTALLED.
+    pip's report is then in ~/INSTALLED.
     """
     shutil.copy(wheel, here.home)
     shutil.copytree(fresh_venv(environment), here.home / "venv", symlinks=True)
@@ -113,19 +113,19 @@ def install(here: Machine, environment: Environment, wheel: Path, extra: str | N
 
 
 def fresh_venv(environment: Environment) -> Path:
-    """A virtual environment as `python3 -m venv` makes it, kept, as that takes half a minute."""
-    seen = "-system" if environment.sees_the_system else ""
-    kept = cache() / "venvs" / f"{environment.suite}-{environment.architecture}{seen}"
-    if not kept.is_dir():
-        here = machine(environment, f"{kept.name}-fresh")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        site = "--system-site-packages " if environment.sees_the_system else ""
-        here.do(f"python3 -m venv {site}venv", environment.cpu)
-        (here.home / "venv").rename(kept)
-    return kept
+    """A new virtual environment in the cache; `python3 -m venv` takes half a minute there."""
+    suffix = "-system" if environment.sees_the_system else ""
+    path = cache() / "venvs" / f"{environment.suite}-{environment.architecture}{suffix}"
+    if not path.is_dir():
+        here = machine(environment, f"{path.name}-fresh")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        option = "--system-site-packages " if environment.sees_the_system else ""
+        here.do(f"python3 -m venv {option}venv", environment.cpu)
+        (here.home / "venv").rename(path)
+    return path
 
 
 def site_packages(here: Machine) -> Path:
-    """The folder of ~/venv with what was installed, as seen from outside."""
-    (found,) = (here.home / "venv").glob("lib/python3.*/site-packages")
-    return found
+    """The path on this machine of the site-packages of ~/venv."""
+    (folder,) = (here.home / "venv").glob("lib/python3.*/site-packages")
+    return folder

@@ -1,4 +1,4 @@
-"""The guide's commands, typed on an emulated Raspberry Pi in the order they stand there."""
+"""Type the guide's commands on an emulated Raspberry Pi, in the guide's order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.pi.emulator import EmulationError, Machine
 from benchmarks.pi.environments import Environment
 
 GUIDE = Path(__file__).parents[2] / "docs" / "raspberry-pi.md"
-# What the guide uses and Debian has; a Raspberry Pi OS has it from the start.
+# Packages that the guide uses. A Raspberry Pi OS has them; a bare Debian does not.
 PACKAGES = ("systemd",)
 _SHIMS = Path(__file__).with_name("shims")
 _FENCE_OR_HEADING = re.compile(
@@ -21,13 +21,13 @@ _WORKSTATION = "# on the workstation\n"
 
 @dataclass(frozen=True)
 class Block:
-    """Commands of one code block and the heading that they stand under."""
+    """The commands of one code block, and the heading above it."""
 
     heading: str
     commands: str
 
     def concerns(self, environment: Environment) -> bool:
-        """Whether someone with this system would type it on the Pi."""
+        """Whether a user with this system types it on the Pi."""
         if self.commands.startswith(_WORKSTATION):
             return False
         bits = re.search(r"on (\d\d) bits(, lighter)?", self.heading)
@@ -35,34 +35,34 @@ class Block:
             return True
         if bits[1] != {"arm64": "64", "armhf": "32"}[environment.architecture]:
             return False
-        # On 64 bits there are two ways.
+        # On 64 bits there are two ways to install.
         return bits[1] == "32" or bool(bits[2]) == environment.sees_the_system
 
 
 def blocks(text: str) -> list[Block]:
-    """Every block of shell commands in Markdown."""
-    found, heading = [], ""
+    """Every block of shell commands in a Markdown text."""
+    commands, heading = [], ""
     for match in _FENCE_OR_HEADING.finditer(text):
         if match[2] is not None:
             heading = match[2]
         elif match[1] is not None:
-            found.append(Block(heading, match[1]))
-    return found
+            commands.append(Block(heading, match[1]))
+    return commands
 
 
 def with_systemd(environment: Environment) -> Environment:
-    """An environment whose root file system has what the guide needs too."""
+    """The same environment with the packages that the guide uses."""
     return replace(environment, packages=(*environment.packages, *PACKAGES))
 
 
 def follow(here: Machine, environment: Environment) -> int:
-    """Type what concerns `environment`, as one session; how many blocks that were.
+    """Type the blocks for `environment` in one session; returns their number.
 
-    In /home/pi lie the bundle and the wheel already, as `scp` would have left them. Raises
-    EmulationError where a command's status is not 0.
+    The bundle and the wheel must be in /home/pi, where the guide's `scp` puts them. Raises
+    EmulationError if a command fails.
     """
-    chosen = [one for one in blocks(GUIDE.read_text("utf-8")) if one.concerns(environment)]
-    (here.home / "guide.sh").write_text("".join(one.commands for one in chosen))
+    chosen = [block for block in blocks(GUIDE.read_text("utf-8")) if block.concerns(environment)]
+    (here.home / "guide.sh").write_text("".join(block.commands for block in chosen))
     done = here.run(
         "rm -f /etc/systemd/system/unet-edge.*; exec bash -e -o pipefail -x guide.sh",
         environment.cpu,
@@ -71,6 +71,6 @@ def follow(here: Machine, environment: Environment) -> int:
     )
     (here.home / "guide.log").write_text(done.stdout + done.stderr)
     if done.returncode:
-        words = f"{done.stdout}{done.stderr}".strip()[-3000:]
-        raise EmulationError(f"the guide's commands end with {done.returncode}\n{words}")
+        output = f"{done.stdout}{done.stderr}".strip()[-3000:]
+        raise EmulationError(f"the guide's commands exit with {done.returncode}\n{output}")
     return len(chosen)

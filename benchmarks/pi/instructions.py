@@ -1,9 +1,10 @@
-"""Instructions per picture on the Pi's processors: float32 against int8, by every interpreter.
+"""Count instructions per picture on a Raspberry Pi's processors, for float32 and int8 files.
 
     python -m benchmarks.pi.instructions BUNDLE [BUNDLE …] -o OUTPUT
 
-Counted by QEMU, not timed: caches, memory and stalls are not in it. The Cortex-A53 runs the same
-instructions as the A72. Needs the environments that `make test-pi` leaves in the cache.
+QEMU counts them with each interpreter. They are not times: caches, memory and stalls do not count.
+The Cortex-A53 runs the same instructions as the A72. Needs the environments that `make test-pi`
+leaves in the cache.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ ROOT = Path(__file__).parents[2]
 CPUS: tuple[Cpu, ...] = ("cortex-a72", "cortex-a76")
 PRECISIONS = ("float32", "int8")
 _PACKAGES = {"litert": "ai-edge-litert", "tflite": "tflite-runtime", "onnx": "onnxruntime"}
-# A start takes 500 million, some 2 million more or less from run to run: over two runs that is one
-# million for each, 1 % of the smallest figure here.
+# A start takes 500 million instructions and varies by 2 million. Divided by two runs, the error is
+# one million, 1 % of the smallest figure.
 _RUNS = 2
 
 
@@ -55,7 +56,7 @@ class Count:
 @click.option("--jobs", default=2, show_default=True, help="Counts at a time.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write OUTPUT.md and .json.")
 def main(bundles: Sequence[Path], jobs: int, output: Path | None) -> None:
-    """Count for each float32 and int8 file of BUNDLES, by each interpreter on each processor."""
+    """Count each float32 and int8 file of BUNDLES, with each interpreter on each processor."""
     try:
         counting_qemu()
         tasks = [
@@ -75,18 +76,18 @@ def main(bundles: Sequence[Path], jobs: int, output: Path | None) -> None:
     text = table(counts)
     click.echo(text)
     if output:
-        write_report(output, [asdict(one) for one in counts], text)
+        write_report(output, [asdict(each) for each in counts], text)
 
 
 def count(environment: Environment, bundle: Path, precision: str, cpu: Cpu) -> Count:
-    """Count one file by the interpreter of one environment; start-up is counted and taken away."""
+    """Count one file with one environment's interpreter; the start is subtracted."""
     opened = Bundle.open(bundle)
     suffix = "onnx" if environment.extra == "onnx" else "tflite"
     file = bundle / f"model-{precision}.{suffix}"
     root = prepare(environment.suite, environment.architecture, environment.packages)
     here = Machine(root, cache() / "homes" / environment.name)
     if not (here.home / "venv").is_dir():
-        raise EmulationError(f"{environment.name} is not installed; fix with: make test-pi")
+        raise EmulationError(f"{environment.name} is not installed; run make test-pi")
     start = _instructions(here, cpu, file, 1, 1)
     inference = (_instructions(here, cpu, file, 1 + _RUNS, 1) - start) / _RUNS
     whole = (_instructions(here, cpu, file, 1, 1 + _RUNS) - start) / _RUNS
@@ -110,7 +111,7 @@ def _version(here: Machine, package: str) -> str:
 
 
 def _instructions(here: Machine, cpu: Cpu, file: Path, model_runs: int, whole_runs: int) -> int:
-    """Instructions of one process, start-up and all."""
+    """Instructions of one process, including its start."""
     qemu, plugin = counting_qemu()
     with tempfile.TemporaryDirectory() as folder:
         photo, log = Path(folder, "photo.jpg"), Path(folder, "log")
@@ -134,7 +135,7 @@ def _instructions(here: Machine, cpu: Cpu, file: Path, model_runs: int, whole_ru
 
 
 def table(counts: Sequence[Count]) -> str:
-    """Both precisions of one model, interpreter and processor in a row, as Markdown."""
+    """A Markdown table; a row has both precisions of a model, interpreter and processor."""
     by_key = {(c.model, c.size, c.run_by, c.cpu, c.precision): c for c in counts}
     rows = []
     for model, size, run_by, cpu in dict.fromkeys(key[:4] for key in by_key):
@@ -153,7 +154,7 @@ def table(counts: Sequence[Count]) -> str:
 
 _INTRODUCTION = """# Instructions per picture on a Raspberry Pi's processors
 
-Made by `python -m benchmarks.pi.instructions`. Millions of instructions that QEMU executed, one thread. Left: the model and its arg-max. Right, "whole": from a JPEG of 640x480 px to the mask at its size. An instruction is not a time: caches, memory and stalls are not counted, and a dot product does the work of several. Cortex-A53 and A72 have the same instructions.
+Made by `python -m benchmarks.pi.instructions`. Millions of instructions that QEMU executed, one thread. Left: the model and its arg-max. Right, "whole": from a JPEG of 640x480 px to the mask at its size. Instructions are not times: caches, memory and stalls do not count, and a dot product does the work of several. Cortex-A53 and A72 have the same instructions.
 """  # noqa: E501
 
 

@@ -1,4 +1,4 @@
-"""QEMU with plugins, which count instructions; Debian's programs have none, so it is built here."""
+"""Build QEMU with plugins, which count instructions; Debian's QEMU has none."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pathlib import Path
 from benchmarks.pi.emulator import EmulationError, cache, mirror
 
 _NEEDS = ("gcc", "g++", "make", "libglib2.0-dev", "pkg-config", "flex", "bison")
-# What QEMU 10's own configure would fetch, were it not in the virtual environment already.
+# QEMU 10's configure fetches these unless the virtual environment has them.
 _PYTHON = ("meson==1.5.0", "pycotap==1.3.1", "ninja", "setuptools")
 _WITHOUT = ("docs", "system", "tools", "werror", "capstone", "install-blobs")
 _TARGETS = ("qemu-aarch64", "tests/tcg/plugins/libinsn.so")
 
 
 def counting_qemu() -> tuple[Path, Path]:
-    """QEMU and the plugin that counts, built from Debian's source on first use.
+    """The paths of QEMU and of its counting plugin, built from Debian's source on first use.
 
-    That takes four minutes on two idle cores and installs Debian's compiler where it is missing.
-    Raises EmulationError.
+    The build takes four minutes on two idle cores, and installs Debian's compiler if it is
+    missing. Raises EmulationError.
     """
     folder = cache() / "plugins"
     programs = folder / "qemu-aarch64", folder / "libinsn.so"
@@ -49,26 +49,29 @@ def counting_qemu() -> tuple[Path, Path]:
             build,
         )  # fmt: skip
         _do([str(work / "venv/bin/ninja"), *_TARGETS], build)
-        made = work / "made"
-        made.mkdir()
+        built = work / "built"
+        built.mkdir()
         for target in _TARGETS:
-            shutil.copy2(build / target, made)
-        made.rename(folder)
+            shutil.copy2(build / target, built)
+        built.rename(folder)
     return programs
 
 
 def _unpack(folder: Path) -> None:
-    """Debian 13's QEMU source, its digest checked against the index."""
+    """Unpack Debian 13's source of QEMU, after its digest is checked against the index."""
     base = mirror().rstrip("/")
     index = lzma.decompress(_fetch(f"{base}/dists/trixie/main/source/Sources.xz")).decode()
-    stanza = next((one for one in index.split("\n\n") if one.startswith("Package: qemu\n")), "")
-    place = re.search(r"^Directory: (\S+)$", stanza, re.MULTILINE)
-    found = re.search(r"^ ([0-9a-f]{64}) \d+ (qemu_\S+\.orig\.tar\.xz)$", stanza, re.MULTILINE)
-    if place is None or found is None:
+    stanzas = index.split("\n\n")
+    stanza = next((each for each in stanzas if each.startswith("Package: qemu\n")), "")
+    directory = re.search(r"^Directory: (\S+)$", stanza, re.MULTILINE)
+    archive_line = r"^ ([0-9a-f]{64}) \d+ (qemu_\S+\.orig\.tar\.xz)$"
+    listed = re.search(archive_line, stanza, re.MULTILINE)
+    if directory is None or listed is None:
         raise EmulationError(f"{base} has no source of QEMU for trixie")
-    data = _fetch(f"{base}/{place[1]}/{found[2]}")
-    if hashlib.sha256(data).hexdigest() != found[1]:
-        raise EmulationError(f"{found[2]} is not what {base}'s index says")
+    digest, name = listed.groups()
+    data = _fetch(f"{base}/{directory[1]}/{name}")
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise EmulationError(f"the digest of {name} differs from the one in {base}'s index")
     packed = folder.with_suffix(".tar.xz")
     packed.write_bytes(data)
     with tarfile.open(packed) as archive:

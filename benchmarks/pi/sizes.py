@@ -1,4 +1,4 @@
-"""What an installation weighs: every file that pip and apt wrote, and all that they fetched."""
+"""The size of an installation: the files that pip and apt write, and those that they fetch."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from benchmarks.pi.debs import fetched, unpacked
 from benchmarks.pi.emulator import Machine
 from benchmarks.pi.environments import INSTALLED, Environment, site_packages
 
-# What `python3 -m venv` puts there, whatever is installed next.
+# Packages that `python3 -m venv` itself installs.
 _VENV = ("pip", "setuptools", "wheel")
-# Our command line's libraries; NumPy and Pillow are counted by themselves.
+# unet-edge with its command line's libraries; NumPy and Pillow are counted separately.
 _OURS = ("unet-edge", "click", "tabulate", "tqdm")
-# The same where they are Debian's: its click asks for colorama.
+# The same libraries as Debian's packages; Debian's click depends on colorama.
 _OURS_BY_APT = re.compile(r"[/-](click|colorama|tabulate|tqdm)[-./]")
 
 
 @dataclass(frozen=True)
 class Weight:
-    """MB (10^6 bytes) by pip, in the virtual environment, and by apt, in the system."""
+    """MB (10^6 bytes): of pip in the virtual environment, and of apt in the system."""
 
     pip: float
     apt: float
 
     @property
     def total(self) -> float:
-        """Both."""
+        """The sum of both."""
         return self.pip + self.apt
 
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes in MB (10^6 bytes). `installed` has every file, compiled ones too.
+    """Sizes in MB (10^6 bytes).
 
-    What apt fetches and writes is what it does on a Debian of nothing but Python with venv.
-    `ours` is unet-edge with click, tabulate and tqdm, installed; `empty` is what the virtual
-    environment holds before anything is installed, which `installed` leaves out.
+    `installed` counts every file, compiled ones too. apt's sizes are those on a Debian with only
+    Python and venv. `ours` is unet-edge with click, tabulate and tqdm, installed. `empty` is the
+    virtual environment before anything is installed; `installed` does not count it.
     """
 
     downloaded: Weight
@@ -58,11 +58,11 @@ class Size:
 
 
 def measure(here: Machine, environment: Environment) -> Size:
-    """What stands in ~/venv, what it sees of Debian's, and what was fetched for both."""
+    """Measure ~/venv, the Debian packages that it imports, and the downloads for both."""
     sizes = {}
-    for found in distributions(path=[str(site_packages(here))]):
-        name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
-        sizes[name] = _bytes(found) / 1e6
+    for distribution in distributions(path=[str(site_packages(here))]):
+        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+        sizes[name] = _bytes(distribution) / 1e6
     empty = sum(sizes.pop(name, 0) for name in _VENV)
     files = unpacked(here, environment)
     ours_by_apt = sum(size for name, size in files.items() if _OURS_BY_APT.search(name)) / 1e6
@@ -79,18 +79,18 @@ def measure(here: Machine, environment: Environment) -> Size:
 
 
 def _wheels(here: Machine, environment: Environment) -> dict[str, float]:
-    """MB of each wheel that pip installed, by its report: it downloads them once more."""
+    """MB of each wheel that pip's report lists as installed; downloads them again."""
     report = json.loads((here.home / INSTALLED).read_text("utf-8"))
-    addresses = [one["download_info"]["url"] for one in report["install"]]
+    addresses = [package["download_info"]["url"] for package in report["install"]]
     here.do(
         "pip download --quiet --no-deps --only-binary :all: --dest downloads "
         + " ".join(quote(address) for address in addresses),
         environment.cpu,
         network=True,
     )
-    found = {path.name: path.stat().st_size for path in (here.home / "downloads").iterdir()}
-    assert len(found) == len(addresses), (found, addresses)
-    return _megabytes(found)
+    wheels = {path.name: path.stat().st_size for path in (here.home / "downloads").iterdir()}
+    assert len(wheels) == len(addresses), (wheels, addresses)
+    return _megabytes(wheels)
 
 
 def _megabytes(sizes: dict[str, int]) -> dict[str, float]:
@@ -101,7 +101,7 @@ def _largest_first(sizes: dict[str, float]) -> dict[str, float]:
     return dict(sorted(sizes.items(), key=lambda pair: -pair[1]))
 
 
-def _bytes(found: Distribution) -> int:
-    # An absolute path, so that what lies outside site-packages (bin/) is counted too.
-    paths = (Path(str(path.locate())) for path in found.files or ())
+def _bytes(distribution: Distribution) -> int:
+    # Absolute paths: files outside site-packages (bin/) count too.
+    paths = (Path(str(path.locate())) for path in distribution.files or ())
     return sum(path.stat().st_size for path in paths if path.is_file())

@@ -1,6 +1,5 @@
-/* Loaded before everything else by hidden.py: answers the CPUID instructions that were replaced by
-   UD2, without the instruction sets behind AVX2. The bits: Intel's manual, volume 2A,
-   CPUID, leaf 7. */
+/* hidden.py replaces CPUID instructions by UD2 and preloads this library, which answers them without
+   the instruction sets newer than AVX2. The bits: Intel's manual, volume 2A, CPUID, leaf 7. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
@@ -25,7 +24,7 @@ static void answer(int number, siginfo_t *info, void *context) {
     uint32_t leaf = registers[REG_RAX], subleaf = registers[REG_RCX];
     uint32_t eax, ebx, ecx, edx;
     if (info->si_code <= 0 || code[0] != 0x0f || code[1] != 0x0b) {
-        /* Sent by kill or raise, or another instruction: let it end the process. */
+        /* A signal of kill or raise, or another illegal instruction: let it end the process. */
         signal(SIGILL, SIG_DFL);
         if (info->si_code <= 0) {
             raise(SIGILL);

@@ -1,10 +1,10 @@
-"""What this processor makes of a bundle: scores, labels, decoded pictures. Runs on a device, too.
+"""Measure a bundle on this processor: scores, agreement, and digests of decoded pictures.
 
     python -m benchmarks.processors.measure BUNDLE OUTPUT.npz [--pictures 8] [--jpegs FOLDER]
 
-OUTPUT.npz holds the scores of each file and interpreter on the golden pictures, and under "report"
-a JSON text of all the rest. It needs unet-edge's device install and nothing else; no child process
-is started, since under an emulator that would be a native one.
+OUTPUT.npz holds the scores of each file and interpreter on the golden pictures; its entry "report"
+holds everything else as JSON. Needs only the device installation of unet-edge. It starts no child
+process: under an emulator, a child would run natively.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--pictures", type=int, default=8, help="golden pictures to use")
     parser.add_argument("--jpegs", type=Path, help="a folder of JPEG files to decode")
-    asked = parser.parse_args()
-    bundle = Bundle.open(asked.bundle)
+    arguments = parser.parse_args()
+    bundle = Bundle.open(arguments.bundle)
     scores: dict[str, np.ndarray] = {}
     files = [
         measured
         for entry in bundle.files
-        for measured in _file(bundle, entry.name, scores, asked.pictures)
+        for measured in _file(bundle, entry.name, scores, arguments.pictures)
     ]
     report = {
         "processor": dataclasses.asdict(read_processor()),
         "files": files,
         "digests": {
-            **(_decoded(asked.jpegs) if asked.jpegs else {}),
+            **(_decoded(arguments.jpegs) if arguments.jpegs else {}),
             **_placed(),
             **_ties(),
         },
     }
     arrays: dict[str, Any] = {**scores, "report": json.dumps(report)}
-    np.savez_compressed(asked.output, **arrays)
+    np.savez_compressed(arguments.output, **arrays)
 
 
 def _file(
     bundle: Bundle, name: str, scores: dict[str, np.ndarray], count: int
 ) -> list[dict[str, Any]]:
-    """A file by each interpreter that works here; its scores by one thread go into `scores`."""
+    """Measure a file with each interpreter that works here; adds its scores to `scores`."""
     entry = bundle.file(name)
     references = list(golden_references(bundle))[:count]
     grids = [_grid(reference.picture, bundle.spec) for reference in references]
-    found = []
+    rows = []
     for package in PACKAGES[entry.format]:
         try:
             backends = [
@@ -85,7 +85,7 @@ def _file(
         key = f"{name} {package}"
         scores[key] = by_threads[0]
         proof = verify(Segmenter(bundle.spec, backends[0], name), references, floor=entry.floor)
-        found.append(
+        rows.append(
             {
                 "key": key,
                 "file": name,
@@ -93,12 +93,12 @@ def _file(
                 "agreement": proof.agreement,
                 "floor": entry.golden_floor,
                 "same_on_threads": {
-                    threads: bool(np.array_equal(one, by_threads[0]))
-                    for threads, one in zip(THREADS, by_threads, strict=True)
+                    threads: bool(np.array_equal(thread_scores, by_threads[0]))
+                    for threads, thread_scores in zip(THREADS, by_threads, strict=True)
                 },
             }
         )
-    return found
+    return rows
 
 
 def _grid(picture: Any, spec: ModelSpec) -> np.ndarray:
@@ -107,15 +107,15 @@ def _grid(picture: Any, spec: ModelSpec) -> np.ndarray:
 
 
 def _decoded(folder: Path) -> dict[str, str]:
-    """JPEG files in full and reduced by the decoder, as `decoding: scaled` does."""
+    """Digests of a folder's JPEG files, decoded in full and scaled."""
     full, scaled = (
         ModelSpec(64, 64, ("a", "b"), decoding=decoding) for decoding in ("full", "scaled")
     )
-    found = {}
+    digests = {}
     for path in sorted(folder.glob("*.jp*g")):
-        found[f"decode {path.name}"] = _photo(path, full)
-        found[f"decode {path.name}, reduced"] = _photo(path, scaled)
-    return found
+        digests[f"decode {path.name}"] = _photo(path, full)
+        digests[f"decode {path.name}, reduced"] = _photo(path, scaled)
+    return digests
 
 
 def _photo(path: Path, spec: ModelSpec) -> str:
@@ -126,26 +126,26 @@ def _photo(path: Path, spec: ModelSpec) -> str:
 
 
 def _placed() -> dict[str, str]:
-    """A photo of whole numbers, enlarged and reduced to a grid by each filter and fit."""
+    """Digests of a generated photo, enlarged and reduced to a grid with each fit."""
     y, x = np.mgrid[:301, :403].astype(np.int64)
     channels = (7 * x + 3 * y, x * y // 5 + 11 * x, (x * x + 9 * y) // 4)
     photo = (np.stack(channels, axis=-1) % 256).astype(np.uint8)
-    found = {}
+    digests = {}
     for size in (96, 512):
         for fit in ("letterbox", "stretch"):
             spec = ModelSpec(size, size, ("a", "b"), fit=fit)
-            found[f"place {fit} {size}"] = _digest(_grid(photo, spec))
-    return found
+            digests[f"place {fit} {size}"] = _digest(_grid(photo, spec))
+    return digests
 
 
 def _ties() -> dict[str, str]:
-    """Arg-max of scores that tie in every third pixel, for two to twelve classes."""
+    """Digests of the arg-max of scores with many ties, for two to twelve classes."""
     random = np.random.default_rng(0)
-    found = {}
+    digests = {}
     for classes in (2, 3, 5, 6, 12):
         scores = random.integers(0, 4, (64, 64, classes)).astype(np.float32)
-        found[f"arg-max {classes} classes"] = _digest(to_labels(scores))
-    return found
+        digests[f"arg-max {classes} classes"] = _digest(to_labels(scores))
+    return digests
 
 
 def _digest(pixels: Any) -> str:
@@ -153,7 +153,7 @@ def _digest(pixels: Any) -> str:
 
 
 def labels_of(scores: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Labels of scores (N, H, W, C), or labels (N, H, W) as they are."""
+    """The arg-max of scores (N, H, W, C); labels (N, H, W) stay as they are."""
     array = np.asarray(scores)
     return array if array.ndim == 3 else array.argmax(-1)
 

@@ -1,7 +1,7 @@
-"""The model card: a bundle's README.md, written from its manifest alone, with pictures beside it.
+"""The model card: a bundle's README.md, written from its manifest, and the card's pictures.
 
-No date, no path and no name of a picture goes into it: the same export gives the same card, and
-a bundle can be handed on without telling where it was made.
+The card holds no date, no path and no name of a picture. So the same export gives the same card,
+and a bundle does not reveal where it was made.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def with_card(
     golden: Sequence[tuple[bytes, bytes]],
     latency: Latency | None = None,
 ) -> tuple[Bundle, list[bytes]]:
-    """The bundle with its card, and what its files make of the golden pictures.
+    """Write the card, and measure the files on the golden pictures.
 
-    `models` and `golden` are as `write_bundle` takes them. Returns the bundle with
-    `golden_agreement` and `card` filled in, and the bytes of the files that `card` names.
+    `models` and `golden` are those of `write_bundle`. Returns the bundle with `golden_agreement`
+    and `card` set, and the bytes of the files that `card` names.
     """
     rows, agreements = golden_rows(bundle, models, golden)
     bundle = dataclasses.replace(
@@ -71,42 +71,15 @@ _OUTPUTS: dict[Output, str] = {
 
 
 def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None) -> str:
-    """The card, Markdown, of a bundle whose golden pictures are `rows`."""
-    spec, reference = bundle.spec, bundle.reference
-    parameters = f"{reference.parameters:,}"
-    grid = f"{spec.height}x{spec.width} px (height x width)"
-    fitted = {"letterbox": "scaled and padded", "stretch": "stretched"}[spec.fit]
+    """The card as Markdown; `rows` are those of the bundle's golden pictures."""
     parts = [
-        f"# {_plain(spec.name)}",
-        f"A segmentation model: it gives each pixel of a picture one of {len(spec.classes)} "
+        f"# {_plain(bundle.spec.name)}",
+        f"A segmentation model: it gives each pixel of a picture one of {len(bundle.spec.classes)} "
         "classes. Written by `unet-edge export`; every figure was measured by it.",
         "## Model",
-        _table(
-            ["", ""],
-            [
-                ("network", _plain(reference.network or "not stated")),
-                ("parameters", parameters),
-                ("input", f"{grid}, RGB uint8; pictures of other sizes are {fitted}"),
-                *(
-                    [("decoding", "large JPEG photos are reduced by the decoder, by 2, 4 or 8")]
-                    if spec.decoding == "scaled"
-                    else []
-                ),
-                ("output", f"{_OUTPUTS[spec.output]}; masks have the picture's own size"),
-            ],
-        ),
-        _table(
-            ["class", "name", "colour"],
-            [
-                (index, _plain(name), f"`#{bytes(color).hex()}`")
-                for index, (name, color) in enumerate(zip(spec.classes, spec.palette, strict=True))
-            ],
-        ),
-        f"![The classes in their colours]({_CLASSES})",
+        *_model(bundle),
         "## Data",
-        f"Trained on {bundle.data.train} pictures; {bundle.data.validation} were held out "
-        f"(validation), of which {reference.pictures} were used for the figures here. "
-        f"{_calibration(bundle.data.calibration)}",
+        _data(bundle),
         "## How well it segments",
         "IoU against the true labels of the held-out pictures, all pixels counted together.",
         _quality(bundle),
@@ -120,12 +93,7 @@ def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None
         "## Golden pictures",
         "Hard ones, with the Keras model's masks, so that any machine can repeat the proof. In "
         "red, enlarged: pixels where the file that differs most has another class than Keras.",
-        *(
-            f"![Golden picture {index + 1}]({_picture(index)})\n\n"
-            f"`{golden.picture}`: {_why(golden.chosen)}. `{row.worst_file}` differs most: "
-            f"{percent(row.agreement)} % as Keras."
-            for index, (golden, row) in enumerate(zip(bundle.golden, rows, strict=True))
-        ),
+        *_golden_pictures(bundle, rows),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(bundle)),
         "## Licence",
@@ -136,6 +104,47 @@ def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None
         f"```python\n{_PYTHON}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _model(bundle: Bundle) -> list[str]:
+    """The model's facts, and its classes with their colours."""
+    spec, reference = bundle.spec, bundle.reference
+    grid = f"{spec.height}x{spec.width} px (height x width)"
+    fitted = {"letterbox": "scaled and padded", "stretch": "stretched"}[spec.fit]
+    facts = [
+        ("network", _plain(reference.network or "not stated")),
+        ("parameters", f"{reference.parameters:,}"),
+        ("input", f"{grid}, RGB uint8; pictures of other sizes are {fitted}"),
+    ]
+    if spec.decoding == "scaled":
+        facts.append(("decoding", "large JPEG photos are reduced by the decoder, by 2, 4 or 8"))
+    facts.append(("output", f"{_OUTPUTS[spec.output]}; masks have the picture's own size"))
+    classes = [
+        (index, _plain(name), f"`#{bytes(color).hex()}`")
+        for index, (name, color) in enumerate(zip(spec.classes, spec.palette, strict=True))
+    ]
+    return [
+        _table(["", ""], facts),
+        _table(["class", "name", "colour"], classes),
+        f"![The classes in their colours]({_CLASSES})",
+    ]
+
+
+def _data(bundle: Bundle) -> str:
+    return (
+        f"Trained on {bundle.data.train} pictures; {bundle.data.validation} were held out "
+        f"(validation), of which {bundle.reference.pictures} were used for the figures here. "
+        f"{_calibration(bundle.data.calibration)}"
+    )
+
+
+def _golden_pictures(bundle: Bundle, rows: Sequence[GoldenRow]) -> list[str]:
+    return [
+        f"![Golden picture {index + 1}]({_picture(index)})\n\n"
+        f"`{golden.picture}`: {_why(golden.chosen)}. `{row.worst_file}` differs most: "
+        f"{percent(row.agreement)} % as Keras."
+        for index, (golden, row) in enumerate(zip(bundle.golden, rows, strict=True))
+    ]
 
 
 def _quality(bundle: Bundle) -> str:
@@ -150,7 +159,7 @@ def _quality(bundle: Bundle) -> str:
 
 
 def _test_split(bundle: Bundle) -> list[str]:
-    """The same table of the test pictures; nothing without a test split."""
+    """The table of `_quality` for the test pictures; empty without a test split."""
     test = bundle.test
     if test is None:
         return []
@@ -160,12 +169,12 @@ def _test_split(bundle: Bundle) -> list[str]:
         for index, name in enumerate(bundle.spec.classes)
     ]
     rows.append(("mean", *(_score(column.label_miou) for column in columns)))
-    shares = (f"{percent(e.agreement)} %" for e in test.files if e.agreement is not None)
+    shares = (f"{percent(f.agreement)} %" for f in test.files if f.agreement is not None)
     rows.append(("as Keras", "–", *shares))
-    of = f"{test.pictures} of the {test.of}" if test.pictures < test.of else f"the {test.of}"
+    count = f"{test.pictures} of the {test.of}" if test.pictures < test.of else f"the {test.of}"
     return [
-        f"IoU over {of} test pictures. The model was not trained on them, and they chose neither "
-        "its best round nor any file: quote these figures.",
+        f"IoU over {count} test pictures. The model was not trained on them, and they chose "
+        "neither its best round nor any file: quote these figures.",
         _table(["class", "Keras", *(entry.name for entry in bundle.files)], rows),
     ]
 
@@ -204,30 +213,32 @@ def _latency(bundle: Bundle, latency: Latency | None) -> str:
 
 
 def _limits(bundle: Bundle) -> list[str]:
-    """What a reader should not expect: what was measured first, then what holds for any model."""
+    """The limits of use: first those that were measured, then those of any model."""
     spec, ious = bundle.spec, bundle.reference.label_iou or ()
-    found = [
+    measured = [
         f"`{e.name}` is under its floor; do not use it." for e in bundle.files if not e.kept_floor
     ]
     scored = [(iou, name) for iou, name in zip(ious, spec.classes, strict=False) if iou is not None]
     if scored:
         iou, name = min(scored)
-        found.append(f"The class it finds worst is {_plain(name)}, IoU {iou:.4f}.")
+        measured.append(f"The class it finds worst is {_plain(name)}, IoU {iou:.4f}.")
     missing = [_plain(name) for iou, name in zip(ious, spec.classes, strict=False) if iou is None]
     if missing:
-        found.append(f"No held-out picture shows {', '.join(missing)}: nothing is known of that.")
+        measured.append(
+            f"No held-out picture shows {', '.join(missing)}: nothing is known of that."
+        )
     if bundle.reference.worst_miou is not None:
-        found.append(
+        measured.append(
             f"On its worst held-out picture Keras itself reaches an mIoU of "
             f"{bundle.reference.worst_miou:.4f}."
         )
     file = min(bundle.files, key=lambda entry: entry.worst)
-    found.append(
+    measured.append(
         f"The worst picture of any file has {percent(file.worst)} % of its pixels as Keras "
         f"(`{file.name}`)."
     )
     return [
-        *found,
+        *measured,
         f"The figures are of {bundle.reference.pictures} pictures of one data set. Of pictures "
         "taken otherwise, by another camera or of other things, they say nothing.",
         "Training keeps its best round by the held-out (validation) pictures, so figures over them "
@@ -241,7 +252,7 @@ def _limits(bundle: Bundle) -> list[str]:
 
 
 def _why(chosen: Choice) -> str:
-    """A golden picture's reason in words."""
+    """The reason for choosing a golden picture, as a phrase."""
     figure = chosen.figure
     if figure is None:
         return "one without true labels"
@@ -282,7 +293,7 @@ def _score(value: float | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, in one line: names come from anywhere."""
+    """The text in one line, escaped so that Markdown shows it literally."""
     for character in "\\`*_[]<>#|":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())

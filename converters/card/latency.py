@@ -1,4 +1,4 @@
-"""Latency for the model card, from a report that 'unet-edge benchmark' wrote."""
+"""Latency for the model card, from a report of `unet-edge benchmark`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from unet_edge.errors import ConfigError
 from unet_edge.system.files import read_regular
 
 _MOST_REPORT = 2**20
-"""Bytes of a report that is read; ours have about 10 kB."""
+"""The most bytes of a report to read; reports have about 10 kB."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """What files cost on one machine: `p50_ms` by the files' SHA-256, whole picture, median."""
+    """Times on one machine.
+
+    `p50_ms`: the median from picture file to mask, by the SHA-256 of the model file.
+    """
 
     machine: str
     date: str
@@ -25,7 +28,7 @@ class Latency:
 
 
 def read_latency(path: Path) -> Latency:
-    """Read a benchmark's report, JSON. Raises ConfigError when it is none."""
+    """Read a benchmark's JSON report. Raises ConfigError if the file is not one."""
     try:
         report = json.loads(read_regular(path, _MOST_REPORT))
         return Latency(
@@ -43,6 +46,6 @@ def read_latency(path: Path) -> Latency:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
-            f"{path} is no report of 'unet-edge benchmark' ({error!r})",
+            f"{path} is not a report of 'unet-edge benchmark' ({error!r})",
             fix=f"write one with: unet-edge benchmark BUNDLE -o {path}",
         ) from error

@@ -1,4 +1,4 @@
-"""What the exported files make of the golden pictures: agreement, and pictures for the card."""
+"""Measure the exported files on the golden pictures, and draw the card's pictures."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from unet_edge.spec import ModelSpec
 
 @dataclass(frozen=True)
 class GoldenRow:
-    """A golden picture as the card shows it: the PNG, and the file that differs most there.
+    """A golden picture in the card: the drawn PNG, and the file that differs most from Keras.
 
-    `agreement` is that file's share of pixels (0..1) equal to Keras'.
+    `agreement` is that file's share of pixels (0..1) equal to Keras' mask.
     """
 
     png: bytes
@@ -37,14 +37,14 @@ class GoldenRow:
 def golden_rows(
     bundle: Bundle, models: Mapping[str, bytes], golden: Sequence[tuple[bytes, bytes]]
 ) -> tuple[list[GoldenRow], dict[str, float]]:
-    """Segment the golden pictures with every file of `bundle`, which need not be written yet.
+    """Segment the golden pictures with every file of `bundle`, which is not written yet.
 
-    Returns what to show of each picture, and each file's agreement (0..1) over all of them.
+    Returns a row for each picture, and each file's agreement (0..1) over all pictures.
     """
     photos = [picture for picture, _ in golden]
     references = [np.asarray(read_labels(mask)) for _, mask in golden]
     masks: dict[str, list[Labels]] = {}
-    totals: dict[str, float] = {}
+    agreements: dict[str, float] = {}
     for entry in bundle.files:
         backend = open_backend(models[entry.name], entry.format)
         segmenter = Segmenter(bundle.spec, backend, entry.name)
@@ -53,7 +53,7 @@ def golden_rows(
         total = Confusion.empty(classes)
         for reference, labels in zip(references, masks[entry.name], strict=True):
             total += Confusion.of(reference, labels, classes)
-        totals[entry.name] = total.accuracy
+        agreements[entry.name] = total.accuracy
     rows = []
     for index, (photo, reference) in enumerate(zip(photos, references, strict=True)):
         shares = {name: float((each[index] == reference).mean()) for name, each in masks.items()}
@@ -69,11 +69,11 @@ def golden_rows(
             [row], ["picture", "Keras' mask", f"{worst}: {int(wrong.sum())} px differ"]
         )
         rows.append(GoldenRow(png_bytes(drawn), worst, shares[worst]))
-    return rows, totals
+    return rows, agreements
 
 
 def legend(spec: ModelSpec) -> bytes:
-    """The classes with their colours, as PNG."""
+    """A PNG of the classes with their colours."""
     font, line = default_font(16), 26
     names = [drawable(name, font) for name in spec.classes]
     width = round(max(font.getlength(name) for name in names)) + 48

@@ -1,1 +1,1 @@
-"""Rounding a network to int8, so that its masks stay those of Keras."""
+"""Prepare a network for int8 so that its masks stay close to Keras' masks."""

@@ -1,4 +1,4 @@
-"""The calibration set: training pictures on the model's own grid, for quantised files."""
+"""The calibration set of quantised files: training pictures on the model's grid."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from unet_edge.system.progress import progress
 def calibration_grids(
     dataset: Dataset, spec: ModelSpec, *, count: int, seed: int = 0
 ) -> list[Pixels]:
-    """Up to `count` training pictures, drawn with `seed`, as grids uint8 (H, W, 3).
+    """Draw up to `count` training pictures with `seed`; returns grids, uint8 (H, W, 3).
 
-    They go through the geometry that training and the device use, so the ranges that int8 is
-    scaled to are those that the model will meet.
+    Training and the device use the same geometry, so the ranges on these grids are the ranges that
+    the model meets on the device.
     """
     order = np.random.default_rng(seed).permutation(len(dataset.train))
     chosen = [dataset.train[index].image for index in order[:count]]

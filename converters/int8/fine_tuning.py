@@ -1,9 +1,9 @@
-"""Quantisation-aware fine-tuning: weights that still make the model's masks after rounding.
+"""Quantisation-aware fine-tuning: train weights that keep the model's masks after rounding.
 
-A copy of the model learns from the model itself, not from labels: it computes as the int8 file
-will, kernels and activations rounded, and the loss is the divergence of its class probabilities
-from the float model's, which weighs a pixel by how near it is to another class. Rounding passes
-gradients on unchanged (straight-through: Jacob et al. 2018, arXiv:1712.05877, section 3).
+A copy of the model computes as the int8 file will, with rounded kernels and activations. It learns
+from the float model, not from labels: the loss is the divergence between their class
+probabilities, in which pixels close to another class count more. Gradients pass rounding unchanged
+(straight-through: Jacob et al. 2018, arXiv:1712.05877, section 3).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from converters.freeze import as_float32, as_list, require_tensorflow
+from converters.freeze import as_float32, require_tensorflow
+from converters.layers import CONVOLUTIONS, Run, call, outputs, readers
 from converters.tflite.int8_scores import RANGE, centred
 from unet_edge.errors import ConversionError
 from unet_edge.system.progress import progress
 
 RATES = (1e-3, 1e-4, 1e-5)
-"""Adam's first learning rate, which falls to 0 by a cosine: the best of these in a short trial.
+"""Adam's first learning rates to choose from in a short trial; a cosine lowers each to 0.
 
-A model that int8 ruins must move far, one that it hardly touches must not: 300 steps at 1e-3, 1e-4
-and 1e-5 took a toy model with a starved layer from 21.0 % flipped labels to 3.0, 7.0 and 16.6, and
-the same model without it from 0.44 to 1.04, 0.44 and 0.41.
+A model that int8 ruins needs a high rate, a model that is nearly right a low one. See
+docs/decisions/034-int8-search.md.
 """
 
 _BATCH = 6
-_CROP = 256  # px; no more than the network was judged on needs, and a tenth of 800's memory
+_CROP = 256  # px; enough context for the network, in a tenth of the memory of 800 px
 
 
 def fine_tune(
@@ -43,16 +43,19 @@ def fine_tune(
     seed: int = 0,
     float_layers: Collection[str] = (),
 ) -> keras.Model:
-    """A copy of `start` that, in int8, comes closer to `model`; convert it, not `model`.
+    """A copy of `start` to convert to int8, whose file agrees better with `model`.
 
-    `start` is `model` or `correct_channels` of it. `grids`: training pictures, uint8 (H, W, 3);
-    `steps`: batches of six crops of at most 256 px; `float_layers`: convolutions whose kernels
-    the file will not round. Moving statistics stay. Raises ConversionError without pictures or
-    steps.
+    `start` is `model` or `correct_channels` of it. `grids`: training pictures, uint8 (H, W, 3).
+    `steps`: batches of six crops of at most 256 px. `float_layers`: convolutions whose kernels the
+    file leaves in float32. BatchNorm's moving statistics stay. Raises ConversionError without
+    pictures or steps.
     """
     require_tensorflow(keras.backend.backend())
     if not len(grids) or steps < 1:
-        raise ConversionError("fine-tuning needs pictures and at least one step")
+        raise ConversionError(
+            f"there are {len(grids)} pictures and {steps} steps",
+            expected="fine-tuning needs pictures and at least one step",
+        )
     import tensorflow as tf
 
     teacher, source = centred(as_float32(model)), centred(as_float32(start))
@@ -62,22 +65,23 @@ def fine_tune(
     variables = list(student.trainable_variables)
     optimizer = keras.optimizers.Adam()
     optimizer.build(variables)
-    unused = [keras.ops.convert_to_numpy(variable) for variable in optimizer.variables]
+    fresh = [keras.ops.convert_to_numpy(variable) for variable in optimizer.variables]
+    run = _as_in_int8(student, ranges, float_layers)
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(pixels: Any) -> Any:
-        wanted = tf.nn.log_softmax(teacher(pixels, training=False))
+        expected = tf.nn.log_softmax(teacher(pixels, training=False))
         with tf.GradientTape() as tape:
-            found = tf.nn.log_softmax(_run(student, pixels, ranges, float_layers))
-            loss = tf.reduce_mean(tf.reduce_sum(tf.exp(wanted) * (wanted - found), -1))
+            actual = tf.nn.log_softmax(_scores(student, pixels, run))
+            loss = tf.reduce_mean(tf.reduce_sum(tf.exp(expected) * (expected - actual), -1))
         gradients = tape.gradient(loss, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
     def train(rate: float, count: int, label: str) -> float:
-        """Train from the start, on the same batches each time; mean loss of the last third."""
+        """Train from `source`, always on the same batches; returns the last third's mean loss."""
         student.set_weights(source.get_weights())
-        for variable, value in zip(optimizer.variables, unused, strict=True):
+        for variable, value in zip(optimizer.variables, fresh, strict=True):
             variable.assign(value)
         rng = np.random.default_rng(seed)
         losses = []
@@ -88,7 +92,7 @@ def fine_tune(
 
     trial = min(steps, max(10, steps // 10))
     losses = {rate: train(rate, trial, f"trial at rate {rate:g}") for rate in RATES}
-    # A rate that diverged has nan, which compares with nothing.
+    # A rate that diverged has the loss nan, which must not be chosen.
     best = min(RATES, key=lambda rate: losses[rate] if math.isfinite(losses[rate]) else math.inf)
     train(best, steps, f"fine-tuning at rate {best:g}")
     return student
@@ -110,94 +114,86 @@ def _ranges(
     model: keras.Model, grids: Sequence[NDArray[np.uint8]]
 ) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each tensor that the file rounds, by its layer's name."""
-    found: dict[str, tuple[float, float]] = {}
-
-    def watch(layer: keras.Layer, output: Any) -> Any:
-        low, high = found.get(layer.name, (0.0, 0.0))  # int8 ranges hold 0
-        values = keras.ops.convert_to_numpy(output)
-        found[layer.name] = (min(low, float(values.min())), max(high, float(values.max())))
-        return output
-
+    ranges = dict.fromkeys(_rounded_outputs(model), (0.0, 0.0))  # int8 ranges include 0
     for grid in grids[:16]:
-        _walk(model, grid[np.newaxis].astype(np.float32), _plain, watch)
+        for layer, output in outputs(model, grid[np.newaxis].astype(np.float32)):
+            if layer.name in ranges:
+                low, high = ranges[layer.name]
+                values = keras.ops.convert_to_numpy(output)
+                ranges[layer.name] = min(low, float(values.min())), max(high, float(values.max()))
     scores = [layer.name for layer in model.layers if layer.name in ("logits_half", "logits")]
-    if model.output.shape[-1] == 2:  # what `narrow` makes of two classes' scores
-        found |= dict.fromkeys(scores, (-RANGE, RANGE))
-    return found
+    if model.output.shape[-1] == 2:  # `narrow` cuts the scores of two classes to this range
+        ranges |= dict.fromkeys(scores, (-RANGE, RANGE))
+    return ranges
 
 
-def _run(
-    model: keras.Model,
-    pixels: Any,
-    ranges: dict[str, tuple[float, float]],
-    float_layers: Collection[str],
-) -> Any:
-    """The scores, computed as in int8."""
-    import tensorflow as tf
+def _rounded_outputs(model: keras.Model) -> set[str]:
+    """Names of the layers whose output is a tensor in the file.
 
-    def rounded(layer: keras.Layer, output: Any) -> Any:
-        low, high = ranges[layer.name]
-        return (
-            output
-            if low == high
-            else tf.quantization.fake_quant_with_min_max_args(output, low, high)
-        )
-
-    def run(layer: keras.Layer, inputs: list[Any]) -> Any:
-        whole = layer.name in float_layers
-        return _plain(layer, inputs) if whole else _with_rounded_kernel(layer, inputs)
-
-    return _walk(model, pixels, run, rounded)
-
-
-def _walk(model: keras.Model, pixels: Any, run: Any, store: Any) -> Any:
-    """Pass `pixels` through all layers: `run(layer, inputs)`, then `store(layer, output)`.
-
-    `store` is called where the file holds a tensor: not between a convolution, its BatchNorm and
-    its ReLU, which become one operator.
+    A convolution, its BatchNorm and its ReLU are one operator in the file, with one output.
     """
-    consumers: dict[int, list[keras.Layer]] = {}
+    readers_of = readers(model)
+    names = set()
     for layer in model.layers:
-        for tensor in as_list(getattr(layer, "input", [])):
-            consumers.setdefault(id(tensor), []).append(layer)
-    alive: dict[int, Any] = {id(model.inputs[0]): pixels}
-    for layer in model.layers:
-        if isinstance(layer, layers.InputLayer):
-            continue
-        output = run(layer, [alive[id(tensor)] for tensor in as_list(layer.input)])
-        after = consumers.get(id(layer.output), [])
-        if not (len(after) == 1 and _fuses(layer, after[0])):
-            output = store(layer, output)
-        alive[id(layer.output)] = output
-    return alive[id(model.outputs[0])]
+        following = readers_of(layer)
+        fused = len(following) == 1 and _fuses(layer, following[0])
+        if not fused and not isinstance(layer, layers.InputLayer):
+            names.add(layer.name)
+    return names
 
 
 def _fuses(layer: keras.Layer, following: keras.Layer) -> bool:
-    convolution = layers.Conv2D | layers.DepthwiseConv2D
     if isinstance(following, layers.BatchNormalization):
-        return isinstance(layer, convolution)
+        return isinstance(layer, CONVOLUTIONS)
     if isinstance(following, layers.ReLU):
-        return isinstance(layer, convolution | layers.BatchNormalization | layers.Add)
+        return isinstance(layer, (*CONVOLUTIONS, layers.BatchNormalization, layers.Add))
     return isinstance(layer, layers.ZeroPadding2D | layers.Dropout)
 
 
-def _plain(layer: keras.Layer, inputs: list[Any]) -> Any:
-    return layer(inputs if len(inputs) > 1 else inputs[0], training=False)
+def _as_in_int8(
+    model: keras.Model,
+    ranges: dict[str, tuple[float, float]],
+    float_layers: Collection[str],
+) -> Run:
+    """A function that computes a layer of `model` as the int8 file will."""
+    import tensorflow as tf
+
+    rounded_outputs = _rounded_outputs(model)
+
+    def run(layer: keras.Layer, inputs: list[Any]) -> Any:
+        rounds_kernel = isinstance(layer, CONVOLUTIONS) and layer.name not in float_layers
+        output = _with_rounded_kernel(layer, inputs) if rounds_kernel else call(layer, inputs)
+        if layer.name not in rounded_outputs:
+            return output
+        low, high = ranges[layer.name]
+        if low == high:
+            return output
+        return tf.quantization.fake_quant_with_min_max_args(output, low, high)
+
+    return run
+
+
+def _scores(model: keras.Model, pixels: Any, run: Run) -> Any:
+    """The output of the last layer, computed layer by layer with `run`."""
+    scores = None
+    for _, scores in outputs(model, pixels, run):  # noqa: B007, the last output is the result
+        pass
+    return scores
 
 
 def _with_rounded_kernel(layer: keras.Layer, inputs: list[Any]) -> Any:
-    if not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-        return _plain(layer, inputs)
-    deep = isinstance(layer, layers.DepthwiseConv2D)
-    convolve = keras.ops.depthwise_conv if deep else keras.ops.conv
-    output = convolve(inputs[0], _rounded(layer.kernel, deep), layer.strides, layer.padding)
+    depthwise = isinstance(layer, layers.DepthwiseConv2D)
+    convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
+    kernel = _rounded(layer.kernel, depthwise)
+    output = convolve(inputs[0], kernel, layer.strides, layer.padding)
     return output if layer.bias is None else output + layer.bias
 
 
-def _rounded(kernel: Any, deep: bool) -> Any:
-    """The kernel in 8 bits, a scale for each output channel; gradients pass as if it were not."""
+def _rounded(kernel: Any, depthwise: bool) -> Any:
+    """The kernel in 8 bits, with a scale for each output channel; gradients pass unchanged."""
     import tensorflow as tf
 
-    largest = tf.reduce_max(tf.abs(kernel), (0, 1, 3) if deep else (0, 1, 2), keepdims=True)
+    axes = (0, 1, 3) if depthwise else (0, 1, 2)
+    largest = tf.reduce_max(tf.abs(kernel), axes, keepdims=True)
     unit = tf.stop_gradient(tf.maximum(largest, 1e-9) / 127)
     return kernel + tf.stop_gradient(tf.round(kernel / unit) * unit - kernel)

@@ -1,8 +1,8 @@
-"""A copy of a model that is fitted, layer by layer, to what int8 makes of it.
+"""Fit a copy of a model to int8, layer by layer.
 
-What an int8 file computes is imitated on calibration pictures, with every tensor and kernel
-rounded, beside the float model: kernels are fitted to the inputs they will see and rounded
-(`rounding`), and gains and offsets make up for what is left (`correction`). See
+Two models run side by side on calibration pictures: the float model, and a copy that computes as
+the int8 file will. In each layer of the copy, the kernel is fitted to its rounded inputs and
+rounded (`rounding`). Then gains and offsets correct the remaining error (`correction`). See
 docs/decisions/033-fitted-kernels.md.
 """
 
@@ -15,10 +15,11 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from converters.freeze import as_float32, readers
-from converters.int8.correction import correct, measured, outputs
+from converters.freeze import as_float32
+from converters.int8.correction import call_in_chunks, correct, fitting_pictures
 from converters.int8.kernels import Rounding
 from converters.int8.rounding import fit_kernel
+from converters.layers import CONVOLUTIONS, outputs, readers
 
 
 def fit_to_int8(
@@ -28,42 +29,48 @@ def fit_to_int8(
     *,
     rounding: Rounding = "plain",
 ) -> keras.Model:
-    """A copy of `model` whose int8 file comes closer to it; convert the copy.
+    """A copy of `model` to convert to int8, whose file agrees better with `model`.
 
-    `calibration`: grids, uint8 (H, W, 3); without any, `model` itself comes back. `float_layers`:
-    convolutions that the file will not round. `rounding`: "plain" for .tflite files, "bounded" for
-    .onnx. The copy is for this choice alone: its kernels are
-    rounded already, and the converter finds the same steps again.
+    `calibration`: grids, uint8 (H, W, 3); without any, returns `model` itself. `float_layers`:
+    convolutions that the file leaves in float32. `rounding`: "plain" for .tflite files, "bounded"
+    for .onnx. The copy fits this choice only. Its kernels are rounded already, and the converter
+    finds the same steps again.
     """
     if not len(calibration):
         return model
-    pixels = measured(calibration)
+    pixels = fitting_pictures(calibration)
     reference = as_float32(model)
     fitted = keras.models.clone_model(reference)
     fitted.set_weights(reference.get_weights())
-    wanted_inputs: list[NDArray[np.float32]] = []
+    float_inputs: list[NDArray[np.float32]] = []
 
-    def remember(_: keras.Layer, inputs: list[NDArray[np.float32]]) -> None:
-        wanted_inputs[:] = inputs
+    def run_reference(layer: keras.Layer, inputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        float_inputs[:] = inputs
+        return call_in_chunks(layer, inputs)
 
-    def fit(layer: keras.Layer, inputs: list[NDArray[np.float32]]) -> None:
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-            rounded = None if layer.name in float_layers else rounding
-            kernel = fit_kernel(layer, inputs[0], wanted_inputs[0], rounded=rounded)
+    def run_fitted(layer: keras.Layer, inputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        if isinstance(layer, CONVOLUTIONS):
+            own_rounding = None if layer.name in float_layers else rounding
+            kernel = fit_kernel(layer, inputs[0], float_inputs[0], rounding=own_rounding)
             layer.kernel.assign(kernel)
+        return call_in_chunks(layer, inputs)
 
-    quantised = _quantised(fitted, float_layers)
-    # Of each pair the reference runs first: `fit` finds its inputs in `wanted_inputs`.
-    pairs = zip(outputs(reference, pixels, remember), outputs(fitted, pixels, fit), strict=True)
-    for (_, wanted), (layer, found) in pairs:
-        correct(layer, wanted, found)
+    quantised = _quantised_outputs(fitted, float_layers)
+    # In each pair the reference runs first, so `run_fitted` finds the layer's `float_inputs`.
+    pairs = zip(
+        outputs(reference, pixels, run_reference),
+        outputs(fitted, pixels, run_fitted),
+        strict=True,
+    )
+    for (_, expected), (layer, actual) in pairs:
+        correct(layer, expected, actual)
         if layer.name in quantised:
-            _round_to_uint8(found, min(0.0, float(wanted.min())), float(wanted.max()))
+            _round_to_uint8(actual, min(0.0, float(expected.min())), float(expected.max()))
     return fitted
 
 
 def _round_to_uint8(values: NDArray[np.float32], low: float, high: float) -> None:
-    """Round to the 256 steps of a tensor from `low` to `high`, in place."""
+    """Round values to the 256 steps between `low` and `high`, in place."""
     if high <= low:
         return
     step = (high - low) / 255
@@ -74,29 +81,28 @@ def _round_to_uint8(values: NDArray[np.float32], low: float, high: float) -> Non
     values *= np.float32(step)
 
 
-def _quantised(model: keras.Model, float_layers: Collection[str]) -> set[str]:
+def _quantised_outputs(model: keras.Model, float_layers: Collection[str]) -> set[str]:
     """Names of the layers whose output is a tensor of 8 bits in the file.
 
-    What is fused into a convolution has none of its own, nor has anything between two convolutions
-    in float.
+    Layers that are fused into a convolution have no tensor of their own. Tensors between two
+    convolutions in float are not quantised.
     """
     readers_of = readers(model)
-    fusing = layers.BatchNormalization | layers.ReLU | layers.Activation
+    fused_types = layers.BatchNormalization | layers.ReLU | layers.Activation
     names = set()
     for layer in model.layers:
-        behind = readers_of(layer)
+        following = readers_of(layer)
         if isinstance(layer, layers.InputLayer | layers.Rescaling | layers.ZeroPadding2D):
             continue
-        fused = isinstance(
-            layer, layers.Conv2D | layers.DepthwiseConv2D | layers.BatchNormalization
-        )
-        if not behind or (fused and len(behind) == 1 and isinstance(behind[0], fusing)):
+        can_fuse = isinstance(layer, (*CONVOLUTIONS, layers.BatchNormalization))
+        fuses = can_fuse and len(following) == 1 and isinstance(following[0], fused_types)
+        if not following or fuses:
             continue
-        if all(reader.name in float_layers for reader in behind):
-            maker = layer
-            while isinstance(maker, fusing):
-                maker = maker.input._keras_history.operation
-            if maker.name in float_layers:
+        if all(reader.name in float_layers for reader in following):
+            source = layer
+            while isinstance(source, fused_types):
+                source = source.input._keras_history.operation
+            if source.name in float_layers:
                 continue
         names.add(layer.name)
     return names

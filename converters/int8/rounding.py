@@ -1,13 +1,14 @@
-"""Kernels fitted to what they really see in int8, and rounded with an eye on each other.
+"""Fit kernels to their int8 inputs, and round their weights jointly.
 
-Behind thirty rounded layers a kernel sees other inputs than in float. The kernel that makes of
-them what was wanted, by least squares, is a little different (Hubara et al. 2021,
-arXiv:2006.10518). And where each weight goes to its nearest step, the errors of a channel's
-weights add up by chance. But inputs are correlated: neighbouring pixels are alike, and so are
-channels. So weights are rounded one after another, and each error is spread over the weights that
-are left, so that for inputs as measured the sum stays what it was (Frantar et al. 2022,
-arXiv:2210.17323). Both cost nothing on the device: the file has the same form and size. See
-docs/decisions/033-fitted-kernels.md.
+After many rounded layers, a kernel has other inputs than in float. The kernel that computes the
+float output from them, by least squares, is slightly different (Hubara et al. 2021,
+arXiv:2006.10518).
+
+If each weight is rounded to its nearest step, the errors of a channel's weights add up by chance.
+But inputs are correlated, between neighbouring pixels and between channels. So weights are rounded
+one after another, and each error is compensated by the weights that are not rounded yet (Frantar
+et al. 2022, arXiv:2210.17323). Both cost nothing on the device: the file has the same form and
+size. See docs/decisions/033-fitted-kernels.md.
 """
 
 from __future__ import annotations
@@ -23,101 +24,126 @@ from unet_edge.model_files.saturation import LARGEST_PAIR
 Weights = NDArray[np.float64]
 
 MOST_INPUTS = 1152
-"""Most weights of an output channel that are fitted.
+"""Kernels with more weights for an output channel are not fitted.
 
-The covariance of n inputs takes n² numbers and its inverse n³ operations. 1,152 are a 3x3 kernel of
-128 channels; the separable networks' widest has 1,024.
+The covariance of n inputs has n² numbers, and its inverse takes n³ operations. A 3x3 kernel of 128
+channels has 1,152 weights. The widest kernel of the separable networks has 1,024.
 """
 
 _POSITIONS = 1 << 16
-"""How many values of each channel are looked at, spread evenly over pictures and pixels."""
+"""How many values of each channel are used, evenly spaced over pictures and pixels."""
 
 _DAMPING = 0.01
-"""Share of the mean variance that is added to each before weights are rounded."""
+"""Share of the mean variance that is added to each variance before weights are rounded."""
 
 _DAMPINGS = (0.01, 0.1, 1.0)
-"""Shares to choose from before a kernel is fitted: the fewer pictures, the more is needed."""
+"""Shares to choose from when a kernel is fitted; fewer pictures need a larger one."""
 
 
 def fit_kernel(
     conv: keras.Layer,
     inputs: NDArray[np.float32],
-    wanted: NDArray[np.float32],
+    float_inputs: NDArray[np.float32],
     *,
-    rounded: Rounding | None,
+    rounding: Rounding | None,
 ) -> NDArray[np.float32]:
-    """The kernel of `conv` that makes of `inputs` what its own makes of `wanted`, (N, H, W, C).
+    """Fit the kernel of `conv` so that on `inputs` it gives its own output on `float_inputs`.
 
-    `rounded`: in int8 steps, None for not at all. Symmetric, one scale for each output channel: its
-    largest weight stays a whole number of steps ("plain": 127), so that a converter finds the same
-    scale again. Depthwise kernels are never bounded. Offsets of the output do not count, correction
-    makes up for them. Kernels of more than MOST_INPUTS weights a channel, or larger than their
-    input, are not fitted, and rounded on their own.
+    Both inputs are (N, H, W, C). `rounding` None leaves the fitted kernel in float. Otherwise its
+    values are int8 steps, symmetric, with one scale for each output channel. A channel's largest
+    weight stays an integer number of steps ("plain": 127), so that a converter finds the same
+    scale again. Depthwise kernels are never bounded. Constant errors of the output are ignored:
+    `correction` fits offsets.
+
+    Kernels of more than MOST_INPUTS weights a channel, or larger than their input, are not fitted;
+    their weights are rounded independently.
     """
     kernel: Weights = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float64)
     height, width, channels, last = kernel.shape
     depthwise = isinstance(conv, layers.DepthwiseConv2D)
-    wide = not depthwise and height * width * channels > MOST_INPUTS
-    if wide or inputs.shape[1] < height or inputs.shape[2] < width:
-        alone = kernel if rounded is None else _alone(kernel, rounded, depthwise=depthwise)
-        return np.asarray(alone, np.float32)
+    bounded = rounding == "bounded" and not depthwise
+    too_wide = not depthwise and height * width * channels > MOST_INPUTS
+    if too_wide or inputs.shape[1] < height or inputs.shape[2] < width:
+        if rounding is not None:
+            kernel = _rounded_independently(kernel, bounded=bounded, depthwise=depthwise)
+        return np.asarray(kernel, np.float32)
+    # A depthwise kernel is a problem for each channel, any other kernel a single one. Weights are
+    # (problems, taps, outputs), inputs (problems, taps, positions).
     weights: Weights = kernel.reshape(height * width, channels, last)
-    seen = [_taps(each, height, width) for each in (inputs, wanted)]
-    if depthwise:  # a problem of its own for each channel: (channels, taps, positions)
+    taps = [_taps(each, height, width) for each in (inputs, float_inputs)]
+    if depthwise:
         weights = weights.swapaxes(0, 1)
-        found, ideal = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in seen)
+        actual, expected = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in taps)
     else:
         weights = weights.reshape(1, -1, last)
-        found, ideal = (each.reshape(1, -1, each.shape[-1]) for each in seen)
-    middle = found.shape[-1] // 2  # positions come picture by picture: two halves of the pictures
-    halves = (slice(None, middle), slice(middle, None))
-    powers = [_product(found[..., half], found[..., half]) for half in halves]
-    lacks = [_product(found[..., half], (ideal - found)[..., half]) for half in halves]
-    power, lack = (powers[0] + powers[1]) / 2, (lacks[0] + lacks[1]) / 2
-    fitted = weights
-    if (damping := _least_error(powers, lacks, weights)) is not None:
-        fitted = weights + np.linalg.solve(_damped(power, damping), lack @ weights)
-    if rounded is not None:
-        inverse: Weights = np.asarray(np.linalg.inv(_damped(power, _DAMPING)), np.float64)
+        actual, expected = (each.reshape(1, -1, each.shape[-1]) for each in taps)
+    fitted, covariance = _fitted(weights, actual, expected)
+    if rounding is not None:
+        inverse: Weights = np.asarray(np.linalg.inv(_damped(covariance, _DAMPING)), np.float64)
         steps: Weights = np.full((len(fitted), last), 127, np.float64)
-        bounded = rounded == "bounded" and not depthwise
         if bounded:
-            steps[0] = _steps(fitted.reshape(kernel.shape))
+            steps[0] = _bounded_steps(fitted.reshape(kernel.shape))
         fitted = _rounded(fitted, inverse, steps, bounded=bounded)
     if depthwise:
         fitted = fitted.swapaxes(0, 1)
     return np.asarray(fitted.reshape(kernel.shape), np.float32)
 
 
-def _least_error(powers: list[Weights], lacks: list[Weights], weights: Weights) -> float | None:
-    """The damping with which a fit to either half errs least on the other; None for no fit.
+def _fitted(
+    weights: Weights, actual: NDArray[np.float32], expected: NDArray[np.float32]
+) -> tuple[Weights, Weights]:
+    """The weights fitted by least squares, and the covariance of the actual taps."""
+    middle = actual.shape[-1] // 2  # positions are in the pictures' order: two halves of them
+    halves = (slice(None, middle), slice(middle, None))
+    covariances = [_product(actual[..., half], actual[..., half]) for half in halves]
+    differences = [_product(actual[..., half], (expected - actual)[..., half]) for half in halves]
+    covariance = (covariances[0] + covariances[1]) / 2
+    difference = (differences[0] + differences[1]) / 2
+    damping = _best_damping(covariances, differences, weights)
+    if damping is None:
+        return weights, covariance
+    change = np.linalg.solve(_damped(covariance, damping), difference @ weights)
+    return weights + change, covariance
+
+
+def _best_damping(
+    covariances: list[Weights], differences: list[Weights], weights: Weights
+) -> float | None:
+    """The damping whose fit to either half errs least on the other half; None if no fit helps.
 
     A fit to few pictures follows their noise, and does harm on others.
     """
     best, least = None, 0.0
     for damping in _DAMPINGS:
         error = 0.0
-        for one, other in ((0, 1), (1, 0)):
-            change = np.linalg.solve(_damped(powers[one], damping), lacks[one] @ weights)
+        for half, other in ((0, 1), (1, 0)):
+            change = np.linalg.solve(
+                _damped(covariances[half], damping), differences[half] @ weights
+            )
             # What the change adds to the squared error on the other half.
-            error += (change * (powers[other] @ change - 2 * lacks[other] @ weights)).sum()
+            added = covariances[other] @ change - 2 * differences[other] @ weights
+            error += (change * added).sum()
         if error < least:
             best, least = damping, error
     return best
 
 
-def _damped(power: Weights, damping: float) -> Weights:
-    """Add a share of the mean variance to each; a constant input gets 1, as any weight will do."""
-    count = power.shape[-1]
-    variance = power.trace(axis1=1, axis2=2) / count
+def _damped(covariance: Weights, damping: float) -> Weights:
+    """Add a share of the mean variance to each variance.
+
+    A problem with constant inputs gets 1 instead: any weight is right for it.
+    """
+    count = covariance.shape[-1]
+    variance = covariance.trace(axis1=1, axis2=2) / count
     added = np.where(variance > 0, damping * variance, 1)
-    return np.asarray(power + added[:, None, None] * np.eye(count), np.float64)
+    return np.asarray(covariance + added[:, None, None] * np.eye(count), np.float64)
 
 
 def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """What each weight of a kernel sees inside the pictures, less its mean: (taps, C, positions).
+    """The inputs of each weight of a kernel, less their mean: (height * width, C, positions).
 
-    At every position: a stride changes which are taken, not how they go together.
+    Positions ignore the stride: it changes which are used, not their covariance. Those that need
+    padding are left out.
     """
     rows, columns = inputs.shape[1] - height + 1, inputs.shape[2] - width + 1
     total = len(inputs) * rows * columns
@@ -130,51 +156,51 @@ def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.fl
     return taps
 
 
-def _product(one: NDArray[np.float32], other: NDArray[np.float32]) -> Weights:
-    """Mean products over the positions, (groups, inputs, inputs)."""
-    return np.asarray(one @ other.swapaxes(1, 2), np.float64) / max(1, one.shape[-1])
+def _product(first: NDArray[np.float32], second: NDArray[np.float32]) -> Weights:
+    """Mean products over the positions, (problems, taps, taps)."""
+    return np.asarray(first @ second.swapaxes(1, 2), np.float64) / max(1, first.shape[-1])
 
 
-def _alone(kernel: Weights, rounding: Rounding, *, depthwise: bool) -> Weights:
-    """A kernel (height, width, in, out), each channel rounded without regard to its inputs."""
+def _rounded_independently(kernel: Weights, *, bounded: bool, depthwise: bool) -> Weights:
+    """A kernel (height, width, in, out) whose weights are rounded without regard to inputs."""
     order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
-    rounded = round_bounded if rounding == "bounded" and not depthwise else round_plain
-    scales, whole = rounded(kernel.transpose(order))
-    return (whole * scales[:, None, None, None]).transpose(np.argsort(order))
+    round_kernel = round_bounded if bounded else round_plain
+    scales, integers = round_kernel(kernel.transpose(order))
+    return (integers * scales[:, None, None, None]).transpose(np.argsort(order))
 
 
-def _steps(kernel: Weights) -> Weights:
-    """How many steps the largest weight of each channel has in a bounded kernel, (out,)."""
+def _bounded_steps(kernel: Weights) -> Weights:
+    """The integer of each channel's largest weight in a bounded kernel, (out,)."""
     scales, _ = round_bounded(kernel.transpose(3, 2, 0, 1))
     return np.asarray(np.round(abs(kernel).max((0, 1, 2)) / scales), np.float64)
 
 
 def _rounded(weights: Weights, inverse: Weights, steps: Weights, *, bounded: bool) -> Weights:
-    """Round `weights`, (groups, inputs, outputs), one input after another.
+    """Round `weights`, (problems, taps, outputs), one tap after another; they stay floats.
 
-    `inverse`: of the inputs' covariances, (groups, inputs, inputs). `steps`: of the largest weight,
-    (groups, outputs). `bounded`: pairs of inputs keep to LARGEST_PAIR.
+    `inverse`: of the taps' covariances, (problems, taps, taps). `steps`: the integer of each
+    output's largest weight, (problems, outputs). `bounded`: pairs of taps keep to LARGEST_PAIR.
     """
     largest = abs(weights).max(1, keepdims=True)
     step = np.where(largest > 0, largest, 1) / steps[:, None]
-    # One weight of each channel stays the largest.
+    # Each output keeps its largest weight, which fixes the scale.
     fixed = np.zeros_like(weights)
     place = abs(weights).argmax(1)[:, None]
     np.put_along_axis(
         fixed, place, np.sign(np.take_along_axis(weights, place, 1)) * steps[:, None], axis=1
     )
-    # Row i of the upper Cholesky factor: what moving input i asks of those behind it.
-    spread = np.linalg.cholesky(inverse).swapaxes(1, 2)
-    left, whole = weights.copy(), fixed.copy()
+    # Row i of the upper Cholesky factor: how a change of tap i must change the taps after it.
+    factor = np.linalg.cholesky(inverse).swapaxes(1, 2)
+    remaining, integers = weights.copy(), fixed.copy()
     for index in range(weights.shape[1]):
-        now, kept = left[:, index], fixed[:, index]
-        nearest = np.round(now / step[:, 0]).clip(-steps, steps)
+        current, largest_integer = remaining[:, index], fixed[:, index]
+        nearest = np.round(current / step[:, 0]).clip(-steps, steps)
         if bounded and (partner := index ^ 1) < weights.shape[1]:
-            # Behind this input only the fixed weight is known, and 0 stands for the others.
-            other = whole[:, partner]
+            # A partner after this tap is 0 here, unless it is the largest weight.
+            other = integers[:, partner]
             room = np.where(nearest * other > 0, LARGEST_PAIR - abs(other), LARGEST_PAIR)
             nearest = nearest.clip(-room, room)
-        whole[:, index] = np.where(kept, kept, nearest)
-        error = (now - whole[:, index] * step[:, 0]) / spread[:, index, index, None]
-        left[:, index + 1 :] -= spread[:, index, index + 1 :, None] * error[:, None]
-    return whole * step
+        integers[:, index] = np.where(largest_integer, largest_integer, nearest)
+        error = (current - integers[:, index] * step[:, 0]) / factor[:, index, index, None]
+        remaining[:, index + 1 :] -= factor[:, index, index + 1 :, None] * error[:, None]
+    return integers * step

@@ -1,13 +1,9 @@
-"""Search: the fastest .tflite file whose masks are close enough to Keras'.
+"""Search for the fastest .tflite file whose masks are close enough to Keras' masks.
 
-Recipes in the order tried: full integer; int8 as `export` writes it; int8 with the
-layers that cost most in float too; int8 after fine-tuning; int8 weights with int16 activations; and
-the float files, which hold nearly any budget. Each is proven on the user's held-out pictures and
-timed beside the others.
-
-Of the peers, Optimum and Ultralytics write the one int8 file that comes out; TensorFlow's
-QuantizationDebugger and Polygraphy's precision bisection point at layers and leave it to the
-reader to choose, to convert again and to look whether that helped.
+Recipes in their order: full integer; int8 as `export` writes it; int8 with the worst layers in
+float too; int8 after fine-tuning; dynamic and float files, which hold nearly any budget; int8
+weights with int16 activations. Each file is proven on held-out pictures, and all are timed in
+turns. See docs/decisions/034-int8-search.md.
 """
 
 from __future__ import annotations
@@ -42,21 +38,21 @@ from unet_edge.spec import ModelSpec
 from unet_edge.system.progress import progress, progress_bar
 
 PAIRS = (1, 2, 4, 8)
-"""How many pairs of neighbouring layers are tried in float, worst first."""
+"""Numbers of pairs of neighbouring layers to leave in float, worst pairs first."""
 
 _ERROR_PICTURES = 8
 _ROUNDS = 20
 
 References = Callable[[str], Iterable[ReferenceMask]]
-"""Starts a pass over the pictures to prove a file on, under a progress bar of that name."""
+"""Starts a pass over the pictures to prove a file on; the text names its progress bar."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a file may give up.
+    """The limits of a file's error.
 
-    `min_agreement`: the least share of pixels (0..1) equal to Keras'; `max_miou_drop`: the most
-    points (of 100) of mIoU against the true labels, None for any.
+    `min_agreement`: the least share of pixels (0..1) equal to Keras'. `max_miou_drop`: the most
+    points (of 100) of mIoU against the true labels that a file may lose, None for any.
     """
 
     min_agreement: float
@@ -66,28 +62,28 @@ class Budget:
         if not 0 < self.min_agreement <= 1:
             raise ConfigError(
                 f"min-agreement is {self.min_agreement}",
-                fix="it is a share above 0, to 1",
+                expected="expected a share above 0 and at most 1",
             )
         if self.max_miou_drop is not None and self.max_miou_drop < 0:
             raise ConfigError(
                 f"max-miou-drop is {self.max_miou_drop}",
-                expected="it must be 0 or above",
+                expected="expected 0 or more",
             )
 
     def holds(self, proof: Verification, keras_miou: float) -> bool:
-        """Whether a file that was proven keeps to it; `keras_miou` is 0..1."""
+        """Whether a proven file is within the limits; `keras_miou` is 0..1."""
         drop = miou_drop(proof, keras_miou)
         small = drop is None or self.max_miou_drop is None or drop <= self.max_miou_drop
         return proof.agreement >= self.min_agreement and small
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search came to: all candidates, and the bytes of the kept one, without contract.
+class SearchResult:
+    """All candidates of a search, and the bytes of the kept one without contract.
 
-    `errors`: for each pair of neighbouring layers what leaving both in float takes off the
-    divergence (nats a pixel) between class probabilities in int8 and in float, worst first. Empty
-    when int8 held the budget.
+    `errors` has pairs of neighbouring layers, worst first. The value says by how much the
+    divergence (nats a pixel) between class probabilities of int8 and float falls if both layers
+    stay in float. It is empty if int8 held the budget.
     """
 
     candidates: tuple[SearchCandidate, ...]
@@ -97,7 +93,7 @@ class Found:
     budget: Budget
 
     def record(self) -> SearchRecord:
-        """All but the bytes, as the bundle keeps it."""
+        """The result without the bytes, for the manifest."""
         return SearchRecord(
             min_agreement=self.budget.min_agreement,
             max_miou_drop=self.budget.max_miou_drop,
@@ -112,7 +108,7 @@ class Found:
 
 
 class Search:
-    """Tries recipes on one model; `run` is the whole of it."""
+    """A search on one model; call `run` once."""
 
     def __init__(
         self,
@@ -126,7 +122,10 @@ class Search:
         fine_tune_steps: int = 300,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`calibration`: grids of training pictures, uint8 (H, W, 3); `keras_miou`: 0..1."""
+        """`calibration`: grids of training pictures, uint8 (H, W, 3); `keras_miou`: 0..1.
+
+        `say` gets a line of text on each file.
+        """
         self._model = model
         self._spec = spec
         self._calibration = calibration
@@ -137,79 +136,86 @@ class Search:
         self._say = say
         self._tried: list[tuple[SearchCandidate, bytes, Backend]] = []
 
-    def run(self) -> Found:
-        """Try recipes until one holds, then time all that were tried and keep the fastest.
+    def run(self) -> SearchResult:
+        """Try recipes, and keep the fastest file that holds the budget.
 
         Raises ConversionError when a recipe cannot be converted.
         """
         errors: dict[tuple[str, str], float] = {}
-        kept = float_layers_of(self._model)
-        held = kept != () and self._try_int8("full integer", ())
-        if not held and not self._try_int8("int8", kept):
+        float_layers = float_layers_of(self._model)
+        held = float_layers != () and self._try_int8("full integer", ())
+        if not held and not self._try_int8("int8", float_layers):
             errors = self._pair_errors()
             worst = [" and ".join(pair) for pair in list(errors)[:3]]
-            self._say(f"layers that cost int8 most: {'; '.join(worst)}")
-            if not self._leave_in_float(kept, list(errors)) and self._steps:
-                start = correct_channels(self._model, self._calibration, kept)
-                tuned = fine_tune(
-                    self._model, start, self._calibration, steps=self._steps, float_layers=kept
-                )
-                converter = Int8Converter(tuned, self._spec, self._calibration)
-                self._try("int8, fine-tuned", "int8", converter.convert(kept), kept)
-        for precision in ("dynamic", "float16", "float32"):
-            source = self._model
-            if precision == "dynamic":
-                whole = dynamic_float_layers(self._model)
-                source = correct_channels(self._model, self._calibration, whole)
-            self._try(precision, precision, to_tflite(source, self._spec, precision))
+            self._say(f"layers with the largest error in int8: {'; '.join(worst)}")
+            if not self._leave_pairs_in_float(float_layers, list(errors)) and self._steps:
+                self._try_fine_tuned(float_layers)
+        corrected = self._corrected(dynamic_float_layers(self._model))
+        self._try("dynamic", "dynamic", to_tflite(corrected, self._spec, "dynamic"))
+        for precision in ("float16", "float32"):
+            self._try(precision, precision, to_tflite(self._model, self._spec, precision))
         if not any(candidate.holds for candidate, _, _ in self._tried[:-2]):
-            corrected = correct_channels(self._model, self._calibration)
-            data = to_tflite(corrected, self._spec, "int16x8", self._calibration)
+            data = to_tflite(self._corrected(()), self._spec, "int16x8", self._calibration)
             self._try("int16x8", "int16x8", data)
-        return self._chosen(errors)
+        return self._result(errors)
+
+    def _corrected(self, float_layers: tuple[str, ...]) -> keras.Model:
+        return correct_channels(self._model, self._calibration, float_layers)
+
+    def _try_fine_tuned(self, float_layers: tuple[str, ...]) -> None:
+        tuned = fine_tune(
+            self._model,
+            self._corrected(float_layers),
+            self._calibration,
+            steps=self._steps,
+            float_layers=float_layers,
+        )
+        converter = Int8Converter(tuned, self._spec, self._calibration)
+        self._try("int8, fine-tuned", "int8", converter.convert(float_layers), float_layers)
 
     def _try_int8(self, recipe: str, float_layers: tuple[str, ...]) -> bool:
-        # Fitted for each choice: gains made for the rounding of a layer do harm without it.
+        # Fitted for each choice: gains that compensate for a layer's rounding do harm without it.
         fitted = fit_to_int8(self._model, self._calibration, float_layers)
         converter = Int8Converter(fitted, self._spec, self._calibration)
         return self._try(recipe, "int8", converter.convert(float_layers), float_layers)
 
-    def _leave_in_float(self, kept: tuple[str, ...], worst: Sequence[tuple[str, str]]) -> bool:
-        """Try int8 with more and more pairs of layers in float beside the stem, until one holds."""
+    def _leave_pairs_in_float(
+        self, float_layers: tuple[str, ...], worst: Sequence[tuple[str, str]]
+    ) -> bool:
+        """Try int8 with more and more of the worst pairs in float too, until a file holds."""
         for count in (number for number in PAIRS if number <= len(worst)):
-            # Once each: pairs overlap.
-            names = (*kept, *(name for pair in worst[:count] for name in pair))
-            layers = tuple(dict.fromkeys(names))
+            names = (*float_layers, *(name for pair in worst[:count] for name in pair))
+            layers = tuple(dict.fromkeys(names))  # pairs overlap
             if self._try_int8(f"int8, {len(layers)} layers in float", layers):
                 return True
         return False
 
     def _pair_errors(self) -> dict[tuple[str, str], float]:
-        """What each pair of layers in float takes off int8's divergence, largest first.
-
-        Pairs, because a layer alone in float still reads rounded values and leaves some; between
-        two neighbours there are none. Of the model as it is: correction would have one layer make
-        up for another.
-        """
+        """By how much each pair of layers in float lowers int8's divergence, largest first."""
+        # Pairs: a single layer in float still reads and writes rounded tensors. The model is not
+        # corrected, because a correction compensates for other layers' errors.
         converter = Int8Converter(self._model, self._spec, self._calibration)
-        kept = float_layers_of(self._model)
+        float_layers = float_layers_of(self._model)
         grids = self._calibration[:_ERROR_PICTURES]
-        wanted = [_log_softmax(np.asarray(self._model(grid[None]))[0]) for grid in grids]
+        references = [_log_softmax(np.asarray(self._model(grid[None]))[0]) for grid in grids]
 
         def divergence(data: bytes) -> float:
             backend = open_backend(data, "tflite")
             total = 0.0
-            for grid, log in zip(grids, wanted, strict=True):
-                found = _log_softmax(to_logits(backend.scores(grid), backend))
-                total += float((np.exp(log) * (log - found)).sum(-1).mean())
+            for grid, expected in zip(grids, references, strict=True):
+                actual = _log_softmax(to_logits(backend.scores(grid), backend))
+                total += float((np.exp(expected) * (expected - actual)).sum(-1).mean())
             return total / len(grids)
 
-        plain = divergence(converter.convert(kept))
+        def with_pair(pair: tuple[str, str]) -> bytes:
+            return converter.convert(tuple(dict.fromkeys((*float_layers, *pair))))
+
+        without = divergence(converter.convert(float_layers))
         pairs = list(itertools.pairwise(converter.layers))
         gains = {
-            pair: plain - divergence(converter.convert(tuple(dict.fromkeys((*kept, *pair)))))
+            pair: without - divergence(with_pair(pair))
             for pair in progress(pairs, "error of each layer")
-            if not set(pair) <= set(kept)
+            if not set(pair) <= set(float_layers)
         }
         return dict(sorted(gains.items(), key=lambda item: -item[1]))
 
@@ -220,7 +226,7 @@ class Search:
         data: bytes,
         float_layers: tuple[str, ...] = (),
     ) -> bool:
-        """Prove a file and note it; say whether it holds the budget."""
+        """Prove a file and record it; returns whether it holds the budget."""
         backend = open_backend(data, "tflite")
         proof = verify(
             Segmenter(self._spec, backend, recipe),
@@ -238,21 +244,26 @@ class Search:
         self._say(f"{recipe}: {share} % of pixels as Keras, {mark} the budget")
         return candidate.holds
 
-    def _chosen(self, errors: dict[tuple[str, str], float]) -> Found:
+    def _times_ms(self) -> list[float]:
+        """The median time of each file tried."""
         times: list[list[float]] = [[] for _ in self._tried]
         grid = self._calibration[0]
         bar = progress_bar(_ROUNDS, "timing")
         for _ in range(_ROUNDS):
-            # In turn, so that a machine that slows down slows all of them.
+            # In turns: a machine that slows down slows all files alike.
             for laps, (_, _, backend) in zip(times, self._tried, strict=True):
                 start = time.perf_counter()
                 backend.scores(grid)
                 laps.append(1e3 * (time.perf_counter() - start))
             bar.update()
         bar.close()
+        return [float(np.median(laps[1:])) for laps in times]
+
+    def _result(self, errors: dict[tuple[str, str], float]) -> SearchResult:
+        """Time the files tried, and keep the fastest that holds the budget."""
         timed = [
-            dataclasses.replace(candidate, ms=float(np.median(laps[1:])))
-            for (candidate, _, _), laps in zip(self._tried, times, strict=True)
+            dataclasses.replace(candidate, ms=ms)
+            for (candidate, _, _), ms in zip(self._tried, self._times_ms(), strict=True)
         ]
         holding = [candidate for candidate in timed if candidate.holds]
         best = min(holding, key=lambda candidate: candidate.ms, default=None)
@@ -265,15 +276,15 @@ class Search:
             for candidate in timed
         )
         data = None if best is None else self._tried[timed.index(best)][1]
-        return Found(candidates, data, errors, self._budget)
+        return SearchResult(candidates, data, errors, self._budget)
 
 
 def miou_drop(proof: Verification, keras_miou: float) -> float | None:
-    """Points of mIoU that a file loses against Keras' 0..1; None without true labels."""
-    found = proof.label_miou
-    if found is None or math.isnan(found) or math.isnan(keras_miou):
+    """Points of mIoU that a file loses against `keras_miou`, 0..1; None without true labels."""
+    miou = proof.label_miou
+    if miou is None or math.isnan(miou) or math.isnan(keras_miou):
         return None
-    return 100 * (keras_miou - found)
+    return 100 * (keras_miou - miou)
 
 
 def _log_softmax(scores: NDArray[Any]) -> NDArray[np.float64]:

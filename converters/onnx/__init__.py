@@ -1,1 +1,1 @@
-"""Keras to .onnx."""
+"""Convert Keras models to .onnx files."""

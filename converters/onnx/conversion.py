@@ -1,8 +1,8 @@
-"""Keras model → ONNX bytes: uint8 pixels in NHWC in, float32 logits in NHWC out.
+"""Convert a Keras model to the bytes of an .onnx file: uint8 NHWC pixels in, NHWC logits out.
 
-What is left of the graph is Conv, Clip, Resize, Concat and a few more between one Transpose at
-either end, with the normalisation as one DequantizeLinear in front; float16 adds a Cast behind each
-kernel, int8 the QuantizeLinear and DequantizeLinear pairs of the QDQ format.
+The graph starts and ends with a Transpose. A DequantizeLinear at its start normalises the pixels.
+Between them are Conv, Clip, Resize, Concat and a few more. float16 adds a Cast after each kernel,
+int8 the QuantizeLinear and DequantizeLinear pairs of the QDQ format.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from converters.freeze import (
 )
 from converters.fusion import fuse
 from converters.int8.kernels import Rounding
+from converters.layers import convolutions
 from converters.onnx.float16 import halve_kernels
 from converters.onnx.int8 import quantise
 from converters.onnx.labels import OPERATORS as LABEL_OPERATORS
@@ -40,12 +41,12 @@ from unet_edge.system.captured_output import captured_output
 OnnxPrecision = Literal["float32", "float16", "int8"]
 
 OPSET = 14
-"""The first with HardSwish; nothing newer is needed (onnxruntime >= 1.8)."""
+"""The first opset with HardSwish; onnxruntime reads it since 1.8."""
 
 MAX_IR = 10
-"""Newest file format that onnxruntime 1.18 to 1.22 read; opset 14 itself came with 7."""
+"""The newest file format that onnxruntime 1.18 to 1.22 reads; opset 14 needs 7."""
 
-#: All that our networks need; anything else fell out of a layer that the device would run slowly.
+#: The operators of our networks. Any other comes from a layer that the device would run slowly.
 OPERATORS = frozenset(
     {
         "Add",
@@ -75,15 +76,16 @@ def to_onnx(
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
 
-    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or
-    `labels`: uint8 (1, H, W), where the contract says so.
-    For int8 only: `calibration`, grids, uint8 (H, W, 3); `rounding` of the kernels, of which
-    "plain" gives a wrong mask on x86 without VNNI in programs that do not prevent it;
-    `float_layers`, Keras' names of convolutions that stay in float32. The same model and
-    calibration give the same bytes.
+    Input `pixels`: uint8 (1, H, W, 3). Output, by the contract: `logits`, float32
+    (1, H, W, classes), or `labels`, uint8 (1, H, W).
 
-    Raises ConversionError when the settings do not fit, when a converter fails, or when the
-    result breaks a promise: operators, shapes, half-pixel bilinear upsampling.
+    For int8 only: `calibration`, grids, uint8 (H, W, 3); `rounding` of the kernels;
+    `float_layers`, names of convolutions that stay in float32. With "plain" rounding, programs that
+    do not prevent saturation give wrong masks on x86 without VNNI. The same model and calibration
+    give the same bytes.
+
+    Raises ConversionError when settings do not fit together, when a converter fails, or when
+    operators, shapes or upsampling of the result are wrong.
     """
     if precision not in get_args(OnnxPrecision):
         raise ConversionError(
@@ -101,15 +103,15 @@ def to_onnx(
             if precision == "float16":
                 halve_kernels(proto)
             elif precision == "int8":
-                kept = _convolutions(proto, model, float_layers)
-                proto = quantise(proto, calibration, spec.normalisation, rounding, kept)
+                in_float = _convolution_numbers(proto, model, float_layers)
+                proto = quantise(proto, calibration, spec.normalisation, rounding, in_float)
             _start_from_pixels(proto, spec)
             if spec.output == "labels":
                 end_in_labels(proto, spec)
             _rename(proto)
         except ConversionError:
             raise
-        except Exception as error:  # Three libraries, each with exceptions of its own.
+        except Exception as error:  # Each of the three libraries raises its own exceptions.
             raise ConversionError(
                 f"{model.name} does not convert to ONNX: {reason(error)}"
             ) from error
@@ -118,7 +120,7 @@ def to_onnx(
 
 
 def _translate(frozen: Any) -> Any:
-    """TensorFlow graph → ONNX graph, float32 NCHW `pixels` in, NHWC `logits` out."""
+    """Convert a TensorFlow graph to ONNX, with float32 NCHW `pixels` and NHWC `logits`."""
     import tf2onnx
 
     source, target = frozen.inputs[0].name, frozen.outputs[0].name
@@ -135,10 +137,10 @@ def _translate(frozen: Any) -> Any:
 
 
 def _simplify(proto: Any) -> Any:
-    """Fold BatchNorm and padding into the convolutions, as onnxruntime would on loading.
+    """Fold BatchNorm and padding into the convolutions, as onnxruntime does when it loads a file.
 
-    Runtimes that fold less (OpenCV, OpenVINO's older readers) then see the same graph, and the
-    quantiser sees the weights that the device multiplies with.
+    Runtimes that fold less (OpenCV, OpenVINO's older readers) then read the same graph. The
+    quantiser reads the weights that the device computes with.
     """
     import onnx
     import onnxruntime
@@ -154,27 +156,25 @@ def _simplify(proto: Any) -> Any:
         return onnx.load(path)
 
 
-def _convolutions(proto: Any, model: keras.Model, layers: Collection[str]) -> list[int]:
-    """The numbers of Keras' convolutions `layers` among those of the graph.
+def _convolution_numbers(proto: Any, model: keras.Model, names: Collection[str]) -> list[int]:
+    """The positions of Keras' convolutions `names` among the graph's convolutions.
 
-    Raises ConversionError where kernels of the two do not go together.
+    Raises ConversionError if one is missing, or if the kernels of model and graph differ.
     """
-    if not layers:
+    if not names:
         return []
-    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
-    ours = [layer for layer in model.layers if isinstance(layer, kinds)]
+    keras_layers = convolutions(model)
     shapes = {tensor.name: sorted(tensor.dims) for tensor in proto.graph.initializer}
-    theirs = [shapes.get(n.input[1]) for n in proto.graph.node if n.op_type == "Conv"]
-    if [sorted(layer.kernel.shape) for layer in ours] != theirs:
-        raise ConversionError(f"the convolutions of {model.name} are in another order in the graph")
-    found = [number for number, layer in enumerate(ours) if layer.name in layers]
-    if len(found) < len(set(layers)):
-        raise ConversionError(f"{model.name} does not have all of {', '.join(sorted(layers))}")
-    return found
+    graph_shapes = [shapes.get(n.input[1]) for n in proto.graph.node if n.op_type == "Conv"]
+    if [sorted(layer.kernel.shape) for layer in keras_layers] != graph_shapes:
+        raise ConversionError(f"the convolutions of {model.name} have another order in the graph")
+    if missing := sorted(set(names) - {layer.name for layer in keras_layers}):
+        raise ConversionError(f"{model.name} has no convolution named {', '.join(missing)}")
+    return [number for number, layer in enumerate(keras_layers) if layer.name in names]
 
 
 def _start_from_pixels(proto: Any, spec: ModelSpec) -> None:
-    """Put uint8 NHWC pixels in front: Transpose while they are bytes, then normalise."""
+    """Make uint8 NHWC pixels the input: Transpose the bytes, then normalise them."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = proto.graph
@@ -203,9 +203,10 @@ def _start_from_pixels(proto: Any, spec: ModelSpec) -> None:
 
 
 def _rename(proto: Any) -> None:
-    """Number nodes and tensors in their order of use, and drop what else varies.
+    """Name nodes and tensors by their order of use, and remove other text that varies.
 
-    The libraries name by counters and hashes that differ from run to run; the file must not.
+    The libraries' names contain counters and hashes that differ between runs; the file's bytes
+    must not.
     """
     graph = proto.graph
     names = {value.name: value.name for value in (*graph.input, *graph.output)}
@@ -227,9 +228,9 @@ def _rename(proto: Any) -> None:
         node.attribute.extend(attributes)
         node.input[:] = [names.get(name, "") for name in node.input]
         node.output[:] = [names[name] for name in node.output]
-    kept = [constants[name] for name in used]
+    used_constants = [constants[name] for name in used]
     del graph.initializer[:], graph.value_info[:], proto.metadata_props[:]
-    for tensor in kept:
+    for tensor in used_constants:
         tensor.name, tensor.doc_string = names[tensor.name], ""
         graph.initializer.append(tensor)
     graph.name, graph.doc_string, proto.doc_string = "unet", "", ""
@@ -241,9 +242,26 @@ def _rename(proto: Any) -> None:
 
 
 def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
-    """Hold the graph against the promises."""
-    from onnx import checker, shape_inference
+    """Raise ConversionError if operators, shapes or upsampling are wrong."""
+    from onnx import checker
 
+    _check_operators(proto, spec, precision)
+    checker.check_model(proto)
+    _check_shapes(proto, spec)
+    for node in proto.graph.node:
+        if node.op_type == "Resize":
+            attributes = {a.name: a.s.decode() for a in node.attribute if a.s}
+            mode = (attributes.get("mode"), attributes.get("coordinate_transformation_mode"))
+            if mode != ("linear", "half_pixel"):
+                raise ConversionError(
+                    f"{node.name} resizes by {mode}",
+                    expected=(
+                        "expected ('linear', 'half_pixel'), as in Keras' bilinear UpSampling2D"
+                    ),
+                )
+
+
+def _check_operators(proto: Any, spec: ModelSpec, precision: Precision) -> None:
     allowed = set(OPERATORS)
     if precision == "float16":
         allowed.add("Cast")
@@ -251,18 +269,23 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
         allowed.add("QuantizeLinear")
     if not exact_mean(spec.normalisation):
         allowed |= {"Cast", "Sub"}
-    wanted: dict[str, tuple[int, ...]] = {PIXELS: (1, *spec.size, 3)}
     if spec.output == "labels":
         allowed |= LABEL_OPERATORS
-        wanted[LABELS] = (1, *spec.size)
-    else:
-        wanted[LOGITS] = (1, *spec.size, len(spec.classes))
     if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
         raise ConversionError(
             f"the converted graph holds {', '.join(strange)}",
             expected=f"expected only {', '.join(sorted(allowed))}",
         )
-    checker.check_model(proto)
+
+
+def _check_shapes(proto: Any, spec: ModelSpec) -> None:
+    from onnx import shape_inference
+
+    expected: dict[str, tuple[int, ...]] = {PIXELS: (1, *spec.size, 3)}
+    if spec.output == "labels":
+        expected[LABELS] = (1, *spec.size)
+    else:
+        expected[LOGITS] = (1, *spec.size, len(spec.classes))
     inferred = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph
     shapes = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -270,20 +293,9 @@ def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
     }
     if free := sorted(name for name, shape in shapes.items() if 0 in shape):
         raise ConversionError(f"the converted graph has free dimensions at {', '.join(free)}")
-    for name, shape in wanted.items():
+    for name, shape in expected.items():
         if shapes.get(name) != shape:
             raise ConversionError(
                 f"{name} has the shape {shapes.get(name)} in the converted graph",
                 expected=f"expected {shape}",
             )
-    for node in proto.graph.node:
-        if node.op_type == "Resize":
-            said = {a.name: a.s.decode() for a in node.attribute if a.s}
-            mode = (said.get("mode"), said.get("coordinate_transformation_mode"))
-            if mode != ("linear", "half_pixel"):
-                raise ConversionError(
-                    f"{node.name} resizes by {mode}",
-                    expected=(
-                        "expected ('linear', 'half_pixel'), as Keras' bilinear UpSampling2D does"
-                    ),
-                )

@@ -1,9 +1,8 @@
-"""ONNX in float16: kernels stored in 16 bits, computed with in 32.
+"""float16 in ONNX: kernels are stored in 16 bits, and computed with in 32.
 
-onnxruntime folds a Cast of a constant when it loads a file (its basic optimisations), so that the
-network runs as in float32 from half the bytes. Arithmetic in float16 is for GPUs: a CPU converts
-at every operator that has no such kernel, and most have none. See
-docs/decisions/036-float16.md.
+onnxruntime folds a Cast of a constant when it loads a file (basic optimisations). The network then
+runs as in float32, from half the bytes. Arithmetic in float16 is for GPUs: most operators have no
+such kernel for CPUs, so a CPU would convert between them. See docs/decisions/036-float16.md.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from unet_edge.errors import ConversionError
 
 
 def halve_kernels(proto: Any) -> None:
-    """Store the wide kernels of `proto`, float32, as float16, in place, a Cast to float32 behind.
+    """Store the wide kernels of a float32 `proto` as float16, each with a Cast after it, in place.
 
-    The first, the last and depthwise kernels and biases stay float32: they are 2 % of the default
-    network. Raises ConversionError for a weight that float16 does not reach (65504).
+    The first and the last kernel, depthwise kernels and biases stay float32; they are 2 % of the
+    default network. Raises ConversionError for a weight beyond the largest float16, 65504.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -33,8 +32,9 @@ def halve_kernels(proto: Any) -> None:
         kernel = numpy_helper.to_array(tensor)
         if abs(kernel).max() > np.finfo(np.float16).max:
             raise ConversionError(
-                f"a weight of {abs(kernel).max():g} does not fit float16, which ends at 65504",
-                fix="export without it: --formats onnx-float32",
+                f"a weight of {abs(kernel).max():g} does not fit float16",
+                expected="expected at most 65504",
+                fix="export float32 instead: --formats onnx-float32",
             )
         stored = f"{tensor.name} in float16"
         casts[tensor.name] = helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT)

@@ -1,4 +1,4 @@
-"""ONNX in int8: kernels per channel, activations uint8, in the QDQ format."""
+"""int8 in ONNX: kernels per channel, activations uint8, in the QDQ format."""
 
 from __future__ import annotations
 
@@ -26,76 +26,97 @@ def quantise(
 ) -> Any:
     """Quantise statically: weights int8 per channel, activations uint8.
 
-    `proto`: float32, NCHW `pixels` in. `calibration`: grids, uint8 (H, W, 3). `rounding`: of the
-    kernels but depthwise ones. `float_convolutions`: numbers of those that stay in float32, in the
-    graph's order. In what comes back, `pixels` is uint8. Raises ConversionError when the quantiser
-    wrapped the input otherwise or did not keep the bound, and what onnx and onnxruntime raise.
+    `proto` has float32 NCHW `pixels`; those of the result are uint8. `calibration`: grids, uint8
+    (H, W, 3). `rounding`: of all kernels except depthwise ones. `float_convolutions`: positions of
+    the convolutions that stay in float32, in the graph's order.
 
-    Signed activations run slower than float on x86, and one scale for a whole depthwise layer
-    ruins it. MinMax is as good as Entropy or Percentile here, since ReLU6 bounds what it sees.
-    What follows the last convolution stays float: the resize of the scores is then exact, and
-    no slower, because onnxruntime resizes in float anyway. Sums of bounded kernels
-    fit into 16 bits (`unet_edge.model_files.saturation`): the masks are then the same on every
-    processor.
+    Raises ConversionError if the quantiser changed the input in another way or did not keep the
+    bound, and errors of onnx and onnxruntime. The choices and their evidence are in
+    docs/decisions/030-calibration.md and 001-bounded-int8-kernels.md.
     """
+    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
+    in_float = {convolutions[index] for index in float_convolutions}
+    pixels = {
+        "scale": np.array(1 / normalisation.std, np.float32),
+        "zero_point": np.array(normalisation.mean, np.uint8),
+    }
+    overrides: dict[str, list[dict[str, Any]]] = {PIXELS: [pixels]}
+    if rounding == "bounded":
+        overrides |= _bound_kernels(proto, in_float)
+    quantised = _quantised(proto, _Reader(calibration, normalisation), in_float, overrides)
+    if convolutions[0] not in in_float:
+        _start_from_quantised_pixels(quantised.graph)
+    # Sums of bounded kernels fit into 16 bits, so masks are the same on every processor.
+    if rounding == "bounded" and read_onnx(quantised.SerializeToString()).can_saturate:
+        raise ConversionError(
+            "the quantised sums can exceed 16 bits",
+            expected="expected the quantiser to keep bounded kernels",
+        )
+    return quantised
+
+
+def _quantised(
+    proto: Any, reader: _Reader, in_float: Collection[str], overrides: dict[str, Any]
+) -> Any:
+    """Run onnxruntime's quantiser; `in_float` names the convolutions to leave out."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     last = max(i for i, node in enumerate(proto.graph.node) if node.op_type == "Conv")
-    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
-    kept = {convolutions[index] for index in float_convolutions}
-    exact = {
-        "scale": np.array(1 / normalisation.std, np.float32),
-        "zero_point": np.array(normalisation.mean, np.uint8),
-    }
-    overrides: dict[str, list[dict[str, Any]]] = {PIXELS: [exact]}
-    if rounding == "bounded":
-        overrides |= _bound_kernels(proto, kept)
+    # Nodes after the last convolution stay in float: the resize of the scores is then exact, and no
+    # slower, because onnxruntime resizes in float anyway.
+    after_last = [node.name for node in proto.graph.node[last + 1 :]]
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "quantised.onnx"))
         quantize_static(
             proto,
             path,
-            _Reader(calibration, normalisation),
+            reader,
             quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
+            per_channel=True,  # one scale for a whole depthwise layer ruins it
+            activation_type=QuantType.QUInt8,  # signed activations are slower than float on x86
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*kept, *(node.name for node in proto.graph.node[last + 1 :])],
+            nodes_to_exclude=[*in_float, *after_last],
             extra_options={"TensorQuantOverrides": overrides},
         )
-        quantised = onnx.load(path)
-    nodes = quantised.graph.node
-    (first,) = (node for node in nodes if PIXELS in node.input)
-    if convolutions[0] not in kept:
-        if first.op_type != "QuantizeLinear":
-            raise ConversionError(f"the quantiser put {first.op_type} first, not QuantizeLinear")
-        # The pixels are the quantised input: drop the pair in front, `_start_from_pixels` adds one.
-        (second,) = (node for node in nodes if first.output[0] in node.input)
-        for node in nodes:
-            node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
-        nodes.remove(first)
-        nodes.remove(second)
-    if rounding == "bounded" and read_onnx(quantised.SerializeToString()).can_saturate:
-        raise ConversionError("the quantiser rounded the bounded kernels otherwise")
-    return quantised
+        return onnx.load(path)
 
 
-def _bound_kernels(proto: Any, kept: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-    """Round the kernels of `proto` in place, but depthwise ones and `kept`; scales as overrides."""
+def _start_from_quantised_pixels(graph: Any) -> None:
+    """Remove the QuantizeLinear and DequantizeLinear pair that follows the pixels, in place.
+
+    The input is then the quantised pixels; `_start_from_pixels` adds its own DequantizeLinear.
+    """
+    (first,) = (node for node in graph.node if PIXELS in node.input)
+    if first.op_type != "QuantizeLinear":
+        raise ConversionError(
+            f"the quantised graph starts with {first.op_type}", expected="expected QuantizeLinear"
+        )
+    (second,) = (node for node in graph.node if first.output[0] in node.input)
+    for node in graph.node:
+        node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
+    graph.node.remove(first)
+    graph.node.remove(second)
+
+
+def _bound_kernels(proto: Any, in_float: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Round the kernels of `proto` in place, except depthwise ones and those of `in_float`.
+
+    Returns the kernels' scales as overrides for the quantiser.
+    """
     from onnx import numpy_helper
 
     kernels = {
         node.input[1]
         for node in proto.graph.node
-        if node.op_type == "Conv" and node.name not in kept
+        if node.op_type == "Conv" and node.name not in in_float
     }
     overrides: dict[str, list[dict[str, Any]]] = {}
     for tensor in proto.graph.initializer:
         if tensor.name not in kernels or tensor.dims[1] == 1:
             continue
-        scales, whole = round_bounded(numpy_helper.to_array(tensor))
-        rounded = (whole * scales[:, None, None, None]).astype(np.float32)
+        scales, integers = round_bounded(numpy_helper.to_array(tensor))
+        rounded = (integers * scales[:, None, None, None]).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
         overrides[tensor.name] = [
             {"axis": 0, "scale": np.float32(scale), "zero_point": np.int8(0)} for scale in scales

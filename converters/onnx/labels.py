@@ -1,6 +1,6 @@
-"""Labels as output: the arg-max of the scores as the last step of an .onnx file.
+"""Labels as the output of an .onnx file: the arg-max of its scores.
 
-See `converters/tflite/labels.py` for why it stands behind the conversion.
+`converters/tflite/labels.py` says why the arg-max is added after the conversion.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from converters.freeze import LABELS, LOGITS
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 
-#: What it adds.
+#: The added operators.
 OPERATORS = frozenset({"ArgMax", "Cast", "Greater", "Split", "Squeeze"})
 
 
 def end_in_labels(proto: Any, spec: ModelSpec) -> None:
-    """End `proto`, a ModelProto, in labels, uint8 (1, H, W), in place.
+    """Replace the output of a ModelProto by labels, uint8 (1, H, W), in place.
 
-    Before the Transpose to NHWC, which the labels do not need. Two classes are compared, which
-    takes a byte for each pixel where ArgMax takes eight.
+    Removes the Transpose to NHWC, which labels do not need. Two classes are compared with Greater,
+    which takes one byte for each pixel; ArgMax takes eight.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     graph = proto.graph
     last = graph.node[-1]
     if last.op_type != "Transpose" or list(last.output) != [LOGITS]:
-        raise ConversionError(f"the graph ends in {last.op_type}, not in the Transpose to NHWC")
+        raise ConversionError(
+            f"the graph ends in {last.op_type}", expected="expected the Transpose to NHWC"
+        )
     graph.node.remove(last)
     (scores,) = last.input
     if len(spec.classes) == 2:

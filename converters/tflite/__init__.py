@@ -1,1 +1,1 @@
-"""Keras to .tflite."""
+"""Convert Keras models to .tflite files."""

@@ -1,4 +1,4 @@
-"""What a .tflite file must be: built-in operators, the promised input and shapes."""
+"""Check a .tflite file: its operators, its input's quantisation and its shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
 
-#: All that our networks need, each with an XNNPACK kernel in float32 and int8.
+#: The operators of our networks; each has an XNNPACK kernel in float32 and int8.
 OPERATORS = frozenset(
     {
         "ADD",
@@ -31,32 +31,32 @@ OPERATORS = frozenset(
     }
 )
 
-#: What a mean between two pixel values needs besides, before the partition: see `exact_mean`.
+#: A mean between two pixel values also needs this operator, before the partition: see `exact_mean`.
 CAST_OPERATORS = frozenset({"CAST"})
 
 
 def operators(data: bytes) -> Counter[str]:
     """How often each operator occurs in a .tflite file, by its name in the schema.
 
-    Read by the whole schema. `unet_edge.model_files.read_graph` names the operators of its tables
-    only; so an unknown operator is refused by its name here, and the two readers check each other.
+    Knows every operator of the schema, so that an error can name any of them.
+    `unet_edge.model_files.read_graph` knows those of its tables only; tests compare the two.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for graph in model.subgraphs:
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
             value = builtin_code(model, operator)
             custom = (code.customCode or b"").decode()
-            found[custom or names.get(value, f"operator {value}")] += 1
-    return found
+            counts[custom or names.get(value, f"operator {value}")] += 1
+    return counts
 
 
 def partitions(data: bytes) -> int:
-    """How many pieces of the graph LiteRT hands to XNNPACK on this machine; 1 is the aim."""
+    """The number of partitions that LiteRT gives to XNNPACK on this machine; 1 is best."""
     from ai_edge_litert.interpreter import Interpreter
 
     with captured_output():
@@ -66,9 +66,9 @@ def partitions(data: bytes) -> int:
 
 
 def check(data: bytes, spec: ModelSpec) -> None:
-    """Open the file as the device will and hold it against the promises.
+    """Open the file as the device does, and check operators, types, shapes and quantisation.
 
-    Raises ConversionError for operators, shapes or an input quantisation that were not promised.
+    Raises ConversionError if one of them is not what the contract promises.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -79,8 +79,7 @@ def check(data: bytes, spec: ModelSpec) -> None:
         allowed |= LABEL_OPERATORS
     if strange := sorted(set(operators(data)) - allowed):
         raise ConversionError(
-            f"the converted graph holds {', '.join(strange)}, which would leave "
-            "the fast path on the device",
+            f"the converted graph holds {', '.join(strange)}, which XNNPACK would not run",
             expected=f"expected only {', '.join(sorted(allowed))}",
         )
     with captured_output():
@@ -98,9 +97,9 @@ def check(data: bytes, spec: ModelSpec) -> None:
             f"the converted output has shape {target['shape_signature']}",
             expected=f"expected {shape}",
         )
-    wanted = (float(np.float32(1 / spec.normalisation.std)), int(spec.normalisation.mean))
-    if exact and source["quantization"] != wanted:
+    expected = (float(np.float32(1 / spec.normalisation.std)), int(spec.normalisation.mean))
+    if exact and source["quantization"] != expected:
         raise ConversionError(
             f"the converted input has (scale, zero point) {source['quantization']}",
-            expected=f"expected the normalisation's {wanted}",
+            expected=f"expected the normalisation's {expected}",
         )

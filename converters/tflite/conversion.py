@@ -1,8 +1,8 @@
-"""Keras model → LiteRT (.tflite) bytes: uint8 pixels in, built-in operators only.
+"""Convert a Keras model to the bytes of a .tflite file with uint8 pixels as input.
 
-The input tensor's scale and zero point are the normalisation, in every precision. A DEQUANTIZE in
-front undoes it where the first convolution computes in float; XNNPACK takes float32, float16 and
-int8 graphs as a single partition.
+In every precision, the input tensor's scale and zero point are the normalisation. If the first
+convolution computes in float, a DEQUANTIZE in front of it normalises the pixels. XNNPACK runs
+float32, float16 and int8 graphs as a single partition.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
+from converters.layers import convolutions
 from converters.tflite.check import check
 from converters.tflite.int8 import Int8Converter, representative
 from converters.tflite.tensors import finish
@@ -31,7 +32,7 @@ from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
 
-# The converter's default: it leaves smaller kernels as they are.
+# By default, TensorFlow's converter leaves kernels with fewer weights in float.
 _DYNAMIC_LEAST = 1024
 
 
@@ -45,21 +46,24 @@ def to_tflite(
 ) -> bytes:
     """Convert `model` to the bytes of a .tflite file without its contract.
 
-    Input `pixels`: uint8 (1, H, W, 3). Output `logits`: float32 (1, H, W, classes), or uint8
-    with a scale and a zero point where the last convolution is in int8; `labels`: uint8
-    (1, H, W), where the contract says so. `calibration`: grids, uint8 (H, W, 3), for int8 and
-    int16x8. `float_layers`: Keras layers to leave in float32 in int8, by default those of
-    `float_layers_of`; see `Int8Converter.layers`. The same model and calibration give the same
-    bytes.
-    MediaPipe reads them once `embedded_contract.seal` has appended the labels.
+    Input `pixels`: uint8 (1, H, W, 3). Output, by the contract: `logits`, float32
+    (1, H, W, classes), or uint8 with a scale and a zero point if the last convolution is in int8;
+    or `labels`, uint8 (1, H, W).
 
-    What the precisions are: float32; float16, wide kernels stored in 16 bits, computed in float32;
-    dynamic, int8 weights with activations scaled as they come; int8 but for `float_layers`;
-    int16x8, int8 weights and int16 activations (TensorFlow's 16x8, for which XNNPACK has no
-    kernels).
+    `calibration`: grids, uint8 (H, W, 3), for int8 and int16x8. `float_layers`: names of Keras
+    layers that int8 leaves in float32, by default `float_layers_of`; see `Int8Converter.layers`.
+    The same model and calibration give the same bytes. MediaPipe can read the file after
+    `embedded_contract.seal` has appended the labels.
 
-    Raises ConversionError when the settings do not fit, when TensorFlow's converter fails, or
-    when the result breaks a promise: operators, input quantisation, shapes.
+    The precisions:
+    - float32
+    - float16: wide kernels are stored in 16 bits; everything is computed in float32
+    - dynamic: int8 weights; activations are scaled while the file runs
+    - int8: everything except `float_layers`
+    - int16x8: int8 weights and int16 activations, for which XNNPACK has no kernels
+
+    Raises ConversionError when settings do not fit together, when TensorFlow's converter fails, or
+    when operators, input quantisation or shapes of the result are wrong.
     """
     if precision not in get_args(Precision):
         raise ConversionError(
@@ -67,8 +71,8 @@ def to_tflite(
             fix=f"choose one of {', '.join(get_args(Precision))}",
         )
     if precision == "int8":
-        kept = float_layers_of(model) if float_layers is None else float_layers
-        return Int8Converter(model, spec, calibration).convert(kept)
+        names = float_layers_of(model) if float_layers is None else float_layers
+        return Int8Converter(model, spec, calibration).convert(names)
     if float_layers is not None:
         raise ConversionError(f"float_layers are for int8, not for {precision}")
     if precision == "int16x8":
@@ -81,10 +85,12 @@ def to_tflite(
 
 
 def dynamic_float_layers(model: keras.Model) -> tuple[str, ...]:
-    """Convolutions that a dynamic file leaves in float: TensorFlow rounds from 1,024 weights on."""
-    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
-    convolutions = [layer for layer in model.layers if isinstance(layer, kinds)]
-    return tuple(x.name for x in convolutions if math.prod(x.kernel.shape) < _DYNAMIC_LEAST)
+    """Names of the convolutions that dynamic files leave in float: fewer than 1,024 weights."""
+    return tuple(
+        layer.name
+        for layer in convolutions(model)
+        if math.prod(layer.kernel.shape) < _DYNAMIC_LEAST
+    )
 
 
 def _converted(
@@ -93,13 +99,13 @@ def _converted(
     precision: Precision,
     calibration: Sequence[NDArray[np.uint8]],
 ) -> bytes:
-    """What TensorFlow's converter makes of it, in float at both ends."""
+    """Convert with TensorFlow's converter; input and output are float unless `exact_mean` fails."""
     with captured_output():
         import tensorflow as tf
 
         exact = exact_mean(spec.normalisation)
         if precision == "int16x8":
-            model = spell_out_hard_swish(model)  # the converter has no 16x8 for it
+            model = spell_out_hard_swish(model)  # the converter has no 16x8 hard-swish
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if precision not in ("float32", "float16"):

@@ -1,4 +1,4 @@
-"""What every edit of a .tflite graph needs, on a `ModelT` of the TFLite schema."""
+"""Functions to edit a .tflite graph, a `ModelT` of the TFLite schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def builtin_code(model: Any, operator: Any) -> int:
-    """The schema's BuiltinOperator of an operator, as TFLite reads it: the larger of two fields."""
+    """The operator's BuiltinOperator in the schema. TFLite takes the larger of two fields."""
     code = model.operatorCodes[operator.opcodeIndex]
     return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
@@ -17,7 +17,7 @@ def builtin_code(model: Any, operator: Any) -> int:
 def new_operator(
     model: Any, builtin: int, inputs: Sequence[int], output: int, *, version: int = 1
 ) -> Any:
-    """An operator between tensors, by their indices; the caller puts it into the graph."""
+    """A new operator between tensors, given by index; the caller adds it to the graph."""
     from ai_edge_litert import schema_py_generated as schema
 
     code = schema.OperatorCodeT()

@@ -1,9 +1,8 @@
-"""TFLite in float16: wide kernels stored in 16 bits, computed with in 32.
+"""float16 in TFLite: wide kernels are stored in 16 bits, and computed with in 32.
 
-A DEQUANTIZE behind each kernel turns it into float32 when the file is loaded, as in the
-converter's own float16 files. Those round every constant; here the few bytes of the first and the
-last kernel, of depthwise kernels and of biases stay float32. See
-docs/decisions/036-float16.md.
+A DEQUANTIZE after each kernel makes it float32 when the file is loaded, as in TensorFlow's own
+float16 files. Those round every constant. Here the first and the last kernel, depthwise kernels
+and biases stay float32; they take few bytes. See docs/decisions/036-float16.md.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from unet_edge.errors import ConversionError
 
 
 def halve_kernels(model: Any) -> None:
-    """Store the wide kernels of `model`, a float32 `ModelT` of the TFLite schema, as float16.
+    """Store the wide kernels of a float32 `ModelT` of the TFLite schema as float16, in place.
 
-    In place. Raises ConversionError for a weight that float16 does not reach (65504).
+    Raises ConversionError for a weight beyond the largest float16, 65504.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -32,10 +31,11 @@ def halve_kernels(model: Any) -> None:
         values = np.frombuffer(bytes(model.buffers[full.buffer].data), "<f4")
         if abs(values).max() > np.finfo(np.float16).max:
             raise ConversionError(
-                f"a weight of {abs(values).max():g} does not fit float16, which ends at 65504",
-                fix="export without it: --formats tflite-float32",
+                f"a weight of {abs(values).max():g} does not fit float16",
+                expected="expected at most 65504",
+                fix="export float32 instead: --formats tflite-float32",
             )
-        stored = schema.BufferT()  # of its own: equal constants may share one
+        stored = schema.BufferT()  # a new one, because equal constants may share a buffer
         stored.data = np.frombuffer(values.astype("<f2").tobytes(), np.uint8)
         model.buffers.append(stored)
         half = schema.TensorT()
@@ -43,8 +43,8 @@ def halve_kernels(model: Any) -> None:
         half.buffer = len(model.buffers) - 1
         graph.tensors.append(half)
         emptied.add(full.buffer)
-        full.buffer = 0  # empty: the operator below computes it
-        # Version 3 is the first that reads float16 (op_version.cc in TensorFlow).
+        full.buffer = 0  # the empty buffer: the operator below computes the tensor
+        # Version 3 is the first that supports float16 (op_version.cc in TensorFlow).
         operator = new_operator(
             model, operators.DEQUANTIZE, [len(graph.tensors) - 1], kernel, version=3
         )

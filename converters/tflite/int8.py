@@ -1,9 +1,8 @@
-"""int8 in TFLite: calibrate once, then convert with any choice of layers left in float32.
+"""int8 in TFLite: calibrate once, then convert with any choice of layers in float32.
 
-TensorFlow's QuantizationDebugger keeps the calibrated graph and quantises it again for each list
-of layers to leave out, in a third of a second; a converter of its own for each would calibrate
-every time. Google's newer quantiser (ai-edge-quantizer 0.10) leaves out layers too, but pins one
-release of LiteRT and a builder of language models.
+TensorFlow's QuantizationDebugger keeps the calibrated graph and quantises it again for each choice
+in a third of a second. A new converter for each choice would calibrate again. See
+docs/decisions/034-int8-search.md.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
+from converters.layers import convolutions
 from converters.tflite.check import check
 from converters.tflite.edit import builtin_code
 from converters.tflite.int8_scores import centred
@@ -31,15 +31,12 @@ from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
 
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-"""The operators that can be left in float: those with weights."""
-
-
-_KINDS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+"""The operators that can stay in float: those with weights."""
 
 
 class Int8Converter:
-    """A model, calibrated; `convert` makes int8 files of it.
+    """Calibrates a model once, and converts it to int8 files.
 
     `calibration`: grids, uint8 (H, W, 3). Raises ConversionError when they do not fit the model
     or when TensorFlow's converter fails.
@@ -75,24 +72,21 @@ class Int8Converter:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the Keras layers that `convert` can leave in float32, first to last.
-
-        All convolutions. With the last in float, the scores leave the file in float32.
-        """
+        """Names of the layers that `convert` can leave in float32: all convolutions, in order."""
         return tuple(self._nodes)
 
     def convert(self, float_layers: Sequence[str] = ()) -> bytes:
-        """The bytes of a .tflite file without its contract, `float_layers` left in float32.
+        """The bytes of a .tflite file without its contract, with `float_layers` in float32.
 
-        Input `pixels`: uint8 (1, H, W, 3). Output `logits`: uint8 (1, H, W, classes) with a scale
-        and a zero point, float32 where the last convolution is in float, or `labels`: uint8
-        (1, H, W), where the contract says so. Raises
-        ConversionError for a layer that is not one of `layers`.
+        Input `pixels`: uint8 (1, H, W, 3). Output, by the contract: `logits`, uint8
+        (1, H, W, classes) with a scale and a zero point, or float32 if the last convolution is in
+        float; or `labels`, uint8 (1, H, W). Raises ConversionError for a name that is not one of
+        `layers`.
         """
         if strange := sorted(set(float_layers) - set(self.layers)):
             raise ConversionError(
                 f"{', '.join(strange)} cannot be left in float",
-                fix=f"{self._name} has {', '.join(self.layers)}",
+                expected=f"the convolutions of {self._name} are {', '.join(self.layers)}",
             )
         nodes = [self._nodes[name] for name in float_layers]
         with captured_output():
@@ -111,10 +105,10 @@ class Int8Converter:
 def representative(
     calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec
 ) -> Iterator[list[NDArray[np.float32]]]:
-    """Feed the calibrator, with a black and a white corner in the first picture.
+    """The calibration pictures, with a black and a white pixel in the first one.
 
-    The converter takes the input's range from the data: pixels 0 and 255 make it the range of
-    uint8, so that the scale is 1/std and the zero point the mean.
+    The converter takes the input's range from the data. Pixels 0 and 255 make it the range of
+    uint8, so the scale becomes 1/std and the zero point the mean.
     """
     first = calibration[0].copy()
     first[0, 0], first[-1, -1] = 0, 255
@@ -125,36 +119,36 @@ def representative(
 def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
     """The output tensor of each convolution, by the name of its Keras layer.
 
-    The converter calls a tensor after all that was fused into it, "unet_1/dec1_pw_relu_1/Relu6;
-    …;unet_1/dec1_pw_1/convolution", with Keras' numbers behind the layers' names.
+    The converter names a tensor after all operations that were fused into it, such as
+    "unet_1/dec1_pw_relu_1/Relu6;…;unet_1/dec1_pw_1/convolution", with Keras' numbers after the
+    layers' names.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    known = {layer.name for layer in model.layers}
+    names = {layer.name for layer in model.layers}
     parsed = schema.ModelT.InitFromPackedBuf(bytes(calibrated), 0)
     (graph,) = parsed.subgraphs
-    wanted = {getattr(schema.BuiltinOperator, name) for name in CONVOLUTIONS}
-    made = [
+    codes = {getattr(schema.BuiltinOperator, name) for name in _CONVOLUTIONS}
+    tensors = [
         graph.tensors[operator.outputs[0]].name.decode()
         for operator in graph.operators
-        if builtin_code(parsed, operator) in wanted
+        if builtin_code(parsed, operator) in codes
     ]
-    nodes = {_layer_of(tensor, known): tensor for tensor in made[:-1]}
-    # Without a resize behind it, the last one's tensor is the output and called "Identity".
-    *_, last = (layer.name for layer in model.layers if isinstance(layer, _KINDS))
-    nodes[last] = made[-1]
-    if len(nodes) < len(made):
-        raise ConversionError(f"two convolutions of {model.name} go by the name of one layer")
+    nodes = {_layer_of(tensor, names): tensor for tensor in tensors[:-1]}
+    # If no resize follows the last convolution, its tensor is the output, named "Identity".
+    nodes[convolutions(model)[-1].name] = tensors[-1]
+    if len(nodes) < len(tensors):
+        raise ConversionError(f"two convolutions of {model.name} have the name of one layer")
     return nodes
 
 
-def _layer_of(tensor: str, known: set[str]) -> str:
-    """The Keras layer whose convolution made this tensor. Raises ConversionError if none did."""
+def _layer_of(tensor: str, names: set[str]) -> str:
+    """The Keras layer whose convolution writes this tensor. Raises ConversionError if none does."""
     for part in tensor.split(";"):
         *scope, operation = part.split("/")
         if scope and operation.rstrip("0123456789_") in ("convolution", "depthwise"):
             # TensorFlow's number goes first: V3 has a layer "…_conv" and one "…_conv_1".
             for name in (re.sub(r"_\d+$", "", scope[-1]), scope[-1]):
-                if name in known:
+                if name in names:
                     return name
-    raise ConversionError(f"no layer is known to have made {tensor!r}")
+    raise ConversionError(f"no layer matches the tensor {tensor!r}")

@@ -1,12 +1,12 @@
-"""The scores of two classes in int8: their range and rounding serve the decision between them.
+"""Quantise the scores of two classes for the decision between them.
 
-A mask is right when the better score stays the better one. The calibrated range reaches to the
-surest pixel, so that its int8 steps are coarse near a border, where both scores are close: rounding
-decides there, or makes a tie, which arg-max gives to class 0. So:
-- `centred`: the mean of both scores is taken out. Arg-max and softmax do not notice; what is left
-  is d/2 and -d/2, where d is their difference.
-- `narrow`: the range is cut to where the decision is made, and half a step is added to both, so
-  that they round to sums of one step and all but never tie.
+A mask is right if the better score stays the better one. The calibrated range includes the most
+confident pixel, so int8 steps are coarse near a border, where both scores are close. There rounding
+decides, or makes a tie, which arg-max gives to class 0. Two functions prevent this:
+- `centred` subtracts the mean of both scores, which changes neither arg-max nor softmax. The scores
+  become d/2 and -d/2, where d is their difference.
+- `narrow` cuts the range to small differences, and adds half a step to both scores. They then
+  round to values whose sum is one step, and hardly ever tie.
 See docs/decisions/035-two-class-scores.md.
 """
 
@@ -21,11 +21,11 @@ from converters.tflite.edit import builtin_code
 from unet_edge.errors import ConversionError
 
 RANGE = 4.0
-"""Largest |d/2| that is told apart. At 4 the surer class has a probability of 0.9997."""
+"""The largest |d/2|; beyond, scores are clipped. There the better class has probability 0.9997."""
 
 
 def centred(model: keras.Model) -> keras.Model:
-    """A copy of a two-class `model` whose scores add up to 0; other models as they are."""
+    """A copy of `model` whose two scores add up to 0; other numbers of classes stay as they are."""
     last = next((x for x in model.layers if x.name in ("logits_half", "logits")), None)
     if not isinstance(last, keras.layers.Conv2D) or last.filters != 2:
         return model
@@ -38,10 +38,10 @@ def centred(model: keras.Model) -> keras.Model:
 
 
 def widen(model: Any) -> bool:
-    """Let the scores leave in float32 where the last convolution is in float; say whether it is.
+    """Make the output float32 if the last convolution is in float; returns whether it is.
 
-    The converter quantises its scores to int8 and resizes those; here both are undone, in
-    place, on a `ModelT` of the TFLite schema.
+    The converter quantises the float scores to int8 and resizes them in int8. This undoes both, in
+    place, in a `ModelT` of the TFLite schema.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -49,9 +49,9 @@ def widen(model: Any) -> bool:
     (graph,) = model.subgraphs
     makers = {op.outputs[0]: op for op in graph.operators}
     (target,) = graph.outputs
-    behind = []
+    resizes = []
     while builtin_code(model, makers[target]) == operators.RESIZE_BILINEAR:
-        behind.append(makers[target])
+        resizes.append(makers[target])
         target = makers[target].inputs[0]
     quantise = makers[target]
     source = quantise.inputs[0]
@@ -61,7 +61,7 @@ def widen(model: Any) -> bool:
     ):
         return False
     graph.operators.remove(quantise)
-    for resize in reversed(behind):
+    for resize in reversed(resizes):
         resize.inputs = np.array([source, resize.inputs[1]], np.int32)
         source = resize.outputs[0]
         graph.tensors[source].type = schema.TensorType.FLOAT32
@@ -71,10 +71,10 @@ def widen(model: Any) -> bool:
 
 
 def narrow(model: Any) -> None:
-    """Set range and rounding of the scores in an int8 file, a `ModelT` of the TFLite schema.
+    """Set range and rounding of the two scores in an int8 `ModelT` of the TFLite schema, in place.
 
-    For models that went through `centred`; files of more than two classes stay as they are.
-    Raises ConversionError when the scores are not made by a convolution with a bias.
+    For models that `centred` returned. Files of more classes stay as they are. Raises
+    ConversionError if no convolution with a bias computes the scores.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -93,10 +93,11 @@ def narrow(model: Any) -> None:
         builtin_code(model, convolution) != schema.BuiltinOperator.CONV_2D
         or len(convolution.inputs) < 3
     ):
-        raise ConversionError("the scores of two classes must come from a convolution with a bias")
-    seen = tensors[scores[-1]].quantization
-    # What calibration saw, on the wider side of zero; a range beyond it would only waste steps.
-    reach = seen.scale[0] * max(127 - seen.zeroPoint[0], 128 + seen.zeroPoint[0])
+        raise ConversionError("the scores of two classes come from no convolution with a bias")
+    calibrated = tensors[scores[-1]].quantization
+    # The calibrated range, on the wider side of zero; a range beyond it would waste steps.
+    zero_point = calibrated.zeroPoint[0]
+    reach = calibrated.scale[0] * max(127 - zero_point, 128 + zero_point)
     step = min(RANGE, float(reach)) / 127
     for tensor in scores:
         signed = tensors[tensor].type == schema.TensorType.INT8
@@ -105,9 +106,9 @@ def narrow(model: Any) -> None:
     bias = tensors[convolution.inputs[2]]
     unit = np.asarray(bias.quantization.scale, np.float64)
     values = np.frombuffer(bytes(model.buffers[bias.buffer].data), "<i4")
-    moved = schema.BufferT()  # of its own: equal constants may share one
-    moved.data = np.frombuffer(
+    shifted = schema.BufferT()  # a new one, because equal constants may share a buffer
+    shifted.data = np.frombuffer(
         (values + np.round(step / 2 / unit)).astype("<i4").tobytes(), np.uint8
     )
     bias.buffer = len(model.buffers)
-    model.buffers.append(moved)
+    model.buffers.append(shifted)

@@ -1,7 +1,7 @@
-"""Labels as output: the arg-max of the scores as the last step of a .tflite file.
+"""Labels as the output of a .tflite file: the arg-max of its scores.
 
-Behind the conversion, not in the Keras model: the scores are then those of the file without it, to
-the last bit, and so are the masks. On a tie the first class wins, in both runtimes and in
+The arg-max is added after the conversion, not to the Keras model. So scores and masks are those of
+the file with scores, to the last bit. On a tie the first class wins, in both formats and in
 `unet_edge.runtime.argmax.to_labels`. See docs/decisions/037-labels-output.md.
 """
 
@@ -15,15 +15,15 @@ from converters.freeze import LABELS
 from converters.tflite.edit import builtin_code, new_operator
 from unet_edge.errors import ConversionError
 
-#: What it adds. XNNPACK has no arg-max: both run behind its partition, by TFLite's own kernels.
+#: The added operators. XNNPACK has no arg-max, so TFLite's own kernels run both.
 OPERATORS = frozenset({"ARG_MAX", "CAST"})
 
 
 def end_in_labels(model: Any) -> int:
-    """End `model`, a `ModelT` of the TFLite schema, in labels, uint8 (1, H, W), in place.
+    """Replace the output of a `ModelT` of the TFLite schema by labels, uint8 (1, H, W), in place.
 
-    Returns the new output's tensor index. Raises ConversionError for scores of other types than
-    float32, uint8 and int8.
+    Returns the tensor index of the labels. Raises ConversionError for scores that are not float32,
+    uint8 or int8.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -33,14 +33,17 @@ def end_in_labels(model: Any) -> int:
     last = next(op for op in graph.operators if target in op.outputs)
     quantises = schema.BuiltinOperator.QUANTIZE
     if builtin_code(model, last) == quantises and graph.tensors[target].type == kinds.UINT8:
-        # It only re-labels int8 as uint8, which keeps the order.
+        # QUANTIZE from int8 to uint8 keeps the order of the scores.
         graph.operators.remove(last)
         target = last.inputs[0]
-    # By op_version.cc in TensorFlow; a file asks for no newer version than it needs.
-    version = {kinds.FLOAT32: 1, kinds.UINT8: 1, kinds.INT8: 2}.get(graph.tensors[target].type)
+    # The lowest version for each type, from op_version.cc in TensorFlow.
+    kind = graph.tensors[target].type
+    version = {kinds.FLOAT32: 1, kinds.UINT8: 1, kinds.INT8: 2}.get(kind)
     if version is None:
+        names = {value: name for name, value in vars(kinds).items() if name[0] != "_"}
         raise ConversionError(
-            "labels are made of float32, uint8 or int8 scores only",
+            f"the scores are {names.get(kind, kind)}",
+            expected="labels need float32, uint8 or int8 scores",
             fix="export without --labels",
         )
     axis = schema.BufferT()
@@ -48,10 +51,10 @@ def end_in_labels(model: Any) -> int:
     model.buffers.append(axis)
 
     def tensor(kind: int, shape: tuple[int, ...], name: str, buffer: int = 0) -> int:
-        made = schema.TensorT()
-        made.type, made.name, made.buffer = kind, name, buffer
-        made.shape = np.array(shape, np.int32)
-        graph.tensors.append(made)
+        new = schema.TensorT()
+        new.type, new.name, new.buffer = kind, name, buffer
+        new.shape = np.array(shape, np.int32)
+        graph.tensors.append(new)
         return len(graph.tensors) - 1
 
     def append(operator: Any, kind: int, options: Any) -> None:
@@ -61,16 +64,13 @@ def end_in_labels(model: Any) -> int:
     height, width = graph.tensors[target].shape[1:3]
     indices = tensor(kinds.INT32, (1, height, width), "indices")
     constant = tensor(kinds.INT32, (), "axis", len(model.buffers) - 1)
-    arg_max = schema.ArgMaxOptionsT()
-    arg_max.outputType = kinds.INT32
-    choice = schema.BuiltinOptions
-    found = new_operator(model, operators.ARG_MAX, [target, constant], indices, version=version)
-    append(found, choice.ArgMaxOptions, arg_max)
+    options = schema.ArgMaxOptionsT()
+    options.outputType = kinds.INT32
+    option_types = schema.BuiltinOptions
+    arg_max = new_operator(model, operators.ARG_MAX, [target, constant], indices, version=version)
+    append(arg_max, option_types.ArgMaxOptions, options)
     labels = tensor(kinds.UINT8, (1, height, width), LABELS)
-    append(
-        new_operator(model, operators.CAST, [indices], labels),
-        choice.CastOptions,
-        schema.CastOptionsT(),
-    )
+    cast = new_operator(model, operators.CAST, [indices], labels)
+    append(cast, option_types.CastOptions, schema.CastOptionsT())
     graph.outputs = np.array([labels], np.int32)
     return labels

@@ -1,10 +1,10 @@
-"""TFLite Metadata: what MediaPipe reads of a .tflite file beside the graph.
+"""Write TFLite Metadata, which MediaPipe reads from a .tflite file.
 
-A flatbuffer of its own among the model's buffers, by metadata_schema.fbs 1.5.0
-(https://github.com/google-ai-edge/mediapipe/tree/master/mediapipe/tasks/metadata). It says what
-input and output are and names `labels.txt`, which `seal` of `model_files/embedded_contract.py`
-appends. Google's writers cannot be imported from its wheel, mediapipe 1.2.2: a compiled module is
-missing.
+It is a flatbuffer in one of the model's buffers, by metadata_schema.fbs 1.5.0
+(https://github.com/google-ai-edge/mediapipe/tree/master/mediapipe/tasks/metadata). It describes
+input and output, and names `labels.txt`, which `seal` of `model_files/embedded_contract.py`
+appends. Google's own writers cannot be imported from the wheel of mediapipe 1.2.2, where a
+compiled module is missing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from converters.freeze import LOGITS, PIXELS, exact_mean
 from unet_edge.model_files.embedded_contract import LABELS
 from unet_edge.spec import ModelSpec
 
-#: The tables that we write, with their fields in the schema's order up to the last one used: a
-#: field's place is its number. A union is two fields, its type and its value.
+#: The tables to write, with their fields in the schema's order up to the last field used: the
+#: position of a field is its number. A union is two fields, its type and its value.
 _TABLES: dict[str, dict[str, str]] = {
     "ModelMetadata": {
         "name": "string",
@@ -79,7 +79,7 @@ _SOFTMAX = 2
 
 
 def add_metadata(model: Any, spec: ModelSpec, schema: Any) -> None:
-    """Put the metadata of `spec` into `model`, a `schema.ModelT` with one input and one output."""
+    """Add the metadata of `spec` to `model`, a `schema.ModelT` with one input and one output."""
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(describe(spec), np.uint8)
     entry.name, entry.buffer = "TFLITE_METADATA", len(model.buffers)
@@ -88,15 +88,36 @@ def add_metadata(model: Any, spec: ModelSpec, schema: Any) -> None:
 
 
 def describe(spec: ModelSpec) -> bytes:
-    """The ModelMetadata flatbuffer of a model by `spec`; the same contract gives the same bytes."""
-    # Metadata's normalisation is what happens before the input's quantisation, and together they
-    # leave a uint8 pixel as it is. Without `exact_mean` the input has no quantisation.
+    """The ModelMetadata flatbuffer of a model; the same contract gives the same bytes."""
+    subgraph = {
+        "input_tensor_metadata": [_pixels(spec)],
+        "output_tensor_metadata": [_scores()],
+        "custom_metadata": [_segmenter_options()],
+    }
+    if spec.output == "labels":
+        # No options for MediaPipe's segmenter: it computes its masks from scores.
+        subgraph = {
+            "input_tensor_metadata": [_pixels(spec)],
+            "output_tensor_metadata": [_labels()],
+        }
+    model = {
+        "name": spec.name,
+        "description": f"Semantic segmentation, {len(spec.classes)} classes, by unet-edge.",
+        "subgraph_metadata": [subgraph],
+        "min_parser_version": "1.5.0",  # the first with custom_metadata
+    }
+    return _flatbuffer("ModelMetadata", model, b"M001")
+
+
+def _pixels(spec: ModelSpec) -> dict[str, Any]:
+    # MediaPipe normalises before the input's quantisation; together they leave a uint8 pixel as it
+    # is. Without `exact_mean` the input has no quantisation.
     exact = exact_mean(spec.normalisation)
     mean, std = (spec.normalisation.mean, spec.normalisation.std) if exact else (0.0, 1.0)
-    placing = {"letterbox": "letterboxed", "stretch": "stretched"}[spec.fit]
-    pixels = {
+    fitted = {"letterbox": "letterboxed", "stretch": "stretched"}[spec.fit]
+    return {
         "name": PIXELS,
-        "description": f"RGB pixels, uint8. In training, pictures were {placing} to this size; "
+        "description": f"RGB pixels, uint8. In training, pictures were {fitted} to this size; "
         "MediaPipe stretches them.",
         "content": {
             "content_properties_type": _IMAGE_PROPERTIES,
@@ -110,7 +131,10 @@ def describe(spec: ModelSpec) -> bytes:
         ],
         "stats": {"max": [255.0], "min": [0.0]},
     }
-    scores = {
+
+
+def _scores() -> dict[str, Any]:
+    return {
         "name": LOGITS,
         "description": "A score for each pixel and class; the highest is the pixel's class.",
         "content": {
@@ -126,33 +150,24 @@ def describe(spec: ModelSpec) -> bytes:
             }
         ],
     }
-    options = {"activation": _SOFTMAX, "min_parser_version": "1.0.0"}
-    subgraph: dict[str, Any] = {
-        "input_tensor_metadata": [pixels],
-        "output_tensor_metadata": [scores],
-        "custom_metadata": [
-            {
-                "name": "SEGMENTER_METADATA",
-                "data": _flatbuffer("ImageSegmenterOptions", options, b"V001"),
-            }
+
+
+def _labels() -> dict[str, Any]:
+    return {
+        "name": OUTPUT_LABELS,
+        "description": "The class of each pixel.",
+        "associated_files": [
+            {"name": LABELS, "description": "The classes.", "type": _TENSOR_VALUE_LABELS}
         ],
     }
-    if spec.output == "labels":
-        classes = {"name": LABELS, "description": "The classes.", "type": _TENSOR_VALUE_LABELS}
-        labels = {
-            "name": OUTPUT_LABELS,
-            "description": "The class of each pixel.",
-            "associated_files": [classes],
-        }
-        # No options for MediaPipe's segmenter: it makes its masks of scores.
-        subgraph = {"input_tensor_metadata": [pixels], "output_tensor_metadata": [labels]}
-    model = {
-        "name": spec.name,
-        "description": f"Semantic segmentation, {len(spec.classes)} classes, by unet-edge.",
-        "subgraph_metadata": [subgraph],
-        "min_parser_version": "1.5.0",  # the first with custom_metadata
+
+
+def _segmenter_options() -> dict[str, Any]:
+    options = {"activation": _SOFTMAX, "min_parser_version": "1.0.0"}
+    return {
+        "name": "SEGMENTER_METADATA",
+        "data": _flatbuffer("ImageSegmenterOptions", options, b"V001"),
     }
-    return _flatbuffer("ModelMetadata", model, b"M001")
 
 
 def _flatbuffer(table: str, values: dict[str, Any], identifier: bytes) -> bytes:
@@ -164,7 +179,7 @@ def _flatbuffer(table: str, values: dict[str, Any], identifier: bytes) -> bytes:
 
 
 def _table(builder: Any, table: str, values: dict[str, Any]) -> int:
-    """Write a table behind what it refers to; returns its offset."""
+    """Write a table after everything that it refers to; returns its offset."""
     kinds = _TABLES[table]
     stored = {name: _stored(builder, kinds[name], value) for name, value in values.items()}
     builder.StartObject(len(kinds))
@@ -183,7 +198,7 @@ def _table(builder: Any, table: str, values: dict[str, Any]) -> int:
 
 
 def _stored(builder: Any, kind: str, value: Any) -> int:
-    """A scalar as it is; anything else is written, and its offset returned."""
+    """The value of a scalar. Any other value is written, and its offset is returned."""
     offset: int
     match kind:
         case "byte" | "int":

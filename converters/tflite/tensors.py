@@ -1,8 +1,8 @@
-"""The two ends of a .tflite graph: uint8 pixels in, scores or labels out, signature, metadata.
+"""Finish a .tflite graph: uint8 pixels as input, scores or labels as output, signature, metadata.
 
-The converter's graphs begin in float or int8. What pixels mean, the normalisation, is written as
-the scale and zero point of a uint8 input, with one DEQUANTIZE (float) or QUANTIZE (int8, which
-only re-labels) behind it.
+The converter's graphs start in float or int8. Here the input becomes uint8, and its scale and zero
+point are the normalisation. A DEQUANTIZE (float) or QUANTIZE (int8, which only shifts the zero
+point) follows it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from unet_edge.spec import ModelSpec, Normalisation
 
 
 def finish(converted: bytes, spec: ModelSpec, exact: bool, *, halves: bool = False) -> bytes:
-    """Put the normalisation into the input tensor, name the ends, add a signature and metadata.
+    """Write the normalisation into the input, name input and output, add signature and metadata.
 
-    `converted` takes the normalised picture, in float32 or int8; without `exact`, it takes uint8
-    pixels already (see `exact_mean`). `halves`: store wide kernels in float16. int8 scores leave
-    as uint8, float32 ones as they are, or as labels where the contract says so.
+    `converted` takes the normalised picture, float32 or int8. Without `exact`, it already takes
+    uint8 pixels (see `exact_mean`). `halves` stores wide kernels in float16. int8 scores become
+    uint8, and float32 scores stay; with a contract for labels, both become labels.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -63,28 +63,28 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool, *, halves: bool = Fal
 
 
 def _put_in_front(model: Any, normalisation: Normalisation, builtin: int) -> int:
-    """Make uint8 pixels the input, and `builtin` what turns them into the graph's old one.
+    """Make uint8 pixels the input, and convert them to the old input with the operator `builtin`.
 
-    DEQUANTIZE computes (pixel - mean) * (1 / std), QUANTIZE shifts the zero point. Returns the
-    new input's tensor index.
+    DEQUANTIZE computes (pixel - mean) * (1 / std); QUANTIZE shifts the zero point. Returns the
+    tensor index of the new input.
     """
     (graph,) = model.subgraphs
-    (behind,) = graph.inputs
-    pixels = _tensor_like(model, behind, np.float32(1 / normalisation.std), normalisation.mean)
-    operator = new_operator(model, builtin, [pixels], behind)
+    (old_input,) = graph.inputs
+    pixels = _tensor_like(model, old_input, np.float32(1 / normalisation.std), normalisation.mean)
+    operator = new_operator(model, builtin, [pixels], old_input)
     graph.operators.insert(0, operator)
     graph.inputs = operator.inputs
     return pixels
 
 
 def _leave_as_uint8(model: Any) -> int:
-    """Append QUANTIZE from the int8 scores to uint8 ones; return their tensor index."""
+    """Append a QUANTIZE from int8 to uint8 scores; returns the tensor index of the latter."""
     from ai_edge_litert import schema_py_generated as schema
 
     (graph,) = model.subgraphs
     (scores,) = graph.outputs
-    found = graph.tensors[scores].quantization
-    target = _tensor_like(model, scores, found.scale[0], found.zeroPoint[0] + 128)
+    int8 = graph.tensors[scores].quantization
+    target = _tensor_like(model, scores, int8.scale[0], int8.zeroPoint[0] + 128)
     operator = new_operator(model, schema.BuiltinOperator.QUANTIZE, [scores], target)
     graph.operators.append(operator)
     graph.outputs = operator.outputs
@@ -92,7 +92,7 @@ def _leave_as_uint8(model: Any) -> int:
 
 
 def _tensor_like(model: Any, index: int, scale: Any, zero_point: Any) -> int:
-    """Append a uint8 tensor of the shape of tensor `index`; return its own index."""
+    """Append a uint8 tensor with the shape of tensor `index`; returns the new tensor's index."""
     from ai_edge_litert import schema_py_generated as schema
 
     (graph,) = model.subgraphs
@@ -106,11 +106,11 @@ def _tensor_like(model: Any, index: int, scale: Any, zero_point: Any) -> int:
 
 
 def _round_input_scale(source: Any, normalisation: Normalisation) -> None:
-    """Write 1/std where the converter's (max - min) / 255 missed it by a float32 rounding.
+    """Set the input's scale to 1/std if it differs by float32 rounding only.
 
-    QUANTIZE in front then only shifts the zero point. A larger miss stays as it is, and the check
-    behind the conversion refuses it.
+    The converter computes (max - min) / 255. With equal scales, the QUANTIZE in front only shifts
+    the zero point. A scale that differs more stays, and the check of the file refuses it.
     """
-    found = source.quantization
-    if abs(found.scale[0] * normalisation.std - 1) < 1e-6:  # 8 units in the last place
-        found.scale = np.array([1 / normalisation.std], np.float32)
+    quantisation = source.quantization
+    if abs(quantisation.scale[0] * normalisation.std - 1) < 1e-6:  # 8 units in the last place
+        quantisation.scale = np.array([1 / normalisation.std], np.float32)

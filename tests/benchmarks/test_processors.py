@@ -1,4 +1,4 @@
-"""int8 files on a processor without VNNI, emulated: the check in CI, whatever CI's processor is."""
+"""int8 files on an emulated processor without VNNI, whatever processor runs the tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.processors.check import run_emulated
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.spec import ModelSpec
 
-# Prints whether sums saturate there, and writes the scores with our backend and without its option.
+# Prints whether sums saturate; writes the scores with our backend's session option and without it.
 SCRIPT = """
 import sys, numpy as np
 from unet_edge.system.board import read_processor
@@ -49,23 +49,23 @@ def test_masks_of_a_processor_without_vnni(emulator: None, tmp_path: Path, large
     spec = ModelSpec(SIZE, SIZE, tuple(f"class {index}" for index in range(8)))
     pixels = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 16), np.uint8)
     pixels[0] = 255
-    model, grid, found = (tmp_path / name for name in ("model.onnx", "grid.npy", "found.npz"))
+    model, grid, output = (tmp_path / name for name in ("model.onnx", "grid.npy", "scores.npz"))
     model.write_bytes(seal(int8_onnx(kernel), Contract(spec, "onnx", "int8")))
     np.save(grid, pixels)
-    said = run_emulated("haswell", ["-c", SCRIPT, *map(str, (model, grid, found))], tmp_path)
-    assert said.split() == ["x86", "without", "VNNI,True"]
+    printed = run_emulated("haswell", ["-c", SCRIPT, *map(str, (model, grid, output))], tmp_path)
+    assert printed.split() == ["x86", "without", "VNNI,True"]
     expected = expected_logits(kernel, pixels)
-    with np.load(found) as there:
-        np.testing.assert_array_equal(there["scores"], expected)
-        # A kernel of 64 at most cannot saturate: other programs get it right, too.
-        assert np.array_equal(there["default"], expected) == (largest == 64)
+    with np.load(output) as emulated:
+        np.testing.assert_array_equal(emulated["scores"], expected)
+        # Weights of at most 64 cannot saturate, so the default is right too.
+        assert np.array_equal(emulated["default"], expected) == (largest == 64)
 
 
 @pytest.mark.slow
-def test_a_bundles_int8_files_give_the_same_scores_there(
+def test_a_bundles_int8_onnx_file_needs_no_session_option(
     emulator: None, bundle_path: Path, tmp_path: Path
 ) -> None:
-    """Without the option, too: the exporter bounded the weights."""
+    """The exporter bounds the weights."""
     from unet_edge.bundle.bundle import Bundle
     from unet_edge.images.decoding import read_photo
     from unet_edge.images.placement import Placement
@@ -75,16 +75,16 @@ def test_a_bundles_int8_files_give_the_same_scores_there(
     picture, _ = bundle.read_golden(bundle.golden[0])
     photo = read_photo(picture, bundle.spec)
     pixels = Placement.plan(photo.size, bundle.spec).place(photo.picture)
-    grid, found = tmp_path / "grid.npy", tmp_path / "found.npz"
+    grid, output = tmp_path / "grid.npy", tmp_path / "scores.npz"
     np.save(grid, pixels)
     model = bundle_path / "model-int8.onnx"
-    run_emulated("haswell", ["-c", SCRIPT, *map(str, (model, grid, found))], tmp_path)
-    here = OnnxRuntimeBackend(bundle.read(bundle.file(model.name)), 1).scores(pixels)
-    with np.load(found) as there:
-        np.testing.assert_array_equal(there["default"], there["scores"])
-        # Integers are the same. The stem and the last convolution are in float32, whose sums of 72
-        # products at most round otherwise: 72 * 2**-24 of scores below 20 is 1e-4. A rounded
-        # activation may move by a step for it, and so a few scores by more.
-        different = np.abs(there["default"] - here)
-        assert (different > 1e-4).mean() < 0.01
-        assert (there["default"].argmax(-1) == here.argmax(-1)).mean() > 0.9995
+    run_emulated("haswell", ["-c", SCRIPT, *map(str, (model, grid, output))], tmp_path)
+    native = OnnxRuntimeBackend(bundle.read(bundle.file(model.name)), 1).scores(pixels)
+    with np.load(output) as emulated:
+        np.testing.assert_array_equal(emulated["default"], emulated["scores"])
+        # Integer sums are equal. The stem and the last convolution are in float32. Their sums of at
+        # most 72 products round differently: 72 * 2**-24 of scores below 20 is 1e-4. That can move
+        # a rounded activation by one step, and a few scores by more.
+        difference = np.abs(emulated["default"] - native)
+        assert (difference > 1e-4).mean() < 0.01
+        assert (emulated["default"].argmax(-1) == native.argmax(-1)).mean() > 0.9995

@@ -1,4 +1,4 @@
-"""What every campaign ends with."""
+"""The reports of the campaigns."""
 
 import json
 
@@ -12,10 +12,10 @@ def test_files_are_named_by_machine_and_campaign(tmp_path):
     assert named(tmp_path, MACHINE) == tmp_path / "amd-epyc-7th-2-cores"
 
 
-def test_what_is_no_number_is_valid_json(tmp_path):
-    write_report(tmp_path / "found", {"ms": float("nan"), "runs": 3}, "# Found\n")
-    assert json.loads((tmp_path / "found.json").read_text()) == {"ms": None, "runs": 3}
-    assert (tmp_path / "found.md").read_text() == "# Found\n"
+def test_nan_becomes_null_in_json(tmp_path):
+    write_report(tmp_path / "report", {"ms": float("nan"), "runs": 3}, "# Report\n")
+    assert json.loads((tmp_path / "report.json").read_text()) == {"ms": None, "runs": 3}
+    assert (tmp_path / "report.md").read_text() == "# Report\n"
 
 
 def test_cells_keep_their_digits():

@@ -1,4 +1,4 @@
-"""What apt would fetch; what it unpacks is weighed on emulated machines only."""
+"""The .deb files that apt would fetch; unpacked sizes need an emulated machine."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from benchmarks.pi.debs import fetched
 from benchmarks.pi.emulator import MIRROR_VARIABLE, EmulationError
 from benchmarks.pi.environments import ENVIRONMENTS
 
-NAMED = {one.name: one for one in ENVIRONMENTS}
+BY_NAME = {environment.name: environment for environment in ENVIRONMENTS}
 APT_GET = """#!/bin/sh
 case "$*" in
 *$FAILS*) echo "E: no network" >&2; exit 100 ;;
@@ -25,18 +25,18 @@ def apt_get(monkeypatch, tmp_path):
     (tmp_path / "apt-get").write_text(APT_GET)
     (tmp_path / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setenv("FAILS", "nothing does")
+    monkeypatch.setenv("FAILS", "no command")
     monkeypatch.setenv(MIRROR_VARIABLE, "http://mirror.invalid/debian")
 
 
 @pytest.mark.usefixtures("apt_get")
-def test_what_python_needs_anyway_is_not_counted():
-    assert fetched(NAMED["bookworm-apt"]) == {"libblas3": 91, "python3-numpy": 4701}
-    assert fetched(NAMED["bookworm-tflite"]) == {}
+def test_packages_of_a_debian_with_only_python_do_not_count():
+    assert fetched(BY_NAME["bookworm-apt"]) == {"libblas3": 91, "python3-numpy": 4701}
+    assert fetched(BY_NAME["bookworm-tflite"]) == {}
 
 
 @pytest.mark.usefixtures("apt_get")
-def test_apts_words_are_in_the_error(monkeypatch):
+def test_the_error_quotes_apt(monkeypatch):
     monkeypatch.setenv("FAILS", "update")
     with pytest.raises(EmulationError, match=r"update failed: E: no network$"):
-        fetched(NAMED["bookworm-apt"])
+        fetched(BY_NAME["bookworm-apt"])

@@ -1,4 +1,4 @@
-"""`make test-pi` as a test, where UNET_EDGE_PI=1 asks for it: it needs a mirror of Debian."""
+"""`make test-pi` as a test; it runs with UNET_EDGE_PI=1 only, because it needs a Debian mirror."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.slow,  # many minutes
     pytest.mark.skipif(
         os.environ.get("UNET_EDGE_PI") != "1",
-        reason="UNET_EDGE_PI=1 does not ask for it; it needs root, Linux 6.7 and Debian's mirror",
+        reason="set UNET_EDGE_PI=1 to run it; it needs root, Linux 6.7 and a Debian mirror",
     ),
 ]
 

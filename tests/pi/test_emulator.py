@@ -1,11 +1,11 @@
-"""The emulator's parts that need no emulation."""
+"""The parts of the emulator that need no emulation."""
 
 import pytest
 
 from benchmarks.pi.emulator import CACHE_VARIABLE, MIRROR_VARIABLE, EmulationError, cache, mirror
 
 
-def test_the_mirror_is_the_named_one_or_the_machines_own(monkeypatch, tmp_path):
+def test_the_mirror_is_the_variables_or_apts(monkeypatch, tmp_path):
     monkeypatch.setenv(MIRROR_VARIABLE, "http://mirror.invalid/debian")
     assert mirror() == "http://mirror.invalid/debian"
     monkeypatch.delenv(MIRROR_VARIABLE)
@@ -16,11 +16,11 @@ def test_the_mirror_is_the_named_one_or_the_machines_own(monkeypatch, tmp_path):
     monkeypatch.setenv("LISTED", "http://b.invalid/debian/")
     assert mirror() == "http://b.invalid/debian/"
     monkeypatch.setenv("LISTED", "")
-    with pytest.raises(EmulationError, match=f"say {MIRROR_VARIABLE}=http"):
+    with pytest.raises(EmulationError, match=f"set {MIRROR_VARIABLE}=http"):
         mirror()
 
 
-def test_the_cache_is_the_named_one_or_the_users(monkeypatch, tmp_path):
+def test_the_cache_is_the_variables_or_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     assert cache() == tmp_path
     monkeypatch.delenv(CACHE_VARIABLE)

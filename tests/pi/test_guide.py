@@ -1,4 +1,4 @@
-"""The guide as the emulated machines read it; typing it there is `make test-pi`."""
+"""The guide's blocks of commands, which `make test-pi` types on emulated machines."""
 
 import re
 import shlex
@@ -11,46 +11,47 @@ from benchmarks.pi.guide import GUIDE, Block, blocks, with_systemd
 from unet_edge.cli import main
 
 TEXT = GUIDE.read_text("utf-8")
-NAMED = {one.name: one for one in ENVIRONMENTS}
-BOOKWORM, APT, ARMHF = (NAMED[n] for n in ("bookworm-litert", "bookworm-apt", "bookworm-armhf"))
+BY_NAME = {environment.name: environment for environment in ENVIRONMENTS}
+BOOKWORM, APT, ARMHF = (BY_NAME[n] for n in ("bookworm-litert", "bookworm-apt", "bookworm-armhf"))
 
 
-def test_blocks_have_the_heading_they_stand_under():
+def test_blocks_have_the_heading_above_them():
     text = "# A\n```sh\none\n# no heading\ntwo\n```\n## B\n```\nno shell\n```\n```sh\nthree\n```\n"
     assert blocks(text) == [Block("A", "one\n# no heading\ntwo\n"), Block("B", "three\n")]
 
 
-def test_each_system_has_its_own_install_and_the_rest_in_common():
-    of = [[b for b in blocks(TEXT) if b.concerns(one)] for one in (BOOKWORM, APT, ARMHF)]
-    common = [block for block in of[0] if block in of[1] and block in of[2]]
+def test_systems_differ_in_the_block_that_installs_only():
+    systems = (BOOKWORM, APT, ARMHF)
+    by_system = [[b for b in blocks(TEXT) if b.concerns(system)] for system in systems]
+    common = [block for block in by_system[0] if all(block in chosen for chosen in by_system[1:])]
     assert len(common) > 5
-    installs = [[block for block in chosen if block not in common] for chosen in of]
+    installs = [[block for block in chosen if block not in common] for chosen in by_system]
     assert [[block.heading for block in own] for own in installs] == [
         ["Install on 64 bits"], ["Install on 64 bits, lighter"], ["Install on 32 bits"],
     ]  # fmt: skip
-    for (block,), one in zip(installs, (BOOKWORM, APT, ARMHF), strict=True):
-        assert f"[{one.extra}]" in block.commands
-        assert set(one.packages) <= set(block.commands.split())
+    for (block,), system in zip(installs, systems, strict=True):
+        assert f"[{system.extra}]" in block.commands
+        assert set(system.packages) <= set(block.commands.split())
 
 
-def test_what_else_pip_is_asked_for_stands_in_the_guide():
-    asked = [(one.extra, one.also) for one in ENVIRONMENTS if one.also]
-    assert asked
-    assert all(f"[{extra}]\" '{also}'" in TEXT for extra, also in asked)
+def test_the_guide_names_the_other_requirements_for_pip():
+    required = [(each.extra, each.also) for each in ENVIRONMENTS if each.also]
+    assert required
+    assert all(f"[{extra}]\" '{also}'" in TEXT for extra, also in required)
 
 
-def test_all_but_copying_is_typed_in_the_environments_that_the_check_guides():
-    guided = [with_systemd(NAMED[name]) for name in GUIDED]
-    rest = [b for b in blocks(TEXT) if not any(b.concerns(one) for one in guided)]
-    assert [b.commands.splitlines()[1].split()[0] for b in rest] == ["scp"]
+def test_every_block_but_the_copying_is_typed_somewhere():
+    guided = [with_systemd(BY_NAME[name]) for name in GUIDED]
+    untyped = [b for b in blocks(TEXT) if not any(b.concerns(system) for system in guided)]
+    assert [b.commands.splitlines()[1].split()[0] for b in untyped] == ["scp"]
 
 
-def test_no_block_of_commands_is_passed_over():
+def test_every_block_of_the_guide_is_a_block_of_commands():
     assert TEXT.count("```") == 2 * len(blocks(TEXT)), "a fence that is not ```sh is not typed"
 
 
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"^(?:unet-edge .*)$", TEXT, re.MULTILINE))))
-def test_its_commands_exist_with_these_options(line):
+def test_the_guides_commands_and_options_exist(line):
     words = shlex.split(line)[1:]
     command = main.get_command(None, words[0])
     known = {option for parameter in command.params for option in parameter.opts}

@@ -41,7 +41,7 @@ def correlated(channels: int) -> NDArray[np.float32]:
 @pytest.mark.parametrize(("size", "channels"), [(1, 32), (3, 3), (3, 8)])
 def test_a_fitted_kernel_is_bounded_and_found_again(size: int, channels: int) -> None:
     layer, inputs = convolution(16, size, channels), correlated(channels)
-    fitted = fit_kernel(layer, inputs, inputs, rounded="bounded").transpose(3, 2, 0, 1)
+    fitted = fit_kernel(layer, inputs, inputs, rounding="bounded").transpose(3, 2, 0, 1)
     scales, whole = round_bounded(fitted)
     assert largest_pair(whole.astype(np.int8)) <= 128
     # The quantiser's own rounding finds the steps that were fitted: float32 lies between.
@@ -59,7 +59,7 @@ def test_fitting_makes_up_for_rounding() -> None:
 
     scales, whole = round_bounded(kernel.T[..., None, None])
     nearest = (whole * scales[:, None, None, None])[..., 0, 0].T
-    fitted = fit_kernel(layer, inputs, inputs, rounded="bounded")[0, 0]
+    fitted = fit_kernel(layer, inputs, inputs, rounding="bounded")[0, 0]
     # Four directions carry nearly all of 32 channels: errors are spread where nothing is seen.
     assert error(fitted) < 0.5 * error(nearest)
     plain = round_plain(kernel.T[..., None, None])
@@ -94,5 +94,5 @@ def test_layers_in_float_are_kept_out_of_an_onnx_file(
 def test_a_layer_that_is_none_is_an_error(
     trained: Any, spec: ModelSpec, calibration: list[NDArray[np.uint8]]
 ) -> None:
-    with pytest.raises(ConversionError, match="does not have all of no_such_layer"):
+    with pytest.raises(ConversionError, match="no convolution named no_such_layer"):
         to_onnx(trained, spec, "int8", calibration, float_layers=("no_such_layer",))

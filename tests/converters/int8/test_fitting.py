@@ -49,7 +49,7 @@ def test_rounded_kernels_are_whole_steps_and_err_less(alike: Floats, size: int) 
     kernel = rng.normal(0, 1, (size, size, 32, 16)).astype(np.float32)
     layer = convolution(kernel)
     wanted = np.asarray(layer(alike))
-    fitted = fit_kernel(layer, alike, alike, rounded="plain")
+    fitted = fit_kernel(layer, alike, alike, rounding="plain")
     whole = steps(fitted, (0, 1, 2))
     # 127 steps times the rounding of float32: 127 * 2^-23 twice.
     np.testing.assert_allclose(whole, np.round(whole), atol=1e-4)
@@ -73,7 +73,7 @@ def test_depthwise_kernels_are_fitted_channel_by_channel(alike: Floats) -> None:
     kernel = np.random.default_rng(2).normal(0, 1, (3, 3, 32, 1)).astype(np.float32)
     layer = convolution(kernel, layers.DepthwiseConv2D)
     wanted = np.asarray(layer(smooth))
-    fitted = fit_kernel(layer, smooth, smooth, rounded="plain")
+    fitted = fit_kernel(layer, smooth, smooth, rounding="plain")
     whole = steps(fitted, (0, 1))
     np.testing.assert_allclose(whole, np.round(whole), atol=1e-4)
     step = abs(kernel).max((0, 1)) / 127
@@ -91,13 +91,13 @@ def test_a_kernel_in_float_makes_up_for_what_its_inputs_lost(alike: Floats) -> N
     layer = convolution(kernel)
     wanted = np.asarray(layer(alike))
     shrunk = alike * np.linspace(0.8, 1, 32, dtype=np.float32)
-    fitted = fit_kernel(layer, shrunk, alike, rounded=None)
+    fitted = fit_kernel(layer, shrunk, alike, rounding=None)
     before = (np.asarray(layer(shrunk)) - wanted).var()
     layer.kernel.assign(fitted)
     # A factor for each channel can be undone; damping of 1 % leaves its square at worst, where
     # the inputs' variances are alike, and a hundred times as much where they are not.
     assert (np.asarray(layer(shrunk)) - wanted).var() < 0.01 * before
-    assert fit_kernel(layer, alike, alike, rounded=None) == pytest.approx(fitted, abs=1e-6)
+    assert fit_kernel(layer, alike, alike, rounding=None) == pytest.approx(fitted, abs=1e-6)
 
 
 def test_large_kernels_are_rounded_to_the_nearest_step() -> None:
@@ -106,16 +106,16 @@ def test_large_kernels_are_rounded_to_the_nearest_step() -> None:
     kernel = rng.normal(0, 1, (3, 3, channels, 2)).astype(np.float32)
     pictures = np.zeros((1, 4, 4, channels), np.float32)
     step = abs(kernel).max((0, 1, 2)) / 127
-    fitted = fit_kernel(convolution(kernel), pictures, pictures, rounded="plain")
+    fitted = fit_kernel(convolution(kernel), pictures, pictures, rounding="plain")
     np.testing.assert_allclose(fitted, np.round(kernel / step) * step, rtol=1e-5)
-    same = fit_kernel(convolution(kernel), pictures, pictures, rounded=None)
+    same = fit_kernel(convolution(kernel), pictures, pictures, rounding=None)
     np.testing.assert_array_equal(same, kernel)
 
 
 def test_inputs_that_are_constant_leave_the_nearest_step() -> None:
     kernel = np.array([0.3, -1.27, 0.114], np.float32).reshape(1, 1, 3, 1)
     still = np.ones((1, 4, 4, 3), np.float32)
-    fitted = fit_kernel(convolution(kernel), still, still, rounded="plain")
+    fitted = fit_kernel(convolution(kernel), still, still, rounding="plain")
     np.testing.assert_allclose(fitted.ravel(), [0.3, -1.27, 0.11], rtol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_a_fit_to_chance_is_not_taken() -> None:
     noise = rng.normal(0, 0.1, wanted.shape).astype(np.float32)
     kernel = rng.normal(0, 1, (1, 1, 32, 4)).astype(np.float32)
     layer = convolution(kernel)
-    fitted = fit_kernel(layer, wanted + noise, wanted, rounded=None)
+    fitted = fit_kernel(layer, wanted + noise, wanted, rounding=None)
     fresh = rng.normal(0, 1, (1, 64, 64, 32)).astype(np.float32)
     shift = np.asarray(layer(fresh)).copy()
     layer.kernel.assign(fitted)

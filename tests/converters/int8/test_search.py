@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.int8.search import Budget, Found, Search
+from converters.int8.search import Budget, Search, SearchResult
 from converters.tflite.check import operators
 from unet_edge.bundle.search_record import SearchCandidate
 from unet_edge.errors import ConfigError
@@ -31,7 +31,7 @@ def search(hard: Any, spec: ModelSpec, calibration: list[Pictures], pictures: Pi
         for index, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
             yield ReferenceMask(str(index), picture, mask, mask)
 
-    def make(budget: Budget, **settings: Any) -> Found:
+    def make(budget: Budget, **settings: Any) -> SearchResult:
         # Keras' masks are the truth here, so its own mIoU is 1.
         return Search(hard, spec, calibration, references, 1.0, budget, **settings).run()
 
@@ -43,11 +43,11 @@ def found(search: Any) -> Any:
     return search(Budget(0.99), fine_tune_steps=0)
 
 
-def by_recipe(found: Found) -> dict[str, SearchCandidate]:
+def by_recipe(found: SearchResult) -> dict[str, SearchCandidate]:
     return {candidate.recipe: candidate for candidate in found.candidates}
 
 
-def test_a_model_that_plain_int8_ruins_is_repaired(found: Found) -> None:
+def test_a_model_that_plain_int8_ruins_is_repaired(found: SearchResult) -> None:
     assert by_recipe(found)["full integer"].agreement < 0.98
     assert by_recipe(found)["int8"].agreement < 0.98
     repaired = [c for c in found.candidates if c.float_layers and c.holds]
@@ -55,7 +55,7 @@ def test_a_model_that_plain_int8_ruins_is_repaired(found: Found) -> None:
     assert repaired[0].agreement >= 0.99
 
 
-def test_the_layers_at_fault_are_named(found: Found, hard_layers: tuple[str, str]) -> None:
+def test_the_layers_at_fault_are_named(found: SearchResult, hard_layers: tuple[str, str]) -> None:
     (worst, error), (_, second) = list(found.errors.items())[:2]
     assert worst == hard_layers
     assert error > 3 * second
@@ -63,7 +63,7 @@ def test_the_layers_at_fault_are_named(found: Found, hard_layers: tuple[str, str
     assert first.float_layers[-2:] == hard_layers
 
 
-def test_the_fastest_file_that_holds_is_kept(found: Found) -> None:
+def test_the_fastest_file_that_holds_is_kept(found: SearchResult) -> None:
     kept = found.kept
     assert kept is not None
     assert kept.holds
@@ -75,7 +75,7 @@ def test_the_fastest_file_that_holds_is_kept(found: Found) -> None:
         assert operators(found.data)["DEQUANTIZE"] > 0
 
 
-def test_the_front_holds_what_nothing_dominates(found: Found) -> None:
+def test_the_front_holds_what_nothing_dominates(found: SearchResult) -> None:
     for candidate in found.candidates:
         beaten = [other for other in found.candidates if other.dominates(candidate)]
         assert candidate.pareto == (not beaten)
@@ -90,7 +90,7 @@ def test_an_easy_budget_is_held_by_int8_at_once(search: Any) -> None:
     assert found.errors == {}
 
 
-def test_the_drop_of_miou_counts_too(search: Any, found: Found) -> None:
+def test_the_drop_of_miou_counts_too(search: Any, found: SearchResult) -> None:
     int8 = by_recipe(found)["int8"]
     assert int8.miou_drop is not None
     assert int8.miou_drop > 1

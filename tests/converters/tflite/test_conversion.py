@@ -140,7 +140,7 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
     assert found["DEQUANTIZE"] == 0
     expected = np.asarray(model.predict(pictures[:2], verbose=0))
     assert abs(run_tflite(data, pictures[:2]) - expected).max() <= LOGIT_TOLERANCE
-    with pytest.raises(ConversionError, match=r"whole pixel value.*127\.5"):
+    with pytest.raises(ConversionError, match=r"mean is 127\.5.*whole pixel value"):
         to_tflite(model, spec, "int8", list(pictures))
 
 
@@ -382,7 +382,7 @@ def test_slow_operators_are_refused_by_name(nearest: Any, spec: ModelSpec) -> No
 
 def test_another_keras_backend_is_refused_with_the_fix() -> None:
     require_tensorflow("tensorflow")
-    with pytest.raises(ConversionError, match="runs on jax; fix with: KERAS_BACKEND=tensorflow"):
+    with pytest.raises(ConversionError, match=r"runs on jax; .*; set KERAS_BACKEND=tensorflow"):
         require_tensorflow("jax")
 
 

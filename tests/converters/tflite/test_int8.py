@@ -87,7 +87,7 @@ def test_float_layers_bring_the_scores_closer(
 
 
 def test_a_layer_that_is_not_there_is_named(converter: Int8Converter) -> None:
-    with pytest.raises(ConversionError, match=r"dec9_pw cannot be left in float; .* has conv1, "):
+    with pytest.raises(ConversionError, match=r"dec9_pw cannot be left in float; .* are conv1, "):
         converter.convert(("dec9_pw",))
 
 

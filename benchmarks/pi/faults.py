@@ -1,7 +1,7 @@
-"""Environments in which nothing runs: what the doctor says, and that what it prescribes helps.
+"""Provoke the faults that the doctor knows on emulated machines, and try its fixes.
 
-Each is provoked on an emulated machine by installing what people install. The doctor and the
-error of `segment` must say the same; the prescribed command is then typed, and must help.
+Each fault comes from packages that users install. The doctor and the error of `segment` must name
+the same fault and fix. The fix is then typed, and the file must run.
 """
 
 from __future__ import annotations
@@ -24,30 +24,33 @@ _PHOTO = Path(__file__).parents[2] / "docs" / "pictures" / "overview.png"
 
 @dataclass(frozen=True)
 class Patient:
-    """A machine with unet-edge, but with no interpreter yet."""
+    """A machine with unet-edge but without an interpreter, to provoke faults on."""
 
     here: Machine
     cpu: Cpu
 
     def pip(self, command: str) -> None:
-        """Type a command of pip."""
+        """Type a pip command, with network."""
         self.here.do(command, self.cpu, network=True)
 
     def doctor(self, file: str, cpu: Cpu | None = None) -> dict[str, Any]:
-        """The doctor's report on a file; its status must fit."""
+        """The doctor's report on a file; checks that the exit status agrees with it."""
         done = self.here.run(f"unet-edge doctor {file} --json", cpu or self.cpu)
         report: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == (0 if report["ready"] else 1), done.stderr
         return report
 
-    def suffers(self, file: str, expected: str, package: str) -> None:
-        """The doctor and `segment` say `expected`, a pattern; what fixes `package` does."""
+    def check_fault(self, file: str, pattern: str, package: str) -> None:
+        """Check that doctor and `segment` give the same reason, and that the fix works.
+
+        `pattern` matches the reason, and `package` is in the pip command of the fix.
+        """
         report = self.doctor(file)
         reason = report["files"][0]["reason"]
         assert not report["ready"], report
-        assert re.search(expected, reason), reason
-        # Through a pipe, which stays open until the doctor, whom the dead left behind, has spoken:
-        # what runs when the shell ends is ended with it.
+        assert re.search(pattern, reason), reason
+        # An interpreter may kill `segment`; a process that it left behind then runs the doctor. The
+        # pipe keeps the shell until that process has written its report.
         done = self.here.run(
             f"unet-edge segment {file} photo.png -o masks 2>&1 | cat >&2; exit ${{PIPESTATUS[0]}}",
             self.cpu,
@@ -55,7 +58,7 @@ class Patient:
         error = done.stderr.strip()
         if done.returncode == 1:
             assert error == f"error: {reason}", error
-        else:  # it died, and what was left behind ran the doctor
+        else:  # the interpreter killed the process
             assert done.returncode == 132, (done.returncode, error)
             assert "'unet-edge doctor' reports" in error, error
             assert reason in error, error
@@ -69,10 +72,10 @@ class Patient:
 
 
 def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The troubles of an environment, each with its name, in an order that must be kept."""
+    """The steps for an environment, each with its name; they must run in this order."""
     if environment.name == "bookworm-litert" or not environment.whole:
-        return  # LiteRT's troubles are those of bookworm-tflite; of the others only sizes matter
-    here = machine(environment, f"{environment.name}-troubles")
+        return  # bookworm-tflite has LiteRT's faults; the others are there for their sizes
+    here = machine(environment, f"{environment.name}-faults")
     patient = Patient(here, environment.cpu)
 
     def prepare() -> None:
@@ -92,17 +95,17 @@ def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callab
         case "bookworm-apt":
             yield "NumPy 2 over Debian's NumPy", lambda: _numpy_2(patient)
         case "bookworm-onnx":
-            yield "an instruction that the Pi 4 has not", lambda: _illegal(patient)
+            yield "an instruction that the Pi 4 does not support", lambda: _illegal(patient)
         case "trixie":
-            yield "Python 3.13 with only tflite-runtime wanted", lambda: _python_3_13(patient)
+            yield "tflite-runtime on Python 3.13", lambda: _python_3_13(patient)
         case "bookworm-armhf":
             yield "ONNX on 32 bits", lambda: _onnx_on_32_bits(patient)
 
 
 def newer_operator() -> bytes:
-    """The doctor's float32 model, but that its CONV_2D asks for a runtime that knows version 8.
+    """The doctor's float32 model with version 8 of CONV_2D.
 
-    tflite-runtime 2.14 knows 7, every ai-edge-litert 8: see
+    tflite-runtime 2.14 supports up to version 7, every ai-edge-litert version 8: see
     `unet_edge/model_files/runtime_support.py`.
     """
     from ai_edge_litert import schema_py_generated as schema
@@ -122,7 +125,7 @@ def newer_operator() -> bytes:
 
 def _none(patient: Patient) -> None:
     report = patient.doctor("int8.tflite")
-    assert {one["state"] for one in report["interpreters"]} == {"absent"}
+    assert {interpreter["state"] for interpreter in report["interpreters"]} == {"absent"}
     done = patient.here.run("unet-edge segment int8.tflite photo.png -o masks", patient.cpu)
     assert done.stderr.strip() == f"error: {report['files'][0]['reason']}", done.stderr
     assert report["fixes"]["ai-edge-litert"].startswith("pip install "), report["fixes"]
@@ -131,7 +134,7 @@ def _none(patient: Patient) -> None:
 def _numpy_2(patient: Patient) -> None:
     patient.pip("pip install --quiet tflite-runtime==2.14.0 'numpy>=2'")
     pattern = r"tflite-runtime 2\.14\.0 does not work with NumPy 2\."
-    # Only where another interpreter is absent is it offered too: NumPy 1 is the second command.
+    # The reason may offer another interpreter first, so the fix is read from `fixes`.
     report = patient.doctor("int8.tflite")
     assert re.search(pattern, report["files"][0]["reason"]), report
     done = patient.here.run("unet-edge segment int8.tflite photo.png -o masks", patient.cpu)
@@ -143,30 +146,30 @@ def _numpy_2(patient: Patient) -> None:
 
 
 def _newer(patient: Patient) -> None:
-    expected = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); run: pip"
-    patient.suffers("new.tflite", expected, "ai-edge-litert>=")
+    pattern = r"needs CONV_2D version 8 \(tflite-runtime 2\.14 has up to 7\); run: pip"
+    patient.check_fault("new.tflite", pattern, "ai-edge-litert>=")
 
 
 def _illegal(patient: Patient) -> None:
     patient.pip("pip install --quiet onnxruntime==1.21.0")
-    # A Pi 5 has the instruction: the same installation works there.
+    # The same installation works on a Pi 5, which supports the instruction.
     assert patient.doctor("float32.onnx", "cortex-a76")["files"][0]["runs_by"]
-    expected = (
+    pattern = (
         r"onnxruntime 1\.21\.0 died with signal SIGILL: it uses an instruction that Cortex-A72 does"
     )
-    patient.suffers("float32.onnx", expected, "--upgrade 'onnxruntime>=1.18,!=1.21.0'")
+    patient.check_fault("float32.onnx", pattern, "--upgrade 'onnxruntime>=1.18,!=1.21.0'")
 
 
 def _python_3_13(patient: Patient) -> None:
     refused = patient.here.run("pip install tflite-runtime", patient.cpu, network=True)
     assert "No matching distribution" in refused.stderr, refused.stderr
-    expected = r"tflite-runtime is not installed, and has no wheel for Python 3\.13"
-    patient.suffers("int8.tflite", expected, "unet-edge[litert]")
+    pattern = r"tflite-runtime is not installed, and has no wheel for Python 3\.13"
+    patient.check_fault("int8.tflite", pattern, "unet-edge[litert]")
 
 
 def _onnx_on_32_bits(patient: Patient) -> None:
     report = patient.doctor("float32.onnx")
     reason = report["files"][0]["reason"]
     assert reason.endswith("use the 64-bit Raspberry Pi OS, for which there are wheels")
-    patient.suffers("int8.tflite", "ai-edge-litert is not installed, and has no wheel for armv7l",
-                    "unet-edge[tflite]")  # fmt: skip
+    pattern = "ai-edge-litert is not installed, and has no wheel for armv7l"
+    patient.check_fault("int8.tflite", pattern, "unet-edge[tflite]")
