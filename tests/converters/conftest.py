@@ -1,3 +1,3 @@
-"""The small trained network and what comes of it, for the tests of this room."""
+"""Fixtures of this room: the small trained network, its files and their outputs."""
 
 from network_fixtures import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Export: what a bundle holds, that it is true, and that it is the same every time."""
+"""Export: the contents of a bundle, their figures, and their reproducibility."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from unet_edge.runtime.segmenter import read_spec
 from unet_edge.training.config import read_config
 
 
-def test_manifest_is_true(fresh_bundle_path: Path, run_path: Path) -> None:
+def test_the_manifest_describes_its_files(fresh_bundle_path: Path, run_path: Path) -> None:
     manifest = json.loads((fresh_bundle_path / "bundle.json").read_text())
     for entry in manifest["files"]:
         data = (fresh_bundle_path / entry["name"]).read_bytes()
@@ -44,9 +44,9 @@ def test_manifest_is_true(fresh_bundle_path: Path, run_path: Path) -> None:
 def test_the_committed_bundle_is_what_an_export_writes(
     bundle_path: Path, fresh_bundle_path: Path
 ) -> None:
-    """It was made on another processor, so its weights and figures may differ in the last digits.
+    """Another processor made it, so its weights and figures may differ in the last digits.
 
-    Where this fails, the format has changed: run tests/support/trained_data.py again.
+    If this fails, the format has changed: run tests/support/trained_data.py again.
     """
     committed, fresh = Bundle.open(bundle_path), Bundle.open(fresh_bundle_path)
     assert committed.spec == fresh.spec
@@ -70,7 +70,7 @@ def names_in(value: Any) -> Any:
     return [names_in(each) for each in value] if isinstance(value, list) else type(value)
 
 
-def test_golden_masks_are_keras(fresh_bundle_path: Path, run_path: Path) -> None:
+def test_golden_masks_are_keras_masks(fresh_bundle_path: Path, run_path: Path) -> None:
     keras = Segmenter.open(run_path)
     bundle = Bundle.open(fresh_bundle_path)
     assert len(bundle.golden) == 4
@@ -79,7 +79,7 @@ def test_golden_masks_are_keras(fresh_bundle_path: Path, run_path: Path) -> None
         np.testing.assert_array_equal(keras.segment(picture).labels, labels)
 
 
-def test_agreement_is_what_the_files_give(
+def test_the_manifests_agreement_is_that_of_its_files(
     fresh_bundle_path: Path, run_path: Path, sample_data: Path
 ) -> None:
     keras = Segmenter.open(run_path)
@@ -98,7 +98,7 @@ def test_agreement_is_what_the_files_give(
         assert entry.label_miou == against_truth.miou
 
 
-def test_precisions_differ_as_they_should(fresh_bundle_path: Path) -> None:
+def test_agreement_falls_with_precision(fresh_bundle_path: Path) -> None:
     files = {entry.name: entry for entry in Bundle.open(fresh_bundle_path).files}
     assert files["model-float32.tflite"].agreement >= 0.99999
     assert files["model-float32.onnx"].agreement >= 0.99999
@@ -109,7 +109,9 @@ def test_precisions_differ_as_they_should(fresh_bundle_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twice_the_same_bytes(fresh_bundle_path: Path, run_path: Path, tmp_path: Path) -> None:
+def test_a_second_export_gives_the_same_bytes(
+    fresh_bundle_path: Path, run_path: Path, tmp_path: Path
+) -> None:
     again = export(
         load_keras(run_path / "model.keras"),
         read_spec(run_path / "spec.json"),
@@ -140,7 +142,7 @@ def exported(run_path: Path, output: Path, **settings: Any) -> Bundle:
 
 
 @pytest.mark.slow
-def test_a_budget_puts_the_fastest_file_that_holds_into_the_bundle(
+def test_with_a_budget_the_bundle_has_the_fastest_file_that_holds_it(
     run_path: Path, tmp_path: Path
 ) -> None:
     artifacts = (("tflite", "float32"), ("tflite", "int8"), ("tflite", "dynamic"))
@@ -151,7 +153,7 @@ def test_a_budget_puts_the_fastest_file_that_holds_into_the_bundle(
     assert [c.recipe for c in candidates] == ["full integer", "dynamic", "float16", "float32"]
     (kept,) = (c for c in candidates if c.kept)
     assert kept.ms == min(c.ms for c in candidates if c.holds)
-    # One file of integers at most: what the search kept; nothing promises less than the budget.
+    # The search replaces the files with int8 weights, and every file holds the budget.
     assert {e.name for e in bundle.files} == {"model-float32.tflite"} | {
         f"model-{kept.precision}.tflite"
     }
@@ -161,7 +163,7 @@ def test_a_budget_puts_the_fastest_file_that_holds_into_the_bundle(
 
 
 @pytest.mark.slow
-def test_a_budget_that_nothing_holds_is_an_error_and_leaves_no_bundle(
+def test_a_budget_that_no_file_holds_is_an_error_and_leaves_no_bundle(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("converters.int8.search.PAIRS", ())

@@ -1,4 +1,4 @@
-"""What spells out an operator becomes that operator; what only resembles it stays."""
+"""Nodes that compute an ONNX operator become that operator; similar nodes stay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ X = np.random.default_rng(0).normal(0, 4, (1, 3, 8, 6)).astype(np.float32)
 
 
 def graph(*nodes: tuple[str, str, str], **attributes: Any) -> Any:
-    """A model of `kind, inputs, output`; an input that is a number is a constant."""
+    """A model with nodes of (kind, inputs, output); an input that is a number is a constant."""
     made, constants = [], {}
     for kind, inputs, output in nodes:
         for name in inputs.split():
@@ -57,17 +57,17 @@ GATE = (("Add", "x 3", "a"), ("Clip", "a 0 6", "c"))
             (("Add", "3 x", "a"), GATE[1], ("Mul", "0.16666667 c", "g"), ("Mul", "g x", "y")),
             ["HardSwish"],
         ),
-        # The gate of something else, as squeeze and excitation has it.
+        # The gate multiplies another tensor, as in squeeze and excitation.
         (
             (("Neg", "x", "n"), *GATE, ("Mul", "c 0.16666667", "g"), ("Mul", "n g", "y")),
             ["Neg", "HardSigmoid", "Mul"],
         ),
-        # The shifted value is needed elsewhere: it stays.
+        # Another node reads the shifted value: it stays.
         (
             (*GATE, ("Mul", "c 0.16666667", "g"), ("Mul", "x g", "h"), ("Add", "a h", "y")),
             ["Add", "HardSwish", "Add"],
         ),
-        # The gate is needed elsewhere: hard-sigmoid stays.
+        # Another node reads the gate: hard-sigmoid stays.
         (
             (*GATE, ("Mul", "c 0.16666667", "g"), ("Mul", "x g", "h"), ("Add", "g h", "y")),
             ["HardSigmoid", "Mul", "Add"],
@@ -75,7 +75,7 @@ GATE = (("Add", "x 3", "a"), ("Clip", "a 0 6", "c"))
     ],
     ids=["sigmoid", "swish", "swapped", "gate", "shift-used", "gate-used"],
 )
-def test_hard_swish_and_its_gate_are_found(nodes: Any, expected: list[str]) -> None:
+def test_hard_swish_and_its_gate_are_fused(nodes: Any, expected: list[str]) -> None:
     model = graph(*nodes)
     _, before = kinds_and_result(model)
     fuse(model)
@@ -97,7 +97,7 @@ def test_hard_swish_and_its_gate_are_found(nodes: Any, expected: list[str]) -> N
     ],
     ids=["shift", "upper", "lower", "factor", "clip-used", "no-sum", "relu6"],
 )
-def test_what_resembles_it_stays(nodes: Any) -> None:
+def test_similar_nodes_stay(nodes: Any) -> None:
     model = graph(*nodes)
     before = model.SerializeToString()
     fuse(model)
@@ -119,7 +119,7 @@ def test_a_mean_over_channels_stays() -> None:
     assert [node.op_type for node in model.graph.node] == ["ReduceMean"]
 
 
-def test_reshapes_to_the_same_shape_go() -> None:
+def test_reshapes_to_the_same_shape_are_removed() -> None:
     shape = np.array(X.shape, np.int64)
     model = graph(("Relu", "x", "r"), ("Reshape", "r same", "s"), ("Relu", "s", "y"))
     model.graph.initializer.append(numpy_helper.from_array(shape, "same"))

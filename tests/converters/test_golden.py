@@ -1,4 +1,4 @@
-"""Which pictures become golden: the hard ones, for the reason that the manifest gives."""
+"""The choice of golden pictures: hard ones, for the reasons that the manifest gives."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def pictures(mious: list[float], ties: list[float]) -> list[HeldOut]:
     ]
 
 
-# The worst of each kind is another picture: 4 for int8, 1 for float16, 6 and 0 by mIoU, 2 and 5 by
-# near-ties; the median mIoU is picture 3's.
+# Each ranking starts with other pictures: 4 for int8, 1 for float16, 6 and 0 by mIoU, 2 and 5 by
+# near ties. Picture 3 has the median mIoU.
 MIOUS = [0.5, 0.9, 0.8, 0.7, 0.75, 0.6, 0.4]
 TIES = [0.01, 0.02, 0.30, 0.00, 0.03, 0.20, 0.04]
 AGREEMENTS = {
@@ -36,7 +36,7 @@ AGREEMENTS = {
 }
 
 
-def test_each_reason_takes_its_hardest_picture_in_turn() -> None:
+def test_the_reasons_take_turns_and_take_their_hardest_picture() -> None:
     assert choose(pictures(MIOUS, TIES), AGREEMENTS, 6) == [
         (4, Choice("agreement", 0.90, "int8")),
         (6, Choice("miou", 0.4)),
@@ -48,13 +48,13 @@ def test_each_reason_takes_its_hardest_picture_in_turn() -> None:
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-def test_a_picture_is_chosen_once_and_fewer_are_the_first_of_more(count: int) -> None:
+def test_a_picture_is_chosen_once_and_a_smaller_choice_starts_a_larger_one(count: int) -> None:
     chosen = choose(pictures(MIOUS, TIES), AGREEMENTS, count)
     assert len({index for index, _ in chosen}) == len(chosen) == min(count, 7)
     assert chosen == choose(pictures(MIOUS, TIES), AGREEMENTS, 7)[:count]
 
 
-def test_a_picture_that_is_hardest_twice_leaves_its_second_reason_to_the_next() -> None:
+def test_if_a_picture_is_hardest_for_two_reasons_the_second_takes_the_next_picture() -> None:
     chosen = choose(pictures([0.9, 0.2, 0.8], [0, 0.5, 0.1]), {"int8": [0.9, 0.5, 0.8]}, 3)
     assert chosen == [
         (1, Choice("agreement", 0.5, "int8")),
@@ -63,7 +63,7 @@ def test_a_picture_that_is_hardest_twice_leaves_its_second_reason_to_the_next() 
     ]
 
 
-def test_equals_are_taken_in_order_and_nothing_is_called_hard_that_is_not() -> None:
+def test_equal_pictures_are_chosen_in_order_and_without_a_false_reason() -> None:
     same = pictures([1.0] * 4, [0.0] * 4)
     assert choose(same, {"float32": [1.0] * 4}, 3) == [
         (0, Choice("miou", 1.0)),
@@ -81,8 +81,8 @@ def test_pictures_without_true_labels_can_be_chosen() -> None:
     ]
 
 
-def test_near_ties_are_counted_without_the_padding() -> None:
-    # A picture of 4x2 px on a grid of 4x4: rows 1 and 2. Their first pixel ties, the padding too.
+def test_near_ties_do_not_count_padding() -> None:
+    # A picture of 4x2 px fills rows 1 and 2 of a 4x4 grid. One of its pixels ties, and the padding.
     spec = ModelSpec(4, 4, ("a", "b", "c"))
     logits = np.zeros((4, 4, 3), np.float32)
     logits[1:3] = (5, 1, -9)
@@ -93,10 +93,10 @@ def test_near_ties_are_counted_without_the_padding() -> None:
     assert near_ties(logits, placement) == 1 / 8
 
 
-def test_the_bundles_reasons_are_true(
+def test_the_reasons_in_a_bundle_are_true(
     fresh_bundle_path: Path, run_path: Path, sample_data: Path
 ) -> None:
-    """Each figure measured again on the pictures themselves, which are small enough to be whole."""
+    """Measures each figure again; the pictures are so small that golden ones are not reduced."""
     bundle = Bundle.open(fresh_bundle_path)
     names = (sample_data / "val.txt").read_text().split()
     photos = [sample_data / "images" / f"{name}.png" for name in names]
@@ -117,25 +117,25 @@ def test_the_bundles_reasons_are_true(
     }
     pixels = [np.asarray(decode(photo)) for photo in photos]
 
-    def which(picture: bytes) -> int:
-        (found,) = (
+    def index_of(picture: bytes) -> int:
+        (index,) = (
             i for i, p in enumerate(pixels) if np.array_equal(p, np.asarray(decode(picture)))
         )
-        return found
+        return index
 
-    found = {
-        g.chosen.reason: (which(bundle.read_golden(g)[0]), g.chosen)
+    by_reason = {
+        g.chosen.reason: (index_of(bundle.read_golden(g)[0]), g.chosen)
         for g in bundle.golden
         if g.chosen
     }
-    assert list(found) == ["agreement", "miou", "near-ties", "typical"]
-    index, chosen = found["agreement"]
+    assert list(by_reason) == ["agreement", "miou", "near-ties", "typical"]
+    index, chosen = by_reason["agreement"]
     assert chosen.figure == min(min(each) for each in shares.values()) == shares[chosen.file][index]
-    index, chosen = found["miou"]
-    left = set(range(5)) - {found["agreement"][0]}
-    assert chosen.figure == mious[index] == min(mious[i] for i in left)
+    index, chosen = by_reason["miou"]
+    others = set(range(5)) - {by_reason["agreement"][0]}
+    assert chosen.figure == mious[index] == min(mious[i] for i in others)
     for entry in bundle.files:
-        golden = [which(bundle.read_golden(g)[0]) for g in bundle.golden]
-        # Pictures of equal size, so the mean of their shares is the share of all.
+        golden = [index_of(bundle.read_golden(g)[0]) for g in bundle.golden]
+        # The pictures have equal sizes, so the mean of their shares is the share of all pixels.
         expected = np.mean([shares[entry.name][i] for i in golden])
         assert entry.golden_agreement == pytest.approx(expected, abs=1e-12)

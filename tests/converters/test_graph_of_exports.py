@@ -1,4 +1,4 @@
-"""What `read_graph` reads in converted files, against the formats' own libraries."""
+"""The graphs of converted files, as `read_graph` and the formats' own libraries read them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ NETWORKS = [
     Network("unet_mini"),
     Network(encoder="mobilenet_v3_small", alpha=0.75),
 ]
-# Convolutions of each, counted in test_tflite.py and test_onnx.py.
+# Convolutions of each; tflite/test_conversion.py and onnx/test_conversion.py count them.
 CONVOLUTIONS = (32, 29, 11, 46)
-# The narrow separable network stands for all while one works.
+# Without slow tests, the narrow separable network represents the others.
 CASES = [
     pytest.param(network, count, marks=[pytest.mark.slow] if index else [])
     for index, (network, count) in enumerate(zip(NETWORKS, CONVOLUTIONS, strict=True))
@@ -69,15 +69,15 @@ def test_tflite(
     assert {(op.name, op.version): op.count for op in graph.operators} == versions(data)
     expected = {precision: convolutions}
     if precision == "int8":
-        # Three classes: the head's kernel stays in float, and the first eight where full and
-        # depthwise convolutions alternate that far, else the stem's two; unet_mini has no stem.
-        whole = 1
+        # Three classes: the head's kernel stays in float. So do the first eight convolutions if
+        # full and depthwise ones alternate, or else the stem's two; unet_mini has no stem.
+        in_float = 1
         if network.architecture != "unet_mini":
-            whole += 8 if network.encoder == "mobilenet_v1" else 2
-        expected = {"int8 per channel": convolutions - whole, "float32": whole}
+            in_float += 8 if network.encoder == "mobilenet_v1" else 2
+        expected = {"int8 per channel": convolutions - in_float, "float32": in_float}
     elif precision == "float16":
-        whole = counts["DEPTHWISE_CONV_2D"] + 2  # the first and the last, too
-        expected = {"float16": convolutions - whole, "float32": whole}
+        in_float = counts["DEPTHWISE_CONV_2D"] + 2  # and the first and the last kernel
+        expected = {"float16": convolutions - in_float, "float32": in_float}
     assert graph.kernels == expected
     assert graph.inputs == (PIXELS,)
     (logits,) = graph.outputs
@@ -104,32 +104,32 @@ def test_onnx(
     if precision == "float16":
         convs = [node for node in proto.graph.node if node.op_type == "Conv"]
         groups = [onnx.helper.get_node_attr_value(node, "group") for node in convs]
-        whole = 2 + sum(count > 1 for count in groups)
-        kernels = {"float16": convolutions - whole, "float32": whole}
+        in_float = 2 + sum(count > 1 for count in groups)
+        kernels = {"float16": convolutions - in_float, "float32": in_float}
     assert graph.kernels == kernels
     assert graph.inputs == (PIXELS,)
     assert graph.outputs == (TensorInfo("logits", "float32", (1, 64, 64, 3)),)
     assert str(runtime_support(graph)) == "onnxruntime 1.8 or later"
 
 
-# The default network: conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits;
-# each is one operator with its BatchNorm, padding and (in TFLite) ReLU6 inside. 4 doublings, 3
-# skips. Nothing else computes.
+# The default network: conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits.
+# Each convolution is one operator, with its BatchNorm, padding and (in TFLite) ReLU6. There are 4
+# upsamplings and 3 skips, and no other computation.
 HAND_WRITTEN = {
     "tflite": {"CONV_2D": 17, "DEPTHWISE_CONV_2D": 15, "RESIZE_BILINEAR": 4, "CONCATENATION": 3},
     "onnx": {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3},
 }
-# What input, output and storage add to it. In float the pixels are normalised by one operator; in
-# int8 they are re-labelled; of three classes, the first layers and the head are in float: each has
-# a DEQUANTIZE in front; behind the former and its two skips there is a QUANTIZE. Float16 kernels
-# are unpacked on loading: the 15 of pointwise convolutions but the first and the last.
+# The operators that input, output and storage add. In float, one operator normalises the pixels; in
+# int8, a QUANTIZE shifts their zero point. With three classes, the first layers and the head are in
+# float: a DEQUANTIZE precedes each, and a QUANTIZE follows the first layers and their two skips. In
+# float16, an operator unpacks each kernel of 15 pointwise convolutions.
 ADDED: dict[tuple[Format, Precision], dict[str, int]] = {
     ("tflite", "float32"): {"DEQUANTIZE": 1},
     ("tflite", "float16"): {"DEQUANTIZE": 1 + 15},
     ("tflite", "int8"): {"QUANTIZE": 4, "DEQUANTIZE": 2},
     ("onnx", "float32"): {"DequantizeLinear": 1, "Transpose": 2},
     ("onnx", "float16"): {"DequantizeLinear": 1, "Transpose": 2, "Cast": 15},
-    # QDQ: a pair behind each tensor between two operators; kernels, biases and pixels come
+    # QDQ: a pair after each tensor between two operators; kernels, biases and pixels are stored
     # quantised. onnxruntime fuses the pairs when it loads the file.
     ("onnx", "int8"): {"Transpose": 2},
 }
@@ -159,12 +159,12 @@ def test_the_default_network_is_as_small_as_one_written_by_hand(
     expected = Counter(HAND_WRITTEN[file_format]) + Counter(ADDED[kind])
     if output == "labels":
         expected += Counter(LABELS[file_format])
-        # The scores need not be turned to NHWC to find the largest.
+        # The arg-max needs no Transpose to NHWC.
         expected -= Counter({"Transpose": 1})
     if kind == ("onnx", "int8"):
         pairs = counts.pop("QuantizeLinear"), counts.pop("DequantizeLinear")
-        # Stored: 32 outputs of convolutions, 3 resized, 3 joined. Read: these, the pixels, 32
-        # kernels, 32 biases. The range of uint8 is the Clip.
+        # Quantised: 32 outputs of convolutions, 3 resized, 3 joined. Dequantised: the same, the
+        # pixels, 32 kernels and 32 biases. The range of uint8 replaces the Clip.
         assert pairs == (32 + 3 + 3, 38 + 1 + 32 + 32)
         del expected["Clip"]
     assert counts == expected
@@ -185,22 +185,22 @@ def test_a_mean_between_two_pixel_values(untrained: Callable[..., Any], spec: Mo
 
 
 @pytest.mark.parametrize("file_format", ["tflite", "onnx"])
-def test_damaged_exports_are_refused_or_read_and_nothing_else(
+def test_a_damaged_export_is_read_or_gives_a_model_file_error(
     converted: Converted, file_format: Format
 ) -> None:
-    whole, rng = converted(NETWORKS[0], file_format, "float32"), random.Random(0)
+    intact, rng = converted(NETWORKS[0], file_format, "float32"), random.Random(0)
     refused = 0
     for step in range(300):
-        data = bytearray(whole)
+        data = bytearray(intact)
         if step % 3 == 0:
             del data[rng.randrange(len(data)) :]
         for _ in range(rng.choice((1, 2, 8))):
-            # The graph is at both ends, most of what lies between are weights.
+            # The graph is at both ends of the file; between them are mostly weights.
             end = rng.choice((rng.randrange(4000), -1 - rng.randrange(12_000)))
-            start, size = max(0, min(end % len(whole), len(data) - 4)), rng.choice((1, 2, 4))
+            start, size = max(0, min(end % len(intact), len(data) - 4)), rng.choice((1, 2, 4))
             data[start : start + size] = rng.choice((bytes(size), rng.randbytes(size)))
         try:
             str(runtime_support(read_graph(bytes(data), file_format, "m")))
         except ModelFileError:
             refused += 1
-    assert refused > 100, "the cuts at least"
+    assert refused > 100, "every truncated file must be refused"

@@ -1,4 +1,4 @@
-"""Exports that are killed or interrupted at any moment: the old bundle, none, or the whole new."""
+"""Exports killed or interrupted at any moment leave the old bundle, none, or the complete new."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def export_in_children(
     tiny: tuple[Path, Path], work: Path, sent: signal.Signals, count: int, seed: int
 ) -> list[dict[str, Any]]:
-    """What `export_in_children.py` prints, the undisturbed export first."""
+    """The results that `export_in_children.py` prints; the first export is not interrupted."""
     run, old = tiny
     shutil.copytree(old, work / "old")
     script = SUPPORT / "export_in_children.py"
@@ -54,10 +54,10 @@ def export_in_children(
         capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    whole, *children = [json.loads(line) for line in done.stdout.splitlines()]
-    assert whole["status"] == 0, whole["output"]
+    complete, *children = [json.loads(line) for line in done.stdout.splitlines()]
+    assert complete["status"] == 0, complete["output"]
     assert len(children) == count
-    return [whole, *children]
+    return [complete, *children]
 
 
 def test_killed_at_twenty_moments(tiny: tuple[Path, Path], tmp_path: Path) -> None:
@@ -71,24 +71,24 @@ def test_killed_at_twenty_moments(tiny: tuple[Path, Path], tmp_path: Path) -> No
             assert tree(bundle) in (old, new), number
             result = CliRunner().invoke(main, ["verify", str(bundle)])
             assert result.exit_code == 0, result.output
-    # Even numbers had a bundle before them, odd ones none.
+    # Exports with even numbers started with a bundle, those with odd numbers without.
     assert all((tmp_path / f"{number:02d}" / "bundle").is_dir() for number in range(0, 20, 2))
-    # Many died with a folder of their own there. The next one cleared it away unless it died before
-    # it came to that: otherwise they would add up.
-    left = [
+    # Many exports leave a temporary folder. The next export removes it, unless it is killed before:
+    # otherwise the folders would accumulate.
+    leftovers = [
         [p.name for p in (tmp_path / f"{n:02d}").iterdir() if ".unet-edge-" in p.name]
         for n in range(20)
     ]
-    stuck = [number for number, names in enumerate(left) if names]
-    assert len(stuck) >= 4
-    # One for the converters' temporary files, and while it was written one for the new bundle.
-    assert max(map(len, left)) <= 2
-    # Nothing lies about elsewhere: converters' temporary files were beside the bundle too.
+    with_leftovers = [number for number, names in enumerate(leftovers) if names]
+    assert len(with_leftovers) >= 4
+    # One folder for the converters' temporary files and, while it is written, one for the bundle.
+    assert max(map(len, leftovers)) <= 2
+    # Converters' temporary files are in that folder too, not in the directory for temporary files.
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("tmp")] == []
 
     place = tmp_path / "place"
     shutil.rmtree(place)
-    shutil.copytree(tmp_path / f"{stuck[0]:02d}", place)
+    shutil.copytree(tmp_path / f"{with_leftovers[0]:02d}", place)
     arguments = ["export", str(tiny[0]), "-o", str(place / "bundle"), "--formats", FORMATS]
     result = CliRunner().invoke(main, [*arguments, "--golden", "2"], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""Files that hold the arg-max: the masks are those of the same file with scores, ties included."""
+"""Files whose output is labels: their masks equal those of the file with scores, ties included."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def made(
     two_classes: tuple[Any, ModelSpec],
     calibration: list[Pictures],
 ) -> Callable[..., bytes]:
-    """The file of the trained network, or of the one with two classes, converted once."""
+    """Convert the trained network, or the one with two classes; each file is converted once."""
     files: dict[tuple[object, ...], bytes] = {}
 
     def make(classes: int, kind: tuple[Format, Precision], output: Output) -> bytes:
@@ -64,7 +64,7 @@ def made(
 
 @pytest.fixture(scope="module")
 def two_classes(pictures: Pictures) -> tuple[Any, ModelSpec]:
-    """Random weights, with the second class's bias set so that each class takes its half."""
+    """Random weights, with a bias that gives each class half of the pixels."""
     keras.utils.set_random_seed(5)
     model = build(Network(alpha=0.25), 2, Normalisation())
     scores = np.asarray(model.predict(pictures[:8], verbose=0))
@@ -77,7 +77,7 @@ def two_classes(pictures: Pictures) -> tuple[Any, ModelSpec]:
 @pytest.mark.parametrize(
     ("classes", "kind"),
     [
-        # Three classes in int8 stand for all while one works.
+        # Without slow tests, three classes in int8 represent the others.
         pytest.param(
             classes,
             kind,
@@ -88,7 +88,7 @@ def two_classes(pictures: Pictures) -> tuple[Any, ModelSpec]:
         for kind in KINDS
     ],
 )
-def test_masks_are_those_of_the_file_with_scores(
+def test_masks_equal_those_of_the_file_with_scores(
     made: Callable[..., bytes],
     spec: ModelSpec,
     pictures: Pictures,
@@ -98,7 +98,7 @@ def test_masks_are_those_of_the_file_with_scores(
     with_scores = open_backend(made(classes, kind, "logits"), kind[0], 1)
     data = made(classes, kind, "labels")
     backend = open_backend(data, kind[0], 1)
-    found = []
+    masks = []
     for picture in pictures[:8]:
         labels = backend.labels(picture)
         assert (labels.dtype, labels.shape) == (np.uint8, spec.size)
@@ -106,8 +106,8 @@ def test_masks_are_those_of_the_file_with_scores(
         np.testing.assert_array_equal(labels, to_labels(scores))
         np.testing.assert_array_equal(labels, np.argmax(scores, axis=-1))
         np.testing.assert_array_equal(labels, with_scores.labels(picture))
-        found.append(labels.copy())
-    assert (np.bincount(np.ravel(found), minlength=classes) > 0.05 * np.size(found)).all()
+        masks.append(labels.copy())
+    assert (np.bincount(np.ravel(masks), minlength=classes) > 0.05 * np.size(masks)).all()
     with pytest.raises(BackendError, match=r"no scores; run: unet-edge export RUN \(without"):
         backend.scores(pictures[0])
 
@@ -138,13 +138,13 @@ def test_on_a_tie_the_first_class_wins(
     spec = ModelSpec(*pictures.shape[1:3], tuple("abc"[: len(bias)]), output="labels")
     data = convert(model, spec, kind, list(pictures[:2]))
     labels = open_backend(data, kind[0], 1).labels(pictures[0])
-    # int8 moves both scores of two classes by half a step, so that they still tie.
+    # int8 shifts both scores of two classes by half a step, so they still tie.
     assert (labels == winner).all()
 
 
 @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
 @pytest.mark.parametrize("kind", [("tflite", "int8"), ("onnx", "float32")], ids="-".join)
-def test_whole_pictures_of_any_size_get_the_same_masks(
+def test_pictures_of_any_size_get_the_same_masks(
     made: Callable[..., bytes],
     spec: ModelSpec,
     kind: tuple[Format, Precision],
@@ -154,9 +154,9 @@ def test_whole_pictures_of_any_size_get_the_same_masks(
     rng = np.random.default_rng(0)
     masks = []
     for output in ("logits", "labels"):
-        told: Any = replace(spec, fit=fit, output=output)
+        contract: Any = replace(spec, fit=fit, output=output)
         path = tmp_path / f"{output}.{kind[0]}"
-        path.write_bytes(seal(made(3, kind, output), Contract(told, *kind)))
+        path.write_bytes(seal(made(3, kind, output), Contract(contract, *kind)))
         masks.append(Segmenter.open(path, threads=1))
     assert masks[1].spec.output == "labels"
     for height, width in ((64, 64), (48, 90), (131, 77), (1, 200)):

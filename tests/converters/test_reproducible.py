@@ -1,4 +1,4 @@
-"""The same export twice, in two processes: every file of the bundle has the same bytes."""
+"""Two processes that run the same export write the same bytes to every file of the bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_two_processes_write_the_same_bytes(run_path: Path, tmp_path: Path) -> N
     outputs = [tmp_path / "first" / "bundle", tmp_path / "another place" / "named otherwise"]
     for seed, output in zip(("1", "2"), outputs, strict=True):
         output.parent.mkdir()
-        # Python's hashes, and so the order of its sets, differ between the two.
+        # Python's hashes, and so the order of sets, differ between the two processes.
         subprocess.run(
             [sys.executable, "-m", "unet_edge", "export", run_path.absolute(), "-o", output,
              "--calibration", "8", "--golden", "4"],

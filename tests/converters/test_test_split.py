@@ -1,4 +1,4 @@
-"""Test pictures in an export: the manifest and the card have the figures that evaluate gives."""
+"""Test pictures in an export: manifest and card have the same figures as `evaluate`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_with_tests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_the_manifest_has_what_evaluate_measures(run_with_tests: Path) -> None:
+def test_the_manifest_has_the_figures_of_evaluate(run_with_tests: Path) -> None:
     data = run_with_tests.parent / "data"
     command = ["evaluate", run_with_tests, "--data", data, "--split", "test"]
     arguments = [*map(str, command), "--all-files", "--json"]
@@ -51,7 +51,7 @@ def test_the_manifest_has_what_evaluate_measures(run_with_tests: Path) -> None:
     assert bundle.test.keras.label_miou != bundle.reference.label_miou
 
 
-def test_the_card_quotes_them(run_with_tests: Path) -> None:
+def test_the_card_has_the_figures_of_the_test_pictures(run_with_tests: Path) -> None:
     bundle = Bundle.open(run_with_tests / "bundle")
     card = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert bundle.test is not None

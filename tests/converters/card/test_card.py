@@ -1,4 +1,4 @@
-"""The model card: true figures, pictures that show what they say, commands that work."""
+"""The model card: its figures are true, its pictures match the text, and its commands work."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_its_tables_hold_the_manifests_figures(card: str, fresh_bundle_path: Pat
     columns = [bundle.reference.label_iou, *(entry.label_iou for entry in bundle.files)]
     assert ious == [f"{column[1]:.4f}" for column in columns if column]
     assert row(card, "1") == [["1", "membrane", "`#ff4085`"]]
-    # The fixture's 16 training and 5 held-out pictures, all of them calibrated and proven with.
+    # The fixture has 16 training pictures and 5 held-out ones, and uses all of them.
     assert "Trained on 16 pictures; 5 were held out (validation), of which 5 were used" in card
     assert "16 of the training pictures scaled" in card
 
@@ -66,7 +66,7 @@ def test_it_names_no_path_and_no_picture(
         assert private not in text
 
 
-def test_its_pictures_are_there_and_red_where_the_worst_file_differs(
+def test_its_pictures_exist_and_are_red_where_the_worst_file_differs(
     card: str, fresh_bundle_path: Path
 ) -> None:
     bundle = Bundle.open(fresh_bundle_path)
@@ -86,7 +86,7 @@ def test_its_pictures_are_there_and_red_where_the_worst_file_differs(
         assert f"`{worst.name}` differs most: {percent(1 - wrong.mean())} % as Keras" in card
         with Image.open(io.BytesIO(contents[f"card/{index:02d}.png"])) as picture:
             pixels = np.asarray(picture)
-        # Three panels of 192 px, 8 px apart, under a title of 22 px; nothing is reduced.
+        # Three pictures of 192 px, 8 px apart, under a title of 22 px; none is reduced.
         panels = [pixels[22 : 22 + 192, 8 + 200 * i : 8 + 200 * i + 192] for i in range(3)]
         with Image.open(io.BytesIO(photo)) as original:
             np.testing.assert_array_equal(panels[0], np.asarray(original.convert("RGB")))
@@ -104,12 +104,12 @@ def test_its_commands_work(card: str, fresh_bundle_path: Path, tmp_path: Path, m
         program, *arguments = shlex.split(line, comments=True)
         assert program == "unet-edge"
         result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-        # The fixture's hardly trained int8 files are under their floors, and verify says so.
+        # The fixture is hardly trained: its int8 files may be under their floors, so verify fails.
         assert result.exit_code == (1 if arguments[0] == "verify" and "**NO**" in card else 0)
     assert (tmp_path / "masks" / "01.overlay.png").is_file()
     (python,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     imported = [name for line in re.findall(r"import (.*)", python) for name in line.split(", ")]
-    assert [name for name in imported if python.count(name) < 2] == [], "it is not used"
+    assert [name for name in imported if python.count(name) < 2] == [], "an import is not used"
     exec(compile(python, "README.md", "exec"), {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["benchmark.json", "bundle", "masks"]
 
@@ -131,7 +131,7 @@ def test_its_commands_work(card: str, fresh_bundle_path: Path, tmp_path: Path, m
         assert float(shown) == pytest.approx(p50, rel=0.005)  # three digits
 
 
-def test_a_report_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_benchmark_report_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "benchmark.json"
     with pytest.raises(ConfigError, match=r"cannot read .*benchmark\.json: No such file"):
         read_latency(path)
@@ -141,7 +141,7 @@ def test_a_report_of_something_else_is_refused(tmp_path: Path) -> None:
             read_latency(path)
 
 
-def test_an_edited_card_is_noticed(fresh_bundle_path: Path, tmp_path: Path) -> None:
+def test_inspect_reports_an_edited_card(fresh_bundle_path: Path, tmp_path: Path) -> None:
     shutil.copytree(fresh_bundle_path, tmp_path / "bundle")
     card = tmp_path / "bundle" / "README.md"
     card.write_text(card.read_text() + "and 100 % on everything\n")
@@ -151,7 +151,7 @@ def test_an_edited_card_is_noticed(fresh_bundle_path: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_licence_and_latency_of_the_same_files_only(tmp_path: Path) -> None:
+def test_the_card_has_the_licence_and_the_latency_of_the_same_files_only(tmp_path: Path) -> None:
     run, bundle, report = make_run(tmp_path), tmp_path / "bundle", tmp_path / "benchmark.json"
 
     def export(*more: object, status: int = 0) -> tuple[str, str]:
@@ -175,17 +175,17 @@ def test_licence_and_latency_of_the_same_files_only(tmp_path: Path) -> None:
         ],
     }  # fmt: skip
     report.write_text(json.dumps(measured))
-    told, said = export("--license", " CC BY 4.0 | by *me* ", "--benchmark", report)
-    assert "CC BY 4.0 \\| by \\*me\\*" in told
+    card, stderr = export("--license", " CC BY 4.0 | by *me* ", "--benchmark", report)
+    assert "CC BY 4.0 \\| by \\*me\\*" in card
     assert Bundle.open(bundle).license == " CC BY 4.0 | by *me* "
-    assert row(told, "model-float16.tflite")[-1] == ["model-float16.tflite", "12.3"]
-    assert "on Board \\| 5, 4 threads, 2 pictures, 2026-01-02" in told
-    assert "WARNING" not in said
+    assert row(card, "model-float16.tflite")[-1] == ["model-float16.tflite", "12.3"]
+    assert "on Board \\| 5, 4 threads, 2 pictures, 2026-01-02" in card
+    assert "WARNING" not in stderr
 
     measured["files"] = measured["files"][1:]
     report.write_text(json.dumps(measured))
-    other, said = export("--benchmark", report)
-    assert "WARNING" in said
-    assert other == plain
-    _, said = export("--license", " ", status=1)
-    assert "leave --license out" in said
+    card, stderr = export("--benchmark", report)
+    assert "WARNING" in stderr
+    assert card == plain
+    _, stderr = export("--license", " ", status=1)
+    assert "leave --license out" in stderr

@@ -1,4 +1,4 @@
-"""Kernels that are fitted to what they see, in steps that cannot saturate."""
+"""Kernels fitted to their inputs and rounded so that no sum saturates."""
 
 from __future__ import annotations
 
@@ -32,41 +32,43 @@ def convolution(filters: int, size: int, channels: int) -> Any:
 
 
 def correlated(channels: int) -> NDArray[np.float32]:
-    """Activations as ReLU6 leaves them, (2, 32, 32, channels), whose channels go together."""
+    """Outputs of ReLU6 with correlated channels, (2, 32, 32, channels)."""
     random = np.random.default_rng(1)
     mixed = random.normal(size=(2, 32, 32, 4)) @ random.normal(size=(4, channels))
     return (3 + 0.5 * mixed + random.normal(0, 0.05, mixed.shape)).clip(0, 6).astype(np.float32)
 
 
 @pytest.mark.parametrize(("size", "channels"), [(1, 32), (3, 3), (3, 8)])
-def test_a_fitted_kernel_is_bounded_and_found_again(size: int, channels: int) -> None:
+def test_a_fitted_kernel_is_bounded_and_the_quantiser_finds_its_steps(
+    size: int, channels: int
+) -> None:
     layer, inputs = convolution(16, size, channels), correlated(channels)
     fitted = fit_kernel(layer, inputs, inputs, rounding="bounded").transpose(3, 2, 0, 1)
-    scales, whole = round_bounded(fitted)
-    assert largest_pair(whole.astype(np.int8)) <= 128
-    # The quantiser's own rounding finds the steps that were fitted: float32 lies between.
-    np.testing.assert_allclose(whole * scales[:, None, None, None], fitted, rtol=1e-5, atol=1e-9)
+    scales, integers = round_bounded(fitted)
+    assert largest_pair(integers.astype(np.int8)) <= 128
+    # The quantiser rounds to the fitted steps again, up to float32.
+    np.testing.assert_allclose(integers * scales[:, None, None, None], fitted, rtol=1e-5, atol=1e-9)
 
 
-def test_fitting_makes_up_for_rounding() -> None:
+def test_fitting_compensates_for_rounding() -> None:
     layer, inputs = convolution(16, 1, 32), correlated(32)
     kernel = np.asarray(layer.kernel)[0, 0]
-    wanted = inputs @ kernel
+    expected = inputs @ kernel
 
-    def error(found: NDArray[Any]) -> float:
-        differences = inputs @ found - wanted  # a constant is made up for by the offset
+    def error(rounded: NDArray[Any]) -> float:
+        differences = inputs @ rounded - expected  # the offset compensates for a constant
         return float((differences - differences.mean((0, 1, 2))).std())
 
-    scales, whole = round_bounded(kernel.T[..., None, None])
-    nearest = (whole * scales[:, None, None, None])[..., 0, 0].T
+    scales, integers = round_bounded(kernel.T[..., None, None])
+    nearest = (integers * scales[:, None, None, None])[..., 0, 0].T
     fitted = fit_kernel(layer, inputs, inputs, rounding="bounded")[0, 0]
-    # Four directions carry nearly all of 32 channels: errors are spread where nothing is seen.
+    # Four directions have nearly all variance of 32 channels: errors move to the other directions.
     assert error(fitted) < 0.5 * error(nearest)
     plain = round_plain(kernel.T[..., None, None])
     assert error(fitted) < error((plain[1] * plain[0][:, None, None, None])[..., 0, 0].T)
 
 
-def test_layers_in_float_are_kept_out_of_an_onnx_file(
+def test_an_onnx_file_leaves_the_given_layers_in_float(
     trained: Any,
     spec: ModelSpec,
     calibration: list[NDArray[np.uint8]],
@@ -74,24 +76,24 @@ def test_layers_in_float_are_kept_out_of_an_onnx_file(
     reference: NDArray[np.float32],
     run_onnx: Run,
 ) -> None:
-    kept = float_layers_of(trained)  # the first layers and the last: both ends of the graph
-    fitted = fit_to_int8(trained, calibration, kept, rounding="bounded")
-    data = to_onnx(fitted, spec, "int8", calibration, float_layers=kept)
+    in_float = float_layers_of(trained)  # the first layers and the last: both ends of the graph
+    fitted = fit_to_int8(trained, calibration, in_float, rounding="bounded")
+    data = to_onnx(fitted, spec, "int8", calibration, float_layers=in_float)
     graph = read_onnx(data)
-    assert graph.kernels["float32"] == len(kept)
+    assert graph.kernels["float32"] == len(in_float)
     assert not graph.can_saturate
-    whole = to_onnx(
+    full_integer = to_onnx(
         fit_to_int8(trained, calibration, rounding="bounded"), spec, "int8", calibration
     )
-    assert "float32" not in read_onnx(whole).kernels
+    assert "float32" not in read_onnx(full_integer).kernels
 
     def same(model: bytes) -> float:
         return float((run_onnx(model, pictures).argmax(-1) == reference.argmax(-1)).mean())
 
-    assert same(data) > same(whole)
+    assert same(data) > same(full_integer)
 
 
-def test_a_layer_that_is_none_is_an_error(
+def test_an_unknown_layer_is_an_error(
     trained: Any, spec: ModelSpec, calibration: list[NDArray[np.uint8]]
 ) -> None:
     with pytest.raises(ConversionError, match="no convolution named no_such_layer"):

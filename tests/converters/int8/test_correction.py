@@ -1,4 +1,4 @@
-"""Correction: mean and scale of every channel survive int8 weights."""
+"""Correction keeps the mean and the scale of every channel with int8 weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def corrected(trained: Any, calibration: list[Pictures]) -> Any:
 
 
 def rounded(model: Any) -> Any:
-    """A copy in which every kernel has 255 steps per output channel."""
+    """A copy whose kernels are rounded to 255 steps for each output channel."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     for layer in copy.layers:
@@ -44,11 +44,11 @@ def test_the_mean_of_every_class_survives_rounding(
     trained: Any, corrected: Any, calibration: list[Pictures]
 ) -> None:
     pictures = np.stack(calibration[:8])
-    wanted = np.asarray(trained.predict(pictures, verbose=0), np.float64).mean((0, 1, 2))
-    found = mean_scores_after_rounding(corrected, pictures)
+    expected = np.asarray(trained.predict(pictures, verbose=0), np.float64).mean((0, 1, 2))
+    actual = mean_scores_after_rounding(corrected, pictures)
     # float32 sums over 32,768 pixels and 30 layers; without the correction 1e-2 and more.
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert abs(mean_scores_after_rounding(trained, pictures) - wanted).max() > 1e-3
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
+    assert abs(mean_scores_after_rounding(trained, pictures) - expected).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -58,36 +58,36 @@ def test_means_survive_residuals_gates_and_hard_swish(
 ) -> None:
     pictures = np.stack(calibration[:8])
     model = untrained(Network(encoder=encoder, alpha=0.75))
-    wanted = np.asarray(model.predict(pictures, verbose=0), np.float64).mean((0, 1, 2))
+    expected = np.asarray(model.predict(pictures, verbose=0), np.float64).mean((0, 1, 2))
     corrected = correct_channels(model, list(pictures))
-    found = mean_scores_after_rounding(corrected, pictures)
-    np.testing.assert_allclose(found, wanted, atol=1e-4)
-    assert abs(mean_scores_after_rounding(model, pictures) - wanted).max() > 5e-4
+    actual = mean_scores_after_rounding(corrected, pictures)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
+    assert abs(mean_scores_after_rounding(model, pictures) - expected).max() > 5e-4
 
 
-def test_gains_bring_scores_closer(
+def test_gains_lower_the_error_of_the_scores(
     trained: Any, corrected: Any, calibration: list[Pictures]
 ) -> None:
-    """Stretched channels are fixed too, not only shifted ones."""
+    """Correction fixes scaled channels too, not only shifted ones."""
     pictures = np.stack(calibration[:8])
 
     def error(model: Any) -> float:
-        found = rounded(model).predict(pictures, verbose=0)
-        wanted = trained.predict(pictures, verbose=0)
-        return float(np.sqrt(((found - wanted) ** 2).mean()))
+        actual = rounded(model).predict(pictures, verbose=0)
+        expected = trained.predict(pictures, verbose=0)
+        return float(np.sqrt(((actual - expected) ** 2).mean()))
 
-    # The same offsets beside the gains that were there; gains wrong by a few percent are worse.
-    untouched = keras.models.clone_model(corrected)
-    untouched.set_weights(corrected.get_weights())
-    for layer in untouched.layers:
+    # Corrected offsets with the original gains, which are wrong by a few percent.
+    offsets_only = keras.models.clone_model(corrected)
+    offsets_only.set_weights(corrected.get_weights())
+    for layer in offsets_only.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.gamma.assign(trained.get_layer(layer.name).gamma)
     assert error(corrected) < 0.8 * error(trained)
-    assert error(corrected) < error(untouched)
+    assert error(corrected) < error(offsets_only)
 
 
 def test_constant_channels_keep_their_value() -> None:
-    """A dead channel's mean, summed in float32 over so many pixels, would be percents off."""
+    """The mean of a constant channel, summed in float32 over so many pixels, is percents off."""
     pixels = keras.Input((None, None, 3))
     x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(pixels)
     normalisation = keras.layers.BatchNormalization()
@@ -96,11 +96,11 @@ def test_constant_channels_keep_their_value() -> None:
     gamma, beta = np.array([0.0, 0.0, 1.0]), np.array([0.3, -1.7, 0.5])
     normalisation.set_weights([gamma, beta, np.zeros(3), np.full(3, 1e4)])
     pictures = np.random.default_rng(0).integers(0, 256, (24, 256, 256, 3), np.uint8)
-    found = correct_channels(model, list(pictures)).layers[-1]
-    np.testing.assert_array_equal(np.asarray(found.gamma)[:2], 0)
-    np.testing.assert_allclose(np.asarray(found.beta)[:2], beta[:2], atol=1e-6)
-    # The third varies: its rounding is made up for, by half an int8 step of a weight at most.
-    assert abs(np.asarray(found.gamma)[2] - 1) < 0.01
+    corrected = correct_channels(model, list(pictures)).layers[-1]
+    np.testing.assert_array_equal(np.asarray(corrected.gamma)[:2], 0)
+    np.testing.assert_allclose(np.asarray(corrected.beta)[:2], beta[:2], atol=1e-6)
+    # The third channel varies: its gain compensates for at most half an int8 step of each weight.
+    assert abs(np.asarray(corrected.gamma)[2] - 1) < 0.01
 
 
 def test_only_biases_gains_and_offsets_change(trained: Any, calibration: list[Pictures]) -> None:
@@ -115,7 +115,7 @@ def test_only_biases_gains_and_offsets_change(trained: Any, calibration: list[Pi
     assert changed == {"gamma", "beta", "bias"}
 
 
-def test_without_pictures_nothing_happens(trained: Any) -> None:
+def test_without_pictures_the_model_itself_is_returned(trained: Any) -> None:
     assert correct_channels(trained, []) is trained
 
 
@@ -125,5 +125,5 @@ def test_exact_weights_need_no_correction(calibration: list[Pictures]) -> None:
     model = keras.Model(pixels, layer(pixels))
     layer.set_weights([np.array([[[[127, -127], [1, 5], [-64, 0]]]]) / 127, np.zeros(2)])
     corrected = correct_channels(model, calibration)
-    # Rounding leaves these weights where they are, up to float32: 1e-7 of pixels up to 255.
+    # Rounding does not change these weights, up to float32: 1e-7 of pixels up to 255.
     np.testing.assert_allclose(corrected.get_weights()[1], 0, atol=255 * 3 * 1e-6)

@@ -20,7 +20,7 @@ Run = Callable[[bytes, Pictures], Logits]
 
 @pytest.fixture(scope="module")
 def small() -> Any:
-    """A network of few layers, which is rounded in every way that a large one is."""
+    """A network of few layers, with every kind of tensor that is rounded in a large one."""
     keras.utils.set_random_seed(0)
     layers = keras.layers
     pixels = keras.Input((None, None, 3))
@@ -41,11 +41,11 @@ def test_a_model_that_int8_ruins_is_repaired(
     pictures: Pictures,
     run_tflite: Run,
 ) -> None:
-    wanted = np.asarray(hard.predict(pictures, verbose=0)).argmax(-1)
+    expected = np.asarray(hard.predict(pictures, verbose=0)).argmax(-1)
 
     def disagreement(model: Any) -> float:
         data = to_tflite(model, spec, "int8", calibration, float_layers=())
-        return float((run_tflite(data, pictures).argmax(-1) != wanted).mean())
+        return float((run_tflite(data, pictures).argmax(-1) != expected).mean())
 
     before = disagreement(hard)
     assert before > 0.1
@@ -54,7 +54,7 @@ def test_a_model_that_int8_ruins_is_repaired(
 
 def test_moving_statistics_stay(small: Any, calibration: list[Pictures]) -> None:
     tuned = fine_tune(small, small, calibration, steps=3)
-    # A step of Adam is its rate at most, 1e-3 at most.
+    # A step of Adam is at most its rate, which is at most 1e-3.
     moved = [
         abs(after - before).max()
         for after, before in zip(tuned.get_weights(), small.get_weights(), strict=True)
@@ -66,26 +66,26 @@ def test_moving_statistics_stay(small: Any, calibration: list[Pictures]) -> None
             assert np.array_equal(layer.moving_variance, twin.moving_variance)
 
 
-def test_the_model_itself_is_not_touched_and_a_seed_repeats(
+def test_the_model_itself_does_not_change_and_a_seed_repeats(
     small: Any, calibration: list[Pictures]
 ) -> None:
     before = small.get_weights()
-    one, two, other = (
+    first, second, other_seed = (
         fine_tune(small, small, calibration, steps=2, seed=seed).get_weights() for seed in (0, 0, 1)
     )
     assert all(map(np.array_equal, before, small.get_weights()))
-    assert all(map(np.array_equal, one, two))
-    assert not all(map(np.array_equal, one, other))
+    assert all(map(np.array_equal, first, second))
+    assert not all(map(np.array_equal, first, other_seed))
 
 
 def test_layers_that_stay_in_float_are_not_rounded(small: Any, calibration: list[Pictures]) -> None:
     names = [layer.name for layer in small.layers]
     rounded = fine_tune(small, small, calibration, steps=1)
-    whole = fine_tune(small, small, calibration, steps=1, float_layers=names)
-    assert not all(map(np.array_equal, rounded.get_weights(), whole.get_weights()))
+    in_float = fine_tune(small, small, calibration, steps=1, float_layers=names)
+    assert not all(map(np.array_equal, rounded.get_weights(), in_float.get_weights()))
 
 
-def test_nothing_to_learn_from_is_an_error(small: Any, calibration: list[Pictures]) -> None:
+def test_no_pictures_or_no_steps_is_an_error(small: Any, calibration: list[Pictures]) -> None:
     with pytest.raises(ConversionError, match="needs pictures and at least one step"):
         fine_tune(small, small, [], steps=1)
     with pytest.raises(ConversionError, match="needs pictures and at least one step"):

@@ -1,4 +1,4 @@
-"""Kernels fitted and rounded for int8: they err less, and the converter finds the same steps."""
+"""Kernels fitted and rounded for int8: a smaller error, and steps that the converter finds."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ def steps(kernel: Floats, axes: tuple[int, ...]) -> Floats:
 
 @pytest.fixture
 def alike() -> Floats:
-    """Inputs of 32 channels that share eight sources and ReLU's sign, (4, 32, 32, 32)."""
+    """Outputs of ReLU whose 32 channels are mixtures of eight sources, (4, 32, 32, 32)."""
     rng = np.random.default_rng(0)
     sources = rng.normal(0, 1, (4, 32, 32, 8))
     return np.maximum(sources @ rng.normal(0, 1, (8, 32)) + 0.5, 0).astype(np.float32)
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_rounded_kernels_are_whole_steps_and_err_less(alike: Floats, size: int) -> None:
+def test_rounded_kernels_have_integer_steps_and_a_smaller_error(alike: Floats, size: int) -> None:
     rng = np.random.default_rng(1)
     kernel = rng.normal(0, 1, (size, size, 32, 16)).astype(np.float32)
     layer = convolution(kernel)
-    wanted = np.asarray(layer(alike))
+    expected = np.asarray(layer(alike))
     fitted = fit_kernel(layer, alike, alike, rounding="plain")
-    whole = steps(fitted, (0, 1, 2))
-    # 127 steps times the rounding of float32: 127 * 2^-23 twice.
-    np.testing.assert_allclose(whole, np.round(whole), atol=1e-4)
-    # The largest weight stays, so that the converter's scale is the same.
+    integers = steps(fitted, (0, 1, 2))
+    # float32 rounds 127 steps by 127 * 2^-23, twice.
+    np.testing.assert_allclose(integers, np.round(integers), atol=1e-4)
+    # The largest weight stays, so the converter finds the same scale.
     np.testing.assert_allclose(abs(fitted).max((0, 1, 2)), abs(kernel).max((0, 1, 2)), rtol=1e-6)
     step = abs(kernel).max((0, 1, 2)) / 127
     nearest = np.round(kernel / step) * step
 
     def error(candidate: Floats) -> float:
         layer.kernel.assign(candidate)
-        difference = np.asarray(layer(alike)) - wanted
+        difference = np.asarray(layer(alike)) - expected
         return float((difference - difference.mean((0, 1, 2))).var())
 
-    # 32 channels of eight sources leave 24 directions in which an error does not show. Ideally a
-    # quarter of the noise power is left; ReLU spoils some of it, and half is asserted.
+    # 32 channels of eight sources have 24 directions without variance, where errors do not matter.
+    # Ideally a quarter of the noise power remains. ReLU adds variance, so half is asserted.
     assert error(fitted) < 0.5 * error(nearest)
 
 
@@ -72,31 +72,31 @@ def test_depthwise_kernels_are_fitted_channel_by_channel(alike: Floats) -> None:
     smooth = np.asarray(layers.AveragePooling2D(5, 1, "same")(alike))
     kernel = np.random.default_rng(2).normal(0, 1, (3, 3, 32, 1)).astype(np.float32)
     layer = convolution(kernel, layers.DepthwiseConv2D)
-    wanted = np.asarray(layer(smooth))
+    expected = np.asarray(layer(smooth))
     fitted = fit_kernel(layer, smooth, smooth, rounding="plain")
-    whole = steps(fitted, (0, 1))
-    np.testing.assert_allclose(whole, np.round(whole), atol=1e-4)
+    integers = steps(fitted, (0, 1))
+    np.testing.assert_allclose(integers, np.round(integers), atol=1e-4)
     step = abs(kernel).max((0, 1)) / 127
     errors = []
     for candidate in (fitted, np.round(kernel / step[None, None]) * step[None, None]):
         layer.kernel.assign(candidate)
-        difference = np.asarray(layer(smooth)) - wanted
+        difference = np.asarray(layer(smooth)) - expected
         errors.append((difference - difference.mean((0, 1, 2))).var())
-    # Neighbours of a mean over 25 pixels share 20 of them: most of what is rounded cancels.
+    # Neighbouring means over 25 pixels share 20 of them, so most rounding errors cancel.
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_a_kernel_in_float_makes_up_for_what_its_inputs_lost(alike: Floats) -> None:
+def test_a_kernel_in_float_compensates_for_changed_inputs(alike: Floats) -> None:
     kernel = np.random.default_rng(3).normal(0, 1, (1, 1, 32, 4)).astype(np.float32)
     layer = convolution(kernel)
-    wanted = np.asarray(layer(alike))
+    expected = np.asarray(layer(alike))
     shrunk = alike * np.linspace(0.8, 1, 32, dtype=np.float32)
     fitted = fit_kernel(layer, shrunk, alike, rounding=None)
-    before = (np.asarray(layer(shrunk)) - wanted).var()
+    before = (np.asarray(layer(shrunk)) - expected).var()
     layer.kernel.assign(fitted)
-    # A factor for each channel can be undone; damping of 1 % leaves its square at worst, where
-    # the inputs' variances are alike, and a hundred times as much where they are not.
-    assert (np.asarray(layer(shrunk)) - wanted).var() < 0.01 * before
+    # A factor of each channel can be undone. Damping of 1 % leaves at worst its square if the
+    # inputs' variances are alike, and a hundred times as much if they are not.
+    assert (np.asarray(layer(shrunk)) - expected).var() < 0.01 * before
     assert fit_kernel(layer, alike, alike, rounding=None) == pytest.approx(fitted, abs=1e-6)
 
 
@@ -112,33 +112,33 @@ def test_large_kernels_are_rounded_to_the_nearest_step() -> None:
     np.testing.assert_array_equal(same, kernel)
 
 
-def test_inputs_that_are_constant_leave_the_nearest_step() -> None:
+def test_with_constant_inputs_weights_are_rounded_to_the_nearest_step() -> None:
     kernel = np.array([0.3, -1.27, 0.114], np.float32).reshape(1, 1, 3, 1)
     still = np.ones((1, 4, 4, 3), np.float32)
     fitted = fit_kernel(convolution(kernel), still, still, rounding="plain")
     np.testing.assert_allclose(fitted.ravel(), [0.3, -1.27, 0.11], rtol=1e-6)
 
 
-def test_a_fit_to_chance_is_not_taken() -> None:
-    """Eight positions a half and 32 inputs: least squares would follow any noise."""
+def test_a_fit_to_noise_is_not_used() -> None:
+    """With eight positions in each half and 32 inputs, least squares would follow any noise."""
     rng = np.random.default_rng(5)
-    wanted = rng.normal(0, 1, (2, 2, 4, 32)).astype(np.float32)
-    noise = rng.normal(0, 0.1, wanted.shape).astype(np.float32)
+    clean = rng.normal(0, 1, (2, 2, 4, 32)).astype(np.float32)
+    noise = rng.normal(0, 0.1, clean.shape).astype(np.float32)
     kernel = rng.normal(0, 1, (1, 1, 32, 4)).astype(np.float32)
     layer = convolution(kernel)
-    fitted = fit_kernel(layer, wanted + noise, wanted, rounding=None)
+    fitted = fit_kernel(layer, clean + noise, clean, rounding=None)
     fresh = rng.normal(0, 1, (1, 64, 64, 32)).astype(np.float32)
     shift = np.asarray(layer(fresh)).copy()
     layer.kernel.assign(fitted)
     shift -= np.asarray(layer(fresh))
-    # Independent noise of a tenth takes a hundredth of the power; a fit moves no more than that.
+    # Independent noise of a tenth has a hundredth of the power; a fit changes no more than that.
     assert (shift**2).mean() < 0.01 * 32
 
 
 def test_the_converter_finds_the_fitted_steps(
     trained: Any, spec: ModelSpec, calibration: list[NDArray[np.uint8]]
 ) -> None:
-    kept = trained.get_weights()
+    before = trained.get_weights()
     fitted = fit_to_int8(trained, calibration)
     data = Int8Converter(fitted, spec, calibration).convert()
     model = schema.ModelT.InitFromPackedBuf(data, 0)
@@ -153,14 +153,14 @@ def test_the_converter_finds_the_fitted_steps(
     ]
     for layer, tensor in zip(convolutions, kernels, strict=True):
         stored = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int8)
-        wanted = np.asarray(layer.kernel)
+        expected = np.asarray(layer.kernel)
         depthwise = isinstance(layer, layers.DepthwiseConv2D)
-        whole = np.round(steps(wanted, (0, 1) if depthwise else (0, 1, 2)))
-        whole = whole.transpose(3, 0, 1, 2)
-        # BatchNorm may turn a channel's sign. Sums of a channel's squares lie about 1e6 below 2^24.
-        same = abs(stored.reshape(whole.shape)) == abs(whole)
+        integers = np.round(steps(expected, (0, 1) if depthwise else (0, 1, 2)))
+        integers = integers.transpose(3, 0, 1, 2)
+        # BatchNorm may change a channel's sign.
+        same = abs(stored.reshape(integers.shape)) == abs(integers)
         assert same.mean() > 0.999, layer.name
-    for weight, old in zip(trained.get_weights(), kept, strict=True):
+    for weight, old in zip(trained.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
 
 
@@ -179,8 +179,8 @@ def test_few_pictures_do_no_harm(
         return float(((run_tflite(data, pictures) - reference) ** 2).mean())
 
     corrected = error(correct_channels(trained, calibration, layers_in_float))
-    # Sixteen pictures of 64 px are few, and 23 layers remain: no gain is to be had. Fits that
-    # follow the noise of few pictures gave four times the error, these 0.9 to 1.35 times for two
-    # networks.
+    # Sixteen pictures of 64 px are few for the 23 rounded layers, so there is no gain. Fits that
+    # follow the noise of few pictures had four times the error; these have 0.9 to 1.35 times, for
+    # two networks.
     assert error(fit_to_int8(trained, calibration, layers_in_float)) < 1.5 * corrected
     assert fit_to_int8(trained, []) is trained

@@ -55,7 +55,9 @@ def test_a_model_that_plain_int8_ruins_is_repaired(found: SearchResult) -> None:
     assert repaired[0].agreement >= 0.99
 
 
-def test_the_layers_at_fault_are_named(found: SearchResult, hard_layers: tuple[str, str]) -> None:
+def test_the_layers_with_the_largest_error_are_named(
+    found: SearchResult, hard_layers: tuple[str, str]
+) -> None:
     (worst, error), (_, second) = list(found.errors.items())[:2]
     assert worst == hard_layers
     assert error > 3 * second
@@ -75,16 +77,16 @@ def test_the_fastest_file_that_holds_is_kept(found: SearchResult) -> None:
         assert operators(found.data)["DEQUANTIZE"] > 0
 
 
-def test_the_front_holds_what_nothing_dominates(found: SearchResult) -> None:
+def test_the_pareto_front_has_the_undominated_candidates(found: SearchResult) -> None:
     for candidate in found.candidates:
         beaten = [other for other in found.candidates if other.dominates(candidate)]
         assert candidate.pareto == (not beaten)
-    # Nothing is as close as float32.
+    # No candidate is as close as float32.
     assert by_recipe(found)["float32"].pareto
     assert {"dynamic", "float16", "float32"} <= set(by_recipe(found))
 
 
-def test_an_easy_budget_is_held_by_int8_at_once(search: Any) -> None:
+def test_with_an_easy_budget_full_integer_is_the_only_int8_recipe(search: Any) -> None:
     found = search(Budget(0.5))
     assert [c.recipe for c in found.candidates] == ["full integer", "dynamic", "float16", "float32"]
     assert found.errors == {}
@@ -94,7 +96,7 @@ def test_the_drop_of_miou_counts_too(search: Any, found: SearchResult) -> None:
     int8 = by_recipe(found)["int8"]
     assert int8.miou_drop is not None
     assert int8.miou_drop > 1
-    # int8's pixels would do, its mIoU does not.
+    # int8 holds this agreement, but not this drop of mIoU.
     strict = search(Budget(int8.agreement - 0.01, max_miou_drop=0.5), fine_tune_steps=0)
     assert not by_recipe(strict)["int8"].holds
     assert strict.kept is not None
@@ -102,8 +104,8 @@ def test_the_drop_of_miou_counts_too(search: Any, found: SearchResult) -> None:
     assert strict.kept.miou_drop <= 0.5
 
 
-def test_what_cannot_be_held_is_not_kept(search: Any, monkeypatch: Any) -> None:
-    # Not even float32 is Keras to the last label of a model with ties; a budget above any.
+def test_without_a_file_in_the_budget_none_is_kept(search: Any, monkeypatch: Any) -> None:
+    # A budget of 1: with ties, not even float32 has all of Keras' labels.
     monkeypatch.setattr("converters.int8.search.PAIRS", ())
     found = search(Budget(1.0, max_miou_drop=0), fine_tune_steps=1)
     recipes = [c.recipe for c in found.candidates]

@@ -25,7 +25,7 @@ Logits = NDArray[np.float32]
 Run = Callable[[bytes, Pictures], Logits]
 Converted = Callable[[Network, Format, Precision], bytes]
 
-LOGIT_TOLERANCE = 1e-3  # derived in test_tflite.py
+LOGIT_TOLERANCE = 1e-3  # derived in tflite/test_conversion.py
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def constants(data: bytes) -> dict[str, NDArray[Any]]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
-# What the files say
+# The scores of the files
 
 
 def test_float32_is_the_keras_model(
@@ -61,7 +61,7 @@ def test_float32_is_the_keras_model(
     logits = run_onnx(float32, pictures)
     assert logits.dtype == np.float32
     assert abs(logits - reference).max() <= LOGIT_TOLERANCE
-    # 99.999 % of 131,072 pixels: one may differ.
+    # 99.999 % of 131,072 pixels must agree: one may differ.
     assert (logits.argmax(-1) != reference.argmax(-1)).sum() <= 1
 
 
@@ -71,7 +71,7 @@ def test_float16_is_float32_with_kernels_of_11_bits(
     before, after = constants(float32), constants(float16)
     kernels = [name for name, value in before.items() if value.ndim == 4]
     assert len(kernels) == 32
-    # Depthwise kernels have one input channel; they, the first and the last stay as they are.
+    # Depthwise kernels, which have one input channel, and the first and the last kernel stay.
     wide = [name for name in kernels[1:-1] if before[name].shape[1] > 1]
     for name in set(kernels) - set(wide):
         np.testing.assert_array_equal(after[name], before[name])
@@ -128,7 +128,7 @@ def test_the_normalisation_is_one_operator_on_the_pixels(
     normalisation: Normalisation,
 ) -> None:
     model = untrained(Network("unet_mini"), normalisation)
-    # Pictures that reach neither black nor white: the scale must not follow them.
+    # Pictures without black and white: the scale must not depend on them.
     pictures = np.random.default_rng(0).integers(90, 160, (2, *spec.size, 3), np.uint8)
     spec = replace(spec, normalisation=normalisation)
     data = to_onnx(model, spec, precision, list(pictures))
@@ -143,11 +143,11 @@ def test_the_normalisation_is_one_operator_on_the_pixels(
     expected = np.asarray(model.predict(pictures, verbose=0))
     # In int8, ten layers of noise; see assert_int8_close.
     limit = LOGIT_TOLERANCE if precision == "float32" else 0.1 * np.sqrt((expected**2).mean())
-    found = run_onnx(data, pictures)
-    assert np.sqrt(((found - expected) ** 2).mean()) <= limit
+    scores = run_onnx(data, pictures)
+    assert np.sqrt(((scores - expected) ** 2).mean()) <= limit
 
 
-def test_a_mean_between_two_pixel_values_costs_three_operators(
+def test_a_mean_between_two_pixel_values_adds_three_operators(
     untrained: Callable[..., Any], spec: ModelSpec, pictures: Pictures, run_onnx: Run
 ) -> None:
     normalisation = Normalisation(127.5, 127.5)
@@ -162,7 +162,7 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
         to_onnx(model, spec, "int8", list(pictures))
 
 
-# What the device gets
+# The graph of the files
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
         (Network(alpha=0.25), {"Conv": 32, "Clip": 31, "Resize": 4, "Concat": 3}),
         (Network(decoder="dense", alpha=0.25), {"Conv": 29, "Clip": 28, "Resize": 4, "Concat": 3}),
         (Network("unet_mini"), {"Conv": 11, "Clip": 10, "MaxPool": 2, "Resize": 2, "Concat": 2}),
-        # The layers are counted in test_tflite.py.
+        # tflite/test_conversion.py counts the layers.
         (
             Network(encoder="mobilenet_v2", alpha=0.35),
             {"Conv": 49, "Clip": 35, "Add": 8, "Resize": 4, "Concat": 3},
@@ -228,12 +228,12 @@ def test_every_network_converts_to_int8(
 ) -> None:
     pictures = np.stack(calibration[:4])
     expected = np.asarray(untrained(network).predict(pictures, verbose=0))
-    found = run_onnx(converted(network, "onnx", "int8"), pictures)
-    error = np.sqrt(((found - expected) ** 2).mean())
+    scores = run_onnx(converted(network, "onnx", "int8"), pictures)
+    error = np.sqrt(((scores - expected) ** 2).mean())
     assert error <= 0.1 * np.sqrt((expected**2).mean())  # see assert_int8_close
 
 
-def test_both_ends_have_names_types_and_fixed_shapes(
+def test_input_and_output_have_names_types_and_fixed_shapes(
     float32: bytes, float16: bytes, int8: bytes
 ) -> None:
     for data in (float32, float16, int8):
@@ -257,7 +257,7 @@ def test_fewer_bits_make_smaller_files(float32: bytes, float16: bytes, int8: byt
     assert len(float16) > len(int8)
 
 
-def test_older_runtimes_can_read_it(float32: bytes, float16: bytes, int8: bytes) -> None:
+def test_older_runtimes_can_read_the_files(float32: bytes, float16: bytes, int8: bytes) -> None:
     for data in (float32, float16, int8):
         proto = onnx.load_from_string(data)
         assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 14)]
@@ -268,9 +268,9 @@ def test_older_runtimes_can_read_it(float32: bytes, float16: bytes, int8: bytes)
 def test_upsampling_is_half_pixel_bilinear(float32: bytes) -> None:
     for node in onnx.load_from_string(float32).graph.node:
         if node.op_type == "Resize":
-            said = {a.name: a.s for a in node.attribute if a.s}
-            assert said["mode"] == b"linear"
-            assert said["coordinate_transformation_mode"] == b"half_pixel"
+            attributes = {a.name: a.s for a in node.attribute if a.s}
+            assert attributes["mode"] == b"linear"
+            assert attributes["coordinate_transformation_mode"] == b"half_pixel"
 
 
 def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
@@ -287,7 +287,7 @@ def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
         assert values[kernel.input[1]].shape == values[kernel.input[0]].shape[:1]
 
 
-def test_int8_scores_are_float_behind_the_last_convolution(int8: bytes) -> None:
+def test_int8_scores_are_float_after_the_last_convolution(int8: bytes) -> None:
     nodes = [node.op_type for node in onnx.load_from_string(int8).graph.node]
     last = max(i for i, kind in enumerate(nodes) if kind == "Conv")
     assert nodes[last + 1 :] == ["QuantizeLinear", "DequantizeLinear", "Resize", "Transpose"]
@@ -309,7 +309,7 @@ def test_the_same_model_gives_the_same_bytes(
 
 def test_no_name_comes_from_a_counter_of_the_libraries(float32: bytes) -> None:
     graph = onnx.load_from_string(float32).graph
-    # Ours count from zero within each kind: a second conversion in one process starts over.
+    # Names count from zero within each kind of node, in every conversion of a process.
     assert [node.name for node in graph.node if node.op_type == "Conv"] == [
         f"Conv_{index}" for index in range(32)
     ]
@@ -333,10 +333,10 @@ def test_converting_prints_nothing(
     assert len(recwarn) == 0
 
 
-# What is refused
+# Refusals
 
 
-def test_int8_asks_for_pictures(trained: Any, spec: ModelSpec) -> None:
+def test_int8_without_pictures_is_refused(trained: Any, spec: ModelSpec) -> None:
     with pytest.raises(ConversionError, match="needs calibration pictures"):
         to_onnx(trained, spec, "int8")
 

@@ -28,7 +28,7 @@ Logits = NDArray[np.float32]
 Run = Callable[[bytes, Pictures], Logits]
 Converted = Callable[[Network, Format, Precision], bytes]
 
-# The promise for float32. Rounding: 6e-8 a sum, some 1,000 terms a sum and 30 layers, logits of
+# The tolerance for float32. Rounding by 6e-8, about 1,000 terms in a sum, 30 layers, logits of
 # about 10: 6e-8 * sqrt(1000) * sqrt(30) * 10 = 1e-4 at most.
 LOGIT_TOLERANCE = 1e-3
 
@@ -53,7 +53,7 @@ def input_details(data: bytes) -> dict[str, Any]:
     return details
 
 
-# What the files say
+# The scores of the files
 
 
 def test_float32_is_the_keras_model(
@@ -61,7 +61,7 @@ def test_float32_is_the_keras_model(
 ) -> None:
     logits = run_tflite(float32, pictures)
     assert abs(logits - reference).max() <= LOGIT_TOLERANCE
-    # 99.999 % of 131,072 pixels: one may differ.
+    # 99.999 % of 131,072 pixels must agree: one may differ.
     assert (logits.argmax(-1) != reference.argmax(-1)).sum() <= 1
 
 
@@ -69,8 +69,8 @@ def test_float16_keeps_999_of_1000_labels(
     float16: bytes, pictures: Pictures, reference: Logits, run_tflite: Run
 ) -> None:
     logits = run_tflite(float16, pictures)
-    # Weights of 11 bits: 2**-12 each, independent over 30 layers: sqrt(30) / 4096 = 0.13 % of
-    # the rms, and the largest of 393,216 logits at six deviations.
+    # Weights of 11 bits round by 2**-12, independently over 30 layers: sqrt(30) / 4096 = 0.13 % of
+    # the rms.
     rms = np.sqrt((reference**2).mean())
     assert np.sqrt(((logits - reference) ** 2).mean()) <= 3 * 0.0013 * rms
     assert (logits.argmax(-1) == reference.argmax(-1)).mean() >= 0.999
@@ -92,7 +92,7 @@ def test_int8_stays_within_the_noise_of_8_bits(
     assert_int8_close(run_tflite(int8, pictures), reference)
 
 
-def test_the_black_and_white_corner_reaches_the_calibrator_only(
+def test_calibration_does_not_change_the_given_pictures(
     trained: Any, spec: ModelSpec, calibration: list[Pictures]
 ) -> None:
     before = [picture.copy() for picture in calibration]
@@ -112,7 +112,7 @@ def test_the_input_quantisation_is_the_normalisation(
     normalisation: Normalisation,
 ) -> None:
     model = untrained(Network("unet_mini"), normalisation)
-    # Pictures that reach neither black nor white: the scale must not follow them.
+    # Pictures without black and white: the scale must not depend on them.
     pictures = np.random.default_rng(0).integers(90, 160, (2, *spec.size, 3), np.uint8)
     spec = replace(spec, normalisation=normalisation)
     data = to_tflite(model, spec, precision, list(pictures))
@@ -123,11 +123,11 @@ def test_the_input_quantisation_is_the_normalisation(
     expected = np.asarray(model.predict(pictures, verbose=0))
     # In int8, ten layers of noise; see assert_int8_close.
     limit = LOGIT_TOLERANCE if precision == "float32" else 0.1 * np.sqrt((expected**2).mean())
-    found = run_tflite(data, pictures)
-    assert np.sqrt(((found - expected) ** 2).mean()) <= limit
+    scores = run_tflite(data, pictures)
+    assert np.sqrt(((scores - expected) ** 2).mean()) <= limit
 
 
-def test_a_mean_between_two_pixel_values_costs_three_operators(
+def test_a_mean_between_two_pixel_values_adds_three_operators(
     untrained: Callable[..., Any], spec: ModelSpec, pictures: Pictures, run_tflite: Run
 ) -> None:
     normalisation = Normalisation(127.5, 127.5)
@@ -135,16 +135,16 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
     spec = replace(spec, normalisation=normalisation)
     data = to_tflite(model, spec, "float32")
     assert input_details(data)["dtype"] == np.uint8
-    found = operators(data)
-    assert (found["CAST"], found["MUL"], found["ADD"]) == (1, 1, 1)
-    assert found["DEQUANTIZE"] == 0
+    counts = operators(data)
+    assert (counts["CAST"], counts["MUL"], counts["ADD"]) == (1, 1, 1)
+    assert counts["DEQUANTIZE"] == 0
     expected = np.asarray(model.predict(pictures[:2], verbose=0))
     assert abs(run_tflite(data, pictures[:2]) - expected).max() <= LOGIT_TOLERANCE
     with pytest.raises(ConversionError, match=r"mean is 127\.5.*whole pixel value"):
         to_tflite(model, spec, "int8", list(pictures))
 
 
-# What the device gets
+# The graph of the files
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -165,8 +165,8 @@ def test_a_mean_between_two_pixel_values_costs_three_operators(
             Network(encoder="mobilenet_v2", alpha=0.35),
             {"CONV_2D": 32, "DEPTHWISE_CONV_2D": 17, "ADD": 8, "CONCATENATION": 3},
         ),
-        # conv, 8 expand and project, 6 times two to squeeze and excite; 8 depthwise. The gate
-        # is a convolution with RELU6 and a product with 1/6.
+        # conv, 8 expand and project, 6 times two of squeeze and excitation; 8 depthwise. The gate
+        # is a convolution with RELU6 and a multiplication by 1/6.
         (
             Network(encoder="mobilenet_v3_small", alpha=0.75),
             {"CONV_2D": 34, "DEPTHWISE_CONV_2D": 12, "ADD": 4, "CONCATENATION": 3}
@@ -191,20 +191,20 @@ def test_every_network_is_one_partition_of_the_fewest_operators(
     precision: Precision,
 ) -> None:
     data = converted(network, "tflite", precision)
-    # In int8 of three classes the head stays in float, with a DEQUANTIZE in front.
+    # In int8 of three classes the head stays in float, after a DEQUANTIZE.
     ends = {"DEQUANTIZE": 1} if precision == "float32" else {"DEQUANTIZE": 1, "QUANTIZE": 1}
     if precision == "int8" and network.architecture != "unet_mini":
-        # Around the first layers in float: V1's have two skips, V3's a hard-swish in int8 between.
+        # Around the first layers in float: V1 has two skips there, V3 a hard-swish in int8.
         more = {"mobilenet_v1": (1, 3), "mobilenet_v2": (1, 1)}.get(network.encoder, (2, 2))
         ends = {"DEQUANTIZE": 1 + more[0], "QUANTIZE": 1 + more[1]}
     resizes = 2 if network.architecture == "unet_mini" else 4
-    found = operators(data)
+    counts = operators(data)
     if precision == "int8" and "HARD_SWISH" in expected:
-        # In steps: x * relu6(x - -3) * 1/6; some sixths go into the kernel that follows.
+        # In steps: x * relu6(x - -3) * 1/6; some factors 1/6 are folded into the next kernel.
         swishes = expected["HARD_SWISH"]
-        assert found["MUL"] - expected["MUL"] in range(swishes, 2 * swishes + 1)
-        expected = expected | {"SUB": swishes, "MUL": found["MUL"], "HARD_SWISH": 0}
-    assert found == Counter(expected | ends | {"RESIZE_BILINEAR": resizes})
+        assert counts["MUL"] - expected["MUL"] in range(swishes, 2 * swishes + 1)
+        expected = expected | {"SUB": swishes, "MUL": counts["MUL"], "HARD_SWISH": 0}
+    assert counts == Counter(expected | ends | {"RESIZE_BILINEAR": resizes})
     assert partitions(data) == 1
     pictures = np.stack(calibration[:2])
     logits = np.asarray(untrained(network).predict(pictures, verbose=0))
@@ -242,14 +242,14 @@ def test_float16_of_hard_swish_is_one_partition(
     assert error <= 3 * np.sqrt(46) / 4096 * rms
 
 
-def test_partitions_counts_what_xnnpack_has_no_kernel_for() -> None:
+def test_an_operator_without_xnnpack_kernel_splits_the_partition() -> None:
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4), tf.float32)])
     def sandwich(x: Any) -> Any:
         kernel = tf.ones((3, 3, 4, 4))
         x = tf.nn.conv2d(x, kernel, 1, "SAME")
-        x = tf.cumsum(x, axis=1)  # LiteRT runs it on its own, between two pieces
+        x = tf.cumsum(x, axis=1)  # TFLite's own kernel runs it, between two partitions
         return tf.nn.conv2d(x, kernel, 1, "SAME")
 
     concrete = [sandwich.get_concrete_function()]
@@ -257,12 +257,12 @@ def test_partitions_counts_what_xnnpack_has_no_kernel_for() -> None:
     assert partitions(data) == 2
 
 
-def test_both_ends_have_names_types_and_fixed_shapes(
+def test_input_and_output_have_names_types_and_fixed_shapes(
     trained: Any, spec: ModelSpec, calibration: list[Pictures], float32: bytes, int8: bytes
 ) -> None:
-    whole = to_tflite(trained, spec, "int8", calibration, float_layers=())
+    full_integer = to_tflite(trained, spec, "int8", calibration, float_layers=())
     # Scores of three classes stay in float32 unless every layer is rounded.
-    for data, dtype in ((float32, np.float32), (int8, np.float32), (whole, np.uint8)):
+    for data, dtype in ((float32, np.float32), (int8, np.float32), (full_integer, np.uint8)):
         interpreter = Interpreter(model_content=data)
         assert interpreter.get_signature_list() == {
             "serving_default": {"inputs": ["pixels"], "outputs": ["logits"]}
@@ -274,12 +274,12 @@ def test_both_ends_have_names_types_and_fixed_shapes(
         assert target["shape_signature"].tolist() == [1, 64, 64, 3]
 
 
-def test_a_picture_may_be_wider_than_high(
+def test_a_grid_may_be_wider_than_high(
     trained: Any, spec: ModelSpec, pictures: Pictures, run_tflite: Run
 ) -> None:
     wide = pictures[:2, :48]
     data = to_tflite(trained, replace(spec, height=48), "float32")
-    # Not `predict`: on a second size it traces with free dimensions, which UpSampling2D refuses.
+    # Not `predict`: for a second size it traces free dimensions, which UpSampling2D refuses.
     expected = np.asarray(trained(wide, training=False))
     assert abs(run_tflite(data, wide) - expected).max() <= LOGIT_TOLERANCE
 
@@ -294,7 +294,7 @@ def test_int8_weights_have_a_scale_for_each_channel(int8: bytes) -> None:
         if model.operatorCodes[operator.opcodeIndex].builtinCode == code
     ]
     assert len(kernels) == 15
-    for kernel in kernels[:4]:  # those of the first layers, in float
+    for kernel in kernels[:4]:  # the first layers are in float
         assert kernel.type == schema.TensorType.FLOAT32
     for kernel in kernels[4:]:
         assert kernel.type == schema.TensorType.INT8
@@ -321,8 +321,8 @@ def test_a_network_trained_in_mixed_precision_is_exported_in_float32(
     assert {layer.compute_dtype for layer in copy.layers} == {"float32"}
     assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
     expected = np.asarray(copy.predict(pictures[:2], verbose=0))
-    found = run_tflite(to_tflite(model, spec, "float32"), pictures[:2])
-    assert abs(found - expected).max() <= LOGIT_TOLERANCE
+    scores = run_tflite(to_tflite(model, spec, "float32"), pictures[:2])
+    assert abs(scores - expected).max() <= LOGIT_TOLERANCE
 
 
 def test_converting_prints_nothing(
@@ -337,10 +337,10 @@ def test_converting_prints_nothing(
     assert len(recwarn) == 0
 
 
-# What is refused
+# Refusals
 
 
-def test_int8_asks_for_pictures_of_the_right_kind(trained: Any, spec: ModelSpec) -> None:
+def test_int8_refuses_missing_or_wrong_calibration_pictures(trained: Any, spec: ModelSpec) -> None:
     with pytest.raises(ConversionError, match="needs calibration pictures"):
         to_tflite(trained, spec, "int8")
     small = np.zeros((32, 64, 3), np.uint8)
@@ -357,7 +357,7 @@ def test_an_unknown_precision_lists_the_choices(trained: Any, spec: ModelSpec) -
         to_tflite(trained, spec, unknown)
 
 
-def test_a_size_that_the_network_cannot_halve_is_refused(trained: Any, spec: ModelSpec) -> None:
+def test_a_size_that_is_no_multiple_of_the_stride_is_refused(trained: Any, spec: ModelSpec) -> None:
     with pytest.raises(ConversionError, match="72x64"):
         to_tflite(trained, replace(spec, height=72), "float32")
 

@@ -29,7 +29,7 @@ def converter(trained: Any, spec: ModelSpec, calibration: list[Pictures]) -> Int
     return Int8Converter(trained, spec, calibration)
 
 
-def test_the_layers_are_those_of_keras(converter: Int8Converter, trained: Any) -> None:
+def test_the_layers_are_all_convolutions_of_keras(converter: Int8Converter, trained: Any) -> None:
     convolutions = [x.name for x in trained.layers if hasattr(x, "kernel_size")]
     assert converter.layers == tuple(convolutions)
     assert convolutions[-1] == "logits_half"
@@ -39,11 +39,10 @@ def test_the_layers_are_those_of_keras(converter: Int8Converter, trained: Any) -
 @pytest.mark.parametrize("encoder", ["mobilenet_v2", "mobilenet_v3_small"])
 def test_layers_of_other_encoders_are_found_by_name(encoder: Any, calibration: Any) -> None:
     model = build(Network(encoder=encoder), 3, ModelSpec(64, 64, ("a", "b", "c")).normalisation)
-    found = Int8Converter(model, ModelSpec(64, 64, ("a", "b", "c")), calibration[:2]).layers
-    known = [layer.name for layer in model.layers if hasattr(layer, "kernel_size")]
-    assert set(found) <= set(known)
-    # V3's gates hold convolutions too; none may be missed.
-    assert len(found) == len(known)
+    names = Int8Converter(model, ModelSpec(64, 64, ("a", "b", "c")), calibration[:2]).layers
+    convolutions = [layer.name for layer in model.layers if hasattr(layer, "kernel_size")]
+    # V3's gates have convolutions too.
+    assert sorted(names) == sorted(convolutions)
 
 
 def test_without_float_layers_it_is_the_full_integer_file(
@@ -51,7 +50,7 @@ def test_without_float_layers_it_is_the_full_integer_file(
 ) -> None:
     full = to_tflite(trained, spec, "int8", calibration, float_layers=())
     assert converter.convert() == full
-    # And again after another choice: what was left out before leaves no trace.
+    # An earlier choice has no effect on a later one.
     converter.convert(("dec1_pw",))
     assert converter.convert() == full
 
@@ -62,36 +61,35 @@ def test_float_layers_are_computed_in_float_between_dequantize_and_quantize(
     plain, mixed = converter.convert(), converter.convert(("conv_pw_5", "dec2_dw"))
     before, after = operators(plain), operators(mixed)
     assert before["DEQUANTIZE"] == 0
-    # Both layers read an int8 tensor and leave one.
+    # Both layers read and write int8 tensors.
     assert after["DEQUANTIZE"] == 2
     assert after["QUANTIZE"] == before["QUANTIZE"] + 2
     assert after["CONV_2D"] == before["CONV_2D"]
     assert partitions(mixed) == 1
-    # At alpha 0.25 conv_pw_5 has 64 x 64 weights, three more bytes each; 64 scales and zero points
-    # of 12 bytes go, for the kernel and the bias.
+    # At alpha 0.25, conv_pw_5 has 64 x 64 weights of three more bytes each. Its kernel and bias
+    # lose 64 scales and zero points of 12 bytes each.
     assert len(mixed) - len(plain) > 3 * 64 * 64 - 2 * 64 * 12
 
 
-def test_float_layers_bring_the_scores_closer(
+def test_float_layers_lower_the_error_of_the_scores(
     converter: Int8Converter, pictures: Pictures, reference: Logits, run_tflite: Run
 ) -> None:
     def error(data: bytes) -> float:
         centred = reference - reference.mean(-1, keepdims=True)
-        found = run_tflite(data, pictures)
-        return float(((found - found.mean(-1, keepdims=True) - centred) ** 2).mean())
+        scores = run_tflite(data, pictures)
+        return float(((scores - scores.mean(-1, keepdims=True) - centred) ** 2).mean())
 
-    plain, all_but_last = error(converter.convert()), error(converter.convert(converter.layers))
-    # Only the joins still round: three layers of thirty-two. A tenth of the
-    # noise power is three times that share.
-    assert all_but_last < plain / 10
+    plain, in_float = error(converter.convert()), error(converter.convert(converter.layers))
+    # Only the three concatenations still round, among thirty-two convolutions in float.
+    assert in_float < plain / 10
 
 
-def test_a_layer_that_is_not_there_is_named(converter: Int8Converter) -> None:
+def test_an_unknown_layer_is_named_in_the_error(converter: Int8Converter) -> None:
     with pytest.raises(ConversionError, match=r"dec9_pw cannot be left in float; .* are conv1, "):
         converter.convert(("dec9_pw",))
 
 
-def test_int8_leaves_layers_in_float_unless_told_otherwise(
+def test_int8_leaves_layers_in_float_by_default(
     converter: Int8Converter, trained: Any, spec: ModelSpec, calibration: list[Pictures]
 ) -> None:
     first = [f"conv_{kind}_{n}" for n in range(1, 5) for kind in ("dw", "pw")][:-1]
@@ -104,22 +102,22 @@ def test_int8_leaves_layers_in_float_unless_told_otherwise(
         to_tflite(trained, spec, "float32", float_layers=("conv1",))
 
 
-def test_the_stem_is_the_first_convolution_and_the_depthwise_one_behind_it() -> None:
+def test_the_stem_is_the_first_convolution_and_the_depthwise_one_after_it() -> None:
     normalisation = ModelSpec(64, 64, ("a", "b")).normalisation
     stems = {
         "mobilenet_v2": ("Conv1", "expanded_conv_depthwise"),
         "mobilenet_v3_large": ("conv", "expanded_conv_depthwise"),
     }
-    for encoder, wanted in stems.items():
-        assert stem(build(Network(encoder=encoder), 2, normalisation)) == wanted  # type: ignore[arg-type]
-    # A single convolution, as in the doctor's tiny models, has none behind it.
+    for encoder, expected in stems.items():
+        assert stem(build(Network(encoder=encoder), 2, normalisation)) == expected  # type: ignore[arg-type]
+    # A model with a single convolution, such as the doctor's tiny models, has no stem.
     pixels = keras.Input((8, 8, 3))
     assert stem(keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))) == ()
-    # Full convolutions of 32 channels at full resolution are most of this network.
+    # The second convolution of this network is not depthwise.
     assert stem(build(Network("unet_mini"), 2, normalisation)) == ()
 
 
-def test_int16x8_is_closer_than_int8_and_dynamic_needs_no_pictures(
+def test_int16x8_agrees_better_than_int8_and_dynamic_needs_no_pictures(
     trained: Any,
     spec: ModelSpec,
     calibration: list[Pictures],
@@ -134,7 +132,7 @@ def test_int16x8_is_closer_than_int8_and_dynamic_needs_no_pictures(
 
     wide = to_tflite(trained, spec, "int16x8", calibration)
     dynamic = to_tflite(trained, spec, "dynamic")
-    # The rounding of activations is about half of int8's noise power, and flips go with its root.
+    # Rounded activations are about half of int8's noise power; flips are proportional to its root.
     assert disagreement(wide) < 0.9 * disagreement(converter.convert())
     assert_int8_close(run_tflite(dynamic, pictures), reference)
     float32 = to_tflite(trained, spec, "float32")

@@ -1,4 +1,4 @@
-"""Two classes in int8: hardly a tie, and a fine step where the decision is made."""
+"""Two classes in int8: hardly any ties, and fine steps where both scores are close."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def quantised(data: bytes, grids: list[NDArray[np.uint8]]) -> tuple[NDArray[np.i
     interpreter = Interpreter(model_content=data, num_threads=1)
     interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    found = []
+    scores = []
     for grid in grids:
         interpreter.set_tensor(source["index"], grid[None])
         interpreter.invoke()
-        found.append(interpreter.get_tensor(target["index"])[0].astype(np.int64))
-    return np.stack(found), *target["quantization"]
+        scores.append(interpreter.get_tensor(target["index"])[0].astype(np.int64))
+    return np.stack(scores), *target["quantization"]
 
 
 @pytest.fixture(scope="module")
@@ -48,39 +48,39 @@ def two_classes(
     return model, spec, [*calibration, *pictures]
 
 
-def test_near_the_border_scores_are_fine_and_hardly_tie(two_classes: Any) -> None:
+def test_near_the_border_scores_have_fine_steps_and_hardly_tie(two_classes: Any) -> None:
     model, spec, grids = two_classes
     corrected = correct_channels(model, grids[:16])
     raw, scale, zero_point = quantised(to_tflite(corrected, spec, "int8", grids[:16]), grids[16:])
     assert zero_point == 128
     assert 0 < scale <= RANGE / 127 * (1 + 1e-6)
-    # Half a step was added to both: they add up to one step, where neither is at the range's end.
-    # Convolution and resize round both scores, each by half a step at most: 2 steps in all.
+    # Half a step is added to both scores, so their sum is one step if neither is clipped.
+    # Convolution and resize round both scores by at most half a step each: 2 steps in all.
     inside = (raw > 0).all(-1) & (raw < 255).all(-1)
     assert inside.mean() > 0.2
-    over = raw.sum(-1)[inside] - 2 * zero_point - 1
-    assert abs(over).max() <= 2
-    assert (over == 0).mean() > 0.9
+    excess = raw.sum(-1)[inside] - 2 * zero_point - 1
+    assert abs(excess).max() <= 2
+    assert (excess == 0).mean() > 0.9
     assert (raw[..., 0] == raw[..., 1]).mean() < 1e-3
-    # And the difference is Keras', where both can say it.
+    # The difference is Keras' difference, within the range of the scores.
     logits = np.asarray(model.predict(np.stack(grids[16:]), verbose=0), np.float64)
-    wanted = (logits[..., 1] - logits[..., 0]).clip(-2 * RANGE, 2 * RANGE)
-    found = (raw[..., 1] - raw[..., 0]) * scale
-    # The bound on a whole int8 network's error that test_tflite derives: a tenth of the scores.
-    assert np.sqrt(((found - wanted) ** 2).mean()) < 0.1 * np.sqrt((wanted**2).mean())
-    # A floor only: 99.7 % were measured.
-    assert ((found > 0) == (wanted > 0)).mean() > 0.99
+    expected = (logits[..., 1] - logits[..., 0]).clip(-2 * RANGE, 2 * RANGE)
+    difference = (raw[..., 1] - raw[..., 0]) * scale
+    # assert_int8_close derives the bound on an int8 network's error: a tenth of the scores.
+    assert np.sqrt(((difference - expected) ** 2).mean()) < 0.1 * np.sqrt((expected**2).mean())
+    # A low floor: 99.7 % were measured.
+    assert ((difference > 0) == (expected > 0)).mean() > 0.99
 
 
 @pytest.mark.parametrize("decoder", ["separable", "dense"])
-def test_centred_scores_add_up_to_nothing_and_differ_as_before(
+def test_centred_scores_add_up_to_zero_and_keep_their_difference(
     pictures: NDArray[np.uint8], decoder: DecoderKind
 ) -> None:
     keras.utils.set_random_seed(3)
     model = build(Network(alpha=0.25, decoder=decoder), 2, Normalisation())
     last = next(x for x in reversed(model.layers) if isinstance(x, keras.layers.Conv2D))
     last.bias.assign([0.5, -2.0])
-    kept = model.get_weights()
+    weights = model.get_weights()
     before = np.asarray(model.predict(pictures[:4], verbose=0))
     after = np.asarray(centred(model).predict(pictures[:4], verbose=0))
     # Sums of 64 to 576 float32 terms of order one: 600 roundings of 2^-24 are 4e-5.
@@ -89,18 +89,18 @@ def test_centred_scores_add_up_to_nothing_and_differ_as_before(
         after[..., 1] - after[..., 0], before[..., 1] - before[..., 0], atol=1e-4
     )
     assert abs(before.sum(-1)).max() > 1
-    for weight, old in zip(model.get_weights(), kept, strict=True):
+    for weight, old in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(weight, old)
 
 
-def test_full_integer_scores_of_more_classes_stay_as_they_are(
+def test_full_integer_scores_of_more_classes_keep_their_range(
     trained: Any, spec: ModelSpec, calibration: list[NDArray[np.uint8]], pictures: Any
 ) -> None:
     assert centred(trained) is trained
     data = to_tflite(trained, spec, "int8", calibration, float_layers=())
     raw, scale, _ = quantised(data, list(pictures[:4]))
     logits = np.asarray(trained.predict(pictures[:4], verbose=0))
-    # The calibrated range: the largest score is told, not cut.
+    # The calibrated range includes the largest score.
     assert 255 * scale >= 0.9 * (logits.max() - logits.min())
     assert raw.min() < 64
 
@@ -119,7 +119,7 @@ def test_full_integer_scores_of_more_classes_stay_as_they_are(
 def test_every_network_of_two_classes(
     network: Network, calibration: list[NDArray[np.uint8]], pictures: NDArray[np.uint8]
 ) -> None:
-    """Untrained: biases of zero, which share one buffer."""
+    """Untrained networks have biases of zero, which share one buffer."""
     keras.utils.set_random_seed(4)
     model = build(network, 2, Normalisation())
     spec = ModelSpec(*pictures.shape[1:3], ("background", "thing"))
@@ -127,12 +127,12 @@ def test_every_network_of_two_classes(
     assert zero_point == 128
     assert 0 < scale <= RANGE / 127 * (1 + 1e-6)
     inside = (raw > 0).all(-1) & (raw < 255).all(-1)
-    over = raw.sum(-1)[inside] - 257
-    assert abs(over).max() <= 2
-    assert (over == 0).mean() > 0.9
+    excess = raw.sum(-1)[inside] - 257
+    assert abs(excess).max() <= 2
+    assert (excess == 0).mean() > 0.9
 
 
-def test_scores_that_no_convolution_makes_are_refused(
+def test_scores_without_a_convolution_with_bias_are_refused(
     spec: ModelSpec, calibration: list[NDArray[np.uint8]]
 ) -> None:
     from ai_edge_litert import schema_py_generated as schema
@@ -143,5 +143,5 @@ def test_scores_that_no_convolution_makes_are_refused(
     (graph,) = file.subgraphs
     for operator in graph.operators:
         operator.inputs = operator.inputs[:2]
-    with pytest.raises(ConversionError, match="a convolution with a bias"):
+    with pytest.raises(ConversionError, match="no convolution with a bias"):
         narrow(file)

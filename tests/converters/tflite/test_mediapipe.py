@@ -1,4 +1,4 @@
-"""Exported files in MediaPipe's ImageSegmenter: the labels, and the same masks as LiteRT's."""
+"""Exported files in MediaPipe's ImageSegmenter: the class names, and the same masks as LiteRT."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.settings.network import Network
 
-pytestmark = pytest.mark.slow  # installs MediaPipe, from the index
+pytestmark = pytest.mark.slow  # installs MediaPipe from the package index
 
 Pictures = dict[str, NDArray[np.uint8]]
 Logits = NDArray[np.float32]
@@ -41,7 +41,7 @@ CLASSES = ("Hintergrund", "große Scheibe", "方块")
 
 @dataclass(frozen=True)
 class Result:
-    """What MediaPipe makes of some pictures: by name labels (h, w), confidence (h, w, classes)."""
+    """MediaPipe's results by picture: labels (h, w) and confidence (h, w, classes)."""
 
     classes: tuple[str, ...]
     labels: dict[str, NDArray[np.uint8]]
@@ -53,7 +53,7 @@ MediaPipe = Callable[[bytes, Pictures], Result]
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python with MediaPipe, apart from ours: its OpenCV would overwrite the files of ours."""
+    """A separate Python with MediaPipe: its OpenCV would overwrite the OpenCV of `dev`."""
     folder = tmp_path_factory.mktemp("mediapipe")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -66,8 +66,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     probe = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     if "cannot open shared object file" in probe.stderr:
         pytest.skip(
-            f"MediaPipe needs libraries of the system ({probe.stderr.splitlines()[-1]}); "
-            "fix with: apt install libgl1 libegl1 libgles2"
+            f"MediaPipe needs system libraries ({probe.stderr.splitlines()[-1]}); "
+            "run: apt install libgl1 libegl1 libgles2"
         )
     assert probe.returncode == 0, probe.stderr
     return python
@@ -75,7 +75,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mediapipe(python: Path, tmp_path_factory: pytest.TempPathFactory) -> MediaPipe:
-    """Run a sealed file on pictures in ImageSegmenter."""
+    """A function that runs a sealed file on pictures in ImageSegmenter."""
     program = SUPPORT / "segment_with_mediapipe.py"
 
     def run(data: bytes, pictures: Pictures) -> Result:
@@ -100,11 +100,11 @@ def softmax(logits: Logits) -> Logits:
     return powers / powers.sum(-1, keepdims=True)
 
 
-# The model's own size
+# Pictures of the model's size
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_three_classes_give_the_labels_and_the_masks_of_litert(
+def test_three_classes_have_their_names_and_litert_masks(
     mediapipe: MediaPipe,
     trained: Any,
     spec: ModelSpec,
@@ -113,35 +113,35 @@ def test_three_classes_give_the_labels_and_the_masks_of_litert(
     run_tflite: Callable[..., Logits],
     precision: Precision,
 ) -> None:
-    spec = replace(spec, height=48, classes=CLASSES)  # not square: height and width in order
+    spec = replace(spec, height=48, classes=CLASSES)  # not square, to see height and width swapped
     low = [picture[:48] for picture in calibration]
     data = seal(to_tflite(trained, spec, precision, low), Contract(spec, "tflite", precision))
     pictures = pictures[:8, :48]
-    found = mediapipe(data, {str(index): picture for index, picture in enumerate(pictures)})
-    assert found.classes == CLASSES
+    result = mediapipe(data, {str(index): picture for index, picture in enumerate(pictures)})
+    assert result.classes == CLASSES
     logits = run_tflite(data, pictures)
-    labels = np.stack([*found.labels.values()])
+    labels = np.stack([*result.labels.values()])
     np.testing.assert_array_equal(labels, logits.argmax(-1))
     assert set(np.unique(labels)) == {0, 1, 2}
     # A softmax of float32: a dozen roundings of 6e-8.
-    confidence = np.stack([*found.confidence.values()])
+    confidence = np.stack([*result.confidence.values()])
     np.testing.assert_allclose(confidence, softmax(logits), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_two_classes_give_the_labels_and_the_masks_of_the_segmenter(
+def test_two_classes_have_their_names_and_the_segmenters_masks(
     mediapipe: MediaPipe, bundle_path: Path, precision: Precision
 ) -> None:
     file = f"model-{precision}.tflite"
     segmenter = Segmenter.open(bundle_path, file=file)
     size = segmenter.spec.height
     pictures = {str(n): draw_cells(size, np.random.default_rng((2, n)))[0] for n in range(4)}
-    found = mediapipe((bundle_path / file).read_bytes(), pictures)
-    assert found.classes == segmenter.spec.classes
+    result = mediapipe((bundle_path / file).read_bytes(), pictures)
+    assert result.classes == segmenter.spec.classes
     for name, picture in pictures.items():
-        ours = segmenter.segment(picture).labels
-        assert 0.05 < ours.mean() < 0.5  # both classes, and 1 is the rarer
-        np.testing.assert_array_equal(found.labels[name], ours)
+        labels = segmenter.segment(picture).labels
+        assert 0.05 < labels.mean() < 0.5  # both classes occur, and 1 is rarer
+        np.testing.assert_array_equal(result.labels[name], labels)
 
 
 def test_a_mean_between_two_pixel_values_is_not_subtracted_twice(
@@ -154,36 +154,36 @@ def test_a_mean_between_two_pixel_values_is_not_subtracted_twice(
     spec = replace(spec, normalisation=Normalisation(127.5, 127.5))
     model = untrained(Network("unet_mini"), spec.normalisation)
     data = seal(to_tflite(model, spec, "float32"), Contract(spec, "tflite", "float32"))
-    found = mediapipe(data, {"only": pictures[0]})
+    result = mediapipe(data, {"only": pictures[0]})
     logits = run_tflite(data, pictures[:1])[0]
-    np.testing.assert_array_equal(found.labels["only"], logits.argmax(-1))
+    np.testing.assert_array_equal(result.labels["only"], logits.argmax(-1))
     expected = softmax(logits)
-    assert expected.std(axis=(0, 1)).max() > 0.01  # they follow the picture
-    np.testing.assert_allclose(found.confidence["only"], expected, rtol=0, atol=1e-6)
+    assert expected.std(axis=(0, 1)).max() > 0.01  # probabilities depend on the picture
+    np.testing.assert_allclose(result.confidence["only"], expected, rtol=0, atol=1e-6)
 
 
-# Other sizes
+# Pictures of other sizes
 
 
 def test_at_twice_the_size_every_second_pixel_is_taken_and_scores_are_interpolated(
     mediapipe: MediaPipe, bundle_path: Path, run_tflite: Callable[..., Logits]
 ) -> None:
-    """Which shows that MediaPipe's resampling is all that makes its masks differ from ours."""
+    """So MediaPipe's masks differ from ours because of its resampling only."""
     data = (bundle_path / "model-float32.tflite").read_bytes()
     size = parse_contract(data, "model-float32.tflite").spec.height
     picture = draw_cells(2 * size, np.random.default_rng(3))[0]
-    found = mediapipe(data, {"only": picture}).labels["only"]
+    labels = mediapipe(data, {"only": picture}).labels["only"]
     scores = run_tflite(data, picture[None, ::2, ::2])[0]
-    # The corners of the grid's first and last cells are the picture's: aligned corners.
-    place = np.arange(2 * size) * ((size - 1) / (2 * size - 1))
+    # Aligned corners: the centres of the corner cells are those of the picture's corner pixels.
+    position = np.arange(2 * size) * ((size - 1) / (2 * size - 1))
     for _ in range(2):
-        low = place.astype(int)
-        weight = (place - low)[:, None, None]
+        low = position.astype(int)
+        weight = (position - low)[:, None, None]
         scores = scores[low] * (1 - weight) + scores[np.minimum(low + 1, size - 1)] * weight
         scores = scores.swapaxes(0, 1)
-    # MediaPipe interpolates in float32: scores of about 3 are off by 1e-6, and of 147,456 pixels
-    # some 1e-6 / 3 times as many change their class: none, or one.
-    assert (found != scores.argmax(-1)).sum() <= 1
+    # MediaPipe interpolates in float32, so scores of about 3 have errors of 1e-6. A share of about
+    # 1e-6 / 3 of the 147,456 pixels may change its class: none, or one.
+    assert (labels != scores.argmax(-1)).sum() <= 1
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -200,33 +200,33 @@ def test_other_sizes_agree_with_stretching_away_from_borders(
         for height, width in sizes
         for n, picture in enumerate(drawn)
     }
-    found = mediapipe(data, pictures)
+    result = mediapipe(data, pictures)
     for height, width in sizes:
         agreement, floor = [], []
         for n in range(len(drawn)):
             name = f"{height}x{width}.{n}"
-            ours = segmenter.segment(pictures[name]).labels
-            agreement.append((found.labels[name] == ours).mean())
-            # A border moves. At a scale of s = picture / grid, our nearest cell moves it by up to
-            # s / 2 px, s / 4 on average. MediaPipe's sampling from pixel 0 and its aligned
-            # corners move it by 0 px at one end of the picture and |s - 1| at the other. The
-            # border's length times the way is the area that changes; counted in steps from pixel
+            labels = segmenter.segment(pictures[name]).labels
+            agreement.append((result.labels[name] == labels).mean())
+            # Borders move. At a scale of s = picture / grid, our nearest cell moves a border by up
+            # to s / 2 px, s / 4 on average. MediaPipe's sampling from pixel 0 and its aligned
+            # corners move it by 0 px at one end of the picture and |s - 1| at the other. The area
+            # that changes is the border's length times this distance; counted in steps from pixel
             # to pixel, the length is 4 / pi of the true one.
-            steps = [(ours[1:] != ours[:-1]).sum(), (ours[:, 1:] != ours[:, :-1]).sum()]
+            steps = [(labels[1:] != labels[:-1]).sum(), (labels[:, 1:] != labels[:, :-1]).sum()]
             scales = np.array([height, width]) / spec.size
-            moved = np.dot(steps, scales / 4 + abs(scales - 1) / 2) / ours.size
-            # Off the borders the model sees noise that antialiasing would have averaged:
-            # 0.04 to 0.4 % of the pixels there differed for pictures of 0.8 to 1.6 times the
-            # grid. It is 3 to 4 % at twice the grid, where this floor does not hold.
+            moved = np.dot(steps, scales / 4 + abs(scales - 1) / 2) / labels.size
+            # Away from borders, the model gets noise that antialiasing would average: 0.04 to
+            # 0.4 % of the pixels there differed for pictures of 0.8 to 1.6 times the grid. At twice
+            # the grid it was 3 to 4 %, and this floor does not hold.
             floor.append(1 - moved - 0.01)
         assert np.mean(agreement) >= np.mean(floor)
         assert np.mean(floor) > 0.9
 
 
-# The fields, as Google's own reader sees them
+# The fields, read by Google's own reader
 
 
-def test_googles_reader_finds_the_fields(python: Path, tmp_path: Path) -> None:
+def test_googles_reader_reads_the_fields(python: Path, tmp_path: Path) -> None:
     spec = ModelSpec(48, 64, CLASSES, name="scheiben ä")
     (tmp_path / "metadata").write_bytes(describe(spec))
     code = """if True:

@@ -1,4 +1,4 @@
-"""TFLite Metadata in the file; what MediaPipe makes of it is in test_mediapipe.py."""
+"""TFLite Metadata in the file; test_mediapipe.py tests how MediaPipe uses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_file_carries_the_metadata_of_its_contract(
     data = to_tflite(trained, spec, precision, calibration[:2])
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     entries = {entry.name.decode(): entry.buffer for entry in model.metadata}
-    assert "min_runtime_version" in entries  # the converter's own stay
+    assert "min_runtime_version" in entries  # the converter's own entry stays
     assert bytes(model.buffers[entries["TFLITE_METADATA"]].data) == describe(spec)
 
 

@@ -1,4 +1,4 @@
-"""LiteRT's predecessor: tflite-runtime 2.14 with NumPy 1, in a virtual environment of its own."""
+"""tflite-runtime 2.14, LiteRT's predecessor, with NumPy 1 in a separate virtual environment."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Pictures = NDArray[np.uint8]
 Logits = NDArray[np.float32]
 
 pytestmark = [
-    pytest.mark.slow,  # installs a virtual environment, from the index
+    pytest.mark.slow,  # installs a virtual environment from the package index
     pytest.mark.skipif(
         sys.version_info >= (3, 12) or sys.platform != "linux",
         reason="tflite-runtime 2.14 has wheels for Python 3.11 and older on Linux only",
     ),
 ]
 
-# Scores of every picture through our own backend, in the old interpreter.
+# Computes the scores of every picture with our backend, in the old interpreter.
 SCORES = """
 import sys
 import numpy as np
@@ -52,7 +52,7 @@ assert np.__version__.startswith("1."), np.__version__
 np.save(sys.argv[3], [model.scores(picture).copy() for picture in np.load(sys.argv[2])])
 """
 
-# Which of the files of one operator each the old interpreter refuses for its version.
+# Lists the files that the old interpreter refuses because of an operator's version.
 REFUSED = """
 import json, pathlib, sys
 from tflite_runtime.interpreter import Interpreter, OpResolverType
@@ -68,7 +68,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 print(json.dumps(refused))
 """
 
-# What the device has: the model's bytes, and no path for Python but this checkout.
+# Reads which runtimes run the model, with only this checkout on Python's path.
 INSPECT = """
 import json, sys
 from unet_edge.model_files.read_graph import read_graph
@@ -80,7 +80,7 @@ print(json.dumps(runtime_support(graph).to_dict()["runs_on"]))
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Run code in the old environment; what it printed."""
+    """Run code in the old environment; returns its output."""
     folder = tmp_path_factory.mktemp("tflite-runtime") / "venv"
     venv.create(folder, with_pip=True)
     pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check"]
@@ -104,7 +104,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def old_scores(
     python: Callable[..., str], pictures: Pictures, tmp_path: Path
 ) -> Callable[[bytes], NDArray[Any]]:
-    """Scores (N, H, W, classes) of the pictures in tflite-runtime, as the file has them."""
+    """Scores (N, H, W, classes) of the pictures in tflite-runtime, with the file's type."""
     np.save(tmp_path / "pictures.npy", pictures)
 
     def run(data: bytes) -> NDArray[Any]:
@@ -118,7 +118,7 @@ def old_scores(
 
 
 def scores(data: bytes, pictures: Pictures, *, xnnpack: bool) -> Iterator[NDArray[Any]]:
-    """Each picture's scores in LiteRT, with XNNPACK as it comes or with TFLite's own kernels."""
+    """Each picture's scores in LiteRT, with XNNPACK (the default) or with TFLite's own kernels."""
     kind = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_content=data, num_threads=1, experimental_op_resolver_type=kind)
     interpreter.allocate_tensors()
@@ -130,7 +130,7 @@ def scores(data: bytes, pictures: Pictures, *, xnnpack: bool) -> Iterator[NDArra
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_float_labels_are_those_of_litert(
+def test_float_labels_equal_litert_labels(
     trained: Any,
     spec: ModelSpec,
     pictures: Pictures,
@@ -139,14 +139,14 @@ def test_float_labels_are_those_of_litert(
 ) -> None:
     data = to_tflite(trained, spec, precision)
     old, new = old_scores(data), np.stack(list(scores(data, pictures, xnnpack=True)))
-    # Both are XNNPACK's float32; only the order of a sum may change from release to release,
-    # which is the 1e-3 that test_tflite.py derives. Measured: the same bits.
+    # Both compute in XNNPACK's float32. Only the order of sums may change between releases:
+    # test_conversion.py derives 1e-3. Measured: the same bits.
     assert abs(old - new).max() <= 1e-3
-    # 99.999 % of 131,072 pixels, as the floor of float32 files: one near-tie may flip.
+    # The floor of float32 files is 99.999 % of 131,072 pixels: one near tie may flip.
     assert (old.argmax(-1) != new.argmax(-1)).sum() <= 1
 
 
-def test_int8_computes_as_litert_without_xnnpack_and_stays_within_its_noise_with_it(
+def test_int8_equals_litert_without_xnnpack_and_stays_within_int8_noise_with_it(
     trained: Any,
     spec: ModelSpec,
     calibration: list[Pictures],
@@ -154,29 +154,29 @@ def test_int8_computes_as_litert_without_xnnpack_and_stays_within_its_noise_with
     old_scores: Callable[[bytes], NDArray[Any]],
     assert_int8_close: Callable[[Logits, Logits], None],
 ) -> None:
-    # Scores as integers, as of two classes: those in float32 are not what is compared here.
+    # Only the stem in float, so that the scores are integers.
     data = to_tflite(trained, spec, "int8", calibration, float_layers=stem(trained))
     old = old_scores(data)
-    # On x86, tflite-runtime has no XNNPACK for int8. TFLite's own kernels have not changed, but
-    # those that a processor gets have: equal on AMD EPYC with AVX2 and with AVX-512 VNNI, and 3 of
-    # 393,216 scores one step apart on an Intel Xeon with AMX. A step in a share of 1e-4 is
-    # sqrt(12e-4) = 0.03 of what rounding to 8 bits makes anyway.
+    # On x86, tflite-runtime has no XNNPACK for int8. TFLite's own kernels are the same, but their
+    # choice by processor has changed: the scores are equal on AMD EPYC with AVX2 and with AVX-512
+    # VNNI; on an Intel Xeon with AMX, 3 of 393,216 differ by one step. One step in a share of 1e-4
+    # of the values is sqrt(12e-4) = 0.03 of the noise of rounding to 8 bits.
     plain = np.stack(list(scores(data, pictures, xnnpack=False)))
     apart = np.abs(old.astype(int) - plain)
     assert apart.max() <= 1
     assert (apart > 0).mean() < 1e-4
-    # XNNPACK rounds otherwise, always by one step of 8 bits. Operator by operator, on equal
-    # inputs, other values are: 5.9 % behind RESIZE_BILINEAR (all one higher), 0.25 % behind
-    # DEPTHWISE_CONV_2D and 0.17 % behind CONV_2D (all one lower). A step in a share p of the
-    # values is sqrt(12 p) of what rounding to 8 bits makes anyway: 0.84 at most. So the two are
-    # no further apart than int8 and float, for which assert_int8_close derives its limits.
+    # XNNPACK rounds differently, always by one step. On equal inputs, these shares of the values
+    # differ: 5.9 % after RESIZE_BILINEAR (all one higher), 0.25 % after DEPTHWISE_CONV_2D and
+    # 0.17 % after CONV_2D (all one lower). One step in a share p of the values is sqrt(12 p) of the
+    # noise of rounding to 8 bits: 0.84 at most. So the two differ no more than int8 and float, for
+    # which assert_int8_close derives its limits.
     new = np.stack(list(scores(data, pictures, xnnpack=True)))
     (port,) = read_graph(data, "tflite", "m").outputs
     assert port.scale is not None
     assert port.zero_point is not None
     real = [(raw.astype(np.float32) - port.zero_point) * port.scale for raw in (old, new)]
     assert_int8_close(*real)
-    # The floor of int8 files is 99.5 % of the labels as Keras', for either runtime: 99 % alike.
+    # Both runtimes have the floor of int8 files, 99.5 % of Keras' labels, so 99 % must be equal.
     assert (old.argmax(-1) == new.argmax(-1)).mean() >= 0.99
 
 
@@ -187,17 +187,17 @@ def test_v3_in_int8_too(
     pictures: Pictures,
     old_scores: Callable[[bytes], NDArray[Any]],
 ) -> None:
-    """An untrained network, whose scores say more than its labels."""
+    """The network is untrained, so the test compares scores, not labels."""
     model = untrained(Network(encoder="mobilenet_v3_small", alpha=0.75))
     data = to_tflite(model, spec, "int8", calibration, float_layers=stem(model))
     for old, new in zip(old_scores(data), scores(data, pictures, xnnpack=False), strict=True):
-        # Between the releases MEAN changed (11 % of its values, by one step of 8 bits) and
-        # DEPTHWISE_CONV_2D (2 of 100,000). A gate's mean scales a whole channel, so that a step
-        # is what may come of it; measured is one in 0.14 % of the scores, V3-Large has two.
+        # Between the releases, MEAN changed (11 % of its values, by one step of 8 bits), and
+        # DEPTHWISE_CONV_2D (2 of 100,000). A gate's mean scales a whole channel, so it can change
+        # scores by a step. Measured: one step in 0.14 % of the scores; V3-Large has two.
         assert abs(old.astype(int) - new.astype(int)).max() <= 2
 
 
-def test_the_table_of_versions_is_what_it_accepts(
+def test_tflite_runtime_accepts_the_versions_of_the_table(
     python: Callable[..., str], tmp_path: Path, tflite: Callable[..., bytes]
 ) -> None:
     column = TFLITE_RUNTIMES.index(Release("tflite-runtime", "2.14"))
@@ -207,7 +207,7 @@ def test_the_table_of_versions_is_what_it_accepts(
             (tmp_path / f"{name}.{number}").write_bytes(tflite((name, number)))
         newer.append(f"{name}.{row[column] + 1}")
     assert json.loads(python(REFUSED, tmp_path)) == sorted(newer)
-    # And what it refuses, we say that it refuses.
+    # runtime_support says the same of the refused files.
     for name in newer:
         found = runtime_support(read_graph((tmp_path / name).read_bytes(), "tflite", name))
         assert Release("tflite-runtime", "2.14") in found.refused_by
