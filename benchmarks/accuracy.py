@@ -112,8 +112,8 @@ class Score:
 
     def dominates(self, other: Score) -> bool:
         """Whether it is at least as good in mIoU, GMAC and latency, and better in one."""
-        mine, theirs = self._goals(), other._goals()
-        return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
+        own, others = self._goals(), other._goals()
+        return own != others and all(a >= b for a, b in zip(own, others, strict=True))
 
     def _goals(self) -> tuple[float, ...]:
         latency = float("inf") if self.int8_ms is None else self.int8_ms

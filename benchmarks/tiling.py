@@ -83,10 +83,10 @@ segmenter = Segmenter.open(bundle)
 opened = peak_memory()
 tiles = Tiles(scale=float(scale)) if float(scale) else None
 begun = time.perf_counter()
-found = segmenter.segment(picture, tiles=tiles)
+result = segmenter.segment(picture, tiles=tiles)
 done = time.perf_counter()
 segmented = peak_memory()
-found.save(mask)
+result.save(mask)
 print(json.dumps({"opened_mib": opened, "segmented_mib": segmented, "saved_mib": peak_memory(),
                   "seconds": done - begun, "saving_seconds": time.perf_counter() - done}))
 """

@@ -91,10 +91,10 @@ def _bypass_idle_reshapes(proto: Any) -> None:
 def _drop_unused(graph: Any) -> None:
     """Drop the nodes whose outputs nothing reads."""
     needed = {value.name for value in graph.output}
-    kept = []
+    nodes = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
-            kept.append(node)
+            nodes.append(node)
     del graph.node[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(reversed(nodes))

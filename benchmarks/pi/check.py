@@ -176,7 +176,7 @@ def check(
     for cpu in environment.cpus:
         step(f"doctor and verify on {cpu}", partial(_verify, here, cpu, outcome))
     step("segment", lambda: _segment(here, masks, outcome))
-    if not environment.whole:
+    if not environment.fully_checked:
         return outcome
     step("tests", lambda: _tests(here, outcome))
     for name, provoke_fault in provoke(environment, wheel):

@@ -18,8 +18,8 @@ class Environment:
     """A system and an extra of unet-edge.
 
     Most checks run on the first of `cpus`. `packages` are Debian packages, which the virtual
-    environment can import. `also` is another requirement for pip. Without `whole`, only sizes,
-    `verify` and `segment` are checked, because another environment covers the rest.
+    environment can import. `also` is another requirement for pip. Without `fully_checked`, only
+    sizes, `verify` and `segment` are checked, because another environment covers the rest.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Environment:
     extra: str
     cpus: tuple[Cpu, ...] = _64_BIT
     packages: tuple[str, ...] = ()
-    whole: bool = True
+    fully_checked: bool = True
     also: str = ""
 
     @property
@@ -75,12 +75,14 @@ ENVIRONMENTS = (
         "litert",
         _A72,
         DEBIAN_NUMPY,
-        whole=False,
+        fully_checked=False,
         # LiteRT accepts any version; 0.6 requires NumPy 2, and 0.5 is 2.9 MB larger than 0.4.
         also="ml-dtypes<0.5",
     ),
     Environment("trixie", "trixie", "arm64", "litert,onnx"),
-    Environment("trixie-apt-litert", "trixie", "arm64", "litert", _A72, DEBIAN_NUMPY, whole=False),
+    Environment(
+        "trixie-apt-litert", "trixie", "arm64", "litert", _A72, DEBIAN_NUMPY, fully_checked=False
+    ),
     Environment("bookworm-armhf", "bookworm", "armhf", "tflite", ("cortex-a7",), DEBIAN_32_BIT),
 )
 
@@ -102,10 +104,10 @@ def install(here: Machine, environment: Environment, wheel: Path, extra: str | N
     """
     shutil.copy(wheel, here.home)
     shutil.copytree(fresh_venv(environment), here.home / "venv", symlinks=True)
-    wanted = environment.extra if extra is None else extra
+    extra = environment.extra if extra is None else extra
     here.do(
         f"pip install --quiet --report {INSTALLED} "
-        f'"$(echo unet_edge-*.whl){f"[{wanted}]" if wanted else ""}"'
+        f'"$(echo unet_edge-*.whl){f"[{extra}]" if extra else ""}"'
         + (f" {quote(environment.also)}" if environment.also else ""),
         environment.cpu,
         network=True,

@@ -73,7 +73,7 @@ class Patient:
 
 def provoke(environment: Environment, wheel: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """The steps for an environment, each with its name; they must run in this order."""
-    if environment.name == "bookworm-litert" or not environment.whole:
+    if environment.name == "bookworm-litert" or not environment.fully_checked:
         return  # bookworm-tflite has LiteRT's faults; the others are there for their sizes
     here = machine(environment, f"{environment.name}-faults")
     patient = Patient(here, environment.cpu)
