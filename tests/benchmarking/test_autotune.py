@@ -135,10 +135,10 @@ def test_heat_does_not_favour_candidates_that_are_measured_first(
         return (10.0 if request.file == last else 11.0) * (1 + abs(request.threads - 3))  # type: ignore[operator]
 
     asked = hot_board(ms)
-    found = tune(bundle, rounds=1)
+    tuning = tune(bundle, rounds=1)
     # In the first pass, the last file's 10 ms come after so many others that it looks slower.
     assert 1.04 ** (len(names) - 1) > 1.1
-    assert (found.chosen.candidate.file, found.chosen.candidate.threads) == (last, 3)
+    assert (tuning.chosen.candidate.file, tuning.chosen.candidate.threads) == (last, 3)
     # One pass there and one back.
     assert asked[: 2 * len(names)] == [(n, 4) for n in (*names, *reversed(names))]
 
@@ -147,17 +147,17 @@ def test_only_the_best_two_are_tried_on_other_threads(
     bundle: Bundle, hot_board: Callable[..., list[tuple[str, int]]]
 ) -> None:
     asked = hot_board(lambda request: TIMES.get(str(request.file), 12.0) / request.threads)
-    found = tune(bundle, rounds=2)
+    tuning = tune(bundle, rounds=2)
     on_others = {name for name, threads in asked if threads != 4}
     assert on_others == {"model-float32.tflite", "model-float16.onnx"}
     # int8.onnx takes 2.5 times as long, and 4 % more for each one before it: measured once.
     assert asked.count(("model-int8.onnx", 4)) == 1
-    reasons = {t.candidate.file: t.out for t in found.trials if t.candidate.threads == 4}
+    reasons = {t.candidate.file: t.out for t in tuning.trials if t.candidate.threads == 4}
     assert str(reasons["model-int8.onnx"]).endswith(" times as slow in the first pass")
     assert reasons["model-float32.onnx"] == "not one of the best two"
     # So are single threads, which are four times as slow as four.
     assert asked.count(("model-float16.onnx", 1)) == 1
-    assert found.chosen.candidate == Candidate("model-float16.onnx", "onnxruntime", 4)
+    assert tuning.chosen.candidate == Candidate("model-float16.onnx", "onnxruntime", 4)
     asked.clear()
     assert tune(bundle, rounds=1, threads=2).chosen.candidate.threads == 2
     assert {threads for _, threads in asked} == {2}
@@ -171,16 +171,16 @@ def test_a_file_under_its_floor_here_is_out_however_fast(
         lambda request: 1.0 if request.file == fast else 10.0,
         lambda request: 0.98 if request.file == fast else 1.0,
     )
-    found = tune(bundle, rounds=1, threads=1)
-    (out,) = [t for t in found.trials if t.candidate.file == fast]
+    tuning = tune(bundle, rounds=1, threads=1)
+    (out,) = [t for t in tuning.trials if t.candidate.file == fast]
     floor = bundle.file(fast).golden_floor
     kind = read_processor().int8
     assert out.out == f"under its floor on {kind}: 98.000 %, floor {int(floor * 1e5) / 1e3:.3f} %"
-    assert found.chosen.candidate.file != fast
+    assert tuning.chosen.candidate.file != fast
     assert asked.count((fast, 1)) == 1
-    assert found.times_chosen(out) is None
+    assert tuning.times_chosen(out) is None
     # It is not the fastest by which others are hopeless either.
-    assert len([t for t in found.trials if t.out is None]) == len(names_within_floor(bundle)) - 1
+    assert len([t for t in tuning.trials if t.out is None]) == len(names_within_floor(bundle)) - 1
 
 
 def test_where_no_file_reaches_its_floor_the_error_names_all_reasons(
@@ -250,9 +250,9 @@ def test_an_interpreter_that_dies_is_not_tried(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, monkeypatch, "import os; os.kill(os.getpid(), 9)")
-    found = tune(bundle, runs=1, rounds=1, threads=1)
-    assert {t.candidate.backend for t in found.trials} == {"ai-edge-litert"}
-    assert "died with signal SIGKILL" in found.missing["onnxruntime"]
+    tuning = tune(bundle, runs=1, rounds=1, threads=1)
+    assert {t.candidate.backend for t in tuning.trials} == {"ai-edge-litert"}
+    assert "died with signal SIGKILL" in tuning.missing["onnxruntime"]
 
 
 def test_without_an_interpreter_the_error_names_the_reasons(

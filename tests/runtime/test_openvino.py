@@ -96,9 +96,9 @@ def test_float_logits_equal_those_of_onnxruntime(
     assert backend.startswith("openvino 20")
     assert precision == "f32"
     segmenter = Segmenter.open(bundle_path, file=name, backend="onnxruntime", threads=1)
-    found = np.load(tmp_path / "scores.npz")
+    loaded = np.load(tmp_path / "scores.npz")
     references = golden_references(Bundle.open(bundle_path))
-    for logits, golden in zip(found.values(), references, strict=True):
+    for logits, golden in zip(loaded.values(), references, strict=True):
         expected = segmenter.predict(golden.picture).logits
         # Only the order of sums may differ: the 1e-3 that converters/test_tflite.py derives. In
         # bfloat16, its default where the processor has it, kernels are rounded to 8 bits.
@@ -121,7 +121,7 @@ barrier = threading.Barrier(4)
 def infer(segmenter):
     barrier.wait()
     segmenter.backend.scores(np.zeros((spec.height, spec.width, 3), np.uint8))
-threads = [threading.Thread(target=infer, args=(one,), daemon=True) for one in segmenters]
+threads = [threading.Thread(target=infer, args=(each,), daemon=True) for each in segmenters]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -157,10 +157,10 @@ def test_the_doctor_finds_it_and_runs_the_files_it_reads(
     unet_edge: Callable[..., Any], python: Python, bundle_path: Path, tmp_path: Path
 ) -> None:
     report = unet_edge("doctor", bundle_path)
-    (found,) = [one for one in report["interpreters"] if one["state"] == "works"]
-    assert (found["package"], found["version"][:2]) == ("openvino", "20")
+    (working,) = [e for e in report["interpreters"] if e["state"] == "works"]
+    assert (working["package"], working["version"][:2]) == ("openvino", "20")
     by = {file["name"]: file["runs_by"] for file in report["files"]}
-    assert by["model-int8.onnx"] == f"openvino {found['version']}"
+    assert by["model-int8.onnx"] == f"openvino {working['version']}"
     assert by["model-int8.tflite"] is None
     assert "onnxruntime" not in report["fixes"], "one interpreter is enough"
     # Without options, the first file that an interpreter here can run.

@@ -157,16 +157,18 @@ def test_predict_tiles_gives_the_mask_of_segment(photo, edges):
     segmenter = Segmenter(SPEC, Redder(), "redder")
     seen = []
     tiles = Tiles(0.4, scale=0.7)
-    found = segmenter.predict_tiles(photo, tiles, edges=edges, watch=lambda *now: seen.append(now))
-    assert np.array_equal(
-        found.mask.labels, segmenter.segment(photo, edges=edges, tiles=tiles).labels
+    prediction = segmenter.predict_tiles(
+        photo, tiles, edges=edges, watch=lambda *now: seen.append(now)
     )
-    assert found.probabilities.shape == (2, 24, 32)
-    # 255 p of two classes add up to 255, except for rounding.
-    assert np.abs(found.probabilities.astype(int).sum(axis=0) - 255).max() <= 1
-    sure = np.abs(found.probabilities[1].astype(int) - 128) > 1
     assert np.array_equal(
-        (found.probabilities[1] > 127)[sure], found.mask.labels.astype(bool)[sure]
+        prediction.mask.labels, segmenter.segment(photo, edges=edges, tiles=tiles).labels
+    )
+    assert prediction.probabilities.shape == (2, 24, 32)
+    # 255 p of two classes add up to 255, except for rounding.
+    assert np.abs(prediction.probabilities.astype(int).sum(axis=0) - 255).max() <= 1
+    sure = np.abs(prediction.probabilities[1].astype(int) - 128) > 1
+    assert np.array_equal(
+        (prediction.probabilities[1] > 127)[sure], prediction.mask.labels.astype(bool)[sure]
     )
     # A tile of 12x17 px overlaps the next by 4 and 6, so 24 and 32 px take 3 each.
     assert seen == [(done, 9) for done in range(1, 10)]
@@ -179,9 +181,10 @@ def test_a_photo_that_fits_one_tile_is_segmented_as_without(photo, size):
     for edges in ("nearest", "smooth"):
         expected = segmenter.segment(small, edges=edges).labels
         assert np.array_equal(segmenter.segment(small, edges=edges, tiles=Tiles()).labels, expected)
-        found = segmenter.predict_tiles(small, Tiles(), edges=edges)
-        assert np.array_equal(found.mask.labels, expected)
-        assert np.array_equal(found.probabilities, segmenter.predict(small).probabilities(edges))
+        prediction = segmenter.predict_tiles(small, Tiles(), edges=edges)
+        assert np.array_equal(prediction.mask.labels, expected)
+        expected_shares = segmenter.predict(small).probabilities(edges)
+        assert np.array_equal(prediction.probabilities, expected_shares)
 
 
 def test_a_file_of_labels_cannot_be_blended(photo):

@@ -198,16 +198,16 @@ def test_scores_equal_those_of_blending_the_complete_photo_at_once(
     picture = noise(*size)
     score = OfPlace()
     tiling = Tiling.plan(picture.size, SPEC, Tiles(overlap, scale))
-    found = np.full((2, picture.height, picture.width), np.nan)
+    scores = np.full((2, picture.height, picture.width), np.nan)
     for rows, columns, planes in blended(picture, tiling, score, edges, unwatched):
         assert planes.dtype == np.float32
-        assert np.isnan(found[:, rows, columns]).all()  # each pixel once
-        found[:, rows, columns] = planes
+        assert np.isnan(scores[:, rows, columns]).all()  # each pixel once
+        scores[:, rows, columns] = planes
     assert len(score.calls) == tiling.count
     expected = blended_at_once(picture, tiling, score.calls, edges)
     expected = np.moveaxis(expected[..., 1:] - expected[..., :1], -1, 0)
     # Scores below 32, a handful of float32 roundings of each, and Pillow's own.
-    assert np.abs(found - expected).max() < 32 * 16 * 2.0**-24
+    assert np.abs(scores - expected).max() < 32 * 16 * 2.0**-24
 
 
 def test_watch_is_called_after_each_tile():

@@ -272,7 +272,9 @@ def test_a_bundle_that_has_no_file_for_the_interpreter(
         Segmenter.open(bundle.path, backend="onnxruntime")
     with pytest.raises(ConfigError, match=r"reads \.onnx files, but this is a \.tflite"):
         Segmenter.open(bundle.path, file=first, backend="onnxruntime")
-    with pytest.raises(ConfigError, match="known are ai-edge-litert, tflite-runtime, onnxruntime"):
+    with pytest.raises(
+        ConfigError, match="it must be one of ai-edge-litert, tflite-runtime, onnxruntime"
+    ):
         Segmenter.open(bundle.path, backend="torch")  # type: ignore[arg-type]
     with pytest.raises(BundleError, match=r"holds no model-int8\.onnx"):
         Segmenter.open(bundle.path, file="model-int8.onnx")

@@ -55,7 +55,7 @@ def require_package(backend: str) -> None:
     if backend not in get_args(Package):
         raise ConfigError(
             f"backend is {backend!r}",
-            expected=f"known are {', '.join(get_args(Package))}",
+            expected=f"it must be one of {', '.join(get_args(Package))}",
         )
 
 

@@ -150,7 +150,7 @@ class Segmenter:
                 f"{path} has neither {MANIFEST} nor {KERAS_MODEL}",
                 expected="it must be a bundle or a training run",
             )
-        from unet_edge.model_files.contract_check import checked_contract  # as above
+        from unet_edge.model_files.contract_check import checked_contract  # not for Keras
 
         model = load_model_bytes(path)
         contract = checked_contract(model, str(path))
@@ -309,7 +309,7 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
     return cls(spec, backend, model_path.name, sha256(model_path.read_bytes()))
 
 
-_TRAINED = (
+_FROM_TRAINING = (
     f"{KERAS_MODEL} must lie in the folder that 'unet-edge train' wrote, with its contract "
     f"{SPEC_FILE}; a Keras model of another origin cannot be read"
 )
@@ -320,8 +320,8 @@ def read_spec(path: Path) -> ModelSpec:
     try:
         return ModelSpec.from_json(read_regular(path, _MOST_SPEC))
     except FileNotFoundError:
-        raise SpecError(f"{path.parent} has no {path.name}", expected=_TRAINED) from None
+        raise SpecError(f"{path.parent} has no {path.name}", expected=_FROM_TRAINING) from None
     except NotADirectoryError:
-        raise SpecError(f"{path.parent} is a file, not a folder", expected=_TRAINED) from None
+        raise SpecError(f"{path.parent} is a file, not a folder", expected=_FROM_TRAINING) from None
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror or error}") from error

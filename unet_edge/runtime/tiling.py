@@ -94,9 +94,9 @@ class Tiles:
 class Span:
     """The pixels of one tile along a side of the photo.
 
-    The tile begins at pixel `start`. Its pixels before `end` are finished with this tile; later
-    tiles see the others too. Earlier tiles have seen its first `seen` pixels. `weights` is
-    float32 (length,).
+    The tile begins at pixel `start`. Its pixels before `end` are finished with this tile, because
+    no later tile sees them. Earlier tiles see its first `seen` pixels too. `weights` is float32
+    (length,).
     """
 
     start: int

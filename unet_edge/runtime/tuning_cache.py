@@ -33,7 +33,7 @@ _MOST_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Tuned:
-    """A choice, and the conditions under which it counts.
+    """A choice, and the machine, bundle and interpreters for which it counts.
 
     `interpreter` is the name and version that ran `file`. `bundle` is the SHA-256 of the
     manifest, `machine` the result of `this_machine`, `installed` the version of each interpreter,
@@ -74,11 +74,13 @@ def load_tuning(bundle: Bundle) -> StoredTuning | None:
     first_stale: StoredTuning | None = None
     for path in _paths(bundle):
         try:
-            stored = _checked(bundle, path, read_regular(path, _MOST_BYTES))
+            text = read_regular(path, _MOST_BYTES)
         except FileNotFoundError:
             continue
         except OSError as error:
             stored = StoredTuning(path, None, f"it cannot be read: {error.strerror or error}")
+        else:
+            stored = _checked(bundle, path, text)
         if stored.stale is None:
             return stored
         first_stale = first_stale or stored
@@ -148,7 +150,7 @@ def bundle_key(bundle: Bundle) -> str:
 
 
 def changes(tuned: Tuned) -> dict[str, tuple[str | None, str | None]]:
-    """Interpreters that were installed, removed or changed since: the version then and now."""
+    """Interpreters that were installed, removed or changed since the choice: old and new version."""
     from unet_edge.runtime.interpreters import installed_versions
 
     now = installed_versions()
