@@ -150,7 +150,7 @@ def bundle_key(bundle: Bundle) -> str:
 
 
 def changes(tuned: Tuned) -> dict[str, tuple[str | None, str | None]]:
-    """Interpreters that were installed, removed or changed since the choice: old and new version."""
+    """Interpreters that changed since the choice, each with its old and new version."""
     from unet_edge.runtime.interpreters import installed_versions
 
     now = installed_versions()
