@@ -1,4 +1,4 @@
-"""What many tests need, made once a session: generated pictures, a run, a bundle, small files."""
+"""Fixtures of many tests, made once a session: pictures, a run, a bundle, small files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from trained_data import BUNDLE, RUN, write_pictures
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# A shell's background jobs, as CI may be one, hand down an ignored SIGINT: heed it again, here and
-# in what tests start.
+# A background job of a shell, such as CI, inherits an ignored SIGINT. This process and those that
+# tests start need the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Processes share the processors: each takes one thread for arithmetic, as do its children. Set in
-# the process that starts the workers, since libraries read these when they are imported.
+# Test processes share the processors, so each process and its children compute with one thread. Set
+# in the process that starts the workers, since libraries read these variables when imported.
 ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -32,7 +32,7 @@ ONE_THREAD = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the processors out among pytest-xdist's workers."""
+    """Share the processors among pytest-xdist's workers."""
     if config.getoption("numprocesses", None):
         for name in ONE_THREAD:
             os.environ.setdefault(name, "1")
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files that have slow tests first, so that no worker begins one when others are done."""
+    """Run files with slow tests first, so that no worker begins one when others have finished."""
     for item in items:
         if "fresh_bundle_path" in getattr(item, "fixturenames", ()):  # exports a bundle
             item.add_marker(pytest.mark.slow)
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Let the first of pytest-xdist's workers make a file or folder that all of them use."""
+    """Makes a file or folder in the first of pytest-xdist's workers, for all of them."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -89,8 +89,8 @@ def run_path(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the committed bundle, exported from the run: six files, four golden pictures.
 
-    Its figures were measured where it was made. Tests of the export itself, and tests that
-    measure such a figure again, take `fresh_bundle_path`.
+    Its figures were measured on another machine. Tests of the export, and tests that measure such
+    a figure again, take `fresh_bundle_path`.
     """
     if not BUNDLE.is_dir():
         pytest.skip("no committed bundle, as on an emulated Raspberry Pi")
@@ -113,7 +113,7 @@ def _tensor(name: str, kind: int, scales: list[float], buffer: int) -> Any:
 
 @pytest.fixture(scope="session")
 def tflite() -> Callable[..., bytes]:
-    """A file of the operators (name, version), each from `pixels` and `kernel` to `logits`."""
+    """Makes a file of operators (name, version), each from `pixels` and `kernel` to `logits`."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 

@@ -1,4 +1,4 @@
-"""What a bare device can import, and what imports load. Directions: importlinter in pyproject."""
+"""What a bare device can import, and what imports load. import-linter checks the directions."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def within(name, package):
 
 
 def run(code, *arguments):
-    """Run code in a fresh interpreter; its output. A warning is an error there, as here."""
+    """Run code in a new interpreter, where warnings are errors; returns the words of its output."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
@@ -49,7 +49,7 @@ BLOCK = """
 """
 
 
-def test_every_module_of_the_device_imports_where_only_its_own_libraries_are():
+def test_every_module_of_the_device_imports_without_other_libraries():
     device = [
         name
         for name in modules()
@@ -73,7 +73,7 @@ LOADED = """
     print(*sorted(sys.modules))
 """
 
-# Each costs milliseconds on a workstation, tens of them on a Raspberry Pi, and is not needed yet.
+# Each takes milliseconds on a workstation, tens of them on a Raspberry Pi, and is not needed yet.
 LATER = {
     "hashlib", "importlib.metadata", "multiprocessing", "shutil", "subprocess", "tempfile",
     "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.bundle.bundle",
@@ -98,7 +98,7 @@ def test_the_segmenter_loads_numpy_and_pillow_and_little_else():
     assert {"numpy", "PIL.Image"} <= loaded
 
 
-def test_segmenting_from_the_command_line_waits_for_no_other_command():
+def test_segmenting_from_the_command_line_loads_no_other_command():
     loaded = set(run(LOADED.format("from unet_edge.cli import device, main")))
     others = {f"unet_edge.cli.{name}" for name in ("data", "proof", "training", "inspection")}
     assert loaded.isdisjoint({*others, "tqdm", "tabulate", "unet_edge.dataset", "zipfile"})

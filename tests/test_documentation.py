@@ -30,14 +30,14 @@ COMMAND = re.compile(r"(?:^|&&|/)\s*unet-edge\s+(.*)")
 
 
 def blocks(page, *languages):
-    """Fenced blocks of these languages, without their indentation."""
+    """Yield the fenced blocks of these languages, without their indentation."""
     for indent, language, text in FENCE.findall(page.read_text("utf-8")):
         if language in languages:
             yield "".join(line.removeprefix(indent) for line in text.splitlines(True))
 
 
 def anchors(page):
-    """What a link to a heading of this page may say, as GitHub and the site make it."""
+    """The anchors of a page's headings, as GitHub and the site make them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
     return {
         re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
@@ -50,7 +50,7 @@ def links(page):
 
 
 def broken(page):
-    """The internal links of a page that lead nowhere."""
+    """Yield the broken internal links of a page."""
     for link in links(page):
         if re.match(r"[a-z]+:", link):
             continue
@@ -61,7 +61,7 @@ def broken(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_internal_links_lead_somewhere(page):
+def test_internal_links_are_not_broken(page):
     assert list(broken(page)) == []
 
 
@@ -74,7 +74,7 @@ def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path):
 
 
 def commands(page):
-    """Every `unet-edge …` of the page's blocks of commands, as words."""
+    """Yield every `unet-edge …` in the page's blocks of commands, as words."""
     for block in blocks(page, "sh", "bash", ""):
         for line in block.replace("\\\n", " ").splitlines():
             if found := COMMAND.search(line.split(" #")[0]):
@@ -91,8 +91,8 @@ def _until_the_shell(words):
 
 
 def parse(words):
-    """Parse a command line as click does, without paths being looked for and without running it."""
-    # With its settings: a command keeps the help option that the first context asks for.
+    """Parse a command line as click does, without looking for paths and without running it."""
+    # With the settings of the group, since its context decides the help option of commands.
     command = main
     context = click.Context(main, info_name="unet-edge", **main.context_settings)
     while isinstance(command, click.Group):
@@ -141,7 +141,7 @@ def test_the_readme_and_the_guides_have_commands():
 
 
 def imported(tree):
-    """(module, name) of each import of our own or of an installed module; name may be None."""
+    """Yield (module, name) of each import; the name may be None."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -150,13 +150,13 @@ def imported(tree):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_python_compiles_and_what_it_imports_exists(page):
+def test_python_compiles_and_its_imports_exist(page):
     for block in blocks(page, "python"):
         compile(block, page.name, "exec")
         for module, name in imported(ast.parse(block)):
             top = module.split(".")[0]
             if top not in OURS:
-                continue  # such as mediapipe, which is not installed here
+                continue  # such as mediapipe, which is not installed
             assert importlib.util.find_spec(module) is not None, module
             if name is not None:
                 assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
@@ -173,7 +173,7 @@ def test_the_api_page_names_every_error_and_only_what_exists():
     assert every <= set(named)
     for path in named:
         module, _, name = path.rpartition(".")
-        if module.startswith("unet_edge"):  # the converters' import TensorFlow
+        if module.startswith("unet_edge"):  # converters import TensorFlow
             assert hasattr(importlib.import_module(module), name), path
         else:
             file = ROOT / f"{module.replace('.', '/')}.py"
@@ -194,13 +194,13 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
 
 
-def test_the_tables_that_the_readme_names_are_committed():
+def test_the_tables_that_the_readme_links_are_committed():
     named = [link for link in links(ROOT / "README.md") if "benchmarks/reference" in link]
     assert named
     assert all((ROOT / name).is_file() for name in named)
 
 
-def test_decisions_are_numbered_without_gaps_and_all_in_the_index():
+def test_decisions_are_numbered_without_gaps_and_listed_in_the_index():
     assert [int(page.name[:3]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     index = (ROOT / "docs" / "decisions" / "index.md").read_text("utf-8")
     titles = [page.read_text("utf-8").splitlines()[0].removeprefix("# ") for page in DECISIONS]
@@ -217,7 +217,7 @@ def test_a_decision_has_its_four_parts(page):
     assert headings == ["Context", "Decision", "Evidence", "Rejected"]
 
 
-def test_pages_that_the_code_refers_to_exist():
+def test_pages_that_the_code_names_exist():
     source = [
         path
         for folder in (*OURS, "tests")
@@ -234,13 +234,13 @@ def test_pages_that_the_code_refers_to_exist():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_paths_of_the_repository_that_a_page_names_are_there(name):
+def test_paths_of_the_repository_that_a_page_names_exist(name):
     text = (ROOT / name).read_text("utf-8")
     named = re.findall(r"`((?:unet_edge|converters|benchmarks|tests|docs)/[\w/.\-]+)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_changelog_begins_with_what_is_unreleased_and_this_version():
+def test_the_changelog_begins_with_unreleased_changes_and_this_version():
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     versions = re.findall(r"^## \[([^\]]+)\]", text, re.MULTILINE)
     assert versions[:2] == ["Unreleased", __version__]

@@ -1,4 +1,4 @@
-"""The real data sets, where there are any: read as their owners meant them."""
+"""Real data sets, if there are any, are read as their authors intended."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_check_finds_nothing_in_the_membranes() -> None:
 
 
 def test_the_check_finds_the_cats_that_are_there_twice() -> None:
-    # Looked at: the same photographs, one of them cropped a little and in both splits.
+    # Checked by eye: the same photographs, one of them slightly cropped and in both splits.
     report = check(Path(DATA or "", "data", "feral_cat"), classes=("background", "cat"))
     found = [(f.kind, f.file.name.split("_")[0], f.found.split("_")[0]) for f in report.findings]
     assert found == [

@@ -1,4 +1,4 @@
-"""What ships: the wheel's contents, and the device commands with nothing but the wheel's needs."""
+"""The wheel: its contents, and the device commands with only its dependencies."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_the_sdist_is_publishable_and_builds_the_same_wheel(wheel: Path, tmp_pat
 
 
 @pytest.mark.parametrize("extra", ["", "litert", "tflite", "onnx", "openvino", "train", "export"])
-def test_an_older_python_is_asked_for_nothing(wheel: Path, extra: str) -> None:
-    """So pip says at once that Python is too old, instead of trying versions of packages."""
+def test_an_older_python_needs_no_package(wheel: Path, extra: str) -> None:
+    """Then pip says at once that Python is too old, without trying versions of packages."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(archive.read(name))
@@ -99,7 +99,7 @@ def test_device_commands_with_only_one_interpreter(
 
     def run(*arguments: object, status: int = 0) -> str:
         command = [tmp_path / "venv" / "bin" / "unet-edge", *map(str, arguments)]
-        # Without PYTHONPATH, which may lead to an interpreter outside of the environment.
+        # Without PYTHONPATH, which may lead to packages outside the environment.
         alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=alone)
         assert done.returncode == status, done.stdout + done.stderr

@@ -1,7 +1,7 @@
-"""Run by test_keras_backends.py in a process of its own: KERAS_BACKEND is read at import.
+"""A program of test_keras_backends.py, because Keras reads KERAS_BACKEND when it is imported.
 
-python backend_probe.py RUN OUT.npz: logits of the run's model on a validation grid, then the
-losses of two training steps by plain gradient descent and how the first moved the weights.
+python backend_probe.py RUN OUT.npz writes the logits of the run's model on a validation grid, the
+losses of two steps of plain gradient descent, and how the first step changed the weights.
 """
 
 import sys

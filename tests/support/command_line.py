@@ -1,4 +1,4 @@
-"""The command line in this very process, on real files."""
+"""The command line, run in this process on real files."""
 
 from __future__ import annotations
 

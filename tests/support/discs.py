@@ -40,7 +40,7 @@ def network() -> Any:
 
 
 def train_network() -> Any:
-    """Train it for 60 steps: 95 % of the pixels are right."""
+    """Train the network for 60 steps; then 95 % of the pixels are right."""
     import keras
 
     keras.utils.set_random_seed(0)

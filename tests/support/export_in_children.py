@@ -1,13 +1,13 @@
-"""Exports in child processes that are sent a signal while they work; see test_killed_export.py.
+"""Exports in child processes that get a signal while they work; see test_killed_export.py.
 
     python export_in_children.py RUN WORK SIGNAL COUNT SEED
 
-This process imports TensorFlow but runs nothing with it, so that its children, which are forked,
-start with the import behind them. A first export is left alone: `WORK/new` is its bundle, its
-time the range of the moments. Then COUNT exports to `WORK/place/bundle` get SIGNAL, each at a
-random moment of its own (one that ends well before it is repeated); of two in turn one finds
-the bundle `WORK/old` there. What each leaves is copied to `WORK/NN`. Prints one line of JSON a
-child: seconds, signal or exit status, output.
+This process imports TensorFlow but runs nothing with it. So its forked children need not import it
+again. The first export, to `WORK/new`, gets no signal: its time is the range of the moments. Then
+COUNT exports to `WORK/place/bundle` get SIGNAL, each at a random moment; an export that ends before
+its moment is repeated. Every second one finds the bundle `WORK/old` in its place. The files that it
+leaves are copied to `WORK/NN`. The program prints one line of JSON for each child: seconds, signal
+or exit status, output.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def export(run: Path, output: Path, log: Path) -> int:
 
 
 def wait(child: int, seconds: float = math.inf, sent: int = 0) -> int:
-    """Wait some seconds for the child, send the signal if it still runs, and return its status.
+    """Wait `seconds` for the child, then send the signal `sent` if it still runs.
 
-    That is its exit status, negative for a signal that ended it.
+    Returns the child's exit status, negative for the signal that ended it.
     """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -59,27 +59,27 @@ def wait(child: int, seconds: float = math.inf, sent: int = 0) -> int:
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
-    os.kill(child, sent)  # it is not waited for yet, so the id is still its own
+    os.kill(child, sent)  # the id is still the child's, since nobody has waited for it
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def report(seconds: float, status: int, log: Path) -> None:
-    """Write a child's line."""
+    """Print the line of a child."""
     line = {"seconds": seconds, "status": status, "output": log.read_text()}
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
 def run_all(run: Path, work: Path, sent: signal.Signals, count: int, seed: int) -> None:
-    """As the module's docstring says."""
+    """Run the exports, as the module's docstring says."""
     need("export", _EXPORT_MODULES)
     import converters.export  # noqa: F401
 
     log = work / "log"
     started = time.monotonic()
     status = wait(export(run, work / "new", log))
-    whole = time.monotonic() - started
-    report(whole, status, log)
+    duration = time.monotonic() - started
+    report(duration, status, log)
     moments = random.Random(seed)
     place = work / "place"
     place.mkdir()
@@ -88,11 +88,11 @@ def run_all(run: Path, work: Path, sent: signal.Signals, count: int, seed: int) 
         shutil.rmtree(place / "bundle", ignore_errors=True)
         if number % 2 == 0:
             shutil.copytree(work / "old", place / "bundle")
-        moment, started = moments.uniform(0, whole), time.monotonic()
+        moment, started = moments.uniform(0, duration), time.monotonic()
         status = wait(export(run, place / "bundle", log), moment, sent)
         if status == 0:
-            # The first export was slowed down by other work: now it is known how long one takes.
-            whole = time.monotonic() - started
+            # Other work slowed down the first export: this is a better estimate of the time.
+            duration = time.monotonic() - started
             continue
         shutil.copytree(place, work / f"{number:02d}")
         report(moment, status, log)

@@ -1,4 +1,4 @@
-"""An int8 .onnx file of one convolution, with the weights that a test wants."""
+"""An int8 .onnx file of one convolution with given weights."""
 
 import numpy as np
 import onnx
@@ -9,10 +9,10 @@ SIZE = 8
 
 
 def int8_onnx(kernel: NDArray[np.int8]) -> bytes:
-    """Pixels, uint8 (1, 8, 8, in), to logits, float32 (1, 8, 8, out), in steps of 1.
+    """Make a file from pixels, uint8 (1, 8, 8, in), to logits, float32 (1, 8, 8, out).
 
-    `kernel`: int8 (out, in, 1, 1). A logit is the sum of weight * pixel over 255, if nothing
-    saturates; below 0 it is 0 and above 255 it is 255.
+    `kernel` is int8 (out, in, 1, 1). If nothing saturates, a logit is the sum of weight * pixel
+    divided by 255, rounded and clipped to 0..255.
     """
     out, channels = kernel.shape[:2]
     constants = {
@@ -46,6 +46,6 @@ def int8_onnx(kernel: NDArray[np.int8]) -> bytes:
 
 
 def expected_logits(kernel: NDArray[np.int8], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What `int8_onnx` gives for pixels (8, 8, in) where sums are added in 32 bits."""
+    """The logits of `int8_onnx` for pixels (8, 8, in), with sums in 32 bits."""
     sums = pixels.astype(np.int64) @ kernel[:, :, 0, 0].astype(np.int64).T
     return np.clip(np.round(sums / 255), 0, 255).astype(np.float32)

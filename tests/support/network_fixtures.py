@@ -1,4 +1,4 @@
-"""A small trained network, pictures for it, and the interpreters that the customer runs."""
+"""A small trained network, its pictures, and the interpreters of the device."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def hard_layers() -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def hard(trained: Any, hard_layers: tuple[str, str]) -> Any:
-    """`trained`, but that between two layers all channels but one are 1,000 times smaller.
+    """`trained` with all channels but one made 1,000 times smaller between two layers.
 
-    The first layer's BatchNorm shrinks them and the kernel behind makes up for it: in float
-    nothing changes but what ReLU6 cut off. In int8 the tensor between has one scale, of the large
-    channel, and rounds the others to nothing.
+    The first layer's BatchNorm shrinks the channels, and the kernel behind enlarges them again: in
+    float only the values that ReLU6 clips change. In int8 the tensor between has one scale, that of
+    the large channel, and the other channels are rounded to 0.
     """
     model = keras.models.clone_model(trained)
     model.set_weights(trained.get_weights())
@@ -83,7 +83,7 @@ def pictures() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def reference(trained: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Keras' logits for `pictures`; no class is rare, so an arg-max of them says something."""
+    """Keras' logits for `pictures`; no class is rare, so that comparing labels is meaningful."""
     logits = np.asarray(trained.predict(pictures, verbose=0))
     assert (np.bincount(logits.argmax(-1).ravel()) > 0.09 * logits[..., 0].size).all()
     return logits
@@ -91,9 +91,9 @@ def reference(trained: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="session")
 def untrained() -> Callable[..., Any]:
-    """Build a network with random BatchNorm statistics, so that folding them wrongly shows.
+    """Builds a network with random BatchNorm statistics, so that wrong folding of them shows.
 
-    Biases are random too: of zeros the converters make other graphs.
+    Biases are random too, because converters make another graph if they are 0.
     """
 
     def make(network: Network, normalisation: Normalisation | None = None) -> Any:
@@ -125,7 +125,7 @@ def converted(
     calibration: list[NDArray[np.uint8]],
     once: Callable[..., Path],
 ) -> Callable[[Network, Format, Precision], bytes]:
-    """The file of an `untrained` network, converted once for all tests that look at it."""
+    """Converts an `untrained` network to a file, once for all tests."""
 
     def convert(network: Network, file_format: Format, precision: Precision) -> bytes:
         grids = calibration[:4] if precision == "int8" else ()
@@ -141,7 +141,7 @@ def converted(
 
 @pytest.fixture(scope="session")
 def nearest() -> Any:
-    """What must not be exported: one of our networks with nearest instead of bilinear."""
+    """A network that must not be exported: its upsampling is nearest instead of bilinear."""
     layers = keras.layers
     pixels = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 128, offset=-1, name="normalise")(pixels)
@@ -151,7 +151,7 @@ def nearest() -> Any:
 
 @pytest.fixture(scope="session")
 def run_tflite() -> Callable[..., NDArray[np.float32]]:
-    """Run a .tflite file's bytes on pictures; a quantised output comes back as real numbers."""
+    """Runs a .tflite file's bytes on pictures; a quantised output is dequantised."""
 
     def run(data: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         interpreter = Interpreter(model_content=data)
@@ -173,7 +173,7 @@ def run_tflite() -> Callable[..., NDArray[np.float32]]:
 
 @pytest.fixture(scope="session")
 def run_onnx() -> Callable[..., NDArray[np.float32]]:
-    """Run an .onnx file's bytes on pictures."""
+    """Runs an .onnx file's bytes on pictures."""
 
     def run(data: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -185,14 +185,14 @@ def run_onnx() -> Callable[..., NDArray[np.float32]]:
 
 @pytest.fixture(scope="session")
 def assert_int8_close() -> Callable[[NDArray[np.float32], NDArray[np.float32]], None]:
-    """Assert that int8 logits stay within the noise that rounding to 8 bits makes.
+    """Asserts that int8 logits differ by no more than the noise of rounding to 8 bits.
 
-    Noise: a Gaussian kernel's largest weight is about 3.5 deviations, the step 3.5 / 127 of one
-    and its rounding noise step / sqrt(12), 0.8 %; ReLU6 activations of rms 1 round with noise
-    6 / 255 / sqrt(12), 0.7 %. Thirty layers: sqrt(30) * sqrt(0.8² + 0.7²) % = 6 %; 10 % is
-    asserted. One scale for a whole depthwise layer makes more than 50 %.
+    Noise: the largest weight of a Gaussian kernel is about 3.5 deviations. So its step is 3.5 / 127
+    of a deviation, and the noise of rounding step / sqrt(12), 0.8 %. For ReLU6 activations of rms 1
+    the noise is 6 / 255 / sqrt(12), 0.7 %. Thirty layers have sqrt(30) * sqrt(0.8² + 0.7²) % = 6 %;
+    the limit is 10 %. One scale for a full depthwise layer gives more than 50 %.
 
-    Labels: noise of 10 % on two scores moves their difference by sqrt(2) * 10 %; where that
+    Labels: noise of 10 % on two scores changes their difference by sqrt(2) * 10 %. If the
     difference is above three such deviations, 99.7 % of the labels stay.
     """
 

@@ -1,4 +1,4 @@
-"""Where things lie: this checkout, the committed test data, and the helpers of tests."""
+"""Paths of this checkout, the committed test data, and the support of tests."""
 
 from __future__ import annotations
 

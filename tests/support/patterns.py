@@ -1,4 +1,4 @@
-"""Pictures and contracts from whole numbers alone, for the tests of geometry."""
+"""Pictures made with integers, and contracts, for the tests of geometry."""
 
 import io
 
@@ -12,7 +12,7 @@ WHITE = (255, 255, 255)
 
 
 def pattern(width, height):
-    """A photo from whole numbers alone, the same on every machine: RGB, uint8 (H, W, 3)."""
+    """A photo made with integers, the same on every machine: RGB, uint8 (H, W, 3)."""
     y, x = np.mgrid[:height, :width].astype(np.int64)
     channels = (7 * x + 3 * y, x * y // 5 + 11 * x, (x * x + 9 * y) // 4)
     return (np.stack(channels, axis=-1) % 256).astype(np.uint8)

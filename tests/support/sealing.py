@@ -1,4 +1,4 @@
-"""Manifests that a test changed, sealed again as if the bundle had been exported so."""
+"""Sealing changed manifests again, as if the bundle had been exported with them."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from unet_edge.system.files import sha256
 
 
 def seal_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest with its digest, and with the files to prefer by its own figures."""
+    """Write a manifest with its digest, and with the order of preference that its figures give."""
     if "preferred" in manifest:
         with contextlib.suppress(Exception):  # a malformed manifest prefers nothing
             manifest = manifest | {"preferred": _preferred(manifest)}

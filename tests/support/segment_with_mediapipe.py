@@ -1,7 +1,7 @@
 """Run a .tflite file in MediaPipe's ImageSegmenter: MODEL PICTURES.npz RESULT.npz.
 
-A program of its own, because MediaPipe lives in a virtual environment of its own. That one holds
-NumPy, but neither TensorFlow nor this package.
+This is a program because MediaPipe is installed in its own virtual environment, with NumPy but
+without TensorFlow and this package.
 """
 
 import json
@@ -21,7 +21,7 @@ def main(model, pictures, result):
             image = mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(pixels))
             masks = segmenter.segment(image)
             size = pixels.shape[:2]
-            # Copies: a view does not keep its mask's memory.
+            # Copies, since a view does not keep the memory of its mask.
             found[f"{name} labels"] = masks.category_mask.numpy_view().reshape(size).copy()
             found[f"{name} confidence"] = np.stack(
                 [mask.numpy_view().reshape(size) for mask in masks.confidence_masks], axis=-1

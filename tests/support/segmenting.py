@@ -1,4 +1,4 @@
-"""What the tests of `unet-edge segment` share."""
+"""Support for the tests of `unet-edge segment`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 ALL = "index,palette,overlay,cutout,probabilities,polygons,rle,csv,jsonl"
 
-# Sends a signal at the n-th call of what changes the folder: os.replace, os.link and os.fsync.
+# A program that gets a signal at its n-th change of the folder: os.replace, os.link or os.fsync.
 KILLED = """
 import itertools, os, pathlib, signal, sys
 moment = int(sys.argv[1])

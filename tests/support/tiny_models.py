@@ -1,4 +1,4 @@
-"""Real models of one step, logits = (pixels - 128) / 128, made without a converter."""
+"""Real models of one operation, logits = (pixels - 128) / 128, made without a converter."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ H, W, CLASSES = 4, 6, 3
 
 
 def tiny_tflite():
-    """A real TFLite model of one operator: logits = (pixels - 128) / 128."""
+    """A TFLite model of one operator: logits = (pixels - 128) / 128."""
     flatbuffers = pytest.importorskip("flatbuffers")
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
@@ -41,7 +41,7 @@ def tiny_tflite():
 
 
 def tiny_onnx(**properties):
-    """The same model in ONNX, with metadata of someone else's."""
+    """The same model in ONNX, with metadata of another program."""
     onnx = pytest.importorskip("onnx")
     helper, kinds = onnx.helper, onnx.TensorProto
     shape = (1, H, W, CLASSES)

@@ -1,6 +1,6 @@
 """A training run that exports in seconds: four layers, on generated pictures.
 
-Not for pytest alone: `export_in_children.py` and other processes make their runs with it too.
+Not only for pytest: `export_in_children.py` and other programs use it too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FORMATS = "tflite-float16,tflite-int8,onnx-float32"
 
 
 def make_data(root: Path) -> Path:
-    """`root` with 6 training and 8 validation pictures of 48x40 px: a bright square on dark."""
+    """Write 6 training and 8 validation pictures of 48x40 px: a bright square on a dark ground."""
     random = np.random.default_rng(3)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
@@ -33,7 +33,7 @@ def make_data(root: Path) -> Path:
 
 
 def make_run(root: Path) -> Path:
-    """`root`/run, as `unet-edge train` would leave it, of a network that finds the squares."""
+    """Write `root`/run as `unet-edge train` does, of a network that finds the squares."""
     import keras
     from keras import layers
 

@@ -1,13 +1,13 @@
 """Make the committed test data: a small run, its bundle, a network, a smaller bundle, digests.
 
     python tests/support/trained_data.py           export the committed run again
-    python tests/support/trained_data.py --train   train run and network anew, then export the run
+    python tests/support/trained_data.py --train   train run and network again, then export the run
 
 `data/small-bundle` has two files of three convolutions on 48x32 px; they are sealed again.
 
 Tests of the device start from these bundles, so they need no TensorFlow and no training. Run this
-after a change of what an export writes, on any machine: no test asserts a figure that another
-processor would give otherwise.
+when an export writes something new, on any machine: no test asserts a figure that depends on the
+processor.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ DIGESTS = DATA / "SHA256SUMS"
 RUN_FILES = ("config.toml", "model.keras", "result.json", "spec.json", "split.json")
 GOLDEN = 4
 
-# Half of the smallest published width: an eighth of MobileNet's channels. The layers are the same
-# ones, and all files of the bundle together stay under a megabyte.
+# Half of the smallest published width: an eighth of MobileNet's channels. The layers are the same,
+# and all files of the bundle together have less than a megabyte.
 ALPHA = 0.125
 
 
@@ -50,7 +50,7 @@ def write_pictures(root: Path) -> Path:
 
 
 def train_run(pictures: Path, run: Path) -> None:
-    """Train the run, and keep what an export or an evaluation reads."""
+    """Train the run, and keep the files that an export or an evaluation reads."""
     from unet_edge.training.run import train
     from unet_edge.training.settings.augmentation import Augmentation
     from unet_edge.training.settings.network import ALPHAS, Network
@@ -77,14 +77,14 @@ def train_run(pictures: Path, run: Path) -> None:
             run.mkdir()
             for name in RUN_FILES:
                 shutil.copy(Path(scratch) / "run" / name, run / name)
-    # A run's settings name a published width, and no folder of this machine.
+    # The settings of a run must name a published width, and no folder of this machine.
     stated = replace(config, data=Path("cells"), network=Network(alpha=0.25))
     (run / "config.toml").write_text(stated.to_toml(), encoding="utf-8")
     _deflate(run / "model.keras")
 
 
 def _deflate(path: Path) -> None:
-    """Compress a .keras file, which Keras leaves uncompressed and opens either way."""
+    """Compress a .keras file; Keras writes it uncompressed, and reads both."""
     with zipfile.ZipFile(path) as archive:
         members = [(info, archive.read(info)) for info in archive.infolist()]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -121,7 +121,7 @@ def train_discs(path: Path) -> None:
 
 
 def seal_small(folder: Path) -> None:
-    """Write contracts and manifest of the small bundle again, around the same models."""
+    """Write the contracts and the manifest of the small bundle again, for the same models."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     known = {field.name for field in fields(ModelSpec)}
     spec = ModelSpec.from_dict(
@@ -181,11 +181,11 @@ def digests() -> str:
 def main() -> None:
     """Make the data, as the module's docstring says."""
     parser = argparse.ArgumentParser(description="Make the committed test data.")
-    parser.add_argument("--train", action="store_true", help="train run and network anew")
-    anew = parser.parse_args().train
+    parser.add_argument("--train", action="store_true", help="train run and network again")
+    train_again = parser.parse_args().train
     with tempfile.TemporaryDirectory() as scratch:
         pictures = write_pictures(Path(scratch) / "cells")
-        if anew:
+        if train_again:
             train_run(pictures, RUN)
             train_discs(DISCS)
         export_run(pictures, RUN, BUNDLE)

@@ -1,4 +1,4 @@
-"""Quiet: everything is swallowed, nothing is lost."""
+"""Captured output: everything is hidden, and an exception gets the last lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from unet_edge.system.captured_output import TAIL, captured_output
 
 
-def test_every_channel_is_swallowed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_output_is_hidden(capfd: pytest.CaptureFixture[str]) -> None:
     with captured_output():
         sys.stdout.write("print\n")
         sys.stderr.write("print to stderr\n")
@@ -25,7 +25,7 @@ def test_every_channel_is_swallowed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_afterwards_everything_speaks_again(capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_is_shown_again_afterwards(capfd: pytest.CaptureFixture[str]) -> None:
     with captured_output():
         pass
     sys.stdout.write("print\n")
@@ -34,7 +34,7 @@ def test_afterwards_everything_speaks_again(capfd: pytest.CaptureFixture[str]) -
     assert logging.getLogger().isEnabledFor(logging.WARNING)
 
 
-def test_an_exception_takes_the_tail_along(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_gets_the_last_lines_as_a_note(capfd: pytest.CaptureFixture[str]) -> None:
     def converter() -> None:
         for line in range(TAIL):
             sys.stdout.write(f"line {line}\n")
@@ -58,14 +58,14 @@ def test_it_can_be_nested(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_works_without_standard_streams() -> None:
-    """As under pythonw, or in a service that closed its descriptors."""
+    """As in a service that closed its descriptors."""
     code = """
 import os, sys
 from unet_edge.system.captured_output import captured_output
 os.close(1)
 sys.stdout = None
 with captured_output():
-    os.write(2, b"chatter")
+    os.write(2, b"hidden")
 os.write(2, b"done")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -31,7 +31,7 @@ def _umask_027():
 
 
 @pytest.mark.parametrize(("data", "expected"), [(b"\x00\xff", b"\x00\xff"), ("ä\n", b"\xc3\xa4\n")])
-def test_a_file_holds_what_was_written(tmp_path, data, expected):
+def test_a_file_holds_the_written_data(tmp_path, data, expected):
     write_atomically(tmp_path / "deep" / "er" / "file", data)
     assert (tmp_path / "deep" / "er" / "file").read_bytes() == expected
     assert tree(tmp_path / "deep") == ["er", "er/file"]
@@ -45,7 +45,7 @@ def test_a_file_is_replaced(tmp_path):
 
 @pytest.fixture
 def fail_renaming(monkeypatch):
-    """Makes the renames of the given numbers fail, counted from one."""
+    """Makes the renames of the given numbers fail, counted from 1."""
 
     def install(failure, *numbers):
         count = itertools.count(1)
@@ -75,8 +75,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, fail_rena
 
 
 @pytest.mark.usefixtures("_umask_027")
-def test_files_and_folders_have_the_rights_that_the_umask_gives(tmp_path):
-    # A temporary file is private; what was exported must be readable for the group all the same.
+def test_files_and_folders_have_the_permissions_of_the_umask(tmp_path):
+    # A temporary file is private, but the group must be able to read an export.
     write_atomically(tmp_path / "file", "")
     with folder_written_atomically(tmp_path / "folder"):
         pass
@@ -105,7 +105,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
 
 @pytest.mark.parametrize("failure", [RuntimeError("no space"), KeyboardInterrupt()])
 @pytest.mark.parametrize("there_was_one", [True, False])
-def test_a_failed_block_leaves_what_was_there(tmp_path, failure, there_was_one):
+def test_a_failed_block_changes_nothing(tmp_path, failure, there_was_one):
     target = tmp_path / "bundle"
     if there_was_one:
         target.mkdir()
@@ -122,7 +122,9 @@ def test_a_failed_block_leaves_what_was_there(tmp_path, failure, there_was_one):
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["moving the old away", "moving the new in"])
+@pytest.mark.parametrize(
+    "number", [1, 2], ids=["moving the old folder aside", "moving the new folder in"]
+)
 @pytest.mark.parametrize("failure", [OSError("no"), KeyboardInterrupt()])
 def test_a_failed_rename_brings_the_old_folder_back(tmp_path, fail_renaming, failure, number):
     target = tmp_path / "bundle"
@@ -134,17 +136,17 @@ def test_a_failed_rename_brings_the_old_folder_back(tmp_path, fail_renaming, fai
     assert tree(tmp_path) == ["bundle", "bundle/old"]
 
 
-def test_an_old_folder_that_cannot_be_brought_back_is_not_deleted(tmp_path, fail_renaming):
+def test_an_old_folder_that_cannot_be_restored_is_not_deleted(tmp_path, fail_renaming):
     target = tmp_path / "bundle"
     target.mkdir()
     (target / "old").write_text("the only copy")
-    fail_renaming(OSError("no"), 2, 3)  # neither the new one in nor the old one back
+    fail_renaming(OSError("no"), 2, 3)  # neither moving the new folder in nor the old one back
     with pytest.raises(OSError, match="no"), folder_written_atomically(target):
         pass
     assert [p.read_text() for p in tmp_path.rglob("old") if p.is_file()] == ["the only copy"]
 
 
-def test_sha256_is_the_usual_hexadecimal():
+def test_sha256_is_in_hexadecimal_digits():
     assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
     # FIPS 180-2, appendix B.1
     assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -181,7 +183,7 @@ with folder_written_atomically(Path(sys.argv[1])) as folder:
 def test_killed_before_any_step_a_folder_is_old_new_or_absent_and_is_restored(
     tmp_path, there_was_one
 ):
-    """A process that dies in front of its n-th change to the file system, for every n there is."""
+    """A process dies before its n-th change of the file system, for every n."""
     outcomes = []
     for step in itertools.count(1):
         place = tmp_path / str(step)
@@ -195,7 +197,7 @@ def test_killed_before_any_step_a_folder_is_old_new_or_absent_and_is_restored(
         contents = content(target)
         assert contents in (before, None, {"a": "new", "b": "new"}), step
         clear_leftovers(target)
-        # With the leftovers gone, what there was is there again, unless the new one is complete.
+        # Without the leftovers, the old folder is restored, unless the new one is complete.
         assert content(target) in (before, {"a": "new", "b": "new"}), step
         assert [path.name for path in place.iterdir()] == (["bundle"] if content(target) else [])
         outcomes.append((contents, content(target)))
@@ -204,13 +206,13 @@ def test_killed_before_any_step_a_folder_is_old_new_or_absent_and_is_restored(
         assert ended.returncode == -signal.SIGKILL
     assert outcomes[0] == (before, before)
     assert outcomes[-1][0] == {"a": "new", "b": "new"}
-    # Killed between the two renames, the old folder was aside and came back.
+    # When killed between the two renames, the old folder was aside and is restored.
     if there_was_one:
         assert (None, before) in outcomes
 
 
-def test_half_a_deletion_is_never_brought_back(tmp_path):
-    """As above, but what is there is taken away before the next one looks for leftovers."""
+def test_a_partly_deleted_folder_is_never_restored(tmp_path):
+    """As above, but the target is deleted before the next process looks for leftovers."""
     for step in itertools.count(1):
         target = tmp_path / str(step) / "bundle"
         target.mkdir(parents=True)
@@ -229,7 +231,7 @@ def content(folder):
     return {p.name: p.read_text() for p in folder.iterdir()} if folder.is_dir() else None
 
 
-def test_a_process_at_work_and_folders_of_others_are_left_alone(tmp_path):
+def test_running_processes_and_other_folders_are_left_alone(tmp_path):
     target = tmp_path / "bundle"
     (tmp_path / ".bundle.mine").mkdir()
     (tmp_path / "bundle.unet-edge-x").mkdir()
@@ -244,8 +246,8 @@ def test_a_process_at_work_and_folders_of_others_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [None, RuntimeError("no")])
-def test_temporary_files_lie_beside_the_target_and_go(tmp_path, failure):
-    target = tmp_path / "bundle[1]"  # a name that would be a pattern
+def test_temporary_files_are_beside_the_target_and_are_deleted(tmp_path, failure):
+    target = tmp_path / "bundle[1]"  # a name that is a pattern for glob
 
     def work():
         with temporary_files_beside(target):
@@ -261,7 +263,7 @@ def test_temporary_files_lie_beside_the_target_and_go(tmp_path, failure):
     assert tree(tmp_path) == []
 
 
-def test_ctrl_c_while_temporary_files_are_deleted_waits_for_it(tmp_path, monkeypatch):
+def test_ctrl_c_is_raised_after_temporary_files_are_deleted(tmp_path, monkeypatch):
     deleting, calls = shutil.rmtree, []
 
     def interrupted(*arguments, **settings):
@@ -281,7 +283,7 @@ def test_temporary_files_that_a_thread_still_writes_are_deleted(tmp_path, monkey
 
     def written_to_meanwhile(folder, **settings):
         deleting(folder, **settings)
-        if not late:  # as a converter's thread that was at work
+        if not late:  # like a thread of a converter
             late.append((folder / "tmp").mkdir(parents=True))
 
     monkeypatch.setattr(shutil, "rmtree", written_to_meanwhile)
