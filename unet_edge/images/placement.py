@@ -135,7 +135,7 @@ class Placement:
 
     @property
     def placed_size(self) -> tuple[int, int]:
-        """(width, height) px that the picture takes on the grid."""
+        """(width, height) px of the picture on the grid."""
         return self.placed_width, self.placed_height
 
     @property

@@ -15,7 +15,7 @@ Size = tuple[int, int]
 def reduction(size: Size, placed: Size) -> int:
     """The factor, 8, 4, 2 or 1, by which the JPEG decoder reduces an upright photo under "scaled".
 
-    `size` is the photo's, `placed` is what it takes on the grid. The factor is the largest that
+    `size` is the size of the photo, `placed` its size on the grid. The factor is the largest that
     divides both sides of the photo, so that the reduced photo shows exactly the same, and leaves
     each side at least 1.25 times as long as on the grid.
     """
@@ -31,8 +31,8 @@ def reduction(size: Size, placed: Size) -> int:
 def reduce_jpeg(stored: Image.Image, placed_size: Callable[[Size], Size]) -> int:
     """Let the decoder reduce a JPEG that is not loaded yet.
 
-    `placed_size` gives what an upright photo of a size takes on the grid. Returns the factor of
-    `reduction`, 1 for a file that is no JPEG.
+    `placed_size` takes the size of an upright photo and gives its size on the grid. Returns the
+    factor of `reduction`, 1 for a file that is not a JPEG.
     """
     # MPO is JPEG with more pictures behind it. JPEG without quantisation tables is lossless, and
     # libjpeg-turbo does not reduce it.

@@ -1,4 +1,4 @@
-"""Agreement: the share of pixels whose label equals the reference's."""
+"""Agreement: the share of pixels whose label equals that of the reference."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from unet_edge.masks.metrics import require_equal_shapes
 
 @dataclass
 class Agreement:
-    """The agreement of masks with the reference's, counted picture by picture.
+    """The agreement of masks with those of the reference, counted picture by picture.
 
-    `names` and `shares` (0..1) are the pictures' and in their order. No label is left out.
+    `names` and `shares` (0..1) have an entry for each picture, in order. All labels count.
     """
 
     equal_pixels: int = 0
@@ -23,7 +23,7 @@ class Agreement:
     shares: list[float] = field(default_factory=list)
 
     def add(self, name: str, labels: Labels, reference: Labels) -> None:
-        """Count a picture by its two masks, uint8 (H, W).
+        """Count a picture with its two masks, uint8 (H, W).
 
         Raises ConfigError for masks of different shapes.
         """
@@ -36,7 +36,7 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """The share over the pixels of all pictures together, 0..1; nan without pictures."""
+        """The share of all pixels of all pictures, 0..1; nan without pictures."""
         return self.equal_pixels / self.pixels if self.pixels else float("nan")
 
     @property

@@ -53,7 +53,7 @@ class RegionMatches:
         """
         require_equal_shapes(truth, prediction)
         true_regions, predicted_regions = _components(truth), _components(prediction)
-        # Stretches of a row that lie in one true and one predicted region: far fewer than pixels.
+        # Stretches of a row inside one true and one predicted region: far fewer than pixels.
         starts = _changes(true_regions, predicted_regions)
         lengths = np.diff(np.append(starts, truth.size))
         true, predicted = (each.ravel()[starts] for each in (true_regions, predicted_regions))
@@ -126,7 +126,7 @@ class RegionMatches:
 def _by_region(
     region: NDArray[np.int32], label: NDArray[np.uint8], lengths: _Counts
 ) -> tuple[NDArray[np.uint8], _Counts]:
-    """The label and the area, px, of each region, from stretches of rows that lie in one region."""
+    """The label and the area, px, of each region, from stretches of rows inside one region."""
     count = int(region.max()) + 1
     label_of = np.zeros(count, np.uint8)
     label_of[region] = label
