@@ -100,7 +100,10 @@ def test_the_segmenter_loads_numpy_and_pillow_and_little_else():
 
 def test_segmenting_from_the_command_line_loads_no_other_command():
     loaded = set(run(LOADED.format("from unet_edge.cli import device, main")))
-    others = {f"unet_edge.cli.{name}" for name in ("data", "proof", "training", "inspection")}
+    others = {
+        f"unet_edge.cli.{name}"
+        for name in ("data", "verification", "benchmarking", "training", "inspection")
+    }
     assert loaded.isdisjoint({*others, "tqdm", "tabulate", "unet_edge.dataset", "zipfile"})
     assert "numpy" in loaded
 

@@ -62,7 +62,7 @@ def test_the_error_of_a_file_that_fails_here_has_its_agreement_at_export(
     here = read_processor()
     assert f"on {here}; 100 % at export with onnxruntime" in output
     assert "on Some CPU (x86 of another kind)" in output
-    assert "a file may keep its floor on one kind of processor and fail on another" in output
+    assert "a file may reach its floor on one kind of processor and miss it on another" in output
 
 
 def test_doctor_and_inspect_say_where_it_was_measured(exported_elsewhere: Edited) -> None:

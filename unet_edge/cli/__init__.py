@@ -29,8 +29,10 @@ SECTIONS = {
     },
     "On the device": {
         "segment": _lazy("device", "Segment photos, and save masks, overlays or outlines."),
-        "verify": _lazy("proof", "Prove on this machine that a bundle gives Keras' masks."),
-        "benchmark": _lazy("proof", "Measure time, memory and accuracy of a bundle's files."),
+        "verify": _lazy("verification", "Prove on this machine that a bundle gives Keras' masks."),
+        "benchmark": _lazy(
+            "benchmarking", "Measure time, memory and accuracy of a bundle's files."
+        ),
         "tune": _lazy("tuning", "Find the fastest file, interpreter and number of threads."),
         "inspect": _lazy("inspection", "Show what is in a bundle or in a model file."),
     },

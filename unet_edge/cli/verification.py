@@ -1,4 +1,4 @@
-"""Commands that prove and measure on this machine, without TensorFlow: verify and benchmark."""
+"""The command that proves a bundle on this machine, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_edge.benchmarking.results import is_benchmark_result
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
@@ -19,19 +18,11 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_line, print_note, print_table
+from unet_edge.cli.output import print_json, print_note, print_table
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
 from unet_edge.system.board import read_processor
-from unet_edge.system.captured_output import captured_output
-from unet_edge.system.files import (
-    json_text,
-    require_replaceable,
-    require_writable_path,
-    sha256,
-    write_atomically,
-)
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -167,113 +158,6 @@ def _print_verification(
         )
 
 
-@click.command()
-@click.argument("bundle", type=path_type())
-@click.option("--images", type=path_type(), help="Photos to time.  [default: the golden pictures]")
-@click.option(
-    "--runs",
-    type=click.IntRange(5),
-    default=50,
-    show_default=True,
-    help="Number of timed pictures for each file; photos are used in turns.",
-)
-@threads_option
-@backend_option
-@click.option(
-    "--keras",
-    type=path_type(),
-    help="Training run, to time Keras too.  [default: the run that holds the bundle]",
-)
-@click.option("--html", type=path_type(), help="Write an HTML page with table, chart and pictures.")
-@click.option(
-    "--output",
-    "-o",
-    type=path_type(),
-    default=Path("benchmark.json"),
-    show_default=True,
-    help="File for the figures, as JSON.",
-)
-@json_option
-def benchmark(
-    bundle: Path,
-    images: Path | None,
-    runs: int,
-    threads: int | None,
-    backend: Package | None,
-    keras: Path | None,
-    html: Path | None,
-    output: Path,
-    as_json: bool,
-) -> None:
-    """Measure time, memory and accuracy of a BUNDLE's files on this machine.
-
-    Each file runs in a process of its own, so that peak memory and load time belong to one file.
-    Latency covers everything from the picture file to the mask at the picture's size.
-
-    \b
-    Examples:
-      unet-edge benchmark bundle
-      unet-edge benchmark runs/cats/bundle --keras runs/cats --html cats.html
-    """
-    from unet_edge.benchmarking.measurement import measure_bundle
-    from unet_edge.benchmarking.tables import tables
-
-    opened = Bundle.open(bundle)
-    _require_places(output, html)
-    keras = keras or _run_around(opened)
-    result = measure_bundle(
-        opened,
-        pictures=list_pictures(images) if images else None,
-        runs=runs,
-        threads=threads,
-        keras=keras,
-        backend=backend,
-    )
-    write_atomically(output, json_text(result.to_dict()))
-    if html is not None:
-        from unet_edge.benchmarking.html_report import report_html
-
-        with captured_output():
-            page = report_html(result, opened)
-        write_atomically(html, page)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        click.echo(tables(result))
-        print_line(f"figures in {output}" + (f", page in {html}" if html else ""))
-        print_line(f"'unet-edge tune {bundle}' finds the fastest file, interpreter and threads")
-
-
-def _run_around(bundle: Bundle) -> Path | None:
-    """The run that holds the bundle, if the bundle was exported from its model."""
-    from unet_edge.runtime.segmenter import KERAS_MODEL
-
-    model = bundle.path.absolute().parent / KERAS_MODEL
-    if not model.is_file():
-        return None
-    if sha256(model.read_bytes()) == bundle.reference.keras_sha256:
-        return model.parent
-    print_note(f"{model.parent} was trained again since this export; Keras is not timed")
-    return None
-
-
-def _require_places(figures: Path, page: Path | None) -> None:
-    """Raise an error before the measurement if one of the two files cannot be written."""
-    require_writable_path(figures)
-    require_replaceable(figures, is_benchmark_result, "benchmark")
-    if page is None:
-        return
-    if page.absolute() == figures.absolute():
-        raise ConfigError(
-            f"--output and --html are both {page}",
-            fix="name two files",
-        )
-    from unet_edge.benchmarking.html_report import is_report
-
-    require_writable_path(page)
-    require_replaceable(page, is_report, "benchmark --html")
-
-
 def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
     """Print the agreement of each failed file here and at its export."""
     here = read_processor()
@@ -288,8 +172,8 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
         )
     if bundle.measured_elsewhere():
         print_note(
-            "a file may keep its floor on one kind of processor and fail on another: use another "
-            "file here, or export again with this version"
+            "a file may reach its floor on one kind of processor and miss it on another: use "
+            "another file here, or export again with this version"
         )
 
 
