@@ -161,7 +161,7 @@ class ModelSpec:
             if not isinstance(data["classes"], (list, tuple)) or not isinstance(
                 data.get("name", ""), str
             ):
-                raise TypeError("classes or name")
+                raise TypeError("classes is not a list, or name is not text")
             values["classes"] = tuple(str(name) for name in data["classes"])
             values["palette"] = tuple(_color(color) for color in data.get("palette", ()))
             values["pad_color"] = _color(data.get("pad_color", (128, 128, 128)))

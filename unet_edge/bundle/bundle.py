@@ -246,12 +246,14 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
             test=SplitFigures.from_dict(data["test"]) if data["test"] else None,
         )
     except SpecError as error:
-        raise BundleError(f"{where}: {error}") from error
+        raise BundleError(
+            error.found, expected=error.expected, fix=error.fix, subject=f"{where}:"
+        ) from error
     for entry in bundle.files:
         if (entry.format, entry.precision) not in PREFERENCE:
             raise BundleError(
-                f"{where} lists {entry.name} as {entry.precision} {entry.format}",
-                expected="this version does not know that kind of file",
+                f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
+                "which this version does not know",
                 fix="pip install --upgrade unet-edge",
             )
     _require_distinct(bundle, where)

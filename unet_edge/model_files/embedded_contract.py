@@ -161,7 +161,9 @@ def parse_contract(data: bytes, name: str) -> Contract:
     try:
         return Contract(ModelSpec.from_dict(spec), file_format, precision)
     except SpecError as error:
-        raise SpecError(f"{name}: {error}") from error
+        raise SpecError(
+            error.found, expected=error.expected, fix=error.fix, subject=f"{name}:"
+        ) from error
 
 
 def format_of(data: bytes, name: str) -> Format:
