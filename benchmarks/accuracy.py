@@ -44,7 +44,7 @@ from unet_edge.system.files import json_text, write_atomically
 from unet_edge.system.progress import progress
 from unet_edge.system.timing import machine
 from unet_edge.training.cost import multiply_accumulates
-from unet_edge.training.rounds import RESULT_FILE
+from unet_edge.training.run_files import RESULT_FILE
 
 _WEIGHTS = {
     "1.0": "mobilenet_1_0_224_tf_no_top.weights.h5",

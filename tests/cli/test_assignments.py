@@ -188,7 +188,9 @@ def refused(tmp_path):
 
 
 def test_the_command_takes_them(refused, sample_data, tmp_path):
-    assert refused(sample_data, "--set", "steps=0") == "the options: steps 0 must be at least 1"
+    assert (
+        refused(sample_data, "--set", "steps=0") == "the options: steps is 0; it must be at least 1"
+    )
     assert refused("--set", f'data="{tmp_path / "none"}"') == (
         f"no such data folder: {tmp_path / 'none'}"
     )
@@ -200,7 +202,8 @@ def test_they_override_a_config(refused, tmp_path):
     assert refused("--config", path) == f"no such data folder: {tmp_path / 'none'}"
     line = refused("--config", path, "--set", f'data="{tmp_path / "other"}"')
     assert line == f"no such data folder: {tmp_path / 'other'}"
-    assert refused("--config", path, "--set", "steps=0") == f"{path}: steps 0 must be at least 1"
+    line = refused("--config", path, "--set", "steps=0")
+    assert line == f"{path}: steps is 0; it must be at least 1"
 
 
 def test_a_set_network_without_an_encoder_loads_no_weights(refused, sample_data, monkeypatch):

@@ -181,7 +181,7 @@ class TestData:
         assert "no such data folder" in self.train(tmp_path / "none")
 
     def test_size_that_does_not_fit_the_network(self, copy: Path) -> None:
-        assert "must be multiples of 16 px" in self.train(copy, "--size", "100")
+        assert "needs multiples of 16 px" in self.train(copy, "--size", "100")
 
     def test_weights_of_another_alpha(self, copy: Path, tmp_path: Path) -> None:
         assert "no such weights file" in self.train(copy, "--encoder-weights", tmp_path / "w.h5")
@@ -264,7 +264,7 @@ class TestOutputs:
         (tmp_path / "samples").mkdir()
         (tmp_path / "samples" / "mine.png").write_bytes(b"mine")
         line = refused("train", sample_data, "--encoder-weights", "none", "-o", tmp_path)
-        assert "holds other things than a run" in line
+        assert "holds files that are not a run's" in line
         assert (tmp_path / "samples" / "mine.png").read_bytes() == b"mine"
 
     def test_verify_of_a_single_file(self, bundle_path: Path) -> None:

@@ -215,9 +215,9 @@ class TestPreview:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
-            (("--size", 250), "size 250x250 must be multiples of 16 px for mobilenet_unet, e.g."),
-            (("--crop", "32x50"), "crop 32x50 must be multiples of 16 px"),
-            (("--size", 30, "--architecture", "unet_mini"), "must be multiples of 4 px"),
+            (("--size", 250), "size is 250x250; mobilenet_unet needs multiples of 16 px, e.g."),
+            (("--crop", "32x50"), "crop is 32x50; mobilenet_unet needs multiples of 16 px"),
+            (("--size", 30, "--architecture", "unet_mini"), "needs multiples of 4 px"),
         ],
     )
     def test_a_size_that_train_refuses(

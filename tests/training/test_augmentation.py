@@ -333,9 +333,9 @@ def test_tiny_and_thin_pictures_pass(size):
         ({"scale": (0, 1)}, "must be 0 < low <= high"),
         ({"scale": (2, 1)}, "must be 0 < low <= high"),
         ({"scale": (1, float("inf"))}, "high <= 100"),
-        ({"aspect": -0.1}, "aspect -0.1 must be 0 or above"),
-        ({"hue": 1}, "hue 1 must be"),
-        ({"contrast": float("nan")}, "contrast nan must be"),
+        ({"aspect": -0.1}, "aspect is -0.1; it must be at least 0"),
+        ({"hue": 1}, "hue is 1; it must be"),
+        ({"contrast": float("nan")}, "contrast is nan; it must be"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
@@ -438,11 +438,11 @@ def test_labels_are_neither_blurred_nor_noisy():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rotation": 181}, "rotation 181 must be 0 to 180 degrees"),
-        ({"rotation": -1}, "rotation -1 must be 0 to 180 degrees"),
-        ({"elastic": 51}, "elastic 51 must be 0 to 50 px"),
-        ({"blur": float("nan")}, "blur nan must be 0 to 50 px"),
-        ({"noise": 1}, "noise 1 must be 0 or above, below 1"),
+        ({"rotation": 181}, "rotation is 181; it must be 0 to 180 degrees"),
+        ({"rotation": -1}, "rotation is -1; it must be 0 to 180 degrees"),
+        ({"elastic": 51}, "elastic is 51; it must be 0 to 50 px"),
+        ({"blur": float("nan")}, "blur is nan; it must be 0 to 50 px"),
+        ({"noise": 1}, "noise is 1; it must be at least 0 and below 1"),
     ],
 )
 def test_strengths_out_of_range_are_refused(settings, message):

@@ -290,7 +290,7 @@ def test_pictures_are_read_once_while_there_is_room(shades, monkeypatch):
         batches[index]
     assert sorted(reads) == sorted(sample.name for sample in shades.train)
     # Room for two grey pictures and masks of 8x8 px: 64 + 64 bytes each.
-    monkeypatch.setattr("unet_edge.training.batches._KEPT_BYTES", 2 * 128)
+    monkeypatch.setattr("unet_edge.training.batches._CACHE_BYTES", 2 * 128)
     reads.clear()
     batches = batches_of(shades, augmentation=Augmentation())
     for index in range(10):

@@ -56,7 +56,7 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
     example().write(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
-    with pytest.raises(TrainingError, match=r"checkpoint is damaged .* --overwrite"):
+    with pytest.raises(TrainingError, match=r"checkpoint is damaged: .* --overwrite"):
         Checkpoint.read(path)
 
 

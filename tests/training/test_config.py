@@ -123,7 +123,7 @@ def test_changes_may_bring_a_table_that_was_not_there():
 
 def test_changes_replace_what_does_not_fit():
     text = CROPPED.to_toml().replace("steps = 77", "steps = 0")
-    with pytest.raises(ConfigError, match="steps 0 must be at least 1"):
+    with pytest.raises(ConfigError, match="steps is 0; it must be at least 1"):
         TrainConfig.from_toml(text, "config.toml")
     assert TrainConfig.from_toml(text, "config.toml", {"steps": 77}) == CROPPED
 
@@ -132,7 +132,7 @@ def test_changes_replace_what_does_not_fit():
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(ConfigError, match=r"no training run: .* 'unet-edge train' makes runs"):
+    with pytest.raises(ConfigError, match=r"not a training run: .* with 'unet-edge train'"):
         read_config(tmp_path)
 
 
@@ -198,17 +198,17 @@ def test_the_contract_is_of_the_size_not_of_the_crop():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps 0 must be at least 1"),
-        ({"rounds": 0}, "rounds 0 must be at least 1"),
-        ({"batch_size": -2}, "batch size -2 must be at least 1"),
-        ({"patience": -1}, "patience -1 must be 0 or above"),
-        ({"seed": -1}, "seed -1 must be 0 or above"),
-        ({"ignore": 256}, "ignore 256 is no mask value"),
-        ({"size": (100, 96)}, "size 100x96 must be multiples of 16 px for mobilenet_unet"),
-        ({"size": (0, 16)}, "size 0x16 must be multiples of 16 px"),
-        ({"crop": (96, 40)}, "crop 96x40 must be multiples of 16 px for mobilenet_unet"),
-        ({"size": (66, 64), "network": Network("unet_mini")}, "multiples of 4 px for unet_mini"),
-        ({"crop": (32, 32), "augment": False}, "cannot be given with --no-augment"),
+        ({"steps": 0}, "steps is 0; it must be at least 1"),
+        ({"rounds": 0}, "rounds is 0; it must be at least 1"),
+        ({"batch_size": -2}, "batch size is -2; it must be at least 1"),
+        ({"patience": -1}, "patience is -1; it must be at least 0"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"ignore": 256}, "ignore is 256; it must be a mask value, 0 to 255"),
+        ({"size": (100, 96)}, "size is 100x96; mobilenet_unet needs multiples of 16 px"),
+        ({"size": (0, 16)}, "size is 0x16; mobilenet_unet needs multiples of 16 px"),
+        ({"crop": (96, 40)}, "crop is 96x40; mobilenet_unet needs multiples of 16 px"),
+        ({"size": (66, 64), "network": Network("unet_mini")}, "unet_mini needs multiples of 4 px"),
+        ({"crop": (32, 32), "augment": False}, "omit one of --crop and --no-augment"),
         ({"loss": Loss(class_weights=(1, 2, 3))}, "3 class weights for 2 classes"),
     ],
 )
@@ -220,10 +220,13 @@ def test_settings_that_make_no_run_are_refused(settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weight": 0}, "distillation weight 0 must be above 0, at most 1"),
-        ({"weight": 1.5}, "distillation weight 1.5 must be above 0, at most 1"),
-        ({"temperature": 0}, "distillation temperature 0 must be above 0"),
-        ({"temperature": float("inf")}, "distillation temperature inf must be above 0 and finite"),
+        ({"weight": 0}, "the distillation weight is 0; it must be above 0 and at most 1"),
+        ({"weight": 1.5}, "the distillation weight is 1.5; it must be above 0 and at most 1"),
+        ({"temperature": 0}, "the distillation temperature is 0; it must be above 0"),
+        (
+            {"temperature": float("inf")},
+            "the distillation temperature is inf; it must be above 0 and finite",
+        ),
     ],
 )
 def test_lessons_that_teach_nothing_are_refused(settings, message):

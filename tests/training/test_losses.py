@@ -296,14 +296,17 @@ def test_a_student_is_pulled_towards_its_teacher_who_stays():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"focal": -0.1}, "focal -0.1 must be 0 or above"),
-        ({"dice": math.nan}, "dice nan must be 0 or above"),
-        ({"focal_gamma": -1}, "focal_gamma -1 must be 0 or above"),
-        ({"cross_entropy": 0}, "at least one of cross_entropy, focal and dice"),
-        ({"class_weights": (1, 0)}, r"\(1, 0\) must all be above 0"),
-        ({"class_weights": (1, math.nan)}, "must all be above 0"),
-        ({"cross_entropy": math.inf}, "cross_entropy inf must be 0 or above, and finite"),
-        ({"class_weights": (1, 2), "balanced": True}, "given or balanced, not both"),
+        ({"focal": -0.1}, "focal is -0.1; it must be at least 0"),
+        ({"dice": math.nan}, "dice is nan; it must be at least 0"),
+        ({"focal_gamma": -1}, "focal_gamma is -1; it must be at least 0"),
+        ({"cross_entropy": 0}, "cross_entropy, focal and dice are 0; at least one must"),
+        ({"class_weights": (1, 0)}, r"the class weights are \(1, 0\); all must be above 0"),
+        ({"class_weights": (1, math.nan)}, "all must be above 0"),
+        ({"cross_entropy": math.inf}, "cross_entropy is inf; it must be at least 0 and finite"),
+        (
+            {"class_weights": (1, 2), "balanced": True},
+            "are both given and balanced; give the weights",
+        ),
     ],
 )
 def test_settings_that_make_no_loss_are_refused(settings, message):

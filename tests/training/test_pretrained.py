@@ -173,7 +173,7 @@ def test_weights_of_another_alpha_are_refused(folders, layout):
 def test_weights_of_another_encoder_are_refused(folders, network, other, layout):
     model = build(network, 2, Normalisation())
     before = model.get_weights()
-    with pytest.raises(WeightsError, match=f"does not hold {network.encoder} weights"):
+    with pytest.raises(WeightsError, match=f"does not contain {network.encoder} weights"):
         load_encoder(model, network, folders[other] / layout)
     for old, new in zip(before, model.get_weights(), strict=True):
         assert np.array_equal(old, new)
@@ -194,7 +194,7 @@ def test_a_file_with_other_names_or_without_one_layer_is_refused(donors, tmp_pat
 def test_the_weights_of_another_network_are_refused(tmp_path):
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     other.save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(WeightsError, match="does not hold mobilenet_v1 weights"):
+    with pytest.raises(WeightsError, match="does not contain mobilenet_v1 weights"):
         load_encoder(build(V1, 2, Normalisation()), V1, tmp_path / "other.weights.h5")
 
 
@@ -208,7 +208,7 @@ def test_a_missing_file_is_named(tmp_path, name):
 @pytest.mark.parametrize("content", [b"", b"no weights"])
 def test_a_broken_file_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{name} does not hold mobilenet_v1 weights"):
+    with pytest.raises(WeightsError, match=rf"{name} does not contain mobilenet_v1 weights"):
         encoder_weights("mobilenet_v1", 0.25, tmp_path / name)
 
 

@@ -108,7 +108,7 @@ def test_a_run_killed_again_and_again_keeps_its_random_states(sample_data, tmp_p
     kill_when(settings.is_file, "train", sample_data, "-o", run, *DROPOUT)
     assert not (run / "history.csv").exists()
     kill_when(lambda: rounds_kept(run) >= done, "resume", run)
-    assert f"going on after round {rounds_kept(run)} of {ROUNDS}" in finish("resume", run)
+    assert f"continuing after round {rounds_kept(run)} of {ROUNDS}" in finish("resume", run)
     assert_equal_runs(run, tmp_path / "whole")
 
 
@@ -121,7 +121,7 @@ def refused(*arguments):
 
 def test_what_is_no_run_cannot_be_resumed(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        assert f"{folder} is no unfinished run" in refused("resume", folder)
+        assert f"{folder} is not an unfinished run" in refused("resume", folder)
 
 
 def test_a_finished_run_cannot_be_resumed(run_path):

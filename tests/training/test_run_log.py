@@ -1,4 +1,4 @@
-"""What a run says in a log: an estimate at the start, a line a minute and one for each round."""
+"""The log lines of a run: an estimate, then a line about every minute and one for each round."""
 
 import pytest
 
@@ -30,25 +30,27 @@ def entry(step, miou=0.5):
 
 def run(clock, *, watched=False, step=4.0, close=20.0, rounds=4):
     lines = []
-    told = log(clock, lines, watched=watched)
-    told.begin(0, Pace(step, close, start=10))
+    run_log = log(clock, lines, watched=watched)
+    run_log.begin(0, Pace(step, close, start=10))
     for number in range(25 * rounds):
         clock.now += step
-        told.step(number + 1, 0.8, None if number < 25 else 0.5)
+        run_log.step(number + 1, 0.8, None if number < 25 else 0.5)
         if (number + 1) % 25 == 0:
             clock.now += close
-            told.close(entry(number + 1), 0.5)
+            run_log.close(entry(number + 1), 0.5)
     return lines
 
 
-def test_the_estimate_is_what_the_run_then_takes(clock):
+def test_the_estimate_matches_the_time_of_the_run(clock):
     lines = run(clock)
     # 10 + 100 * 4 + 4 * 20 = 490 s
-    assert lines[0].startswith("training takes about 8 min here: 100 steps of 4 s and 4 rounds")
+    assert lines[0].startswith(
+        "training takes about 8 min here: 100 steps of 4 s and 4 validations"
+    )
     assert clock.now - 1000 == pytest.approx(480)
 
 
-def test_a_line_a_minute_and_one_for_each_round(clock):
+def test_a_line_for_each_minute_and_each_round(clock):
     lines = run(clock)[1:]
     assert [line.split(":")[0] for line in lines] == [
         "step 15 of 100",
@@ -71,27 +73,27 @@ def test_a_line_a_minute_and_one_for_each_round(clock):
     assert lines[-1].endswith("0 s left, best grid mIoU 0.5000")
 
 
-def test_the_time_left_follows_what_is_measured_and_not_the_estimate(clock):
+def test_the_time_left_follows_the_measurement_not_the_estimate(clock):
     lines = []
-    told = log(clock, lines)
-    told.begin(0, Pace(0.1, 0.1))
+    run_log = log(clock, lines)
+    run_log.begin(0, Pace(0.1, 0.1))
     for number in range(50):
         clock.now += 10  # a hundred times as slow
-        told.step(number + 1, 0.8, None)
+        run_log.step(number + 1, 0.8, None)
         if number in (24, 49):
             clock.now += 100
-            told.close(entry(number + 1), 0.5)
+            run_log.close(entry(number + 1), 0.5)
     assert "12 min left" in lines[-1]  # 50 * 10 + 2 * 100 s
 
 
-def test_where_a_bar_is_watched_only_the_estimate_is_said(clock):
+def test_beside_a_progress_bar_only_the_estimate_is_reported(clock):
     assert len(run(clock, watched=True)) == 1
 
 
-def test_a_resumed_run_is_told_what_is_left(clock):
+def test_a_resumed_run_reports_the_remaining_time(clock):
     lines = []
     log(clock, lines).begin(75, Pace(2, 10))
-    assert lines[0].startswith("training takes about 60 s here: 25 steps of 2 s and 1 rounds'")
+    assert lines[0].startswith("training takes about 60 s here: 25 steps of 2 s and 1 validations")
 
 
 @pytest.mark.parametrize(

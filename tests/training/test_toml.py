@@ -42,9 +42,9 @@ MISTAKES = {
         "network.architecture: 'resnet' is not one of mobilenet_unet, unet_mini"
     ),
     "[network]\nalpha = 2": "network: mobilenet_v1 has no alpha 2.0; choose one of 0.25, 0.5",
-    "crop = [100, 100]": "crop 100x100 must be multiples of 16 px for mobilenet_unet",
-    "[augmentation]\nscale = [2, 1]": "augmentation: scale 2.0..1.0 must be 0 < low <= high",
-    "[loss]\ndice = nan": "loss: dice nan must be 0 or above",
+    "crop = [100, 100]": "crop is 100x100; mobilenet_unet needs multiples of 16 px",
+    "[augmentation]\nscale = [2, 1]": "augmentation: scale is 2.0..1.0; it must be 0 < low <= high",
+    "[loss]\ndice = nan": "loss: dice is nan; it must be at least 0",
     # Several at once.
     'steps = "a"\n[optimisation]\nwarmup = "b"': (
         "steps: 'a' is not a whole number; optimisation.warmup: 'b' is not a number"

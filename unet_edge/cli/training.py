@@ -18,7 +18,7 @@ from unet_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from unet_edge.training.distribution import Machines
-    from unet_edge.training.run import TrainResult
+    from unet_edge.training.train_result import TrainResult
 
 _MODULES = ("keras", "matplotlib", "cattrs", "tomli_w")
 
@@ -113,8 +113,8 @@ def train(
     """
     need("train", _MODULES)
     from unet_edge.training.config import load_config
-    from unet_edge.training.rounds import PROGRESS_FOLDER
     from unet_edge.training.run import train as run_training
+    from unet_edge.training.run_files import PROGRESS_FOLDER
     from unet_edge.training.settings.train_config import TrainConfig
 
     machines = _machines(coordinator, processes, process)

@@ -1,7 +1,7 @@
-"""Random views of a picture and its mask: turns, zoom, bends, crops, colour, blur and noise.
+"""Random views of a picture and its mask: turns, zoom, deformation, crops, colour, blur, noise.
 
-All strengths are settings, all randomness comes from one generator: the same seed gives the
-same views. Pictures are scaled by the same Pillow filter as on the device.
+Settings give the strengths, and one generator the randomness: the same seed gives the same views.
+Pictures are scaled by the same Pillow filter as on the device.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ def augment(
     settings: Augmentation,
     random: np.random.Generator,
 ) -> tuple[Pixels, Labels]:
-    """Draw one view of (height, width) `crop` px of an RGB picture, or of a grey one as L.
+    """Draw one view of `crop`, (height, width) px, of an RGB picture.
 
-    `labels` has the picture's size, or that of the photo which the decoder reduced to it.
-    Returns pixels uint8 (h, w, 3) and labels uint8 (h, w); what lies outside the picture is the
-    contract's padding colour with IGNORE. A grey picture as L comes to the same, sooner.
+    `labels` has the picture's size, or the size of the photo that the decoder reduced to it.
+    Returns pixels uint8 (h, w, 3) and labels uint8 (h, w). Outside the picture, pixels have the
+    contract's padding colour and labels are IGNORE. A grey picture may have mode L, which gives the
+    same view faster.
     """
     pixels, targets = np.empty((*crop, 3), np.uint8), np.empty(crop, np.uint8)
     augment_into(pixels, targets, picture, labels, spec, settings, random)
@@ -58,7 +59,7 @@ def augment_into(
     targets[:], outside = warp.labels(orientation.of_labels(labels))
     patch = warp.picture(orientation.of_picture(picture), spec)
     _write(pixels, _degrade(_jitter_color(patch, settings, random), settings, random))
-    pixels[outside] = spec.pad_color  # colour and noise are the picture's, not the padding's
+    pixels[outside] = spec.pad_color  # last, because padding has no jitter or noise
 
 
 def _cut(
@@ -72,9 +73,9 @@ def _cut(
     settings: Augmentation,
     random: np.random.Generator,
 ) -> None:
-    """An upright window on the picture scaled to `size`: resampled once, by the device's filter.
+    """Cut a window out of the picture scaled to `size`, resampled once by the device's filter.
 
-    The window is turned and mirrored after it was cut out: it is smaller than the picture.
+    The window is turned and mirrored after cutting, because it is smaller than the picture.
     """
     crop = targets.shape
     width, height = orientation.turned(picture.size)
@@ -89,11 +90,11 @@ def _cut(
     patch = _degrade(_jitter_color(patch, settings, random), settings, random)
     if (placed_height, placed_width) != crop:
         targets[:] = IGNORE
-        # By rows: over ten times as fast as by channels, whose bytes lie three apart.
+        # By rows, which is over ten times as fast as by channels.
         pixels[:] = np.frombuffer(bytes(spec.pad_color) * crop[1], np.uint8).reshape(-1, 3)
     inside = (slice(top, top + placed_height), slice(left, left + placed_width))
     _write(pixels[inside], patch)
-    # A whole number: what the decoder reduced the picture by, 1 mostly.
+    # The whole number by which the decoder reduced the picture, usually 1.
     factor = labels.shape[0] // picture.height
     below = _nearest(rows, placed_height, factor, height * factor)
     beside = _nearest(columns, placed_width, factor, width * factor)
@@ -101,22 +102,22 @@ def _cut(
 
 
 def _write(pixels: Pixels, patch: Image.Image) -> None:
-    """Put an RGB or grey picture into pixels (h, w, 3)."""
+    """Write an RGB or grey picture into pixels (h, w, 3)."""
     values = np.asarray(patch)
     if values.ndim == 3:
         pixels[:] = values
         return
-    for channel in range(3):  # five times as fast as broadcasting, whose inner loop is three long
+    for channel in range(3):  # five times as fast as broadcasting over the last axis
         pixels[..., channel] = values
 
 
 def _target_size(
     size: tuple[int, int], spec: ModelSpec, settings: Augmentation, random: np.random.Generator
 ) -> tuple[int, int]:
-    """(height, width) px of a picture of `size` = (width, height) px after zoom and stretch.
+    """Draw the (height, width) px of a picture of `size` = (width, height) px after zoom.
 
-    The picture's own aspect is the starting point (the tutorial jittered around a square), and
-    its size on the inference grid is zoom 1.
+    Zoom 1 is the picture's size on the inference grid. Stretch is relative to its own aspect; the
+    tutorial's was relative to a square.
     """
     placement = Placement.plan(size, spec)
     low, high = np.log(settings.scale)
@@ -130,10 +131,10 @@ def _target_size(
 def _window(
     scaled: int, crop: int, source: int, random: np.random.Generator
 ) -> tuple[int, int, tuple[float, float]]:
-    """Slide a picture of `scaled` px over a crop, along one axis.
+    """Draw the position of a picture of `scaled` px relative to a crop, along one axis.
 
-    Returns where the picture starts in the crop, how many px it fills there, and the span of
-    the source (0..source, px) that is seen.
+    Returns the picture's start in the crop, the number of px it fills there, and the visible span
+    of the source, within 0..source px.
     """
     if scaled <= crop:
         return int(random.integers(crop - scaled + 1)), scaled, (0.0, float(source))
@@ -143,7 +144,7 @@ def _window(
 
 
 def _nearest(span: tuple[float, float], count: int, factor: int, source: int) -> np.ndarray:
-    """The labels, of `source`, under `count` pixels of a span of the picture, `factor` to a px."""
+    """The indices of `source` labels at `count` pixels of a span, with `factor` labels a px."""
     low, high = span[0] * factor, span[1] * factor
     centres = low + (np.arange(count) + 0.5) * (high - low) / count
     return np.minimum(centres.astype(np.intp), source - 1)
@@ -152,10 +153,10 @@ def _nearest(span: tuple[float, float], count: int, factor: int, source: int) ->
 def _jitter_color(
     patch: Image.Image, settings: Augmentation, random: np.random.Generator
 ) -> Image.Image:
-    """Turn hue, scale saturation, brightness and contrast: one matrix on RGB.
+    """Rotate hue and scale saturation, brightness and contrast, by one matrix on RGB.
 
-    Hue and saturation turn and scale the colour difference (I, Q of YIQ) and keep the luma, so
-    grey stays grey. A third of the time of a way through HSV, where two of three steps convert.
+    Hue and saturation rotate and scale the colour difference (I, Q of YIQ) and keep the luma, so
+    grey stays grey. This takes a third of the time of a conversion to HSV and back.
     """
     angle = 2 * np.pi * random.uniform(-settings.hue, settings.hue)
     saturation = _gain(settings.saturation, random)
@@ -179,8 +180,8 @@ _TO_YIQ = np.array(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
 )
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
-# What RGB becomes of which only luma, only the colour difference, or that turned by 90 degrees
-# is kept: a turn by any angle is a sum of them.
+# Matrices on RGB that keep only the luma, only the colour difference, or the colour difference
+# rotated by 90 degrees. A rotation by any angle is a sum of them.
 _LUMA, _CHROMA, _QUARTER_TURN = (
     _FROM_YIQ @ np.array(kept) @ _TO_YIQ
     for kept in (
@@ -192,20 +193,20 @@ _LUMA, _CHROMA, _QUARTER_TURN = (
 
 
 def _gain(strength: float, random: np.random.Generator) -> float:
-    """A factor of 1/(1+strength)..1+strength, evenly spread on a logarithmic scale."""
+    """Draw a factor of 1/(1+strength)..1+strength, uniformly on a logarithmic scale."""
     return float(np.exp(random.uniform(-1, 1) * np.log1p(strength)))
 
 
 def _degrade(
     patch: Image.Image, settings: Augmentation, random: np.random.Generator
 ) -> Image.Image:
-    """Blur half of the views and add grey noise to half, up to the strengths set."""
+    """Blur half of the views and add grey noise to half, up to the given strengths."""
     if settings.blur and random.random() < 0.5:
         patch = patch.filter(ImageFilter.GaussianBlur(random.uniform(0, settings.blur)))
     if settings.noise and random.random() < 0.5:
         deviation = 255 * random.uniform(0, settings.noise)
-        grains = random.standard_normal((patch.height, patch.width, 1), np.float32)
+        noise = random.standard_normal((patch.height, patch.width, 1), np.float32)
         values = np.asarray(patch)
-        noisy = values + np.float32(deviation) * (grains if values.ndim == 3 else grains[..., 0])
+        noisy = values + np.float32(deviation) * (noise if values.ndim == 3 else noise[..., 0])
         patch = Image.fromarray(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
     return patch

@@ -1,14 +1,9 @@
-"""BatchNorm statistics fit for export.
+"""Re-estimation of BatchNorm's moving statistics, which exports fold into the convolutions.
 
-Exports fold BatchNorm's moving statistics into the convolutions. A short run leaves them stale:
-a cats model 40 steps into training predicted only background (mIoU 0.405) until they were
-re-estimated (0.737, the weights untouched). So they are estimated afresh before every evaluation
-and save ("precise BN", Wu and Johnson 2021, arXiv:2105.07576, section 3).
-
-Over which pictures? Over the augmented crops that training saw: feral cats gave 0.843 mIoU, but
-0.798 with plain crops. Membranes, the other way round: 0.783 and 0.791. The loss on *training*
-pictures, as inference sees them, told in both cases which was better, so it decides. (One model
-each, scored on 60 and 6 held-out pictures: evidence, not proof.)
+A short run leaves them stale, so they are estimated again before every validation and save
+("precise BN", Wu and Johnson 2021, arXiv:2105.07576, section 3). Some data sets need statistics of
+augmented crops, others of plain ones; the loss on training pictures decides. The figures are in
+docs/decisions/029-batch-norm.md.
 """
 
 from __future__ import annotations
@@ -22,18 +17,18 @@ from numpy.typing import NDArray
 
 
 def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Every BatchNormalization layer that is not frozen, in order.
+    """Return every BatchNormalization layer that is not frozen, in order.
 
-    A frozen one uses its moving statistics in training too.
+    A frozen layer uses its moving statistics in training mode too.
     """
-    kinds = keras.layers.BatchNormalization
-    return [x for x in model.layers if isinstance(x, kinds) and x.trainable]
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in model.layers if isinstance(layer, kind) and layer.trainable]
 
 
 def set_momentum(model: keras.Model, steps: int) -> None:
-    """Choose a momentum whose memory, 1 / (1 - momentum) steps, is a tenth of the run.
+    """Set a momentum whose memory, 1 / (1 - momentum) steps, is a tenth of the run.
 
-    Never above Keras' own default of 0.99, never below 0.5.
+    It is at most Keras' default of 0.99, and at least 0.5.
     """
     for layer in batch_norm_layers(model):
         layer.momentum = min(0.99, max(0.5, 1 - 10 / max(steps, 1)))
@@ -41,7 +36,7 @@ def set_momentum(model: keras.Model, steps: int) -> None:
 
 @contextmanager
 def momentum_kept(model: keras.Model) -> Iterator[list[keras.layers.BatchNormalization]]:
-    """Yield the BatchNorm layers, and give each its momentum back at the end."""
+    """Yield the BatchNorm layers, and restore the momentum of each at the end."""
     layers = batch_norm_layers(model)
     momenta = [layer.momentum for layer in layers]
     try:
@@ -54,13 +49,13 @@ def momentum_kept(model: keras.Model) -> Iterator[list[keras.layers.BatchNormali
 def reestimate(model: keras.Model, batches: Iterable[NDArray[np.uint8]]) -> int:
     """Replace the moving statistics by their mean over `batches` of pixels (N, H, W, 3).
 
-    Runs the model in training mode without touching its weights; returns how many batches were
-    used. With none, nothing changes.
+    Runs the model in training mode and does not change its weights. Returns the number of batches;
+    without any, the statistics remain.
     """
     used = 0
     with momentum_kept(model) as layers:
         for pixels in batches:
-            # Momentum k/(k+1) at batch k makes the moving average the plain mean so far.
+            # With momentum k/(k+1) at batch k, the moving average is the mean of all batches.
             for layer in layers:
                 layer.momentum = used / (used + 1)
             model(pixels, training=True)
@@ -73,18 +68,19 @@ def choose_statistics(
     candidates: Mapping[str, Iterable[NDArray[np.uint8]]],
     loss: Callable[[], float],
 ) -> str:
-    """Re-estimate over each candidate's batches and keep the statistics with the least loss.
+    """Re-estimate over each candidate's batches and keep the statistics with the lowest loss.
 
-    `loss` evaluates the model as it is, in inference mode. Returns the winner's name.
+    `loss` evaluates the model in inference mode. Returns the name of the best candidate.
     """
     layers = batch_norm_layers(model)
-    best, winner = float("inf"), ""
-    kept = [layer.get_weights() for layer in layers]
+    least_loss, best = float("inf"), ""
+    best_weights = [layer.get_weights() for layer in layers]
     for name, batches in candidates.items():
         reestimate(model, batches)
         value = loss()
-        if not winner or value < best:  # the first, even where no loss is a number
-            best, winner, kept = value, name, [layer.get_weights() for layer in layers]
-    for layer, weights in zip(layers, kept, strict=True):
+        if not best or value < least_loss:  # `not best`: the first counts even if its loss is nan
+            least_loss, best = value, name
+            best_weights = [layer.get_weights() for layer in layers]
+    for layer, weights in zip(layers, best_weights, strict=True):
         layer.set_weights(weights)
-    return winner
+    return best

@@ -1,4 +1,4 @@
-"""Batches to train on: augmented crops to train on, and whole grids to validate on."""
+"""Batches of pixels and labels: augmented crops for training, whole grids for validation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from unet_edge.training.settings.train_config import TrainConfig
 WORKERS = 2
 """Threads that draw batches ahead."""
 
-_KEPT_BYTES = 1 << 30  # decoded pictures and masks kept in memory: 1 GiB
+_CACHE_BYTES = 1 << 30  # of decoded pictures and masks: 1 GiB
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Pixels, uint8 (N, H, W, 3), and labels, uint8 (N, H, W)."""
 
 
 class TrainingBatches:
-    """Batches of a run, each picture as often as every other, in a new order each pass.
+    """The batches of a run. Each pass draws every picture once, in a new order.
 
-    Batch k depends on the seed and k alone, so any number of workers, and a run that was
-    interrupted, see the same ones. `part` draws only some samples of each batch, for a process
-    among several. Decoded pictures are kept in memory, up to a limit.
+    Batch k depends only on the seed and k: the number of workers or an interruption changes
+    nothing. `part` draws only some samples of each batch, for one of several processes. Decoded
+    pictures are kept in memory, up to a limit.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class TrainingBatches:
         self.augmentation = augmentation
         self.seed = seed
         self.part = part
-        self._kept: dict[str, tuple[Image.Image, Labels]] = {}
-        self._kept_bytes = 0
+        self._cache: dict[str, tuple[Image.Image, Labels]] = {}
+        self._cached_bytes = 0
 
     def __getitem__(self, index: int) -> Batch:
         positions = range(index * self.batch_size, (index + 1) * self.batch_size)[self.part]
@@ -88,27 +88,27 @@ class TrainingBatches:
         augment_into(pixels, labels, *self._read(sample), self.spec, settings, random)
 
     def _read(self, sample: Sample) -> tuple[Image.Image, Labels]:
-        kept = self._kept.get(sample.name)
-        if kept is not None:
-            return kept
+        cached = self._cache.get(sample.name)
+        if cached is not None:
+            return cached
         photo, labels = self.dataset.read_for(sample, self.spec)
         picture = photo.picture
         if _is_grey(picture):
             picture = picture.getchannel(0)
         size = len(picture.getbands()) * picture.width * picture.height + labels.nbytes
-        # Full is full: with every picture drawn as often as every other, throwing one out for
-        # another gains nothing. Two workers may both add the last one.
-        if self._kept_bytes + size <= _KEPT_BYTES:
-            self._kept[sample.name] = picture, labels
-            self._kept_bytes += size
+        # Nothing is evicted: every picture is drawn equally often, so that would gain nothing. Two
+        # workers may both add the last picture.
+        if self._cached_bytes + size <= _CACHE_BYTES:
+            self._cache[sample.name] = picture, labels
+            self._cached_bytes += size
         return picture, labels
 
 
-@lru_cache(maxsize=4)  # the workers draw of one pass, or of two at its end
+@lru_cache(maxsize=4)  # at the end of a pass, workers draw from two passes
 def _order(seed: int, number: int, count: int) -> NDArray[np.int64]:
     """The order of pass `number` over `count` pictures."""
     order = np.random.default_rng((seed, number)).permutation(count)
-    order.flags.writeable = False  # one array for all that ask
+    order.flags.writeable = False  # every caller gets the same array
     return order
 
 
@@ -126,7 +126,7 @@ def training_batches(
     plain: bool = False,
     **options: Any,
 ) -> TrainingBatches:
-    """The batches of a run; `plain` ones show crops as inference sees the pictures."""
+    """Make the batches of a run; `plain` ones are crops without other augmentation."""
     augmentation = PLAIN if plain else config.augmentation
     return TrainingBatches(
         dataset,
@@ -140,7 +140,7 @@ def training_batches(
 
 
 def place_sample(dataset: Dataset, sample: Sample, spec: ModelSpec) -> Batch:
-    """One sample on the inference grid: pixels uint8 (H, W, 3), labels uint8 (H, W)."""
+    """Place one sample on the inference grid: pixels uint8 (H, W, 3), labels uint8 (H, W)."""
     photo, labels = dataset.read_for(sample, spec)
     placement = Placement.plan(photo.size, spec)
     return placement.place(photo.picture), placement.place_labels(labels)
@@ -149,7 +149,7 @@ def place_sample(dataset: Dataset, sample: Sample, spec: ModelSpec) -> Batch:
 def grid_batches(
     dataset: Dataset, samples: Sequence[Sample], spec: ModelSpec, batch_size: int
 ) -> Iterator[Batch]:
-    """Whole pictures on the inference grid, unaugmented, in order; the last batch is shorter."""
+    """Yield whole pictures on the inference grid, in order; the last batch may be smaller."""
     for start in range(0, len(samples), batch_size):
         placed = [
             place_sample(dataset, sample, spec) for sample in samples[start : start + batch_size]

@@ -1,12 +1,11 @@
-"""What an interrupted run needs to go on exactly as if nothing had happened.
+"""Checkpoints: a run resumed from one gives the same result as without the interruption.
 
-Everything that the next round depends on is in one file, written aside and renamed after each
-round: the model's variables (statistics and random states too), the optimiser's, the best model
-so far and the history. What batch k of round r shows depends on the seed, r and k alone, so no
-state of the data is needed.
+One file, replaced after each round, holds the variables of the model (with statistics and random
+states) and of the optimiser, the best model so far and the history. It needs no state of the data:
+a batch depends only on the seed and its number.
 
-The file is an .npz behind the SHA-256 of its bytes: flipped bytes make zipfile raise a dozen kinds
-of errors, or none at all.
+The file is an .npz after the SHA-256 of its bytes. zipfile does not detect all damage, and raises
+a dozen kinds of errors for the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +30,10 @@ _DIGEST_SIZE = 64  # hexadecimal digits
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A run after a round. `facts` are plain JSON values: rounds done, history, best entry."""
+    """The state of a run after a round.
+
+    `facts` are plain JSON values: the history, the best round with its confusion, the settings.
+    """
 
     model: Arrays
     optimizer: Arrays
@@ -39,7 +41,7 @@ class Checkpoint:
     facts: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write all of it, or leave what was there."""
+        """Write the file in one step, so that an interruption keeps the old one."""
         arrays = {
             f"{group}/{index}": array
             for group in ("model", "optimizer", "best")
@@ -52,7 +54,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """Read what `write` wrote. Raises TrainingError for a damaged file."""
+        """Read a file that `write` wrote. Raises TrainingError for a damaged file."""
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -60,8 +62,9 @@ class Checkpoint:
         digest, data = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
         if sha256(data).encode() != digest:
             raise TrainingError(
-                f"{path} is damaged (its SHA-256 differs)",
+                "is damaged: its SHA-256 differs",
                 fix="train again with --overwrite",
+                subject=str(path),
             )
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             groups: dict[str, Arrays] = {"model": [], "optimizer": [], "best": []}
@@ -72,41 +75,41 @@ class Checkpoint:
 
 
 def model_state(model: keras.Model) -> Arrays:
-    """Every variable of a model: weights, statistics and the states of its random layers."""
+    """Return every variable of a model: weights, statistics and states of random layers."""
     return [np.asarray(variable) for variable in _variables(model)]
 
 
 def restore_model(model: keras.Model, state: Arrays) -> None:
-    """Put back what model_state took. Raises TrainingError where it was of another network."""
+    """Restore what model_state returned. Raises TrainingError for another network."""
     _assign(_variables(model), state, "network")
 
 
 def optimizer_state(optimizer: keras.optimizers.Optimizer) -> Arrays:
-    """Every variable of an optimiser that has been built: its step, moments and averages."""
+    """Return every variable of a built optimiser: its step, moments and averages."""
     return [np.asarray(variable) for variable in optimizer.variables]
 
 
 def restore_optimizer(optimizer: keras.optimizers.Optimizer, state: Arrays) -> None:
-    """Put back what optimizer_state took, into an optimiser built for the same variables.
+    """Restore what optimizer_state returned into an optimiser built for the same variables.
 
-    Raises TrainingError where it was of another optimiser.
+    Raises TrainingError for another optimiser.
     """
     _assign(optimizer.variables, state, "optimiser")
 
 
-def _assign(variables: list[Any], state: Arrays, what: str) -> None:
+def _assign(variables: list[Any], state: Arrays, owner: str) -> None:
     shapes, stored = ([tuple(array.shape) for array in side] for side in (variables, state))
     if shapes != stored:
         raise TrainingError(
-            f"the checkpoint is of another {what} ({len(stored)} variables, now "
-            f"{len(shapes)}, or of other shapes)",
-            fix=("restore the settings in progress/config.toml, or train anew with --overwrite"),
+            f"the checkpoint is of another {owner}: it has {len(stored)} variables",
+            expected=f"expected {len(shapes)} variables of the {owner}'s shapes",
+            fix="restore the settings in progress/config.toml, or train again with --overwrite",
         )
     for variable, value in zip(variables, state, strict=True):
         variable.assign(value)
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    # Not model.variables, which adds the metrics that compile() makes, nor model.weights, which
-    # leaves out the random states of dropout.
+    # model.variables also has the metrics that compile() adds, and model.weights lacks the random
+    # states of dropout.
     return [variable for layer in model.layers for variable in layer.variables]

@@ -1,4 +1,4 @@
-"""The config.toml of a run: reading it, and the data that it names."""
+"""Reading the config.toml of a run, and the data that it names."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from unet_edge.training.toml import load_toml
 
 
 def read_config(run: Path) -> TrainConfig:
-    """The settings of a training run. Raises ConfigError when the folder is none."""
+    """Read the settings of a training run. Raises ConfigError if the folder is not a run."""
     if not (run / CONFIG_FILE).is_file():
         raise ConfigError(
-            f"{run} is no training run: it has no {CONFIG_FILE}",
-            fix="'unet-edge train' makes runs",
+            f"{run} is not a training run: it has no {CONFIG_FILE}",
+            fix="make a run with 'unet-edge train'",
         )
     return load_run_config(run / CONFIG_FILE)
 
 
 def load_run_config(path: Path) -> TrainConfig:
-    """The settings that a run wrote. Raises ConfigError."""
+    """Read the settings that a run wrote. Raises ConfigError."""
     return TrainConfig.from_dict(load_toml(_read(path), str(path)), str(path))
 
 
 def run_dataset(run: Path) -> Dataset:
-    """The data of a run, split as it was when the run began. Raises ConfigError and DataError.
+    """Read the data of a run with the split of its split file.
 
-    Where the split file is missing, the data is split again.
+    Without a split file, the data is split again. Raises ConfigError and DataError.
     """
     path = run / SPLIT_FILE
     return read_config(run).dataset(
@@ -41,7 +41,7 @@ def run_dataset(run: Path) -> Dataset:
 
 
 def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
-    """The settings in a TOML file, with `changes` as in from_toml. Raises ConfigError."""
+    """Read the settings in a TOML file, with `changes` as in from_toml. Raises ConfigError."""
     return TrainConfig.from_toml(_read(path), str(path), changes)
 
 

@@ -1,4 +1,4 @@
-"""The picture of a training run: loss and validation mIoU over steps."""
+"""The curves of a training run: losses and validation mIoU over steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def draw_curves(
     miou: Sequence[float],
 ) -> None:
     """Write a PNG with the losses beside the validation mIoU (0..1)."""
-    # The object interface, not pyplot: no global state, no display looked for.
+    # The object interface: unlike pyplot, it has no global state and needs no display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")

@@ -1,4 +1,4 @@
-"""A student that learns from a trained run: its logits beside the labels."""
+"""Distillation: a student that learns from the logits of a trained run and from the labels."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from unet_edge.training.settings.train_config import TrainConfig
 def with_teacher(
     model: keras.Model, config: TrainConfig, spec: ModelSpec, target: Objective
 ) -> tuple[keras.Model, Objective | None]:
-    """The model as it is fitted and the loss to compile it with."""
+    """Return the model to train and the loss to compile it with.
+
+    With a teacher, the model is a Student with a loss of its own. Raises ConfigError for a teacher
+    that does not match the run.
+    """
     distillation = config.distillation
     if distillation is None:
         return model, target
     teacher = _open_teacher(distillation, config, spec)
-    with dtype_policy(model.dtype_policy.name):  # by which Keras scales the loss in float16
+    with dtype_policy(model.dtype_policy.name):  # it decides whether Keras scales the loss
         student = Student(model.inputs, model.outputs[0])
     student.learn_from(distilled(target, teacher, distillation.weight, distillation.temperature))
     return student, None
@@ -35,18 +39,21 @@ def with_teacher(
 
 def _open_teacher(distillation: Distillation, config: TrainConfig, spec: ModelSpec) -> keras.Model:
     folder = distillation.teacher
-    told = read_spec(folder / SPEC_FILE)
-    for what, theirs, ours in (
-        ("classes", told.classes, spec.classes),
-        ("normalisation", told.normalisation, spec.normalisation),
+    teacher_spec = read_spec(folder / SPEC_FILE)
+    for name, of_teacher, of_student in (
+        ("classes", teacher_spec.classes, spec.classes),
+        ("normalisation", teacher_spec.normalisation, spec.normalisation),
     ):
-        if theirs != ours:
-            raise ConfigError(f"the teacher {folder} has other {what}: {theirs} against {ours}")
+        if of_teacher != of_student:
+            raise ConfigError(
+                f"the teacher {folder} has the {name} {of_teacher}",
+                expected=f"expected {of_student}",
+            )
     stride = read_config(folder).network.stride
     if any(edge % stride for edge in config.crop_size):
         raise ConfigError(
-            f"the teacher {folder} takes multiples of {stride} px, the crops are "
-            f"{config.crop_size[0]}x{config.crop_size[1]}"
+            f"the crops are {config.crop_size[0]}x{config.crop_size[1]} px",
+            expected=f"the teacher {folder} needs multiples of {stride} px",
         )
     teacher = load_keras(folder / KERAS_MODEL)
     teacher.trainable = False
@@ -56,18 +63,18 @@ def _open_teacher(distillation: Distillation, config: TrainConfig, spec: ModelSp
 def distilled(
     hard: Objective, teacher: keras.Model, weight: float, temperature: float
 ) -> Callable[[Any, Any, Any], Any]:
-    """The objective mixed with agreement with a teacher (Hinton et al. 2015, arXiv:1503.02531).
+    """Mix an objective with the divergence from a teacher (Hinton et al. 2015, arXiv:1503.02531).
 
-    Takes pixels, labels and logits: (1 - weight) * hard + weight * T^2 * KL(teacher || student) at
-    temperature T, in nats per pixel that is not IGNORE.
+    Returns a loss of pixels, labels and logits: (1 - weight) * hard + weight * T^2 *
+    KL(teacher || student) at temperature T, in nats per pixel that is not IGNORE.
     """
 
     def total(pixels: Any, labels: Any, logits: Any) -> Any:
-        told = ops.stop_gradient(ops.cast(teacher(pixels, training=False), "float32"))
-        wanted = ops.log_softmax(told / temperature, axis=-1)
-        given = ops.log_softmax(ops.cast(logits, "float32") / temperature, axis=-1)
+        teacher_logits = ops.stop_gradient(ops.cast(teacher(pixels, training=False), "float32"))
+        teacher_log_p = ops.log_softmax(teacher_logits / temperature, axis=-1)
+        student_log_p = ops.log_softmax(ops.cast(logits, "float32") / temperature, axis=-1)
         valid = ops.cast(ops.not_equal(labels, IGNORE), "float32")
-        divergence = ops.sum(ops.exp(wanted) * (wanted - given), axis=-1)
+        divergence = ops.sum(ops.exp(teacher_log_p) * (teacher_log_p - student_log_p), axis=-1)
         mean = ops.sum(divergence * valid) / ops.maximum(ops.sum(valid), 1.0)
         return (1 - weight) * hard(labels, logits) + weight * temperature**2 * mean
 
@@ -77,12 +84,12 @@ def distilled(
 class Student(keras.Model):
     """A functional model that trains on a loss of pixels, labels and logits.
 
-    Keras hands a compiled loss no pixels; a teacher needs them.
+    A teacher needs the pixels, which Keras does not pass to a compiled loss.
     """
 
     def learn_from(self, loss: Callable[[Any, Any, Any], Any]) -> None:
-        """Set the loss of fit()."""
-        # Inside a tuple-free closure, so that Keras does not take the teacher for a layer of ours.
+        """Set the training loss."""
+        # In a closure, because Keras would track the teacher as a layer of this model.
         self._loss_of: Callable[[], Any] = lambda: loss
 
     def compute_loss(

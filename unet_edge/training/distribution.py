@@ -1,8 +1,8 @@
-"""Several GPUs and several machines: one batch, shared out by Keras' distribution API on JAX.
+"""Data-parallel training on several devices and machines, by Keras' distribution API on JAX.
 
-Chosen over TensorFlow's strategies because the same few lines serve devices and machines, the
-batch stays one batch (BatchNorm sees all of it, so the result is that of one device), and JAX
-compiles it into one program. The part batches of the processes join to the global one.
+Each process draws a part of the batch. The parts form one global batch, so BatchNorm sees all of it
+and the result is that of one device. The same code serves devices and machines, which TensorFlow's
+strategies do not offer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unet_edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Machines:
-    """The processes of one run: the first one's HOST:PORT, how many, and which one this is."""
+    """The processes of one run: the first one's HOST:PORT, their number, and this one's index."""
 
     coordinator: str
     processes: int
@@ -27,17 +27,20 @@ class Machines:
     def __post_init__(self) -> None:
         if self.processes < 1 or not 0 <= self.process < self.processes:
             raise ConfigError(
-                f"process {self.process} of {self.processes}: they count from 0 to one below"
+                f"this is process {self.process} of {self.processes}",
+                expected="processes are numbered from 0",
             )
         host, _, port = self.coordinator.rpartition(":")
         if not host or not port.isdigit():
-            raise ConfigError(f"coordinator {self.coordinator!r} is not HOST:PORT")
+            raise ConfigError(
+                f"the coordinator is {self.coordinator!r}", expected="expected HOST:PORT"
+            )
 
 
 def join(machines: Machines) -> None:
-    """Meet the other processes; before anything else touches Keras or JAX.
+    """Connect to the other processes. Call it before any other use of Keras or JAX.
 
-    Raises ConfigError when the Keras backend is not JAX, or the others cannot be met.
+    Raises ConfigError if the Keras backend is not JAX, or if the connection fails.
     """
     _require_jax("several processes")
     try:
@@ -47,17 +50,17 @@ def join(machines: Machines) -> None:
             process_id=machines.process,
         )
     except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"process {machines.process} could not meet the others at {machines.coordinator}: "
-            f"{str(error).splitlines()[0]}"
+            f"process {machines.process} cannot connect to {machines.coordinator}: {reason}"
         ) from error
 
 
 @contextmanager
 def data_parallel() -> Iterator[int]:
-    """Share batches out among all devices of all processes; yields how many there are.
+    """Share batches among all devices of all processes, and yield the number of devices.
 
-    One device, or a backend other than JAX: everything stays as it is.
+    Changes nothing for one device, or for a backend other than JAX.
     """
     devices = 1 if keras.backend.backend() != "jax" else len(keras.distribution.list_devices())
     if devices == 1:
@@ -72,7 +75,7 @@ def data_parallel() -> Iterator[int]:
 
 @contextmanager
 def undistributed() -> Iterator[None]:
-    """Run another, local model in the middle of a distributed run."""
+    """Suspend the distribution, to run a local model during a distributed run."""
     distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
@@ -82,19 +85,22 @@ def undistributed() -> Iterator[None]:
 
 
 def part_of(machines: Machines | None, batch_size: int) -> slice:
-    """Which samples of a batch this process draws; ConfigError when they do not divide."""
+    """The samples of a batch that this process draws. Raises ConfigError for unequal parts."""
     if machines is None:
         return slice(0, batch_size)
     if batch_size % machines.processes:
         raise ConfigError(
-            f"a batch of {batch_size} cannot be shared evenly by {machines.processes} processes"
+            f"a batch of {batch_size} cannot be shared evenly by {machines.processes} processes",
+            fix=f"choose a multiple of {machines.processes} as --batch-size",
         )
     share = batch_size // machines.processes
     return slice(machines.process * share, (machines.process + 1) * share)
 
 
-def _require_jax(what: str) -> None:
+def _require_jax(feature: str) -> None:
     if keras.backend.backend() != "jax":
         raise ConfigError(
-            f"{what} need the JAX backend, this is {keras.backend.backend()}: set KERAS_BACKEND=jax"
+            f"the Keras backend is {keras.backend.backend()}",
+            expected=f"{feature} need JAX",
+            fix="set KERAS_BACKEND=jax",
         )

@@ -1,6 +1,6 @@
-"""The encoders: MobileNet V1, V2 and V3 down to 1/16 of the picture, as U-Nets take their skips.
+"""The encoders: MobileNet V1, V2 and V3, down to 1/16 of the picture, with the skips of a U-Net.
 
-Layers with weights are called as in keras.applications, so its published weights fit by name.
+Layers with weights have the names of keras.applications, so its published weights load by name.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from keras import layers
 
 from unet_edge.training.settings.network import Encoder
 
-# What the next halving convolution reads: the widest tensor of each scale. segmentation_models
-# takes these of V1 and V2, LR-ASPP those of V3. The stages at 1/32 are built by nobody: the
-# tutorial's f5 was never used, and a multiple of 16 px is enough without them.
+# The input of each next strided convolution: the widest tensor of each scale. segmentation_models
+# uses these skips of V1 and V2, LR-ASPP those of V3. The stages at 1/32 are not used, so the input
+# needs multiples of 16 px only; the tutorial never used its f5 either.
 _SKIPS_V1 = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu")
 _SKIPS_V2 = (
     "block_1_expand_relu",
@@ -26,9 +26,9 @@ _SKIPS_V2 = (
 
 
 def features(x: keras.KerasTensor, encoder: Encoder, alpha: float) -> list[keras.KerasTensor]:
-    """Build an encoder on `x`, a normalised picture (N, H, W, 3) in [-1, 1].
+    """Build an encoder on `x`, normalised pictures (N, H, W, 3) in [-1, 1].
 
-    Returns what it sees at 1/2, 1/4, 1/8 and 1/16 of H and W, multiples of 16 px.
+    Returns the features at 1/2, 1/4, 1/8 and 1/16 of H and W, which are multiples of 16 px.
     """
     match encoder:
         case "mobilenet_v1":
@@ -50,15 +50,15 @@ def features(x: keras.KerasTensor, encoder: Encoder, alpha: float) -> list[keras
 
 
 def multiple_of_8(channels: float) -> int:
-    """Round as the MobileNets round their widths: never more than a tenth down."""
+    """Round to a multiple of 8, as the MobileNets do, and at most a tenth down."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 # --- MobileNet V3 (Howard et al. 2019, arXiv:1905.02244, tables 1 and 2) -----------------------
 #
-# keras.applications' own V3 is not used: its activations are nameless functions, which cloning,
-# correction of channels and byte-for-byte equal exports cannot tell apart.
+# keras.applications' own V3 is not used: its activations are functions without stable names.
+# Cloning, channel correction and byte-identical exports need layers.
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def _mobilenet_v3(
             skips.append(x)
             if len(skips) == 4:
                 break
-        # keras.applications pads halving convolutions by a layer of its own; of an even size,
-        # "same" adds those very pixels.
+        # keras.applications pads strided convolutions in a layer of its own. For even sizes, "same"
+        # adds the same pixels.
         x = layers.DepthwiseConv2D(
             block.kernel,
             strides=block.stride,

@@ -1,9 +1,8 @@
 """BatchNorm as one kernel on TensorFlow.
 
-Keras 3 spells training-mode BatchNorm out in multiplications, means and sums, each a pass over
-the whole tensor: over a third of the kernel time of the default network's training step (batch 8,
-256 px, two CPU cores). TensorFlow has all of it as one operation. JAX compiles the passes into one
-by itself.
+In training mode, Keras 3 computes BatchNorm in several passes over the tensor. They take over a
+third of the kernel time of the default network's training step (batch 8, 256 px, two CPU cores).
+TensorFlow has one operation for all of them. JAX fuses the passes itself.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import keras
 
 
 def fuse_batch_norm(model: keras.Model) -> None:
-    """Let every BatchNormalization of `model` train with TensorFlow's fused kernel.
+    """Make every BatchNormalization of `model` train with TensorFlow's fused kernel.
 
-    Same mathematics, other rounding. The layers stay Keras' own: what is saved does not change.
-    On other backends nothing happens.
+    The mathematics is the same, the rounding differs. The layers remain Keras' own, so saved files
+    do not change. On other backends, this function does nothing.
     """
     if keras.backend.backend() != "tensorflow":
         return
     for layer in model.layers:
-        # The kernel normalises over the last axis only, which is all that our models do.
+        # The kernel normalises over the last axis only, as all models here do.
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.call = MethodType(_call, layer)
 
@@ -42,10 +41,10 @@ def _call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = Non
         epsilon=layer.epsilon,
         is_training=True,
     )
-    # The kernel returns the sample's unbiased variance, n / (n - 1) times the one it divides by.
+    # The kernel returns the unbiased variance: n / (n - 1) times the one it normalises with.
     count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
     variance *= (count - 1) / count
-    kept = layer.momentum
-    layer.moving_mean.assign(layer.moving_mean * kept + mean * (1 - kept))
-    layer.moving_variance.assign(layer.moving_variance * kept + variance * (1 - kept))
+    momentum = layer.momentum
+    layer.moving_mean.assign(layer.moving_mean * momentum + mean * (1 - momentum))
+    layer.moving_variance.assign(layer.moving_variance * momentum + variance * (1 - momentum))
     return outputs

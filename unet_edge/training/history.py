@@ -1,4 +1,4 @@
-"""The course of a run: a line for each round, as CSV, curves and TensorBoard events."""
+"""The history of a run: one entry for each round, as CSV, curves and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 @dataclass(frozen=True)
 class RoundResult:
-    """One line of history.csv: losses as the objective has them, and an mIoU.
+    """One line of history.csv.
 
-    `validation_grid_miou`, 0..1, is measured on the model's grid, so that a round costs little; it
-    chooses the best round. `TrainResult` has the mIoU at the pictures' own size. `statistics` says
-    which crops BatchNorm's were estimated over: augmented or plain.
+    The losses are the objective's. `validation_grid_miou`, 0..1, is measured on the model's grid,
+    which is fast, and chooses the best round; `TrainResult` has the mIoU at the pictures' own size.
+    `statistics` names the crops of the BatchNorm statistics: augmented or plain.
     """
 
     step: int
@@ -51,9 +51,9 @@ def write_history(run: Path, history: Sequence[RoundResult]) -> None:
 
 def write_events(run: Path, entry: RoundResult) -> None:
     """Append a round to the run's TensorBoard events."""
-    from tensorboardX import SummaryWriter  # by itself: TensorFlow is not needed for it
+    from tensorboardX import SummaryWriter  # needs no TensorFlow
 
-    # A file a round, named by its step: by the second alone, a fast round would overwrite the last.
+    # Each round has a file named by its step. The default name, the time in seconds, may repeat.
     with SummaryWriter(
         str(run / TENSORBOARD_FOLDER), purge_step=entry.step, filename_suffix=f".{entry.step:08d}"
     ) as writer:

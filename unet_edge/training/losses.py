@@ -1,7 +1,7 @@
-"""The training objective: cross-entropy, focal and dice losses, weighted by class, and their sum.
+"""The training objective: a weighted sum of cross-entropy, focal and dice losses.
 
-All take logits and skip IGNORE. All are means over the batch's pixels or classes, so that the
-learning rate means the same at every crop size.
+Each term takes logits and skips IGNORE. Each is a mean over the batch's pixels or classes, so a
+learning rate suits every crop size.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from unet_edge.spec import IGNORE
 from unet_edge.training.settings.loss import Loss
 
 Objective = Callable[[Any, Any], Any]
-"""Labels, integers (N, H, W), and logits (N, H, W, C) to a scalar."""
+"""A function of labels, integers (N, H, W), and logits (N, H, W, C) that returns a scalar."""
 
 
 def objective(loss: Loss, weights: Sequence[float] | None = None) -> Objective:
-    """The sum of the terms of `loss`; `weights` are one a class, or None for equal ones."""
+    """Return the sum of the terms of `loss`; `weights` has a number for each class, or is None."""
 
     def total(labels: Any, logits: Any) -> Any:
         log_p = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
         valid = ops.not_equal(labels, IGNORE)
         classes = log_p.shape[-1]
-        # A class outside 0..classes-1 has an all-zero row: ignored pixels add nothing.
+        # Ignored pixels get the class `classes`, whose one-hot row is all zero: they add nothing.
         truth = ops.one_hot(ops.cast(ops.where(valid, labels, classes), "int32"), classes)
         result = ops.zeros(())
         if loss.cross_entropy or loss.focal:
@@ -36,8 +36,8 @@ def objective(loss: Loss, weights: Sequence[float] | None = None) -> Objective:
             count = ops.maximum(ops.sum(share), 1e-6)
             result += loss.cross_entropy * ops.sum(-log_true * share) / count
             if loss.focal:
-                # Above 0: at 0 the power of a gamma below 1 has no slope, and ignored pixels,
-                # whose log_true is 0, would hand on nan.
+                # The base must stay above 0. At 0, the power with a gamma below 1 has an infinite
+                # slope, and ignored pixels, whose log_true is 0, would make gradients nan.
                 hard = ops.maximum(1.0 - ops.exp(log_true), 1e-7) ** loss.focal_gamma
                 result += loss.focal * ops.sum(-log_true * share * hard) / count
         if loss.dice:

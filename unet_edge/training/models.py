@@ -1,7 +1,7 @@
-"""The networks, as plain Keras 3 functions: uint8 pixels in, logits out.
+"""The networks, in plain Keras 3: uint8 pixels in, logits out.
 
-Every model starts with its own normalisation layer, so the same pixels go into Keras, TFLite
-and ONNX, and ends in logits, so no file carries a softmax that an arg-max does not need.
+Every model starts with its own normalisation layer, so Keras, TFLite and ONNX take the same pixels.
+It ends in logits, because an arg-max needs no softmax.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from unet_edge.training.pretrained import encoder_weights
 from unet_edge.training.settings.network import Network
 
 NORMALISE = "normalise"
-"""Name of the first layer of every model; the int8 converters cut the model behind it."""
+"""The name of the first layer of every model; the int8 converters cut the model after it."""
 
-# How the names of all layers behind the encoder begin.
+# The names of all layers after the encoder begin with one of these.
 _DECODER = ("dec", "join", "up", "logits")
 
 
 def build(network: Network, classes: int, normalisation: Normalisation) -> keras.Model:
-    """Build an untrained model of free height and width.
+    """Build an untrained model for any height and width.
 
     Input: pixels, any dtype, 0..255, shape (N, H, W, 3), H and W multiples of `network.stride`.
     Output: logits, float32, shape (N, H, W, classes).
@@ -56,8 +56,9 @@ def _mobilenet_unet(x: keras.KerasTensor, network: Network, classes: int) -> ker
 
     match network.decoder:
         case "dense":
-            # The tutorial's decoder, with BN before the activation so that it folds into the
-            # convolution, and bilinear instead of nearest upsampling (one XNNPACK partition).
+            # The tutorial's decoder, with two changes. BatchNorm comes before the activation, so
+            # that it folds into the convolution. Upsampling is bilinear instead of nearest, so
+            # that XNNPACK runs the model as one partition.
             x = _conv(f4, width(512), "dec4")
             x = _conv(_join(x, f3, "join3"), width(256), "dec3")
             x = _conv(_join(x, f2, "join2"), width(128), "dec2")
@@ -65,8 +66,8 @@ def _mobilenet_unet(x: keras.KerasTensor, network: Network, classes: int) -> ker
             x = _conv(_double(x, "up0"), width(64), "dec0")
             return layers.Conv2D(classes, 3, padding="same", name="logits", dtype="float32")(x)
         case "separable":
-            # The head works at half resolution and the logits are resized: the last convolutions
-            # cost a quarter of what they would at full resolution.
+            # The head works at half resolution, and the logits are resized. The last convolutions
+            # cost a quarter of those at full resolution.
             x = _separable(f4, width(256), "dec4")
             x = _separable(_join(x, f3, "join3"), width(128), "dec3")
             x = _separable(_join(x, f2, "join2"), width(64), "dec2")
@@ -80,7 +81,7 @@ def _mobilenet_unet(x: keras.KerasTensor, network: Network, classes: int) -> ker
 
 
 def _unet_mini(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """The tutorial's `unet_mini`, with the BatchNorm it lacked."""
+    """The tutorial's `unet_mini`, with BatchNorm added."""
 
     def pair(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
         x = _conv(x, channels, f"{name}a")
@@ -121,19 +122,18 @@ def _join(x: keras.KerasTensor, skip: keras.KerasTensor, name: str) -> keras.Ker
 
 
 def freeze_encoder(model: keras.Model, frozen: bool) -> None:
-    """Keep the encoder's weights and statistics as they are, or let them train again."""
+    """Freeze the encoder's weights and statistics, or make them trainable again."""
     for layer in model.layers:
         if not layer.name.startswith(_DECODER):
             layer.trainable = not frozen
 
 
 def load_encoder(model: keras.Model, network: Network, source: str | Path) -> int:
-    """Load pretrained weights into the encoder of `model`; return how many layers were loaded.
+    """Load pretrained weights into the encoder of `model`; return the number of loaded layers.
 
     `source` is "imagenet" or a file, `.weights.h5` or `.h5`: see `encoder_weights`.
-
-    Raises WeightsError when the download fails, or when the file is missing, unreadable or of
-    another encoder or another alpha.
+    Raises WeightsError if the download fails, or if the file is missing, unreadable or of another
+    encoder or alpha.
     """
     if network.architecture != "mobilenet_unet":
         raise WeightsError(
@@ -141,7 +141,7 @@ def load_encoder(model: keras.Model, network: Network, source: str | Path) -> in
             fix="use --encoder-weights none",
         )
     weights = encoder_weights(network.encoder, network.alpha, source)
-    fed = [layer for layer in model.layers if layer.name in weights]
-    for layer in fed:
+    pretrained = [layer for layer in model.layers if layer.name in weights]
+    for layer in pretrained:
         layer.set_weights(weights[layer.name])
-    return len(fed)
+    return len(pretrained)

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules, from settings to Keras'."""
+"""Keras optimisers and learning-rate schedules, made from settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unet_edge.training.settings.optimisation import Optimisation
 def build_optimizer(
     settings: Optimisation, steps: int, start: int = 0
 ) -> keras.optimizers.Optimizer:
-    """The optimiser of a run of `steps` batches, the first `start` of which are done."""
+    """Build the optimiser for a run of `steps` batches, after the first `start` of them."""
     rate = Schedule(settings, steps, start)
     options: dict[str, Any] = {}
     if settings.ema:
@@ -34,23 +34,22 @@ def build_optimizer(
             )
         case _:
             assert_never(settings.optimizer)
-    # Scales and offsets have nothing to decay towards (He et al. 2019, arXiv:1812.01187, 3.1).
+    # Only kernels decay, not scales and offsets (He et al. 2019, arXiv:1812.01187, 3.1).
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate at each step of a run of `steps`, counted from `start` on.
+    """The learning rate at each step of a run: a linear warm-up, then the decay of the settings.
 
-    A warm-up from the first step's share to the peak, then the decay that the settings name.
-    `start` is for an optimiser made in mid-run, which counts from 0.
+    `start` is the step of the run at which the optimiser, which counts from 0, was made.
     """
 
     def __init__(self, settings: Optimisation, steps: int, start: int = 0) -> None:
         self.settings, self.steps, self.start = settings, steps, start
 
     def __call__(self, step: Any) -> Any:
-        """The rate for `step`, a scalar tensor or number."""
+        """Return the rate at `step`, a scalar tensor or a number."""
         settings = self.settings
         warmup = max(1, round(settings.warmup * self.steps))
         step = ops.cast(step, "float32") + self.start
@@ -65,9 +64,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
                 decay = ops.ones_like(done)
             case _:
                 assert_never(settings.schedule)
-        # The first step is no step of zero length.
+        # step + 1: the first step has a rate above 0.
         return settings.learning_rate * ops.minimum((step + 1) / warmup, decay)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, as Keras asks of schedules."""
+        """Return the arguments, as Keras requires of schedules."""
         return {"settings": self.settings, "steps": self.steps, "start": self.start}

@@ -1,4 +1,4 @@
-"""The eight ways to turn and mirror a picture by whole quarters, its labels and a box in it."""
+"""The eight orientations of a picture, its labels and a box: quarter turns and mirroring."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 @dataclass(frozen=True)
 class Orientation:
-    """Turned by `turns` (0 to 3) quarters counter-clockwise, then `mirrored` left to right."""
+    """A turn by `turns` (0 to 3) quarters counter-clockwise, then maybe a left-right mirror."""
 
     turns: int = 0
     mirrored: bool = False
 
     def turned(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size that one of (width, height) px gets; the other way round it is the same."""
+        """Return the size after the turn of (width, height) px; it is its own inverse."""
         return (size[1], size[0]) if self.turns % 2 else size
 
     def of_picture(self, picture: Image.Image) -> Image.Image:
-        """The picture, turned and mirrored."""
+        """Return the picture, turned and mirrored."""
         transpose = _TRANSPOSES[self.turns, self.mirrored]
         return picture if transpose is None else picture.transpose(transpose)
 
     def of_labels(self, labels: Labels) -> Labels:
-        """A view of the labels (h, w), turned and mirrored."""
+        """Return a view of the labels (h, w), turned and mirrored."""
         turned = np.rot90(labels, self.turns)
         return turned[:, ::-1] if self.mirrored else turned
 
     def undone(self, box: _Box, size: tuple[int, int]) -> _Box:
-        """Where a box of the turned picture, of `size` = (width, height) px, lay before."""
+        """Map a box of the turned picture, of `size` = (width, height) px, to the original."""
         left, top, right, bottom = box
         width, height = size
         if self.mirrored:
@@ -47,19 +47,17 @@ class Orientation:
         return left, top, right, bottom
 
     def look_up(self, labels: Labels, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Labels:
-        """`of_labels(labels)` at every of `rows` and `columns`: uint8 (rows, columns).
-
-        The indices are turned back, not the labels, of which NumPy would make a copy first.
-        """
+        """Return `of_labels(labels)` at each of `rows` and `columns`, as uint8 (rows, columns)."""
+        # The indices are mapped to the original: NumPy would copy turned labels first.
         width, height = self.turned((labels.shape[1], labels.shape[0]))
         if self.mirrored:
             columns = width - 1 - columns
         for _ in range(self.turns):
             rows, columns = columns, height - 1 - rows
             width, height = height, width
-        # Two takes: three times as fast as one look-up by pairs of indices.
-        found: Labels = labels.take(rows, axis=0).take(columns, axis=1)
-        return found.T if self.turns % 2 else found
+        # Two takes are three times as fast as one look-up by pairs of indices.
+        values: Labels = labels.take(rows, axis=0).take(columns, axis=1)
+        return values.T if self.turns % 2 else values
 
 
 _TRANSPOSES: Final = {
@@ -75,13 +73,17 @@ _TRANSPOSES: Final = {
 
 
 def draw_orientation(*, any_turn: bool, mirror: bool, random: np.random.Generator) -> Orientation:
-    """One of all eight with `any_turn`, all as likely; else mirrored half of the time, or never."""
-    turns, mirrored, upturned = 0, False, False
+    """Draw an orientation.
+
+    With `any_turn`, all eight are equally likely. Otherwise the picture is mirrored in half of the
+    cases, or never without `mirror`.
+    """
+    turns, mirrored, upside_down = 0, False, False
     if any_turn:
         turns = int(random.integers(4))
     if mirror:
         mirrored = random.random() < 0.5
     if any_turn:
-        upturned = random.random() < 0.5
-    # Upside down is mirrored and turned by half.
-    return Orientation((turns + 2 * upturned) % 4, mirrored != upturned)
+        upside_down = random.random() < 0.5
+    # A vertical flip is a mirror and a half turn.
+    return Orientation((turns + 2 * upside_down) % 4, mirrored != upside_down)

@@ -1,4 +1,4 @@
-"""How long a run will take, from a few steps on this machine."""
+"""An estimate of how long a run takes, from a few steps on this machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from unet_edge.training.checkpoint import (
 from unet_edge.training.run_log import Pace
 from unet_edge.training.settings.train_config import TrainConfig
 
-_STEPS = 3  # timed ones, behind the one that compiles
-# Forward and backward passes cost about three forward ones.
-_PASSES = 3
-_FEW_CORES = 4  # threads that draw batches take time from the network's on so many cores
-_FILES = 1.5  # s to write a round's files: two models, a checkpoint, curves
+_TIMED_STEPS = 3  # after the first one, which compiles
+# A training step costs about as much as three forward passes.
+_FORWARD_PASSES = 3
+_FEW_CORES = 4  # up to this many cores, threads that draw batches slow the network down
+_FILES_SECONDS = 1.5  # to write a round's files: two models, a checkpoint, curves
 
 
 def measure_pace(
@@ -37,17 +37,19 @@ def measure_pace(
     probed: int,
     statistics: float,
 ) -> Pace:
-    """Train on one batch a few times, put everything back, and tell what a run costs.
+    """Train on one batch a few times, restore the model, and estimate the pace of a run.
 
-    Each round looks at `probed` pictures besides the validation ones, and spends `statistics`
-    seconds on BatchNorm's. The compiled model comes out as it went in.
+    Each round scores `probed` pictures in addition to the validation pictures, and spends
+    `statistics` seconds on BatchNorm statistics. The compiled model and its optimiser are restored.
     """
     model.optimizer.build(model.trainable_variables)
     state, optimizer = model_state(model), optimizer_state(model.optimizer)
-    pixels, labels = batches[0]  # decodes the pictures, which are then kept
+    pixels, labels = batches[0]  # decodes the pictures, which stay in memory
     drawing = _timed(lambda: batches[0])
     compiling = _timed(lambda: model.train_on_batch(pixels, labels))
-    training = min(_timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(_STEPS))
+    training = min(
+        _timed(lambda: model.train_on_batch(pixels, labels)) for _ in range(_TIMED_STEPS)
+    )
     restore_model(model, state)
     restore_optimizer(model.optimizer, optimizer)
 
@@ -57,11 +59,12 @@ def measure_pace(
         step = training + drawing / cores
     placing = _timed(lambda: place_sample(dataset, dataset.validation[0], spec))
     pictures = len(dataset.validation) + probed
-    crops = config.batch_size * config.crop_size[0] * config.crop_size[1]
-    forward = training / _PASSES * config.size[0] * config.size[1] / crops  # s a whole picture
-    close = statistics + pictures * (forward + placing) + _FILES
-    # What validates compiles a forward pass alone.
-    return Pace(step, close, start=compiling / _PASSES)
+    batch_pixels = config.batch_size * config.crop_size[0] * config.crop_size[1]
+    forward_batch = training / _FORWARD_PASSES
+    forward = forward_batch * config.size[0] * config.size[1] / batch_pixels  # s, one picture
+    close = statistics + pictures * (forward + placing) + _FILES_SECONDS
+    # The validation compiles only a forward pass.
+    return Pace(step, close, start=compiling / _FORWARD_PASSES)
 
 
 def _timed(work: Callable[[], object]) -> float:

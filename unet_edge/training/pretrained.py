@@ -1,4 +1,4 @@
-"""Pretrained encoders: the weights that keras.applications publishes, downloaded or in a file."""
+"""Pretrained encoder weights of keras.applications, downloaded or from a file."""
 
 from __future__ import annotations
 
@@ -18,61 +18,62 @@ Weights = dict[str, list[NDArray[np.float32]]]
 
 
 def encoder_weights(encoder: Encoder, alpha: float, source: str | Path) -> Weights:
-    """Every layer's pretrained weights, by the layer's name, in Keras' order within it.
+    """Read the pretrained weights of each layer, by the layer's name, in Keras' order.
 
     `source` is "imagenet" (Keras downloads the published file) or a file: `.weights.h5` of
-    Keras 3 or the legacy `.h5` that keras.applications publishes, with or without the
-    classifier. Only weights are read from it, never a model (CVE-2025-9905).
+    Keras 3, or the legacy `.h5` of keras.applications, with or without the classifier. Only
+    weights are read from a file, never a model (CVE-2025-9905).
 
-    Raises WeightsError when the download fails, when the file is missing or unreadable, or when
-    it does not hold every layer of this encoder in this width.
+    Raises WeightsError if the download fails, if the file is missing or unreadable, or if it does
+    not contain every layer of this encoder at this alpha.
     """
     if str(source) == "imagenet":
         try:
             return _weights(_application(encoder, alpha, "imagenet"))
-        except Exception as error:  # Keras raises a bare Exception when the download fails.
+        except Exception as error:  # Keras raises a bare Exception if the download fails.
             raise WeightsError(
                 f"the ImageNet weights could not be downloaded ({error})",
                 fix=(
-                    "pass a file with --encoder-weights FILE.weights.h5, or train "
-                    "from scratch with --encoder-weights none"
+                    "pass a file with --encoder-weights FILE.weights.h5, or train from scratch "
+                    "with --encoder-weights none"
                 ),
             ) from error
     path = Path(source)
     if not path.is_file():
         raise WeightsError(f"no such weights file: {path}")
-    donor = _application(encoder, alpha, None)
+    model = _application(encoder, alpha, None)
     try:
         if path.suffix == ".h5" and not path.name.endswith(".weights.h5"):
-            found = _read_legacy(path, encoder)
+            stored = _read_legacy(path, encoder)
         else:
             with warnings.catch_warnings():
-                # Keras warns of each layer that does not fit, by the hundred, and then raises.
+                # Keras warns of each layer that does not fit, before it raises.
                 warnings.simplefilter("ignore")
-                donor.load_weights(str(path))
-            found = _weights(donor)
+                model.load_weights(str(path))
+            stored = _weights(model)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(
-            f"{path} does not hold {encoder} weights for alpha {alpha}: {reason}"
-        ) from error
-    wanted = _weights(donor)
+        raise _unsuitable(path, encoder, alpha, str(error).strip().splitlines()[0]) from error
+    wanted = _weights(model)
     fitting = {
-        name: found[name]
+        name: stored[name]
         for name, weights in wanted.items()
-        if name in found and _shapes(found[name]) == _shapes(weights)
+        if name in stored and _shapes(stored[name]) == _shapes(weights)
     }
     if len(fitting) < len(wanted):
-        raise WeightsError(
-            f"{path} does not hold {encoder} weights for alpha {alpha}: "
-            f"{len(fitting)} of {len(wanted)} layers fit",
-            fix="the file belongs to another encoder or another alpha",
-        )
+        reason = f"{len(fitting)} of {len(wanted)} layers fit"
+        raise _unsuitable(path, encoder, alpha, reason)
     return fitting
 
 
+def _unsuitable(path: Path, encoder: Encoder, alpha: float, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{path} does not contain {encoder} weights for alpha {alpha}: {reason}",
+        fix="pass --encoder and --alpha of the file, or another file with --encoder-weights",
+    )
+
+
 def _application(encoder: Encoder, alpha: float, weights: str | None) -> keras.Model:
-    """The stand-alone network, without its classifier, that the published weights belong to."""
+    """The network of the published weights, without its classifier."""
     options: dict[str, Any] = {
         "input_shape": (224, 224, 3),
         "alpha": alpha,
@@ -101,23 +102,20 @@ def _shapes(weights: list[NDArray[np.float32]]) -> list[tuple[int, ...]]:
 
 
 def _read_legacy(path: Path, encoder: Encoder) -> Weights:
-    """Read the HDF5 layout of Keras 1 and 2. Raises OSError, KeyError or ValueError.
-
-    Not by Keras: its reader by name passes over layers that do not fit, and its reader by
-    position asks for no name.
-    """
-    found = {}
+    """Read the HDF5 layout of Keras 1 and 2. Raises OSError, KeyError or ValueError."""
+    # Keras' own reader by name skips layers that do not fit; the one by position checks no name.
+    weights = {}
     with h5py.File(path, "r") as file:
         layers = file.get("model_weights", file)
         for name in _strings(layers.attrs["layer_names"]):
             group = layers[name]
-            arrays = [np.asarray(group[weight]) for weight in _strings(group.attrs["weight_names"])]
+            arrays = [np.asarray(group[key]) for key in _strings(group.attrs["weight_names"])]
             if encoder in ("mobilenet_v3_small", "mobilenet_v3_large"):
                 # The published files are older than Keras 3, which forbids slashes in names:
                 # "expanded_conv/squeeze_excite/Conv_1" is "expanded_conv_squeeze_excite_conv_1".
                 name = name.replace("/BatchNorm", "_bn").replace("/", "_").lower()
-            found[name] = arrays
-    return found
+            weights[name] = arrays
+    return weights
 
 
 def _strings(attribute: Any) -> list[str]:

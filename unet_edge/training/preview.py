@@ -1,4 +1,4 @@
-"""A contact sheet of training pictures with their masks, as they are and as augmented."""
+"""A contact sheet of training pictures with their masks, whole and augmented."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unet_edge.spec import ModelSpec
 from unet_edge.training.augmentation import augment
 from unet_edge.training.settings.augmentation import Augmentation
 
-_LEGEND = 26  # px; height of the legend's line
+_LEGEND = 26  # px; height of a line of the legend
 
 
 def preview_sheet(
@@ -29,15 +29,15 @@ def preview_sheet(
     views: int = 3,
     seed: int = 0,
 ) -> Image.Image:
-    """Draw `count` training pictures, one a row: on the model's grid, then `views` random views.
+    """Draw `count` training pictures, each in a row: on the model's grid, then in random views.
 
-    `crop` is (height, width) px of a view.
-    Returns RGB with a legend below. Raises ImageError and DataError as `Dataset.read` does.
+    A row has `views` views of `crop`, (height, width) px. Returns an RGB picture with a legend
+    below. Raises ImageError and DataError as `Dataset.read` does.
     """
     random = np.random.default_rng(seed)
-    chosen = random.permutation(len(dataset.train))[:count]
+    indices = random.permutation(len(dataset.train))[:count]
     rows = []
-    for index in sorted(chosen):
+    for index in sorted(indices):
         photo, labels = dataset.read_for(dataset.train[index], spec)
         picture, placement = photo.picture, Placement.plan(photo.size, spec)
         row = [_overlay(placement.place(picture), placement.place_labels(labels), spec)]
@@ -49,14 +49,14 @@ def preview_sheet(
 
 
 def _overlay(pixels: np.ndarray, labels: Labels, spec: ModelSpec) -> Image.Image:
-    """Pixels (H, W, 3) under their labels (H, W); what is ignored is hatched."""
+    """Draw labels (H, W) over pixels (H, W, 3); ignored pixels are hatched."""
     return Mask.of(labels, spec).overlay(pixels, legend="none")
 
 
 def _with_legend(sheet: Image.Image, spec: ModelSpec) -> Image.Image:
-    """The sheet with a line below it: a swatch and name for each class, and for what is ignored."""
+    """Add a legend below the sheet: a swatch and name for each class, and for ignored pixels."""
     font = default_font(13)
-    clear = has_background(spec.classes)
+    clear = has_background(spec.classes)  # the background is drawn without a colour
     first = (255, 255, 255) if clear else spec.palette[0]
     swatches = [Image.new("RGB", (16, 16), color) for color in (first, *spec.palette[1:])]
     swatches.append(Image.new("RGB", (16, 16)))

@@ -1,4 +1,4 @@
-"""A lock on a run's folder: two processes that write one run would ruin it."""
+"""A lock on a run's folder, so that only one process writes it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from unet_edge.errors import ConfigError
 
 
 class RunLock:
-    """Holds a run's folder for this process, from `acquire` until the `with` block ends.
+    """Locks a run's folder for this process, from `acquire` to the end of the `with` block.
 
-    The kernel lets go of it when the process ends, however that happens.
+    The kernel releases the lock when the process ends, for any reason.
     """
 
     def __init__(self, run: Path) -> None:
@@ -20,13 +20,13 @@ class RunLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Lock the folder, unless it is locked by this object; it must exist.
+        """Lock the folder, which must exist; does nothing if this object has locked it.
 
-        Raises ConfigError when another process holds it.
+        Raises ConfigError if another process has locked it.
         """
         if self._file is not None:
             return
-        import fcntl  # here: there is none on Windows, where only this would fail
+        import fcntl  # late, because Windows has no such module
 
         file = os.open(self._run, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What a run says of itself where nobody watches a bar: in a log, under nohup, in CI."""
+"""The log lines of a run where no progress bar is shown: in a file, under nohup, in CI."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from dataclasses import dataclass
 
 from unet_edge.training.history import RoundResult
 
-_EVERY = 60.0  # s between two lines within a round
-_RECENT = 200  # steps that the pace is taken of
+_INTERVAL = 60.0  # s between two lines within a round
+_RECENT = 200  # steps and rounds over which the pace is averaged
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a step, and what ends a round, take: s. `start` is spent once, on compiling."""
+    """Seconds of a step, of a round's end (`close`), and of compiling once (`start`)."""
 
     step: float
     close: float
     start: float = 0.0
 
     def left(self, steps: int, rounds: int) -> float:
-        """Seconds for so many steps and ends of rounds."""
+        """Return the seconds for a number of steps and of rounds' ends."""
         return steps * self.step + rounds * self.close
 
 
 class RunLog:
-    """Says how a run goes: a line at least every minute, and one for each round.
+    """Reports the progress of a run: one line about every minute, and one for each round.
 
-    It is silent within rounds where `watched`, since a bar shows the same there.
+    `say` gets each line. With `watched`, a bar shows the progress, and only the estimate at the
+    beginning is reported.
     """
 
     def __init__(
@@ -51,46 +52,47 @@ class RunLog:
         self._pace = Pace(0.0, 0.0)
         self._durations: deque[float] = deque(maxlen=_RECENT)
         self._closes: deque[float] = deque(maxlen=_RECENT)
-        self._mark = self._said = clock()
+        self._last_event = self._last_line = clock()
 
     def begin(self, done: int, pace: Pace) -> None:
-        """Say how long the run will take; `done` steps are behind it."""
+        """Report how long the run will take after `done` steps."""
         self._pace = pace
         steps, rounds = self._steps - done, (self._steps - done) // self._per_round
-        whole = duration(pace.start + pace.left(steps, rounds))
+        total = duration(pace.start + pace.left(steps, rounds))
         self._say(
-            f"training takes about {whole} here: {steps} steps of {pace.step:.2g} s and "
-            f"{rounds} rounds' ends of {pace.close:.2g} s; a run that is cut off is finished by "
-            "'unet-edge resume'"
+            f"training takes about {total} here: {steps} steps of {pace.step:.2g} s and "
+            f"{rounds} validations of {pace.close:.2g} s; 'unet-edge resume' finishes an "
+            "interrupted run"
         )
-        self._mark = self._said = self._clock()
+        self._last_event = self._last_line = self._clock()
 
     def step(self, step: int, loss: float, best: float | None) -> None:
-        """A batch was trained on; `step` counts from 1, `best` is the best grid mIoU so far."""
+        """Record a training step, counted from 1; `best` is the best grid mIoU so far."""
         now = self._clock()
-        self._durations.append(now - self._mark)
-        self._mark = now
-        if now - self._said >= _EVERY and not self._watched:
-            self._said = now
-            self._say(f"step {step} of {self._steps}: loss {loss:.3f}, {self._rest(step, best)}")
+        self._durations.append(now - self._last_event)
+        self._last_event = now
+        if now - self._last_line >= _INTERVAL and not self._watched:
+            self._last_line = now
+            outlook = self._outlook(step, best)
+            self._say(f"step {step} of {self._steps}: loss {loss:.3f}, {outlook}")
 
     def close(self, entry: RoundResult, best: float) -> None:
-        """A round ended, with what follows its last step."""
+        """Record the end of a round, after its validation."""
         now = self._clock()
-        self._closes.append(now - self._mark)
-        self._mark = self._said = now
+        self._closes.append(now - self._last_event)
+        self._last_event = self._last_line = now
         if self._watched:
             return
         self._say(
             f"round {entry.step // self._per_round} of {self._steps // self._per_round}, step "
             f"{entry.step} of {self._steps}: loss {entry.loss:.3f}, validation loss "
             f"{entry.validation_loss:.3f}, grid mIoU {entry.validation_grid_miou:.4f}, "
-            f"{self._rest(entry.step, best)}"
+            f"{self._outlook(entry.step, best)}"
         )
 
-    def _rest(self, step: int, best: float | None) -> str:
+    def _outlook(self, step: int, best: float | None) -> str:
         """Pictures a second, time left and best mIoU, after `step` steps."""
-        pace = self._measured()
+        pace = self._measured_pace()
         steps = self._steps - step
         rounds = -(-steps // self._per_round)
         speed = self._batch_size / pace.step if pace.step else 0.0
@@ -98,17 +100,17 @@ class RunLog:
         left = duration(pace.left(steps, rounds))
         return f"{speed:.3g} pictures/s, {left} left, best grid mIoU {shown}"
 
-    def _measured(self) -> Pace:
-        """The pace as measured, or as estimated where nothing is."""
-        # Sums, not medians: a pause for the disk belongs to the time that is left.
-        steps = sum(self._durations) / len(self._durations) if self._durations else self._pace.step
-        # The first end of a round compiles what validates.
+    def _measured_pace(self) -> Pace:
+        """The measured pace, or the estimate for a part that is not measured yet."""
+        # Means, not medians: pauses for the disk will occur in the remaining time too.
+        step = sum(self._durations) / len(self._durations) if self._durations else self._pace.step
+        # The first round's end also compiles the validation.
         closes = list(self._closes)[1:] or [self._pace.close]
-        return Pace(steps, sum(closes) / len(closes))
+        return Pace(step, sum(closes) / len(closes))
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it: 40 s, 12 min, 3 h 20 min."""
+    """Format a time for people: 40 s, 12 min, 3 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

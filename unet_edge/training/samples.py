@@ -1,4 +1,4 @@
-"""Sample predictions: photo, truth and prediction side by side, to be looked at."""
+"""Sample predictions: photo, true mask and prediction side by side."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MADE_BY = "unet-edge train"
 def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: Path) -> None:
     """Write up to six validation pictures, spread over the set, as photo | truth | prediction.
 
-    Masks are laid over the photo at its own size. Samples of an earlier run are removed, other
-    files stay.
+    Masks are drawn over the photo at its own size. Samples of an earlier run are removed; other
+    files remain.
     """
     segmenter = Segmenter(spec, KerasBackend(model), spec.name)
     for old in folder.glob("*.png"):
         if _is_sample(old):
-            old.unlink()  # it would pass for one of this run
+            old.unlink()  # it would look like a sample of this run
     step = max(1, len(dataset.validation) // _COUNT)
     for sample in dataset.validation[::step][:_COUNT]:
         picture, labels = dataset.read(sample, spec.bit_depth)
@@ -39,7 +39,7 @@ def save_samples(model: keras.Model, dataset: Dataset, spec: ModelSpec, folder: 
             [[picture, truth.overlay(picture, legend="none"), mask.overlay(picture)]],
             [sample.name, "true mask", f"prediction, mIoU {miou:.3f}"],
         )
-        save_png(sheet, _free(folder, sample.name.replace("/", "-")), made_by=_MADE_BY)
+        save_png(sheet, _free_path(folder, sample.name.replace("/", "-")), made_by=_MADE_BY)
 
 
 def _is_sample(path: Path) -> bool:
@@ -49,10 +49,10 @@ def _is_sample(path: Path) -> bool:
         return is_png_made_by(file.read(1000), _MADE_BY)
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A place for a sample that no other file has."""
-    place, number = folder / f"{name}.png", 1
-    while os.path.lexists(place):
+def _free_path(folder: Path, name: str) -> Path:
+    """A path in the folder at which nothing exists."""
+    path, number = folder / f"{name}.png", 1
+    while os.path.lexists(path):
         number += 1
-        place = folder / f"{name}-{number}.png"
-    return place
+        path = folder / f"{name}-{number}.png"
+    return path

@@ -1,7 +1,7 @@
-"""Dataclasses to TOML and back, and what is wrong with a setting in words.
+"""Dataclasses to TOML and back, with errors that name the invalid setting.
 
-cattrs walks the dataclasses; what it would take for good and a person did not mean ("3" for a
-number, a text for a list of letters) is refused here.
+cattrs converts the dataclasses. The hooks here are stricter than its own: they refuse "3" as a
+number, and a text as a list of letters.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -23,31 +23,31 @@ T = TypeVar("T")
 
 
 def dump_toml(settings: Any) -> str:
-    """A dataclass as TOML text; what is None is left out."""
+    """Write a dataclass as TOML text, without fields that are None."""
     return tomli_w.dumps(_without_none(_CONVERTER.unstructure(settings)))
 
 
 def load_toml(text: str, source: str) -> dict[str, Any]:
-    """TOML as plain values. Raises ConfigError that names `source`."""
+    """Read TOML as plain values. Raises ConfigError that names `source`."""
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # no TOML, thousands of digits or of brackets
-        raise ConfigError(f"{source} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits or brackets raise too
+        raise ConfigError(f"is not TOML: {error}", subject=source) from error
 
 
 def structure(data: dict[str, Any], kind: type[T], source: str) -> T:
-    """Plain values, nested as in TOML, as the dataclass `kind`.
+    """Make a dataclass of type `kind` from plain values, nested as in TOML.
 
-    Raises ConfigError that names `source` and each setting that does not fit.
+    Raises ConfigError that names `source` and each invalid setting.
     """
     try:
         return _CONVERTER.structure(data, kind)
     except cattrs.BaseValidationError as error:
-        raise ConfigError(f"{source}: {_reasons(error)}") from error
+        raise ConfigError("; ".join(_reasons(error)), subject=f"{source}:") from error
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value can be a setting of this type."""
+    """Whether a plain value is valid for a setting of type `kind`."""
     try:
         _CONVERTER.structure(value, kind)
     except (ValueError, OverflowError, cattrs.BaseValidationError):
@@ -55,24 +55,24 @@ def fits(value: Any, kind: Any) -> bool:
     return True
 
 
-def laid_over(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`data` with `changes` on top, table by table."""
-    merged = dict(data)
+def merged(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `data` with the values of `changes`, table by table."""
+    result = dict(data)
     for key, value in changes.items():
-        below = merged.get(key)
+        old = result.get(key)
         if isinstance(value, dict):
-            value = laid_over(below if isinstance(below, dict) else {}, value)
-        merged[key] = value
-    return merged
+            value = merged(old if isinstance(old, dict) else {}, value)
+        result[key] = value
+    return result
 
 
 def flattened(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Each setting by its place, as in network.alpha."""
-    found: dict[str, Any] = {}
+    """Return each setting by its path, such as network.alpha."""
+    settings: dict[str, Any] = {}
     for key, value in data.items():
         nested = isinstance(value, dict)
-        found |= flattened(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return found
+        settings |= flattened(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return settings
 
 
 def _without_none(data: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _origin(kind: Any) -> Any:
 
 def _scalar(kind: Any, accepted: Any, words: str) -> Callable[[Any, Any], Any]:
     def convert(value: Any, _: Any) -> Any:
-        # To Python, True is a whole number.
+        # In Python, True is an int.
         if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{value!r} is not {words}")
         return kind(value)
@@ -149,26 +149,31 @@ def _table(converter: cattrs.Converter, kind: Any) -> Callable[[Any, Any], Any]:
 _CONVERTER = _converter()
 
 
-def _reasons(error: BaseException) -> str:
-    """What cattrs found, a clause for each setting."""
-    clauses = []
-    for line in cattrs.transform_error(error, path="", format_exception=_reason):
-        reason, _, place = line.rpartition(" @ ")
-        clauses.append(f"{place[1:]}: {reason}" if place else reason)
-    return "; ".join(clauses)
+def _reasons(error: BaseException, path: str = "") -> Iterator[str]:
+    """Yield what is wrong with each setting, named by its path."""
+    match error:
+        case cattrs.ClassValidationError():
+            of_settings, of_table = error.group_exceptions()
+            for each, note in of_settings:
+                yield from _reasons(each, f"{path}.{note.name}" if path else note.name)
+            for other in of_table:
+                yield from _reasons(other, path)
+        case _:
+            reason = _reason(error)
+            yield f"{path}: {reason}" if path else reason
 
 
-def _reason(error: BaseException, kind: type | None) -> str:
+def _reason(error: BaseException) -> str:
     match error:
         case cattrs.ForbiddenExtraKeysError():
-            known = [field.name for field in dataclasses.fields(error.cl)]
-            return "; ".join(_unknown(name, known) for name in sorted(error.extra_fields))
+            names = [field.name for field in dataclasses.fields(error.cl)]
+            return "; ".join(_unknown_setting(name, names) for name in sorted(error.extra_fields))
         case KeyError():
             return "this setting is missing"
         case _:
             return str(error)
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+def _unknown_setting(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
     return f"unknown setting {name}" + (f", is it {close[0]}?" if close else "")

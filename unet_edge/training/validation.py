@@ -1,4 +1,4 @@
-"""Loss and confusion of a model in training: what is validated, and how."""
+"""The loss and confusion of a model in training."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def validate(
     batch_size: int,
     objective: Objective,
 ) -> tuple[float, Confusion]:
-    """Mean loss and confusion over samples on the grid, padding ignored.
+    """Compute mean loss and confusion over samples on the grid, without padding.
 
-    The loss is `objective`'s, averaged over batches by their pixels.
+    The loss is the mean of `objective` over batches, weighted by their valid pixels.
     """
     confusion = Confusion.empty(dataset.classes)
     losses, weights = [], []
@@ -45,7 +45,7 @@ def validate(
 def score_at_own_size(
     model: keras.Model, dataset: Dataset, samples: Sequence[Sample], spec: ModelSpec
 ) -> Confusion:
-    """Confusion over samples at the pictures' own size, as `unet-edge evaluate` measures it."""
+    """Compute the confusion over samples at the pictures' own size, as `unet-edge evaluate`."""
     segmenter = Segmenter(spec, KerasBackend(model), spec.name)
     confusion = Confusion.empty(dataset.classes)
     for sample in progress(samples, "scoring at the pictures' own size"):
@@ -57,12 +57,12 @@ def score_at_own_size(
 def compare_modes(
     model: keras.Model, batches: list[Batch], objective: Objective
 ) -> tuple[float, float]:
-    """Mean loss over the same batches with batch statistics and with moving statistics."""
+    """Compute the mean loss over batches with batch statistics and with moving statistics."""
     with momentum_kept(model) as layers:
         for layer in layers:
-            layer.momentum = 1.0  # training mode then leaves the moving statistics alone
+            layer.momentum = 1.0  # training mode then keeps the moving statistics
         training = [float(objective(y, model(x, training=True))) for x, y in batches]
-    # Called directly: a compiled predict, having seen crops and whole grids, would be traced for
-    # any size, and Keras' bilinear upsampling needs to know the size.
+    # The model is called directly. A compiled predict that has seen crops and whole grids would be
+    # traced for any size, but Keras' bilinear upsampling needs a fixed size.
     inference = [float(objective(y, model(x, training=False))) for x, y in batches]
     return float(np.mean(training)), float(np.mean(inference))

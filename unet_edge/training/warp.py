@@ -1,8 +1,8 @@
-"""Turns and bends of a picture and its labels, as one Pillow mesh transform of each.
+"""Rotation and elastic deformation of a picture and its labels, as Pillow mesh transforms.
 
-The picture is scaled by the device's filter first, as much of it as the view needs, and then
-sampled once, bilinearly. The labels are looked up in the original mask, nearest, so that no
-second rounding moves them against the picture.
+The part of the picture that the view needs is scaled by the device's filter, and then sampled once,
+bilinearly. Labels are sampled from the original mask, nearest, so that rounding twice does not
+shift them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from PIL import Image
 from unet_edge.images.placement import FILTERS, Labels
 from unet_edge.spec import IGNORE, ModelSpec
 
-_CELLS = 8  # cells of the grid of an elastic bend, along each edge
-_MARGIN = 2  # px around what is sampled, so that the filter sees beyond it
+_CELLS = 8  # cells of an elastic deformation's grid, along each edge
+_MARGIN = 2  # px around the sampled part, for the filter
 
 _Quad = tuple[float, ...]
 _Mesh = list[tuple[tuple[int, int, int, int], _Quad]]
@@ -25,9 +25,10 @@ _Mesh = list[tuple[tuple[int, int, int, int], _Quad]]
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """Where each corner of a grid over the crop lies in the scaled picture, px (y, x).
+    """A mapping of a view to a scaled picture.
 
-    `corners` is float64 (n+1, n+1, 2), `size` the scaled picture's (height, width), `crop` the
+    `corners`, float64 (n+1, n+1, 2), are the positions in the scaled picture, (y, x) px, of the
+    corners of a grid over the view. `size` is the scaled picture's (height, width) px, `crop` the
     view's.
     """
 
@@ -36,7 +37,7 @@ class Warp:
     crop: tuple[int, int]
 
     def picture(self, picture: Image.Image, spec: ModelSpec) -> Image.Image:
-        """The view of an RGB or grey picture; its padding is the caller's to set."""
+        """Return the view of an RGB or grey picture; the caller sets the padding."""
         low = np.maximum(np.floor(self.corners.min((0, 1))).astype(int) - _MARGIN, 0)
         high = np.minimum(np.ceil(self.corners.max((0, 1))).astype(int) + _MARGIN, self.size)
         if (low >= high).any():
@@ -55,7 +56,10 @@ class Warp:
         )
 
     def labels(self, labels: Labels) -> tuple[Labels, NDArray[np.bool_]]:
-        """The view of a mask, uint8 (h, w), IGNORE outside; and where outside is, bool (h, w)."""
+        """Return the view of a mask, uint8 (h, w), and which pixels are outside it, bool (h, w).
+
+        Pixels outside are IGNORE.
+        """
         both = Image.merge(
             "LA",
             [Image.fromarray(np.ascontiguousarray(labels)), Image.new("L", labels.shape[::-1])],
@@ -73,9 +77,9 @@ class Warp:
         return view[..., 0], view[..., 1] > 0
 
     def _mesh(self, corners: NDArray[np.float64]) -> _Mesh:
-        """The box (left, top, right, bottom) of each cell, and its corners' x, y as Pillow asks.
+        """Return each cell's box (left, top, right, bottom) and its corners' x, y, for Pillow.
 
-        From the upper left corner, counter-clockwise.
+        Corners are in counter-clockwise order, from the upper left one.
         """
         cells = len(corners) - 1
         rows, columns = ([round(edge * k / cells) for k in range(cells + 1)] for edge in self.crop)
@@ -83,14 +87,14 @@ class Warp:
         for i in range(cells):
             for j in range(cells):
                 if rows[i] == rows[i + 1] or columns[j] == columns[j + 1]:
-                    continue  # a crop of fewer px than cells; Pillow would divide by zero
-                around = [
+                    continue  # the crop has fewer px than cells; Pillow would divide by zero
+                cell_corners = [
                     corners[i, j],
                     corners[i + 1, j],
                     corners[i + 1, j + 1],
                     corners[i, j + 1],
                 ]
-                quad = tuple(float(value) for y, x in around for value in (x, y))
+                quad = tuple(float(value) for y, x in cell_corners for value in (x, y))
                 mesh.append(((columns[j], rows[i], columns[j + 1], rows[i + 1]), quad))
         return mesh
 
@@ -104,9 +108,9 @@ def draw_warp(
 ) -> Warp:
     """Draw a view of `crop` px of a picture scaled to `size`, both (height, width).
 
-    Turned by up to `rotation` degrees; grid points displaced by `elastic` px times a strength
-    drawn for the view. Before the turn, a picture smaller than the crop lies wholly inside it,
-    of a larger one no more than the crop is seen.
+    The view is rotated by up to `rotation` degrees. Grid points are displaced by `elastic` px times
+    a strength drawn for the view. Without rotation, a picture smaller than the crop is completely
+    inside the view, and a larger one fills it.
     """
     cells = _CELLS if elastic else 1
     rows, columns = (
@@ -115,8 +119,8 @@ def draw_warp(
     y, x = np.meshgrid(rows, columns, indexing="ij")
     angle = np.deg2rad(random.uniform(-rotation, rotation))
     centre = [
-        edge / 2 + random.uniform(-1, 1) * abs(edge - seen) / 2
-        for edge, seen in zip(size, crop, strict=True)
+        edge / 2 + random.uniform(-1, 1) * abs(edge - crop_edge) / 2
+        for edge, crop_edge in zip(size, crop, strict=True)
     ]
     corners = np.stack(
         [

@@ -1,1 +1,1 @@
-"""Every setting of a training run as dataclasses. No Keras, and nothing of the train extra."""
+"""Every setting of a training run as dataclasses, without Keras and the rest of the train extra."""

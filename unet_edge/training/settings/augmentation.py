@@ -1,4 +1,4 @@
-"""Augmentation: how strongly the random views of training differ from the pictures."""
+"""Augmentation: how much the random views of training differ from the pictures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from unet_edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths; 0 (or 1 for `scale`) switches one off.
+    """Strengths of the augmentation; 0 (or 1 for `scale`) switches one off.
 
-    `any_orientation` adds vertical flips and quarter turns, for pictures that have no up and
-    down. `scale` is the range of zoom against the size that inference uses; `aspect` the largest
-    relative stretch of width against height. `rotation` is the largest turn in degrees, either
-    way; `elastic` the standard deviation, in px of the crop, by which the points of a 9x9 grid
-    are displaced (Simard et al. 2003 in spirit). `hue` is a share of the colour circle;
-    `saturation`, `brightness` and `contrast` are largest relative changes, up or down. `blur` is
-    the largest standard deviation of a Gaussian blur in px, `noise` that of grey Gaussian noise
-    as a share of full scale; each is drawn for half of the views.
+    `any_orientation` adds vertical flips and quarter turns, for pictures without an up and down.
+    `scale` is the range of zoom relative to the size at inference. `aspect` is the largest relative
+    stretch of width against height. `rotation` is the largest turn in degrees, in both directions.
+    `elastic` is the standard deviation, in px of the crop, of the displacement of a 9x9 grid's
+    points (similar to Simard et al. 2003). `hue` is a share of the colour circle. `saturation`,
+    `brightness` and `contrast` are the largest relative changes, up or down. `blur` is the largest
+    standard deviation of a Gaussian blur in px. `noise` is the largest standard deviation of grey
+    Gaussian noise, as a share of full scale. Half of the views are blurred, and half are noisy.
     """
 
     horizontal_flip: bool = True
@@ -38,23 +38,29 @@ class Augmentation:
     def __post_init__(self) -> None:
         low, high = self.scale
         if not 0 < low <= high <= 100:
-            raise ConfigError(f"scale {low}..{high} must be 0 < low <= high <= 100")
+            raise ConfigError(
+                f"scale is {low}..{high}", expected="it must be 0 < low <= high <= 100"
+            )
         for name in ("aspect", "hue", "saturation", "brightness", "contrast", "noise"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above, below 1")
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ConfigError(
+                    f"{name} is {value}", expected="it must be at least 0 and below 1"
+                )
         for name in ("elastic", "blur"):
-            if not 0 <= getattr(self, name) <= 50:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 to 50 px")
+            if not 0 <= (value := getattr(self, name)) <= 50:
+                raise ConfigError(f"{name} is {value}", expected="it must be 0 to 50 px")
         if not 0 <= self.rotation <= 180:
-            raise ConfigError(f"rotation {self.rotation} must be 0 to 180 degrees")
+            raise ConfigError(
+                f"rotation is {self.rotation}", expected="it must be 0 to 180 degrees"
+            )
 
     @property
     def warps(self) -> bool:
-        """Whether views are turned or bent, not only cut out and scaled."""
+        """Whether views are rotated or bent, not only cropped and scaled."""
         return self.rotation > 0 or self.elastic > 0
 
 
-#: Crops as inference sees the pictures: in their own size and colours.
+#: Crops at the size and in the colours that inference sees.
 PLAIN: Final = Augmentation(
     scale=(1.0, 1.0), aspect=0.0, hue=0.0, saturation=0.0, brightness=0.0, contrast=0.0
 )

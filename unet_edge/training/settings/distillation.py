@@ -1,4 +1,4 @@
-"""Distillation: a trained run to learn from."""
+"""Distillation: a trained run as the teacher."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unet_edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Distillation:
-    """A trained run to learn from: its folder, its share of the loss, the softmax's temperature."""
+    """The teacher's run folder, its share of the loss, and the temperature of the softmax."""
 
     teacher: Path
     weight: float = 0.5
@@ -19,8 +19,12 @@ class Distillation:
 
     def __post_init__(self) -> None:
         if not 0 < self.weight <= 1:
-            raise ConfigError(f"distillation weight {self.weight} must be above 0, at most 1")
+            raise ConfigError(
+                f"the distillation weight is {self.weight}",
+                expected="it must be above 0 and at most 1",
+            )
         if not 0 < self.temperature < math.inf:
             raise ConfigError(
-                f"distillation temperature {self.temperature} must be above 0 and finite"
+                f"the distillation temperature is {self.temperature}",
+                expected="it must be above 0 and finite",
             )

@@ -1,4 +1,4 @@
-"""Loss: what a training minimises."""
+"""Loss: the objective of a training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from unet_edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Loss:
-    """How much of each term makes the objective; 0 leaves a term out.
+    """The weight of each term of the objective; 0 switches a term off.
 
     `cross_entropy`: nats per pixel. `focal`: cross-entropy times (1 - p)^gamma (Lin et al. 2017,
-    arXiv:1708.02002), which looks at hard pixels. `dice`: one minus the mean over classes of the
-    soft Dice coefficient over the batch (Milletari et al. 2016, arXiv:1606.04797), which looks at
-    small classes and is closest to IoU. `class_weights` weigh cross-entropy and focal terms: one
-    number a class; empty for none; `balanced` computes them from the training masks.
+    arXiv:1708.02002), which emphasises hard pixels. `dice`: one minus the mean over classes of the
+    batch's soft Dice coefficient (Milletari et al. 2016, arXiv:1606.04797), which emphasises small
+    classes and is closest to IoU. `class_weights`, one for each class or none, weigh the
+    cross-entropy and focal terms. `balanced` computes them from the training masks.
     """
 
     cross_entropy: float = 1.0
@@ -28,11 +28,18 @@ class Loss:
 
     def __post_init__(self) -> None:
         for name in ("cross_entropy", "focal", "dice", "focal_gamma"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or above, and finite")
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ConfigError(f"{name} is {value}", expected="it must be at least 0 and finite")
         if not self.cross_entropy + self.focal + self.dice > 0:
-            raise ConfigError("a loss needs at least one of cross_entropy, focal and dice above 0")
+            raise ConfigError(
+                "cross_entropy, focal and dice are 0", expected="at least one must be above 0"
+            )
         if self.class_weights and self.balanced:
-            raise ConfigError("class weights are either given or balanced, not both")
+            raise ConfigError(
+                "class weights are both given and balanced", fix="give the weights, or balance them"
+            )
         if any(not 0 < weight < math.inf for weight in self.class_weights):
-            raise ConfigError(f"class weights {self.class_weights} must all be above 0, and finite")
+            raise ConfigError(
+                f"the class weights are {self.class_weights}",
+                expected="all must be above 0 and finite",
+            )

@@ -1,4 +1,4 @@
-"""Network: what is built, and which sizes it takes."""
+"""Network: which network is built, and the input sizes it accepts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DecoderKind = Literal["separable", "dense"]
 Encoder = Literal["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"]
 
 STRIDES: dict[Architecture, int] = {"mobilenet_unet": 16, "unet_mini": 4}
-"""Height and width of the input must be multiples of so many px."""
+"""By architecture, the px of which the input's height and width must be multiples."""
 
 #: Width multipliers for which keras.applications publishes weights.
 ALPHAS: Mapping[Encoder, tuple[float, ...]] = {
@@ -26,7 +26,7 @@ ALPHAS: Mapping[Encoder, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Network:
-    """What to build: architecture, decoder, the encoder's width and the encoder."""
+    """The architecture, decoder and encoder; `alpha` is the width multiplier."""
 
     architecture: Architecture = "mobilenet_unet"
     decoder: DecoderKind = "separable"
@@ -64,11 +64,11 @@ class Network:
 
 
 def require_grid(label: str, size: tuple[int, int], architecture: Architecture) -> None:
-    """Raise ConfigError unless the network takes this (height, width), px."""
+    """Raise ConfigError unless the network accepts `size`, (height, width) px."""
     stride = STRIDES[architecture]
     if any(edge < 1 or edge % stride for edge in size):
-        near = "x".join(str(max(stride, round(edge / stride) * stride)) for edge in size)
+        nearest = "x".join(str(max(stride, round(edge / stride) * stride)) for edge in size)
         raise ConfigError(
-            f"{label} {size[0]}x{size[1]} must be multiples of {stride} px for {architecture}, "
-            f"e.g. {near}"
+            f"{label} is {size[0]}x{size[1]}",
+            expected=f"{architecture} needs multiples of {stride} px, e.g. {nearest}",
         )

@@ -1,4 +1,4 @@
-"""Optimisation: how the weights are moved, and at which rate."""
+"""Optimisation: the optimiser, its learning rate and its precision."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TrainingPrecision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How the weights are moved.
+    """How the weights are updated.
 
-    `sgd` is SGD with Nesterov momentum 0.9. The rate rises linearly over the first `warmup` (a
-    share of the run), then decays to `final_rate` (a share of `learning_rate`) along a cosine or
-    exponentially, or stays. `ema` is the memory of averaged weights as a share of the run: they
-    are what is validated and saved; 0 switches averaging off. `freeze` is the share of the run
-    for which the encoder's weights and statistics stay as they were loaded.
+    `sgd` is SGD with Nesterov momentum 0.9. The learning rate rises linearly during `warmup` (a
+    share of the run). Then it stays constant, or decays along a cosine or exponentially to
+    `final_rate` (a share of `learning_rate`). `ema` is the memory of the averaged weights, which
+    are validated and saved, as a share of the run; 0 switches averaging off. `freeze` is the share
+    of the run in which the encoder keeps the weights and statistics that were loaded.
     """
 
     optimizer: OptimizerKind = "adamw"
@@ -46,11 +46,21 @@ class Optimisation:
                     fix=f"choose one of {', '.join(get_args(kinds))}",
                 )
         if not 0 < self.learning_rate < math.inf:
-            raise ConfigError(f"learning rate {self.learning_rate} must be above 0, and finite")
+            raise ConfigError(
+                f"the learning rate is {self.learning_rate}",
+                expected="it must be above 0 and finite",
+            )
         if not 0 <= self.weight_decay < math.inf:
-            raise ConfigError(f"weight decay {self.weight_decay} must be 0 or above, and finite")
+            raise ConfigError(
+                f"the weight decay is {self.weight_decay}",
+                expected="it must be at least 0 and finite",
+            )
         if not 0 < self.final_rate <= 1:
-            raise ConfigError(f"final_rate {self.final_rate} must be above 0, at most 1")
+            raise ConfigError(
+                f"final_rate is {self.final_rate}", expected="it must be above 0 and at most 1"
+            )
         for name in ("warmup", "ema", "freeze"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} is a share: 0 or above, below 1")
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ConfigError(
+                    f"{name} is {value}", expected="a share must be at least 0 and below 1"
+                )

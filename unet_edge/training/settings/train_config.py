@@ -31,13 +31,13 @@ class _Pictures:
 # Fields come in the order of the bases from right to left, and so does the TOML.
 @dataclass(frozen=True)
 class TrainConfig(Reading, _Pictures):
-    """Settings of one run; sizes in px as (height, width).
+    """Settings of one run; sizes are (height, width) px.
 
-    `crop` is the size trained on (None: the model's own size); validation and inference use
-    `size`. `encoder_weights` is "imagenet", "none" or a weights file. Length is counted in
-    `steps` (batches), because an epoch of a few dozen pictures means little; the run is validated
-    `rounds` times, and stops early after `patience` rounds without a better one (0: never).
-    `augment` False trains on whole pictures as inference sees them.
+    Training uses crops of size `crop` (None: `size`); validation and inference use `size`.
+    `encoder_weights` is "imagenet", "none" or a weights file. `steps` is the number of batches:
+    data sets differ too much in size to count epochs. The run is validated `rounds` times, and
+    stops early after `patience` rounds without an improvement (0: never). Without `augment`,
+    training sees whole pictures, as inference does.
     """
 
     name: str = "model"
@@ -66,44 +66,49 @@ class TrainConfig(Reading, _Pictures):
             ("batch size", self.batch_size),
         ):
             if value < 1:
-                raise ConfigError(f"{label} {value} must be at least 1")
+                raise ConfigError(f"{label} is {value}", expected="it must be at least 1")
         for label, value in (("patience", self.patience), ("seed", self.seed)):
             if value < 0:
-                raise ConfigError(f"{label} {value} must be 0 or above")
+                raise ConfigError(f"{label} is {value}", expected="it must be at least 0")
         if self.ignore is not None and not 0 <= self.ignore <= 255:
-            raise ConfigError(f"ignore {self.ignore} is no mask value: 0 to 255")
+            raise ConfigError(
+                f"ignore is {self.ignore}", expected="it must be a mask value, 0 to 255"
+            )
         if self.loss.class_weights and len(self.loss.class_weights) != len(self.classes):
             raise ConfigError(
                 f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
             )
         if self.crop and not self.augment:
-            raise ConfigError("a crop is an augmentation: it cannot be given with --no-augment")
+            raise ConfigError(
+                "a crop is given, but --no-augment trains on whole pictures",
+                fix="omit one of --crop and --no-augment",
+            )
         for label, size in (("size", self.size), ("crop", self.crop_size)):
             require_grid(label, size, self.network.architecture)
 
     @property
     def crop_size(self) -> tuple[int, int]:
-        """What the network is trained on, (height, width) px."""
+        """The size of the pictures that the network is trained on, (height, width) px."""
         return self.crop or self.size
 
     @property
     def steps_per_round(self) -> int:
-        """Batches between two validations, rounded up: a run is never shorter than asked."""
+        """Batches between two validations, rounded up so that no run is too short."""
         return -(-self.steps // self.rounds)
 
     @property
     def total_rounds(self) -> int:
-        """Rounds that hold the steps; fewer than `rounds` when those are too short for that."""
+        """The number of rounds: fewer than `rounds` if fewer contain all steps."""
         return -(-self.steps // self.steps_per_round)
 
     @property
     def total_steps(self) -> int:
-        """Batches of the whole run: `steps`, rounded up to whole rounds."""
+        """The number of batches: `steps`, rounded up to whole rounds."""
         return self.steps_per_round * self.total_rounds
 
     @property
     def frozen_rounds(self) -> int:
-        """First rounds in which the encoder stays as it was loaded."""
+        """The number of first rounds in which the encoder is frozen."""
         share = self.optimisation.freeze
         return max(1, round(share * self.total_rounds)) if share else 0
 
@@ -132,7 +137,7 @@ class TrainConfig(Reading, _Pictures):
         )
 
     def to_toml(self) -> str:
-        """The settings as TOML text; what is None is left out, as it is the default."""
+        """The settings as TOML text, without those that are None by default."""
         from unet_edge.training.toml import dump_toml  # cattrs is in the train extra
 
         return dump_toml(self)
@@ -141,18 +146,17 @@ class TrainConfig(Reading, _Pictures):
     def from_toml(
         cls, text: str, source: str, changes: dict[str, Any] | None = None
     ) -> TrainConfig:
-        """Read settings that `to_toml` or a person wrote, with `changes` laid over them.
+        """Read settings from TOML and replace those in `changes`, nested as in TOML.
 
-        `changes` has the nesting of the TOML. Raises ConfigError that names `source` and each
-        setting that does not fit.
+        Raises ConfigError that names `source` and each invalid setting.
         """
-        from unet_edge.training.toml import laid_over, load_toml
+        from unet_edge.training.toml import load_toml, merged
 
-        return cls.from_dict(laid_over(load_toml(text, source), changes or {}), source)
+        return cls.from_dict(merged(load_toml(text, source), changes or {}), source)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], source: str) -> TrainConfig:
-        """Settings from plain values, nested as in the TOML; ConfigError as in from_toml."""
+        """Make settings from plain values, nested as in TOML. Raises ConfigError as from_toml."""
         from unet_edge.training.toml import structure
 
         return structure(data, cls, source)
