@@ -147,7 +147,7 @@ class ModelSpec:
             raise SpecError(
                 f"the contract has schema {schema}",
                 expected=f"this version reads up to {SCHEMA}",
-                fix="pip install --upgrade unet-edge",
+                fix="run: pip install --upgrade unet-edge",
             )
         fields = {field.name for field in dataclasses.fields(cls)}
         unknown = set(data) - fields - {"schema"}

@@ -361,7 +361,7 @@ def test_two_members_of_one_name_are_refused(written, name):
 def test_the_error_of_a_newer_schema_gives_the_upgrade_command(written):
     edit(written, lambda data: data.update(schema=SCHEMA + 1, something="new"))
     with pytest.raises(
-        BundleError, match=r"bundle schema 2; .*up to 1; pip install --upgrade unet-edge"
+        BundleError, match=r"bundle schema 2; .*up to 1; run: pip install --upgrade unet-edge"
     ):
         Bundle.open(written.path)
 

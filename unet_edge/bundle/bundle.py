@@ -254,7 +254,7 @@ def parse_manifest(path: Path, data: Any) -> Bundle:
             raise BundleError(
                 f"{where} lists {entry.name} as {entry.precision} {entry.format}, "
                 "which this version does not know",
-                fix="pip install --upgrade unet-edge",
+                fix="run: pip install --upgrade unet-edge",
             )
     _require_distinct(bundle, where)
     if bundle.test and not bundle.test.pictures <= bundle.test.of:

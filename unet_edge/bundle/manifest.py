@@ -159,7 +159,7 @@ def check_manifest(data: Any, where: str) -> None:
         raise BundleError(
             f"{where} has bundle schema {schema!r}",
             expected=f"this version reads up to {SCHEMA}",
-            fix="pip install --upgrade unet-edge",
+            fix="run: pip install --upgrade unet-edge",
         )
     if error := first_error(data, manifest_schema()):
         raise BundleError(

@@ -187,7 +187,7 @@ class _TFLiteTensors:
 
 
 # These belong to the operation before them: activations, rounding to 8 bits and back.
-_PASSING = frozenset({"Clip", "Relu", "HardSwish", "QuantizeLinear", "DequantizeLinear"})
+_PART_OF_PREVIOUS = frozenset({"Clip", "Relu", "HardSwish", "QuantizeLinear", "DequantizeLinear"})
 
 _LAYOUT = frozenset({"Transpose", "Cast"})
 
@@ -209,9 +209,9 @@ class _OnnxTensors:
             ) from error
         nodes = read_onnx_nodes(model)
         tensors = {
-            node.name: _end(node, nodes)
+            node.name: _last_tensor(node, nodes)
             for node in nodes
-            if node.operator not in _PASSING | _LAYOUT
+            if node.operator not in _PART_OF_PREVIOUS | _LAYOUT
         }
         added = {tensor for tensor, _ in tensors.values()} - set(_ENDS)
         # A second graph with only outputs is appended: protobuf merges the two graphs.
@@ -242,7 +242,7 @@ class _OnnxTensors:
         return self._values[self._tensors[name][0]].astype(np.float64).ravel()
 
 
-def _end(node: OnnxNode, nodes: Sequence[OnnxNode]) -> tuple[str, bool]:
+def _last_tensor(node: OnnxNode, nodes: Sequence[OnnxNode]) -> tuple[str, bool]:
     """The last tensor that belongs to an operation, and whether it is rounded to 8 bits."""
     (tensor,) = node.outputs
     rounded = False
@@ -250,7 +250,7 @@ def _end(node: OnnxNode, nodes: Sequence[OnnxNode]) -> tuple[str, bool]:
         readers = [n for n in nodes if tensor in n.inputs]
         kinds = {n.operator for n in readers}
         # Several operations may read one rounded tensor, each with its own DequantizeLinear.
-        if len(kinds) != 1 or not kinds <= _PASSING or (len(readers) > 1 and not rounded):
+        if len(kinds) != 1 or not kinds <= _PART_OF_PREVIOUS or (len(readers) > 1 and not rounded):
             return tensor, rounded
         rounded |= "QuantizeLinear" in kinds
         (tensor,) = readers[0].outputs
