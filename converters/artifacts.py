@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import assert_never
 
 import keras
@@ -11,9 +12,9 @@ from converters.float_layers import float_layers_of
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
 from converters.int8.kernels import Rounding
-from converters.onnx.conversion import to_onnx
+from converters.onnx.conversion import float_graph, to_onnx
 from converters.settings import Artifact
-from converters.tflite.conversion import dynamic_float_layers, to_tflite
+from converters.tflite.conversion import dynamic_float_layers, float_file, to_tflite
 from unet_edge.images.placement import Pixels
 from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.spec import ModelSpec
@@ -28,34 +29,59 @@ def file_name(artifact: Artifact) -> str:
     return f"model-{precision}.{file_format}"
 
 
-def convert(
-    model: keras.Model,
-    spec: ModelSpec,
-    artifact: Artifact,
-    grids: Sequence[Pixels],
-    *,
-    full_integer: bool = False,
-) -> tuple[bytes, tuple[str, ...]]:
-    """Convert a model to a file's bytes, without contract, with the best preparation for its kind.
+class Converter:
+    """Converts a model to every kind of file.
 
     `grids`: calibration pictures, uint8 (H, W, 3). With `full_integer`, int8 leaves no layer in
-    float32. Also returns the names of the layers that int8 leaves in float32. Raises
-    ConversionError.
+    float32. Float32 and float16 files of a format share its conversion.
     """
-    file_format, precision = artifact
-    float_layers: tuple[str, ...] = ()
-    if precision == "int8" and not full_integer:
-        float_layers = float_layers_of(model, file_format)
-    source = _prepared(model, artifact, grids, float_layers)
-    match file_format:
-        case "tflite":
-            layers = float_layers if precision == "int8" else None
-            data = to_tflite(source, spec, precision, grids, float_layers=layers)
-        case "onnx":
-            data = to_onnx(source, spec, precision, grids, float_layers=float_layers)
-        case _:
-            assert_never(file_format)
-    return data, float_layers
+
+    def __init__(
+        self,
+        model: keras.Model,
+        spec: ModelSpec,
+        grids: Sequence[Pixels],
+        *,
+        full_integer: bool = False,
+    ) -> None:
+        self._model, self._spec = model, spec
+        self._grids, self._full_integer = grids, full_integer
+
+    def convert(self, artifact: Artifact) -> tuple[bytes, tuple[str, ...]]:
+        """Convert to a file's bytes, without contract, with the best preparation for its kind.
+
+        Also returns the names of the layers that int8 leaves in float32. Raises ConversionError.
+        """
+        file_format, precision = artifact
+        float_layers: tuple[str, ...] = ()
+        if precision == "int8" and not self._full_integer:
+            float_layers = float_layers_of(self._model, file_format)
+        source = _prepared(self._model, artifact, self._grids, float_layers)
+        shared = source is self._model
+        spec, grids = self._spec, self._grids
+        match file_format:
+            case "tflite":
+                layers = float_layers if precision == "int8" else None
+                converted = self._float_file if shared else None
+                data = to_tflite(
+                    source, spec, precision, grids, float_layers=layers, converted=converted
+                )
+            case "onnx":
+                graph = self._float_graph if shared else None
+                data = to_onnx(
+                    source, spec, precision, grids, float_layers=float_layers, graph=graph
+                )
+            case _:
+                assert_never(file_format)
+        return data, float_layers
+
+    @cached_property
+    def _float_file(self) -> bytes:
+        return float_file(self._model, self._spec)
+
+    @cached_property
+    def _float_graph(self) -> bytes:
+        return float_graph(self._model, self._spec)
 
 
 def _prepared(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from converters.artifacts import INTEGERS, convert, file_name
+from converters.artifacts import INTEGERS, Converter, file_name
 from converters.card.card import with_card
 from converters.figures import file_entry, reference_entry, split_figures
 from converters.freeze import require_tensorflow
@@ -203,13 +203,11 @@ class _Exporter:
                 for artifact in artifacts
                 if artifact not in replaced and artifact != files[0].artifact
             ]
+        converter = Converter(self.model, self.spec, grids, full_integer=settings.full_integer)
         bar = progress_bar(len(artifacts), "converting")
         for artifact in dict.fromkeys(artifacts):
-            file_format, precision = artifact
-            bar.set_postfix_str(f"{precision} {file_format}")
-            data, float_layers = convert(
-                self.model, self.spec, artifact, grids, full_integer=settings.full_integer
-            )
+            bar.set_postfix_str(file_name(artifact))
+            data, float_layers = converter.convert(artifact)
             floor = settings.budget.min_agreement if settings.budget else FLOORS[artifact]
             files.append(_File(artifact, self._sealed(data, artifact), float_layers, floor))
             bar.update()

@@ -7,9 +7,10 @@ int8 the QuantizeLinear and DequantizeLinear pairs of the QDQ format.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -73,6 +74,8 @@ def to_onnx(
     calibration: Sequence[NDArray[np.uint8]] = (),
     rounding: Rounding = "bounded",
     float_layers: Collection[str] = (),
+    *,
+    graph: bytes | None = None,
 ) -> bytes:
     """Convert `model` to the bytes of an .onnx file without metadata or external data.
 
@@ -82,7 +85,7 @@ def to_onnx(
     For int8 only: `calibration`, grids, uint8 (H, W, 3); `rounding` of the kernels;
     `float_layers`, names of convolutions that stay in float32. With "plain" rounding, programs that
     do not prevent saturation give wrong masks on x86 without VNNI. The same model and calibration
-    give the same bytes.
+    give the same bytes. `graph` is the model's `float_graph`, for callers that need it twice.
 
     Raises ConversionError when settings do not fit together, when a converter fails, or when
     operators, shapes or upsampling of the result are wrong.
@@ -94,12 +97,13 @@ def to_onnx(
         )
     if precision == "int8":
         check_calibration(calibration, spec)
+    if graph is None:
+        graph = float_graph(model, spec)
+    import onnx
+
+    proto = onnx.load_from_string(graph)
     with captured_output():
-        frozen = freeze(model, height=spec.height, width=spec.width, normalised=True)
-        try:
-            proto = _simplify(_translate(frozen))
-            fuse(proto)
-            _rename(proto)
+        with _conversion_errors(model):
             if precision == "float16":
                 halve_kernels(proto)
             elif precision == "int8":
@@ -109,14 +113,33 @@ def to_onnx(
             if spec.output == "labels":
                 end_in_labels(proto, spec)
             _rename(proto)
-        except ConversionError:
-            raise
-        except Exception as error:  # Each of the three libraries raises its own exceptions.
-            raise ConversionError(
-                f"{model.name} does not convert to ONNX: {reason(error)}"
-            ) from error
         _check(proto, spec, precision)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def float_graph(model: keras.Model, spec: ModelSpec) -> bytes:
+    """Convert `model` to the float32 ONNX graph that files of all precisions start from.
+
+    The graph takes the normalised picture. Raises ConversionError as `to_onnx` does.
+    """
+    with captured_output():
+        frozen = freeze(model, height=spec.height, width=spec.width, normalised=True)
+        with _conversion_errors(model):
+            proto = _simplify(_translate(frozen))
+            fuse(proto)
+            _rename(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _conversion_errors(model: keras.Model) -> Iterator[None]:
+    """Raise what the three libraries raise as ConversionError; each has exceptions of its own."""
+    try:
+        yield
+    except ConversionError:
+        raise
+    except Exception as error:  # three libraries, without a common base class
+        raise ConversionError(f"{model.name} does not convert to ONNX: {reason(error)}") from error
 
 
 def _translate(frozen: Any) -> Any:

@@ -32,6 +32,9 @@ from unet_edge.model_files.embedded_contract import Precision
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
 
+FLOATS: tuple[Precision, ...] = ("float32", "float16")
+"""The precisions that compute in float32 and differ only in how weights are stored."""
+
 # By default, TensorFlow's converter leaves kernels with fewer weights in float.
 _DYNAMIC_LEAST = 1024
 
@@ -43,6 +46,7 @@ def to_tflite(
     calibration: Sequence[NDArray[np.uint8]] = (),
     *,
     float_layers: Sequence[str] | None = None,
+    converted: bytes | None = None,
 ) -> bytes:
     """Convert `model` to the bytes of a .tflite file without its contract.
 
@@ -53,7 +57,8 @@ def to_tflite(
     `calibration`: grids, uint8 (H, W, 3), for int8 and int16x8. `float_layers`: names of Keras
     layers that int8 leaves in float32, by default `float_layers_of`; see `Int8Converter.layers`.
     The same model and calibration give the same bytes. MediaPipe can read the file after
-    `embedded_contract.seal` has appended the labels.
+    `embedded_contract.seal` has appended the labels. `converted` is the model's `float_file`, from
+    which float32 and float16 files are made, for callers that need it twice.
 
     The precisions:
     - float32
@@ -77,11 +82,20 @@ def to_tflite(
         raise ConversionError(f"float_layers are for int8, not for {precision}")
     if precision == "int16x8":
         check_calibration(calibration, spec)
-    converted = _converted(model, spec, precision, calibration)
+    if converted is None or precision not in FLOATS:
+        converted = _converted(model, spec, precision, calibration)
     halves = precision == "float16"
     data = finish(converted, spec, exact_mean(spec.normalisation), halves=halves)
     check(data, spec)
     return data
+
+
+def float_file(model: keras.Model, spec: ModelSpec) -> bytes:
+    """Convert `model` to the .tflite bytes that float32 and float16 files are made from.
+
+    Raises ConversionError when TensorFlow's converter fails.
+    """
+    return _converted(model, spec, "float32", ())
 
 
 def dynamic_float_layers(model: keras.Model) -> tuple[str, ...]:
@@ -108,7 +122,7 @@ def _converted(
             model = spell_out_hard_swish(model)  # the converter has no 16x8 hard-swish
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=exact)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-        if precision not in ("float32", "float16"):
+        if precision not in FLOATS:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "int16x8":
             converter.target_spec.supported_ops = [
