@@ -358,14 +358,14 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_planted_damage_is_found_and_nothing_else(copy, damage):
+def test_planted_damage_is_the_only_finding(copy, damage):
     encoding, plant, expected = DAMAGE[damage]
     root = copy(encoding)
     plant(root)
     assert {" ".join(finding) for finding in found(root)} == {expected}
 
 
-def test_damage_of_one_picture_of_a_coco_file_is_told_by_its_name(copy):
+def test_damage_of_one_picture_of_a_coco_file_names_that_picture(copy):
     root = copy("index")
     shutil.rmtree(root / "masks")
     names = [*TRAIN, *VALIDATION]
@@ -448,7 +448,7 @@ def test_upside_down_pictures_whose_masks_are_turned_too_are_sound(copy):
     assert found(root) == set()
 
 
-def test_a_landscape_photo_whose_mask_fits_what_is_shown_is_sound(copy):
+def test_a_rotated_photo_with_a_mask_of_its_shown_size_has_no_findings(copy):
     root = copy("index")
     edit(image(root), lambda p: p.crop((0, 0, SIZE, 40)), exif=exif(6))
     edit(mask(root), lambda p: p.crop((0, 0, 40, SIZE)))
@@ -472,7 +472,7 @@ def test_flat_pictures_are_not_all_alike(copy):
     assert found(root) == set()
 
 
-def test_what_is_no_data_set_is_one_finding(tmp_path):
+def test_a_folder_without_a_data_set_is_one_finding(tmp_path):
     (report,) = found(tmp_path)
     assert report[:2] == ("error", "layout")
     assert found(tmp_path / "absent") == {("error", "layout", "absent")}
@@ -496,7 +496,7 @@ def test_a_validation_set_that_is_ignored_throughout(copy):
     assert found(root) == {("error", "ignored-mask", "index"), *ignored}
 
 
-def test_masks_of_colours_that_nobody_explained(copy):
+def test_coloured_masks_without_a_table_are_one_finding(copy):
     root = copy("colored")
     (root / "labelmap.txt").unlink()
     shutil.copy(mask(root), mask(root, "stray"))

@@ -1,4 +1,4 @@
-"""COCO files: where they lie, what they may say, and how they are refused."""
+"""COCO files: where they are found, what they may contain, and which ones are refused."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def names(samples):
     return [sample.name for sample in samples]
 
 
-def test_pictures_lie_beside_the_file_or_in_images(tmp_path):
+def test_pictures_are_beside_the_file_or_in_images(tmp_path):
     picture(tmp_path / "a.png")
     picture(tmp_path / "images" / "b.png")
     picture(tmp_path / "deep" / "er" / "c.png")

@@ -230,7 +230,7 @@ def test_three_classes_and_ignored_pixels(tmp_path, write, rule):
     np.testing.assert_array_equal(dataset.read(dataset.train[0])[1], MANY)
 
 
-def test_a_labelmap_is_said(tmp_path):
+def test_a_labelmap_is_named_in_the_notes(tmp_path):
     labelmap(tmp_path)
     (note,) = [n for n in find_dataset(tmp_path, classes=THREE).notes if n.startswith("masks")]
     assert note == ("masks: colours of labelmap.txt (background #090909, cat #ff0000, dog #00ff00)")

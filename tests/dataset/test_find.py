@@ -218,7 +218,7 @@ def test_two_pictures_of_one_name(tmp_path):
         find(tmp_path)
 
 
-def test_folders_that_are_no_data_set(tmp_path):
+def test_folders_without_a_data_set_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such data folder"):
         find(tmp_path / "absent")
     with pytest.raises(DataError, match="holds no folders; expected Images/ with Labels/, "):

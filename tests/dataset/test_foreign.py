@@ -1,4 +1,4 @@
-"""Annotations of other tools: what is read of each, and what is said of the rest.
+"""Annotations of other tools: what is read of each, and the errors for the rest.
 
 The table of shapes is in docs/annotation-tools.md; this holds it.
 """
@@ -40,7 +40,7 @@ def mask(points, rows, **more):
     ("corners", "expected"),
     [
         ([[2, 1], [4, 2]], [(1, 2), (1, 4), (2, 3)]),
-        ([[-1, 1], [1, 2]], [(1, 1), (2, 0)]),  # what lies outside is cut off
+        ([[-1, 1], [1, 2]], [(1, 1), (2, 0)]),  # pixels outside are cut off
         ([[6, 5], [8, 6]], [(5, 6)]),
         ([[20, 20], [22, 21]], []),
         ([[-9, -9], [-7, -8]], []),
@@ -94,7 +94,7 @@ def test_points_and_lines_cover_no_area(tmp_path, kind):
         ("Annotations/a.xml", "XML annotations, which hold boxes"),
     ],
 )
-def test_what_is_not_read_is_named_with_what_to_export(tmp_path, file, says):
+def test_an_unread_format_is_named_with_what_to_export(tmp_path, file, says):
     save_picture(tmp_path / "train" / "a.png")
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).write_text("{}")
@@ -147,7 +147,7 @@ def test_crowds_of_a_file_that_has_only_them_are_objects(tmp_path):
 @pytest.mark.parametrize(
     ("crowds", "label", "warned"), [("auto", 255, True), ("ignore", 255, False), ("take", 1, False)]
 )
-def test_crowds_among_other_regions_are_said(tmp_path, crowds, label, warned):
+def test_crowds_among_other_regions_are_reported(tmp_path, crowds, label, warned):
     root = coco(tmp_path, [(0, CROWD), (1, {})])
     dataset, labels = drawn(root, crowds=crowds)
     assert [int(found.max()) for found in labels] == [label, 1]
@@ -187,7 +187,7 @@ def test_a_background_that_was_drawn_is_no_mistake(tmp_path):
     assert "class-zero" not in kinds
 
 
-def test_an_unknown_category_names_the_whole_option(tmp_path):
+def test_an_unknown_category_suggests_the_complete_option(tmp_path):
     root = coco(tmp_path, [(0, {}), (1, {})])
     with pytest.raises(DataError, match=r"--classes background,cat$"):
         find_dataset(root, classes=("background", "object"))

@@ -122,7 +122,7 @@ def test_three_splits_of_whole_groups(tmp_path):
     assert across(root) == 0
 
 
-def test_lists_are_replaced_only_when_told(tmp_path):
+def test_lists_are_replaced_only_with_overwrite(tmp_path):
     root = bursts(tmp_path, 10)
     split(root).write(root, overwrite=False)
     with pytest.raises(ConfigError, match=r"train\.txt already exists; pass --overwrite"):

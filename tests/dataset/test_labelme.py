@@ -81,7 +81,7 @@ def test_later_shapes_cover_earlier_ones_and_background_cuts_holes(tmp_path):
         ([7], "expected a list of points"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_with_its_file(tmp_path, shapes, says):
+def test_an_unpaintable_shape_is_refused_with_its_file(tmp_path, shapes, says):
     path = write(tmp_path / "odd.json", *shapes)
     with pytest.raises(DataError, match=rf"odd\.json: shape 1: .*{says}"):
         read_labelme(path, CLASSES)

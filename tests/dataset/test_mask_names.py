@@ -39,10 +39,10 @@ def test_the_scheme_is_suggested_and_read(tmp_path, pictures, masks, pattern):
     root = named(tmp_path, pictures, masks)
     with pytest.raises(DataError) as raised:
         find(root)
-    said = str(raised.value)
-    assert pictures[0] in said
-    assert masks[0] in said
-    assert said.endswith(f"pass --mask-names {pattern}")
+    message = str(raised.value)
+    assert pictures[0] in message
+    assert masks[0] in message
+    assert message.endswith(f"pass --mask-names {pattern}")
     dataset = find(root, mask_names=pattern)
     assert sorted(names([*dataset.train, *dataset.validation])) == sorted(pictures)
     (finding,) = check(root, classes=("a", "b")).findings
@@ -55,7 +55,7 @@ def test_label_studios_names_do_not_say_the_picture(tmp_path):
         find(named(tmp_path, TREES, masks))
 
 
-def test_names_that_have_nothing_in_common(tmp_path):
+def test_names_without_a_common_part(tmp_path):
     masks = [f"{k:02x}" for k in range(100, 112)]
     with pytest.raises(DataError, match="give each mask its picture's name"):
         find(named(tmp_path, TREES, masks))
@@ -80,7 +80,7 @@ def test_a_scheme_without_a_name(tmp_path, pattern):
 
 
 @pytest.mark.parametrize("listed", [("train", "val"), ("train",), ("val",), ("train", "test")])
-def test_lists_that_name_nothing_that_is_there(tmp_path, listed):
+def test_lists_that_name_only_missing_pictures(tmp_path, listed):
     make(tmp_path, ["a", "b"])
     for name in listed:
         (tmp_path / f"{name}.txt").write_text("/elsewhere/x.png\n/elsewhere/y.png\n")

@@ -49,7 +49,7 @@ def test_a_sound_data_set_passes_the_check(tmp_path):
     assert sorted(seen) == ["a", "b", "c", "checking data"]
 
 
-def test_the_check_lists_what_is_wrong_at_most_eight(tmp_path):
+def test_the_check_lists_at_most_eight_errors(tmp_path):
     make(tmp_path, [f"s{i}" for i in range(12)])
     dataset = find(tmp_path)
     for i in range(10):

@@ -70,7 +70,7 @@ def test_two_triangles_that_share_an_edge_cover_every_pixel_once():
         assert both.max() <= 1
 
 
-def test_what_a_polygon_encloses_twice_is_outside():
+def test_an_area_that_a_polygon_encloses_twice_is_outside():
     square, inner = rectangle(0, 0, 6, 6), rectangle(2, 2, 4, 4)
     labels = painted([*square, square[0], *inner, inner[0]], 6, 6)
     expected = np.ones((6, 6), np.uint8)
@@ -78,7 +78,7 @@ def test_what_a_polygon_encloses_twice_is_outside():
     assert np.array_equal(labels, expected)
 
 
-def test_painting_keeps_what_lies_around():
+def test_painting_keeps_the_pixels_around():
     labels = np.full((4, 4), 7, np.uint8)
     paint_polygon(labels, np.array(rectangle(1, 1, 3, 3), float), 2)
     assert labels.tolist() == [[7, 7, 7, 7], [7, 2, 2, 7], [7, 2, 2, 7], [7, 7, 7, 7]]

@@ -92,14 +92,14 @@ def test_a_path_may_be_below_the_pictures_below_the_data_or_absolute(tmp_path, l
     assert names(find(tmp_path, validation_list=tmp_path / "mine.txt").validation) == ["test/d"]
 
 
-def test_a_path_that_is_not_there_is_said_relative_to_what(tmp_path):
+def test_a_missing_path_is_reported_with_the_folder_it_is_relative_to(tmp_path):
     make(tmp_path, ["train/a", "val/b"])
     (tmp_path / "mine.txt").write_text("/SegNet/train/a.png /SegNet/trainannot/a.png")
     with pytest.raises(DataError) as raised:
         find(tmp_path, train_list=tmp_path / "mine.txt")
-    said = str(raised.value)
-    assert f"line 1: no picture is called /SegNet/train/a.png in {tmp_path}" in said
-    assert f"below the folder of pictures, or below {tmp_path}: train/a.png" in said
+    message = str(raised.value)
+    assert f"line 1: no picture is called /SegNet/train/a.png in {tmp_path}" in message
+    assert f"below the folder of pictures, or below {tmp_path}: train/a.png" in message
 
 
 # --- the split of a run -------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_picture_and_labels_move_together(size, fit, resample):
     assert pure > 0.3 * inside > 0
 
 
-def test_what_lies_outside_the_picture_is_padding_and_ignored():
+def test_pixels_outside_the_picture_are_padding_and_ignored():
     picture, labels = flat((255, 255, 255), (50, 50))
     settings = dataclasses.replace(OFF, scale=(0.5, 0.5))
     places = set()
@@ -159,7 +159,7 @@ def test_what_lies_outside_the_picture_is_padding_and_ignored():
     assert len(places) > 20  # anywhere, not always in the middle
 
 
-def test_the_picture_is_seen_whole_or_the_crop_is_full():
+def test_the_crop_is_full_or_contains_the_complete_picture():
     picture, labels = blocks(90, 70)
     for seed in range(20):
         settings = dataclasses.replace(OFF, scale=(2, 2))

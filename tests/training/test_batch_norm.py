@@ -67,7 +67,7 @@ def test_statistics_become_the_mean_over_the_batches(model, sizes):
         np.testing.assert_allclose(found_variance, variance, rtol=RTOL)
 
 
-def test_what_was_estimated_before_is_forgotten(model):
+def test_earlier_statistics_are_replaced(model):
     data = batches(4, 4)
     reestimate(model, data)
     first = model.get_weights()

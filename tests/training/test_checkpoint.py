@@ -43,7 +43,7 @@ def equal(first, second):
     )
 
 
-def test_what_is_read_is_what_was_written(tmp_path):
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "new" / "checkpoint"
     example().write(path)
     assert equal(Checkpoint.read(path), example())
@@ -73,7 +73,7 @@ def test_any_flipped_byte_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"a letter", b"\x93NUMPY", b"PK\x05\x06" + bytes(18)])
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "checkpoint").write_bytes(content)
     with pytest.raises(TrainingError, match="is damaged"):
         Checkpoint.read(tmp_path / "checkpoint")
@@ -121,7 +121,7 @@ def trained(model, steps, seed):
     return model
 
 
-def test_a_model_goes_on_from_its_state_bit_for_bit(tmp_path):
+def test_a_model_continues_from_its_state_bit_for_bit(tmp_path):
     model = trained(network(1), 3, seed=1)
     checkpoint = Checkpoint(model_state(model), optimizer_state(model.optimizer), [], {})
     checkpoint.write(tmp_path / "checkpoint")

@@ -87,7 +87,7 @@ def test_toml_and_back_is_the_same_run(config):
     assert TrainConfig.from_toml(text, "config.toml").to_toml() == text
 
 
-def test_what_is_not_set_is_left_out_of_the_toml():
+def test_unset_settings_are_not_in_the_toml():
     data = tomllib.loads(TrainConfig(data=DATA).to_toml())
     absent = {"crop", "ignore", "train_list", "validation_list", "distillation"}
     assert not data.keys() & absent
@@ -95,7 +95,7 @@ def test_what_is_not_set_is_left_out_of_the_toml():
     assert data["network"]["architecture"] == "mobilenet_unet"
 
 
-def test_a_setting_that_is_not_written_has_its_default():
+def test_a_missing_setting_has_its_default():
     config = TrainConfig.from_toml('data = "/data/cats"\n[loss]\ndice = 1\n', "mine.toml")
     assert config == TrainConfig(data=DATA, loss=Loss(dice=1.0))
 
@@ -103,7 +103,7 @@ def test_a_setting_that_is_not_written_has_its_default():
 # --- changes on top ---------------------------------------------------------------------------
 
 
-def test_changes_lie_on_top_and_leave_their_neighbours():
+def test_changes_replace_settings_and_keep_their_neighbours():
     changes = {"steps": 9, "loss": {"dice": 3.0}, "optimisation": {"ema": 0.0}}
     found = TrainConfig.from_toml(CROPPED.to_toml(), "config.toml", changes)
     expected = dataclasses.replace(
@@ -115,13 +115,13 @@ def test_changes_lie_on_top_and_leave_their_neighbours():
     assert found == expected
 
 
-def test_changes_may_bring_a_table_that_was_not_there():
+def test_changes_may_add_a_table():
     changes = {"distillation": {"teacher": "/runs/teacher"}}
     found = TrainConfig.from_toml(WHOLE.to_toml(), "config.toml", changes)
     assert found.distillation == Distillation(Path("/runs/teacher"))
 
 
-def test_changes_replace_what_does_not_fit():
+def test_changes_replace_an_invalid_setting():
     text = CROPPED.to_toml().replace("steps = 77", "steps = 0")
     with pytest.raises(ConfigError, match="steps is 0; it must be at least 1"):
         TrainConfig.from_toml(text, "config.toml")
@@ -131,12 +131,12 @@ def test_changes_replace_what_does_not_fit():
 # --- a run's folder ---------------------------------------------------------------------------
 
 
-def test_a_folder_that_is_no_run(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"not a training run: .* with 'unet-edge train'"):
         read_config(tmp_path)
 
 
-def test_a_config_that_is_no_text(tmp_path):
+def test_a_config_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "config.toml").write_bytes(b"name = '\xff'")
     with pytest.raises(ConfigError, match=r"config\.toml is not UTF-8 text"):
         read_config(tmp_path)
@@ -156,7 +156,7 @@ def test_a_config_that_is_no_text(tmp_path):
         (1, 1, 1, 1, 1),
     ],
 )
-def test_a_run_has_whole_rounds_and_is_never_shorter_than_asked(
+def test_a_run_has_complete_rounds_and_at_least_the_steps_of_its_settings(
     steps, rounds, per_round, total_rounds, total
 ):
     config = TrainConfig(data=DATA, steps=steps, rounds=rounds)
@@ -170,7 +170,7 @@ def test_a_run_has_whole_rounds_and_is_never_shorter_than_asked(
     # The share of ten rounds, at least one of them.
     [(0, 0), (0.01, 1), (0.1, 1), (0.34, 3), (0.36, 4), (0.99, 10)],
 )
-def test_the_encoder_is_frozen_for_whole_rounds(freeze, rounds):
+def test_the_encoder_is_frozen_for_complete_rounds(freeze, rounds):
     config = TrainConfig(data=DATA, steps=100, rounds=10, optimisation=Optimisation(freeze=freeze))
     assert config.frozen_rounds == rounds
 
@@ -212,7 +212,7 @@ def test_the_contract_is_of_the_size_not_of_the_crop():
         ({"loss": Loss(class_weights=(1, 2, 3))}, "3 class weights for 2 classes"),
     ],
 )
-def test_settings_that_make_no_run_are_refused(settings, message):
+def test_settings_that_contradict_each_other_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig(data=DATA, **settings)
 
@@ -229,6 +229,6 @@ def test_settings_that_make_no_run_are_refused(settings, message):
         ),
     ],
 )
-def test_lessons_that_teach_nothing_are_refused(settings, message):
+def test_invalid_distillation_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         Distillation(Path("teacher"), **settings)

@@ -35,7 +35,7 @@ def test_squeeze_and_excitation_counts_once_a_picture():
     assert multiply_accumulates(model, 64, 64) == 3 * 3
 
 
-def test_mobilenets_cost_what_their_papers_say():
+def test_mobilenets_cost_as_much_as_in_their_papers():
     # V2 1.0 at 224: 300 M in the paper, 1.28 M of them in the classifier that is left out.
     model = keras.applications.MobileNetV2((224, 224, 3), include_top=False, weights=None)
     assert multiply_accumulates(model, 224, 224) == pytest.approx(299e6, rel=0.01)
@@ -55,7 +55,7 @@ def test_mobilenets_cost_what_their_papers_say():
     ],
     ids=str,
 )
-def test_what_our_networks_cost_at_224(network, giga):
+def test_the_networks_cost_at_224_px(network, giga):
     model = build(network, 2, Normalisation())
     assert multiply_accumulates(model, 224, 224) == pytest.approx(giga * 1e9, rel=0.002)
 

@@ -81,7 +81,7 @@ def train_command(data: Path, output: Path, *more: str) -> list[str]:
     ]
 
 
-def test_two_processes_come_to_what_one_does(sample_data: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_result_of_one(sample_data: Path, tmp_path: Path) -> None:
     alone = subprocess.run(
         train_command(sample_data, tmp_path / "one"),
         env=environment("jax"),

@@ -92,7 +92,7 @@ def test_equal_logits_cost_the_logarithm_of_the_classes():
 
 @TERMS
 @pytest.mark.parametrize("seed", range(3))
-def test_every_term_is_what_its_definition_says(loss, seed):
+def test_every_term_follows_its_definition(loss, seed):
     labels, logits = sample(seed)
     assert value(loss, labels, logits) == pytest.approx(by_hand(loss, labels, logits), rel=RTOL)
 
@@ -139,7 +139,7 @@ def test_a_perfect_mask_costs_nothing(loss):
 
 @TERMS
 @pytest.mark.parametrize("weights", [None, (1, 2, 3)], ids=str)
-def test_what_is_believed_of_ignored_pixels_changes_nothing(loss, weights):
+def test_the_prediction_at_ignored_pixels_changes_nothing(loss, weights):
     labels, logits = sample()
     other = np.where((labels == IGNORE)[..., None], 37 * logits[..., ::-1] - 5, logits)
     assert value(loss, labels, logits, weights) == value(loss, labels, other, weights)
@@ -147,7 +147,7 @@ def test_what_is_believed_of_ignored_pixels_changes_nothing(loss, weights):
 
 @TERMS
 @pytest.mark.parametrize("weights", [None, (1, 2, 3)], ids=str)
-def test_a_batch_of_ignored_pixels_alone_costs_nothing(loss, weights):
+def test_a_batch_of_only_ignored_pixels_costs_nothing(loss, weights):
     labels, logits = sample()
     labels[:] = IGNORE
     assert value(loss, labels, logits, weights) == 0
@@ -234,17 +234,19 @@ LABELS = np.array([[[0, 1, IGNORE]]], np.uint8)
 PIXELS = np.zeros((1, 1, 3, 3), np.float32)
 
 
-def told(teacher, weight, temperature, labels, logits):
+def distilled_loss(teacher, weight, temperature, labels, logits):
     loss = distilled(objective(CROSS_ENTROPY), teacher, weight, temperature)
     return float(loss(PIXELS, np.asarray(labels, np.uint8), np.float32(logits)))
 
 
-def test_who_says_what_the_teacher_says_pays_the_labels_share_only():
+def test_a_student_equal_to_its_teacher_has_only_the_labels_share_of_the_loss():
     logits = np.broadcast_to([0.0, math.log(3)], (1, 1, 3, 2))
     teacher = fixed([0.0, math.log(3)])
-    assert told(teacher, 1, 2, LABELS, logits) == pytest.approx(0, abs=1e-7)
+    assert distilled_loss(teacher, 1, 2, LABELS, logits) == pytest.approx(0, abs=1e-7)
     labels_alone = (math.log(4) + math.log(4 / 3)) / 2
-    assert told(teacher, 0.25, 2, LABELS, logits) == pytest.approx(0.75 * labels_alone, rel=RTOL)
+    assert distilled_loss(teacher, 0.25, 2, LABELS, logits) == pytest.approx(
+        0.75 * labels_alone, rel=RTOL
+    )
 
 
 @pytest.mark.parametrize("temperature", [1, 2, 4])
@@ -253,18 +255,20 @@ def test_disagreement_is_the_divergence_at_the_temperature(temperature):
     p, q = probabilities(t / temperature), probabilities(s / temperature)
     divergence = sum(p * np.log(p / q))
     logits = np.broadcast_to(s, (1, 1, 3, 2))
-    found = told(fixed(t), 1, temperature, LABELS, logits)
+    found = distilled_loss(fixed(t), 1, temperature, LABELS, logits)
     assert found == pytest.approx(temperature**2 * divergence, rel=RTOL)
 
 
-def test_with_weight_one_labels_only_say_what_is_ignored():
+def test_with_weight_one_labels_only_decide_what_is_ignored():
     teacher, random = fixed([0.0, 2.0]), np.random.default_rng(0)
     logits = random.normal(0, 1, (1, 1, 3, 2))
-    first = told(teacher, 1, 2, [[[0, 1, IGNORE]]], logits)
-    assert told(teacher, 1, 2, [[[1, 1, IGNORE]]], logits) == first
-    assert told(teacher, 1, 2, [[[1, IGNORE, 0]]], logits) != pytest.approx(first, rel=0.01)
+    first = distilled_loss(teacher, 1, 2, [[[0, 1, IGNORE]]], logits)
+    assert distilled_loss(teacher, 1, 2, [[[1, 1, IGNORE]]], logits) == first
+    assert distilled_loss(teacher, 1, 2, [[[1, IGNORE, 0]]], logits) != pytest.approx(
+        first, rel=0.01
+    )
     logits[0, 0, 2] += 9
-    assert told(teacher, 1, 2, [[[0, 1, IGNORE]]], logits) == first
+    assert distilled_loss(teacher, 1, 2, [[[0, 1, IGNORE]]], logits) == first
 
 
 def test_a_student_is_pulled_towards_its_teacher_who_stays():
@@ -286,8 +290,8 @@ def test_a_student_is_pulled_towards_its_teacher_who_stays():
     assert len(student.weights) == len(network.weights) == 2
     assert all(map(np.array_equal, teacher.get_weights(), before))
     # The network that is saved is the one that learned.
-    said = [np.asarray(model(pixels)).argmax(-1) for model in (network, teacher)]
-    assert (said[0] == said[1]).mean() > 0.95
+    predicted = [np.asarray(model(pixels)).argmax(-1) for model in (network, teacher)]
+    assert (predicted[0] == predicted[1]).mean() > 0.95
 
 
 # --- settings ---------------------------------------------------------------------------------

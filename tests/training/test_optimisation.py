@@ -53,7 +53,7 @@ def test_without_warm_up_the_first_step_is_at_the_peak():
 
 @pytest.mark.parametrize("kind", ["cosine", "exponential", "constant"])
 @pytest.mark.parametrize("start", [4, 50])
-def test_an_optimiser_made_in_mid_run_goes_on_exactly(kind, start):
+def test_an_optimiser_made_during_a_run_continues_exactly(kind, start):
     whole = rates(schedule=kind, **RUN)
     assert rates(schedule=kind, start=start, count=110 - start, **RUN) == whole[start:]
 
@@ -83,7 +83,7 @@ def zeros(model):
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
-def test_decay_shrinks_kernels_and_nothing_else(kind):
+def test_decay_shrinks_only_kernels(kind):
     model = network()
     optimizer(optimizer=kind, weight_decay=0.5).apply(zeros(model), model.trainable_variables)
     after = {variable.path: np.asarray(variable) for variable in model.trainable_variables}

@@ -24,14 +24,14 @@ class TestEachOfTheEight:
         before = picture.crop(orientation.undone(box, turned.size))
         assert orientation.of_picture(before).tobytes() == turned.crop(box).tobytes()
 
-    def test_labels_are_looked_up_where_the_turned_ones_lie(self, orientation):
+    def test_labels_are_looked_up_as_in_the_turned_labels(self, orientation):
         turned = orientation.of_labels(LABELS)
         rows, columns = np.array([0, 0, 2, 4]), np.array([1, 3, 4])
         found = orientation.look_up(LABELS, rows, columns)
         assert np.array_equal(found, turned[rows[:, None], columns])
 
 
-def test_the_eight_are_told_apart():
+def test_the_eight_orientations_differ():
     assert len({one.of_labels(LABELS).tobytes() for one in EIGHT}) == 8
 
 

@@ -43,6 +43,6 @@ def test_a_policy_is_given_back_after_an_error():
 
 @pytest.mark.parametrize("asked", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_a_precision_that_was_asked_for_is_not_questioned(asked):
-    said = []
-    assert choose_precision(config(asked), Normalisation(), said.append) == asked
-    assert said == []
+    lines = []
+    assert choose_precision(config(asked), Normalisation(), lines.append) == asked
+    assert lines == []

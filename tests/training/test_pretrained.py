@@ -118,7 +118,7 @@ def test_the_slashes_of_the_published_v3_files_are_understood(donors, tmp_path):
     assert load_encoder(model, V3_SMALL, tmp_path / "published.h5") == ENCODER_LAYERS[V3_SMALL]
 
 
-def test_a_whole_model_in_the_legacy_layout_will_do(donors, tmp_path):
+def test_a_complete_model_in_the_legacy_layout_is_accepted(donors, tmp_path):
     save_legacy(donors[V1], tmp_path / "weights.h5")
     with h5py.File(tmp_path / "weights.h5") as old, h5py.File(tmp_path / "model.h5", "w") as new:
         old.copy(old, new, "model_weights")
@@ -221,7 +221,7 @@ def test_a_truncated_file_is_named(folders, tmp_path, layout):
 
 
 @pytest.mark.parametrize("encoder", APPLICATIONS)
-def test_a_download_that_fails_says_what_else_to_do(monkeypatch, encoder):
+def test_a_failed_download_suggests_a_file(monkeypatch, encoder):
     def offline(**_):
         raise Exception("URL fetch failure")
 

@@ -44,7 +44,7 @@ def rows(pixels):
     return (pixels.shape[0] - 22 - 26) // (64 + 8)
 
 
-def test_the_first_column_is_the_whole_picture_on_the_grid(dataset):
+def test_the_first_column_is_the_complete_picture_on_the_grid(dataset):
     pixels = sheet(dataset, count=1, views=0)
     whole = pixels[22 : 22 + 64, 8 : 8 + 64]  # below the title, right of the gap
     blend = (np.array(SPEC.palette[1]) + GREY) / 2

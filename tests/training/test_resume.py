@@ -84,7 +84,7 @@ def assert_equal_runs(run, reference):
 
 
 @pytest.mark.slow
-def test_a_run_killed_after_any_round_goes_on_as_if_nothing_had_happened(sample_data, tmp_path):
+def test_a_run_killed_after_any_round_ends_with_the_same_result(sample_data, tmp_path):
     finish("train", sample_data, "-o", tmp_path / "whole", *AVERAGED)
     run, done = tmp_path / "killed", random.randrange(1, ROUNDS)
     print(f"killed when history.csv has {done} rounds")  # noqa: T201  # shown when it fails
@@ -119,7 +119,7 @@ def refused(*arguments):
     return line
 
 
-def test_what_is_no_run_cannot_be_resumed(tmp_path):
+def test_a_folder_without_a_run_cannot_be_resumed(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert f"{folder} is not an unfinished run" in refused("resume", folder)
 
@@ -136,7 +136,7 @@ def unfinished(run, data):
     return run
 
 
-def test_a_damaged_checkpoint_is_told_with_its_fix(sample_data, tmp_path):
+def test_a_damaged_checkpoint_is_reported_with_its_fix(sample_data, tmp_path):
     run = unfinished(tmp_path / "run", sample_data)
     (run / "progress" / "checkpoint").write_bytes(b"PK\3\4" + bytes(99))
     line = refused("resume", run)
@@ -144,14 +144,14 @@ def test_a_damaged_checkpoint_is_told_with_its_fix(sample_data, tmp_path):
     assert "train again with --overwrite" in line
 
 
-def test_settings_that_were_damaged_are_told(sample_data, tmp_path):
+def test_damaged_settings_are_reported(sample_data, tmp_path):
     run = unfinished(tmp_path / "run", sample_data)
     settings = run / "progress" / "config.toml"
     settings.write_text(settings.read_text() + "stepps = 2\n")
     assert f"{settings}: unknown setting stepps, is it steps?" in refused("resume", run)
 
 
-def test_data_that_went_away_are_told(tmp_path):
+def test_missing_data_are_reported(tmp_path):
     run = unfinished(tmp_path / "run", tmp_path / "gone")
     assert f"no such data folder: {tmp_path / 'gone'}" in refused("resume", run)
     assert Path(run / "progress" / "config.toml").is_file()

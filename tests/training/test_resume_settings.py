@@ -1,4 +1,4 @@
-"""What may have changed before `resume`: the data's place; and what may not: all else."""
+"""What may change before `resume`: only the place of the data."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ class Interruption(Exception):
 
 
 def interrupt_after(line):
-    def say(said):
-        if said.startswith(line):
+    def say(text):
+        if text.startswith(line):
             raise Interruption
 
     return say
@@ -28,7 +28,7 @@ def interrupt_after(line):
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """A run that was cut off after its first round of two, and its data."""
+    """A run interrupted after its first round of two, and its data."""
     root = tmp_path_factory.mktemp("begun")
     write_dataset(root / "data", train=4, validation=2, seed=1)
     for name in ("train", "val"):
@@ -64,12 +64,12 @@ def edit(run, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_moved_data_is_no_change(unfinished):
+def test_moved_data_is_not_a_change(unfinished):
     run, _ = unfinished
     assert resume(run).best_step in (2, 4)
 
 
-def test_a_picture_that_was_added_leaves_the_split_alone(unfinished):
+def test_an_added_picture_does_not_change_the_split(unfinished):
     run, data = unfinished
     split = json.loads((run / "progress" / "split.json").read_text())
     for folder in ("images", "masks"):
@@ -83,7 +83,7 @@ def test_a_picture_that_was_added_leaves_the_split_alone(unfinished):
     assert [sample.name for sample in dataset.validation] == split["validation"]
 
 
-def test_a_picture_that_is_gone_is_said(unfinished):
+def test_a_missing_picture_is_reported(unfinished):
     run, data = unfinished
     name = json.loads((run / "progress" / "split.json").read_text())["train"][0]
     (data / "images" / f"{name}.png").unlink()

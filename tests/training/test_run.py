@@ -178,7 +178,9 @@ class TestRefusals:
         with pytest.raises(DataError, match="no mask has a pixel of class 2"):
             train(three, tmp_path / "run")
 
-    def test_a_validation_loss_that_is_no_number(self, sample_data: Path, tmp_path: Path) -> None:
+    def test_a_validation_loss_that_is_not_a_number(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
         # One step: the training loss is of the weights before it.
         fast = Optimisation(learning_rate=1e38, warmup=0)
         diverging = tiny(sample_data, optimisation=fast, steps=1, rounds=1)
@@ -217,7 +219,7 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="is a file; choose another --output"):
             train(tiny(sample_data), tmp_path / "run")
 
-    def test_a_loss_that_is_no_number(self, sample_data: Path, tmp_path: Path) -> None:
+    def test_a_loss_that_is_not_a_number(self, sample_data: Path, tmp_path: Path) -> None:
         fast = Optimisation(learning_rate=1e30)
         diverging = tiny(sample_data, optimisation=fast, steps=40, rounds=1, augment=False)
         with pytest.raises(TrainingError, match="lower --learning-rate"):
@@ -244,7 +246,7 @@ class TestDeterminism:
 
 @pytest.mark.usefixtures("short")
 class TestValidation:
-    def test_padding_counts_for_nothing(self, tmp_path: Path) -> None:
+    def test_padding_is_not_scored(self, tmp_path: Path) -> None:
         """A wide picture in a square grid: loss and confusion over its own pixels alone."""
         for folder in ("images", "masks"):
             (tmp_path / folder).mkdir()
@@ -358,8 +360,8 @@ class TestTensorBoard:
         names = ["learning_rate", "loss", "validation_grid_miou", "validation_loss"]
         assert sorted(found) == names
         for name in names:
-            told = {int(row["step"]): float(row[name]) for row in rows}
-            assert found[name] == pytest.approx(told, rel=2**-23)  # events are float32
+            written = {int(row["step"]): float(row[name]) for row in rows}
+            assert found[name] == pytest.approx(written, rel=2**-23)  # events are float32
 
 
 def read_events(path: Path) -> list[event_pb2.Event]:
@@ -464,17 +466,17 @@ class TestPrecision:
             assert all(np.isfinite(weight).all() for weight in model.get_weights())
         assert read_config(tmp_path / "run") == config
 
-    def test_what_auto_chose_is_a_setting_of_the_run(
+    def test_the_choice_of_auto_is_a_setting_of_the_run(
         self, sample_data: Path, tmp_path: Path
     ) -> None:
-        said: list[str] = []
+        lines: list[str] = []
         network = Network("unet_mini")
         auto = Optimisation(precision="auto")
         config = tiny(sample_data, size=(16, 16), steps=1, network=network, optimisation=auto)
-        train(config, tmp_path / "run", say=said.append)
+        train(config, tmp_path / "run", say=lines.append)
         chosen = read_config(tmp_path / "run").optimisation.precision
         assert chosen in ("float32", "mixed_bfloat16")
-        assert [line for line in said if line.startswith(f"precision: {chosen} ")]
+        assert [line for line in lines if line.startswith(f"precision: {chosen} ")]
 
 
 class TestDistillation:
@@ -507,7 +509,9 @@ class TestDistillation:
             train(config, tmp_path / "run")
         assert not (tmp_path / "run").exists(), "refused before anything is written"
 
-    def test_a_teacher_that_is_no_run_is_refused(self, sample_data: Path, tmp_path: Path) -> None:
+    def test_a_teacher_that_is_not_a_run_is_refused(
+        self, sample_data: Path, tmp_path: Path
+    ) -> None:
         config = tiny(sample_data, distillation=Distillation(tmp_path / "nobody"))
         with pytest.raises(UnetEdgeError, match="nobody"):
             train(config, tmp_path / "run")
@@ -516,12 +520,12 @@ class TestDistillation:
 
 @pytest.mark.usefixtures("short")
 class TestBalanced:
-    def test_the_weights_are_said_and_used(self, sample_data: Path, tmp_path: Path) -> None:
-        said: list[str] = []
+    def test_the_weights_are_reported_and_used(self, sample_data: Path, tmp_path: Path) -> None:
+        lines: list[str] = []
         settings = {"size": (16, 16), "steps": 1, "network": Network("unet_mini")}
         config = tiny(sample_data, loss=Loss(balanced=True), **settings)
-        train(config, tmp_path / "balanced", say=said.append)
-        (line,) = (line for line in said if line.startswith("class weights: "))
+        train(config, tmp_path / "balanced", say=lines.append)
+        (line,) = (line for line in lines if line.startswith("class weights: "))
         assert re.fullmatch(r"class weights: cell \d\.\d\d, membrane \d\.\d\d", line)
         train(tiny(sample_data, **settings), tmp_path / "plain")
         first, second = (read_history(tmp_path / name)[0] for name in ("balanced", "plain"))

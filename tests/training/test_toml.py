@@ -1,4 +1,4 @@
-"""What a person may write into a config.toml by mistake, and what is said of it."""
+"""Mistakes in a config.toml, and the errors that name them."""
 
 import re
 
@@ -53,7 +53,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_a_mistake_is_told_in_a_line_with_its_file_and_its_place(text):
+def test_a_mistake_is_one_line_with_its_file_and_setting(text):
     with pytest.raises(ConfigError) as raised:
         TrainConfig.from_toml(f'data = "cats"\n{text}\n', "my.toml")
     message = str(raised.value)
@@ -68,16 +68,16 @@ def test_a_missing_setting_is_named():
         TrainConfig.from_toml("steps = 3", "my.toml")
 
 
-def test_what_is_no_toml_is_told_with_its_line():
+def test_invalid_toml_is_reported_with_its_line():
     with pytest.raises(ConfigError, match=r"my\.toml is not TOML: .*line 2"):
         TrainConfig.from_toml('data = "cats"\nsteps 3', "my.toml")
 
 
-def test_thousands_of_brackets_are_no_toml():
+def test_thousands_of_brackets_are_invalid_toml():
     with pytest.raises(ConfigError, match=r"my\.toml is not TOML: .*recursion"):
         TrainConfig.from_toml(f'data = "cats"\nx = {"[" * 5000}', "my.toml")
 
 
-def test_a_whole_number_will_do_for_a_fraction():
+def test_a_whole_number_is_accepted_for_a_fraction():
     config = TrainConfig.from_toml('data = "cats"\n[network]\nalpha = 1', "my.toml")
     assert type(config.network.alpha) is float

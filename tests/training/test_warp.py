@@ -190,7 +190,7 @@ def test_a_bend_moves_pixels_by_its_strength_and_leaves_the_rest_of_the_view_str
     assert min(np.abs(grid).max() for grid in moved) < 1 < max(np.abs(grid).max() for grid in moved)
 
 
-def test_what_lies_outside_is_padding_and_ignored_whatever_the_colours():
+def test_pixels_outside_are_padding_and_ignored_for_any_colour():
     picture, labels = Image.new("RGB", (50, 50), (255, 255, 255)), np.zeros((50, 50), np.uint8)
     loud = {"brightness": 0.5, "contrast": 0.5, "noise": 0.3, "blur": 2.0}
     settings = dataclasses.replace(STILL, scale=(0.5, 0.5), rotation=180, **loud)
@@ -207,7 +207,7 @@ def test_what_lies_outside_is_padding_and_ignored_whatever_the_colours():
     assert len(places) > 20
 
 
-def test_a_small_picture_is_seen_whole_before_it_is_turned():
+def test_a_small_picture_is_completely_inside_before_rotation():
     for seed in range(50):
         warp = draw_warp((20, 30), (64, 48), 0, 0, np.random.default_rng(seed))
         low, high = warp.corners[0, 0], warp.corners[-1, -1]
