@@ -9,7 +9,8 @@ from unet_edge.demo.cells import CLASSES, write_dataset
 from unet_edge.errors import ConfigError, DataError, TrainingError
 from unet_edge.training.checkpoint import Checkpoint
 from unet_edge.training.config import run_dataset
-from unet_edge.training.run import resume, train
+from unet_edge.training.resume import resume
+from unet_edge.training.run import train
 from unet_edge.training.settings.network import Network
 from unet_edge.training.settings.train_config import TrainConfig
 

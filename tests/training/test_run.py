@@ -29,7 +29,8 @@ from unet_edge.training.distillation import Student
 from unet_edge.training.losses import objective
 from unet_edge.training.models import build, load_encoder
 from unet_edge.training.optimisation import build_optimizer
-from unet_edge.training.run import resume, train
+from unet_edge.training.resume import resume
+from unet_edge.training.run import train
 from unet_edge.training.settings.augmentation import Augmentation
 from unet_edge.training.settings.distillation import Distillation
 from unet_edge.training.settings.loss import Loss

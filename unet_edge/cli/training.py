@@ -167,7 +167,7 @@ def resume(
     """
     need("train", _MODULES)
     from unet_edge.training.config import read_config
-    from unet_edge.training.run import resume as resume_training
+    from unet_edge.training.resume import resume as resume_training
 
     machines = _machines(coordinator, processes, process)
     result = resume_training(run, machines=machines, say=print_note)

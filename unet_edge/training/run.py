@@ -11,7 +11,7 @@ import keras
 from unet_edge.dataset import Dataset, check_dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, TrainingError
-from unet_edge.runtime.segmenter import BUNDLE_FOLDER, CONFIG_FILE, SPLIT_FILE
+from unet_edge.runtime.segmenter import BUNDLE_FOLDER, SPLIT_FILE
 from unet_edge.spec import ModelSpec
 from unet_edge.system.files import json_text, require_writable_path, write_atomically
 from unet_edge.system.printable import printable
@@ -21,17 +21,14 @@ from unet_edge.training import batch_norm
 from unet_edge.training.batches import training_batches
 from unet_edge.training.checkpoint import Checkpoint, restore_model
 from unet_edge.training.class_weights import balanced_weights
-from unet_edge.training.config import load_run_config
 from unet_edge.training.distillation import with_teacher
 from unet_edge.training.distribution import Machines, data_parallel, part_of
 from unet_edge.training.losses import Objective, objective
 from unet_edge.training.models import build, freeze_encoder, load_encoder
 from unet_edge.training.phases import data_wait, run_phases
 from unet_edge.training.precision import choose_precision, dtype_policy
-from unet_edge.training.resume_settings import require_same_settings
 from unet_edge.training.rounds import ValidationLoop
 from unet_edge.training.run_files import (
-    CHECKPOINT_FILE,
     PROGRESS_FOLDER,
     RESULT_FILE,
     SAMPLES_FOLDER,
@@ -66,45 +63,22 @@ def train(
     Raises ConfigError, DataError, WeightsError, or TrainingError if the loss is not finite.
     """
     # The first of several processes makes the folder, maybe before another one looks.
-    require_free_folder(run, overwrite=overwrite, leads=_leads(machines))
+    require_free_folder(run, overwrite=overwrite, leads=leads(machines))
     require_writable_path(run)
     with RunLock(run) as lock:
-        if run.is_dir() and _leads(machines):
+        if run.is_dir() and leads(machines):
             lock.acquire()
         if (run / BUNDLE_FOLDER).exists():
             say(f"{run / BUNDLE_FOLDER} is of the earlier model: export again after this run")
-        return _fit(config, run, None, lock, machines, say)
+        return fit(config, run, None, lock, machines, say)
 
 
-def resume(
-    run: Path, *, machines: Machines | None = None, say: Say = lambda _: None
-) -> TrainResult:
-    """Finish an interrupted run from its last complete round, with the same result.
-
-    Raises ConfigError if there is no interrupted run, or if its settings changed, and otherwise as
-    `train`.
-    """
-    progress_folder = run / PROGRESS_FOLDER
-    with RunLock(run) as lock:
-        if run.is_dir() and _leads(machines):
-            lock.acquire()
-        if not (progress_folder / CONFIG_FILE).is_file():
-            finished = (run / RESULT_FILE).is_file()
-            raise ConfigError(f"{run} is {'finished' if finished else 'not an unfinished run'}")
-        config = load_run_config(progress_folder / CONFIG_FILE)
-        checkpoint = None
-        if (path := progress_folder / CHECKPOINT_FILE).is_file():
-            checkpoint = Checkpoint.read(path)
-            require_same_settings(config, checkpoint, progress_folder / CONFIG_FILE)
-        return _fit(config, run, checkpoint, lock, machines, say)
-
-
-def _leads(machines: Machines | None) -> bool:
+def leads(machines: Machines | None) -> bool:
     """Whether this process is the only one or the first one, which writes the run's folder."""
     return machines is None or machines.process == 0
 
 
-def _fit(
+def fit(
     config: TrainConfig,
     run: Path,
     checkpoint: Checkpoint | None,
@@ -117,7 +91,7 @@ def _fit(
     _check_data(dataset, say)
     part = part_of(machines, config.batch_size)
     _require_equal_decisions(config, machines)
-    writes = _leads(machines)
+    writes = leads(machines)
     precision = choose_precision(config, spec.normalisation, say)
     # The choice becomes a setting, because a resumed run must not choose again.
     config = replace(config, optimisation=replace(config.optimisation, precision=precision))
