@@ -14,9 +14,9 @@ from unet_edge.drawing.thumbnails import difference, overlay, thumbnail
 from unet_edge.images.decoding import decode
 from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Labels
+from unet_edge.masks.agreement import Agreement
 from unet_edge.masks.legend import default_font, drawable
 from unet_edge.masks.mask import png_bytes
-from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
@@ -44,19 +44,17 @@ def golden_rows(
     photos = [picture for picture, _ in golden]
     references = [np.asarray(read_labels(mask)) for _, mask in golden]
     masks: dict[str, list[Labels]] = {}
-    agreements: dict[str, float] = {}
+    agreements: dict[str, Agreement] = {}
     for entry in bundle.files:
         backend = open_backend(models[entry.name], entry.format)
         segmenter = Segmenter(bundle.spec, backend, entry.name)
         masks[entry.name] = [segmenter.segment(photo).labels for photo in photos]
-        classes = len(bundle.spec.classes)
-        total = Confusion.empty(classes)
-        for reference, labels in zip(references, masks[entry.name], strict=True):
-            total += Confusion.of(reference, labels, classes)
-        agreements[entry.name] = total.accuracy
+        agreements[entry.name] = Agreement()
+        for index, labels in enumerate(masks[entry.name]):
+            agreements[entry.name].add(str(index), labels, references[index])
     rows = []
     for index, (photo, reference) in enumerate(zip(photos, references, strict=True)):
-        shares = {name: float((each[index] == reference).mean()) for name, each in masks.items()}
+        shares = {name: agreement.shares[index] for name, agreement in agreements.items()}
         worst = min(shares, key=lambda name: shares[name])
         wrong = masks[worst][index] != reference
         picture = decode(photo)
@@ -69,7 +67,7 @@ def golden_rows(
             [row], ["picture", "Keras' mask", f"{worst}: {int(wrong.sum())} px differ"]
         )
         rows.append(GoldenRow(png_bytes(drawn), worst, shares[worst]))
-    return rows, agreements
+    return rows, {name: agreement.share for name, agreement in agreements.items()}
 
 
 def legend(spec: ModelSpec) -> bytes:
