@@ -39,7 +39,9 @@ def leaves(config, prefix=""):
 
 def parsed(*arguments):
     """The settings of a command line, as `train` reads them."""
-    context = train.make_context("train", [str(argument) for argument in arguments])
+    # click keeps a command's first help option, so its names must be those of the group.
+    given = [str(argument) for argument in arguments]
+    context = train.make_context("train", given, **main.context_settings)
     settings = {name: value for name, value in context.params.items() if name not in OTHERS}
     return nested(settings)
 
@@ -263,7 +265,8 @@ def test_the_default_in_the_help_is_the_settings(command, option):
         assert f"--{shown}" in flags
         return
     words = shown.split() if option.nargs > 1 else [shown]
-    context = command.make_context(command.name, [], resilient_parsing=True)
+    settings = main.context_settings  # as in parsed()
+    context = command.make_context(command.name, [], resilient_parsing=True, **settings)
     typed = [option.type.convert(word, option, context) for word in words]
     assert (tuple(typed) if option.nargs > 1 else typed[0]) == default
 
