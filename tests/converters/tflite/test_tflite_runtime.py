@@ -209,5 +209,5 @@ def test_tflite_runtime_accepts_the_versions_of_the_table(
     assert json.loads(python(REFUSED, tmp_path)) == sorted(newer)
     # runtime_support says the same of the refused files.
     for name in newer:
-        found = runtime_support(read_graph((tmp_path / name).read_bytes(), "tflite", name))
-        assert Release("tflite-runtime", "2.14") in found.refused_by
+        support = runtime_support(read_graph((tmp_path / name).read_bytes(), "tflite", name))
+        assert Release("tflite-runtime", "2.14") in support.refused_by
