@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 from tiny_models import CLASSES, H, W, tiny_tflite
 
 from unet_edge.cli import main
+from unet_edge.dataset.split_file import SplitNames
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.spec import ModelSpec
 
@@ -50,7 +53,9 @@ def test_test_pictures_are_scored_and_ignored_pixels_are_reported(model: Path, d
     assert "2 pictures (test)" in done.stdout
     # 3 of 2 x 24 pixels.
     assert "ignored: 3 pixels of the true masks (6.25%), of the mask value 255" in done.stdout
-    assert "2 test pictures, never trained on" in done.stderr
+    # A file alone does not say what it was trained on.
+    assert "2 test pictures" in done.stderr
+    assert "never trained on" not in done.stderr
 
 
 def test_all_is_every_split(model: Path, data: Path) -> None:
@@ -69,3 +74,90 @@ def test_a_split_that_is_empty(model: Path, data: Path) -> None:
     assert done.exit_code == 1
     assert "has no test pictures; name them in test.txt, put them in test/" in done.stderr
     assert "unet-edge data split" in done.stderr
+
+
+# --- a run's own split --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_file(model: Path, data: Path, tmp_path: Path) -> Path:
+    """A file in the folder of a run that trained on train/a and train/b of `data`."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.keras").touch()
+    (run / "config.toml").write_text(f"data = {json.dumps(str(data))}\n")
+    split(run, train=("train/a", "train/b"), validation=("val/c",), test=("test/d", "test/e"))
+    return Path(shutil.move(model, run))
+
+
+def split(run: Path, **names: tuple[str, ...]) -> None:
+    (run / "split.json").write_text(SplitNames(**names).to_json())
+
+
+def warnings(done: Result) -> list[str]:
+    assert done.exit_code == 0, done.output
+    return [line for line in done.stderr.splitlines() if line.startswith("WARNING: the run")]
+
+
+def test_test_pictures_of_the_run_were_never_trained_on(run_file: Path, data: Path) -> None:
+    done = evaluate(run_file, data, "--split", "test")
+    assert warnings(done) == []
+    assert "2 test pictures, never trained on" in done.stderr
+
+
+def test_training_pictures_in_a_copy_of_the_data(
+    run_file: Path, data: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        shutil.copy(copy / folder / f"val/c.{suffix}", copy / folder / f"val/new.{suffix}")
+    (copy / "mine.txt").write_text("train/a\nval/c\ntest/d\n")
+    done = evaluate(run_file, copy, "--split", "test", "--test-list", copy / "mine.txt")
+    trained, validated = warnings(done)
+    assert "trained on pictures with the names of 1 of these 3 pictures (train/a)" in trained
+    assert "if they are the same pictures, the figures say nothing about new pictures" in trained
+    assert "validated on pictures with the names of 1 of these 3 pictures (val/c)" in validated
+    assert "3 test pictures" in done.stderr
+    assert "never trained on" not in done.stderr
+
+
+def test_training_pictures_in_other_folders(run_file: Path, data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for old, new in (("test/d", "train/x"), ("val/c", "val/y"), ("train/a", "test/a")):
+        for folder, suffix in (("images", "jpg"), ("masks", "png")):
+            (other / folder / new).parent.mkdir(parents=True)
+            shutil.copy(data / folder / f"{old}.{suffix}", other / folder / f"{new}.{suffix}")
+    (warning,) = warnings(evaluate(run_file, other, "--split", "test"))
+    assert "the names of 1 of these 1 picture (test/a)" in warning
+
+
+def test_training_pictures_in_a_list_for_the_runs_own_data(run_file: Path, data: Path) -> None:
+    (data / "mine.txt").write_text("train/a\ntest/d\n")
+    options = ("--split", "test", "--test-list", data / "mine.txt")
+    done = evaluate(run_file, data, *options)
+    (warning,) = warnings(done)
+    assert "trained on 1 of these 2 pictures (train/a): the figures say nothing" in warning
+
+
+def test_a_warning_about_a_picture_names_it(run_file: Path, data: Path) -> None:
+    (data / "mine.txt").write_text("train/a\ntrain/b\n")
+    (data / "val.txt").write_text("val/c\n")
+    (data / "train.txt").write_text("train/a\ntrain/b\ntest/d\n")
+    done = evaluate(run_file, data, "--split", "test", "--test-list", data / "mine.txt")
+    first = data / "images" / "train" / "a.jpg"
+    assert f"WARNING: {first} (and 1 more): is in both train.txt and mine.txt" in done.stderr
+
+
+def test_a_run_that_began_without_test_pictures(run_file: Path, data: Path) -> None:
+    split(run_file.parent, train=("train/a",), validation=("val/c",), test=())
+    done = evaluate(run_file, data, "--split", "test")
+    assert done.exit_code == 1
+    fix = f"train again after 'unet-edge data split {data}', or pass --test-list with new pictures"
+    assert f"the run began without test pictures; {fix}" in done.stderr
+    (data / "test.txt").write_text("test/d\n")
+    done = evaluate(run_file, data, "--split", "test")
+    assert (
+        f"the run began without test pictures; those in {data / 'test.txt'} may have been trained "
+        f"or validated on; {fix}"
+    ) in done.stderr

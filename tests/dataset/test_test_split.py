@@ -24,7 +24,7 @@ def test_a_validation_list_alone_leaves_the_test_folder_alone(tmp_path):
     listed(tmp_path, mine="val/c")
     dataset = find(tmp_path, validation_list=tmp_path / "mine.txt")
     assert splits(dataset) == (["train/a", "train/b"], ["val/c"], ["test/d", "test/e"])
-    assert "2 test pictures, never trained on" in dataset.notes[1]
+    assert dataset.notes[1].endswith("; 2 test pictures")
 
 
 def test_folders_that_the_lists_do_not_name_are_left_out_with_a_word(tmp_path):
@@ -32,7 +32,7 @@ def test_folders_that_the_lists_do_not_name_are_left_out_with_a_word(tmp_path):
     listed(tmp_path, mine="val/c")
     dataset = find(tmp_path, validation_list=tmp_path / "mine.txt")
     assert splits(dataset) == (["train/a"], ["val/c"], ["test/d"])
-    assert "1 pictures are in no split and left out" in dataset.notes[1]
+    assert "1 picture in no split, left out" in dataset.notes[1]
 
 
 def test_folders_alone(tmp_path):
@@ -113,7 +113,7 @@ def test_a_kept_split_does_not_change_when_a_picture_is_added(tmp_path):
     make(tmp_path / "set", ["s00"])
     again = find(tmp_path / "set", split=SplitNames.read(path))
     assert splits(again) == splits(first)
-    assert "1 pictures are in no split and left out" in again.notes[1]
+    assert "1 picture in no split, left out" in again.notes[1]
 
 
 def test_a_picture_of_a_kept_split_that_is_gone(tmp_path):

@@ -77,7 +77,7 @@ def test_an_added_picture_does_not_change_the_split(unfinished):
         shutil.copy(data / folder / "cells-000.png", data / folder / "added.png")
     lines = []
     resume(run, say=lines.append)
-    assert any("1 pictures are in no split and left out" in line for line in lines)
+    assert any("1 picture in no split, left out" in line for line in lines)
     # The finished run keeps it, for export and evaluate.
     assert json.loads((run / "split.json").read_text()) == split
     dataset = run_dataset(run)

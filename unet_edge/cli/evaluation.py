@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,13 +15,16 @@ from unet_edge.cli.evaluation_tables import print_evaluation, print_files
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import file_option, json_option, path_type, threads_option
 from unet_edge.cli.output import print_json, print_line, print_note
-from unet_edge.cli.run_data import run_settings, run_split
+from unet_edge.cli.run_data import is_own_data, run_settings, run_split
 from unet_edge.cli.settings import run_data_options
 from unet_edge.dataset import Dataset, Sample, find_dataset
+from unet_edge.dataset.pairs import TEST_NAMES
+from unet_edge.dataset.split import existing_list
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import BackendError, ConfigError, DataError
 from unet_edge.runtime.bundle_opening import float32_file
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL
+from unet_edge.system.counting import counted, first_names
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -139,7 +143,9 @@ def _read_data(
     given = {name: value for name, value in rules.items() if value is not None}
     settings = rules | run_settings(model, data) | given
     lists_given = any(name.endswith("_list") for name in given)
-    own_split = run_split(model, data)
+    split_of_run = run_split(model)
+    own_data = is_own_data(model, data)
+    own_split = split_of_run if own_data else None
     dataset = find_dataset(
         data,
         classes=classes,
@@ -155,17 +161,67 @@ def _read_data(
         samples = tuple(sample for part in dataset.splits.values() for sample in part)
     if not samples:
         raise _no_pictures(data, split, own_split)
-    trained = set(own_split.train) if lists_given and own_split and split != "train" else set()
-    if seen := sum(sample.name in trained for sample in samples):
-        print_note(
-            f"WARNING: the run trained on {seen} of these {len(samples)} pictures: the figures say "
-            "nothing about new pictures"
-        )
+    reads_own_split = own_split is not None and not lists_given
+    if split_of_run and not reads_own_split and split != "train":
+        _warn_of_seen(samples, split, split_of_run, own_data=own_data)
     return dataset, samples
+
+
+def _warn_of_seen(
+    samples: Sequence[Sample], split: str, split_of_run: SplitNames, *, own_data: bool
+) -> None:
+    """Warn of pictures that the run trained on and, for test pictures, of those it validated on.
+
+    In another folder than the run's, equal names only suggest equal pictures.
+    """
+    uses = {"trained": (split_of_run.train, "say nothing about new pictures")}
+    if split == "test":
+        uses["validated"] = (split_of_run.validation, "are too good: these chose its best round")
+    for use, (names, meaning) in uses.items():
+        seen = _of_these_names(samples, names, own_data=own_data)
+        if not seen:
+            continue
+        share = f"{len(seen)} of these {counted(len(samples), 'picture')} ({first_names(seen)})"
+        if own_data:
+            print_note(f"WARNING: the run {use} on {share}: the figures {meaning}")
+        else:
+            print_note(
+                f"WARNING: the run {use} on pictures with the names of {share}: if they are the "
+                f"same pictures, the figures {meaning}"
+            )
+
+
+def _of_these_names(
+    samples: Sequence[Sample], names: Sequence[str], *, own_data: bool
+) -> list[str]:
+    """The names of the samples that are among `names`.
+
+    A folder may have been rearranged, so outside the run's data a file name counts too, if only
+    one of `names` has it.
+    """
+    known = set(names)
+    if not own_data:
+        counts = Counter(PurePosixPath(name).name for name in names)
+        known |= {name for name, count in counts.items() if count == 1}
+    seen = (
+        sample.name
+        for sample in samples
+        if sample.name in known or (not own_data and PurePosixPath(sample.name).name in known)
+    )
+    return list(seen)
 
 
 def _no_pictures(data: Path, split: str, own_split: SplitNames | None) -> DataError:
     option = {"train": "--train-list", "validation": "--val-list", "test": "--test-list"}.get(split)
+    if own_split is not None and split == "test" and not own_split.test:
+        found = "the run began without test pictures"
+        if (named := existing_list(data, TEST_NAMES)) is not None:
+            found += f"; those in {named} may have been trained or validated on"
+        return DataError(
+            found,
+            fix=f"train again after 'unet-edge data split {data}', or pass --test-list with new "
+            "pictures",
+        )
     found = f"{data} has no {split} pictures"
     if own_split is None or option is None:
         return DataError(

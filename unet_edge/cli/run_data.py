@@ -34,12 +34,18 @@ def run_settings(model: Path, data: Path) -> dict[str, Any]:
     return rules | lists if _is_own(config, data) else rules
 
 
-def run_split(model: Path, data: Path) -> SplitNames | None:
-    """The split of the run that `model` is or belongs to, if `data` is the run's own data set."""
+def run_split(model: Path) -> SplitNames | None:
+    """The split of the run that `model` is or belongs to; None without a run or a split file."""
     run = run_of(model)
-    if run is None or not (run / SPLIT_FILE).is_file() or not _is_own(_read_config(run), data):
+    if run is None or not (run / SPLIT_FILE).is_file():
         return None
     return SplitNames.read(run / SPLIT_FILE, gone="warning")
+
+
+def is_own_data(model: Path, data: Path) -> bool:
+    """Whether `data` is the data set of the run that `model` is or belongs to."""
+    run = run_of(model)
+    return run is not None and _is_own(_read_config(run), data)
 
 
 def run_of(model: Path) -> Path | None:

@@ -240,7 +240,10 @@ def require_config(data: Path, options: dict[str, Any]) -> TrainConfig:
         return TrainConfig(data=data, **given)
     except ConfigError as error:
         raise ConfigError(
-            f"{source}: {error.found}", expected=error.expected, fix=error.fix
+            error.found,
+            expected=error.expected,
+            fix=error.fix,
+            subject=f"{source}: {error.subject}".removesuffix(" "),
         ) from error
 
 

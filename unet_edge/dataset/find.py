@@ -102,14 +102,26 @@ def survey(
             rule, note = _likely_rule(root, samples, names, ignore, pairs.findings)
         notes.append(note)
     if strict:
-        noted = [finding for finding in pairs.findings if finding.kind in _NOTED_KINDS]
-        # A dictionary drops equal warnings of several files and keeps their order.
-        warnings = dict.fromkeys(f"WARNING: {each.found}; {each.fix}" for each in noted)
-        notes += list(warnings)[:_MOST_NOTED]
+        notes += _warnings(pairs.findings)
     dataset = Dataset(
         root, splits.train, splits.validation, rule, names, tuple(notes), test=splits.test
     )
     return dataset, pairs.findings
+
+
+def _warnings(findings: Sequence[Finding]) -> list[str]:
+    """The noted findings as text, those that say the same of several files as one."""
+    files: dict[tuple[str, str], list[str]] = {}
+    for each in findings:
+        if each.kind in _NOTED_KINDS:
+            files.setdefault((each.found, each.fix), []).append(str(each.file))
+    lines = []
+    for (found, fix), named in files.items():
+        more = f" (and {len(named) - 1} more)" if len(named) > 1 else ""
+        lines.append(f"WARNING: {named[0]}{more}: {found}; {fix}")
+    if hidden := len(lines) - _MOST_NOTED:
+        lines[_MOST_NOTED:] = [f"WARNING: and {hidden} more like these"] if hidden > 0 else []
+    return lines
 
 
 def _likely_rule(

@@ -10,6 +10,7 @@ from unet_edge.dataset.mask_names import picture_name, suggest
 from unet_edge.dataset.pairs import SPLIT_NAMES, Pairs, files_by_name
 from unet_edge.errors import DataError
 from unet_edge.images.picture_file import SUFFIXES
+from unet_edge.system.counting import counted, first_names
 
 # (pictures, masks) folder names, in the order they are looked for: the tutorial's, the plain
 # pair, and PASCAL VOC's.
@@ -70,16 +71,12 @@ def _no_masks(pairs: Pairs, masks: Path) -> DataError:
     pictures = list(pairs.bare)
     if not pairs.unpaired:
         return DataError(
-            f"{masks} holds no masks ({', '.join(SUFFIXES)}) for the {len(pictures)} pictures "
-            f"({_first_names(pictures)})",
+            f"{masks} holds no masks ({', '.join(SUFFIXES)}) for the "
+            f"{counted(len(pictures), 'picture')} ({first_names(pictures)})",
             fix="save a mask with each picture's name there",
         )
     return DataError(
-        f"no mask has its picture's name: pictures are called {_first_names(pictures)}, masks "
-        f"{_first_names(pairs.unpaired)}",
+        f"no mask has its picture's name: pictures are called {first_names(pictures)}, masks "
+        f"{first_names(pairs.unpaired)}",
         fix=suggest(pictures, pairs.unpaired),
     )
-
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -14,6 +14,7 @@ from unet_edge.dataset.lists import read_list, without_mask
 from unet_edge.dataset.pairs import TEST_NAMES, TRAIN_NAMES, VALIDATION_NAMES, Pairs
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
+from unet_edge.system.counting import counted
 
 LIST_FOLDERS = (Path("ImageSets", "Segmentation"), Path())
 """Folders below a data folder in which lists are looked for."""
@@ -70,9 +71,9 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     _require_both(root, pairs, train, validation)
     note = f"split: {len(train)} train, {len(validation)} validation ({note})"
     if test:
-        note += f"; {len(test)} test pictures, never trained on: evaluate --split test scores them"
+        note += f"; {counted(len(test), 'test picture')}"
     if unused := len(pairs.samples) - len(train) - len(validation) - len(test):
-        note += f"; {unused} pictures are in no split and left out"
+        note += f"; {counted(unused, 'picture')} in no split, left out"
     return Split(tuple(train), tuple(validation), tuple(test), note)
 
 

@@ -11,6 +11,7 @@ from unet_edge.dataset.pairs import Pairs
 from unet_edge.dataset.sample import Dataset, Sample
 from unet_edge.dataset.split import Split
 from unet_edge.errors import DataError
+from unet_edge.system.counting import counted
 from unet_edge.system.files import json_text, read_regular
 
 _SPLITS = ("train", "validation", "test")
@@ -78,7 +79,7 @@ class SplitNames:
         train, validation, test = parts
         note = f"split: {len(train)} train, {len(validation)} validation (as the run began)"
         if test:
-            note += f"; {len(test)} test pictures, never trained on"
+            note += f"; {counted(len(test), 'test picture')}, never trained on"
         if unused := len(pairs.samples) - len(train) - len(validation) - len(test):
-            note += f"; {unused} pictures are in no split and left out"
+            note += f"; {counted(unused, 'picture')} in no split, left out"
         return Split(train, validation, test, note)

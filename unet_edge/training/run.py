@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, TrainingError
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, SPLIT_FILE
 from unet_edge.spec import ModelSpec
+from unet_edge.system.counting import counted
 from unet_edge.system.files import json_text, require_writable_path, write_atomically
 from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
@@ -88,7 +90,7 @@ def fit(
 ) -> TrainResult:
     """Train from the beginning or from a checkpoint, and write the run's folder."""
     spec, dataset = config.spec(), _dataset(config, run, checkpoint)
-    _check_data(dataset, say)
+    _check_data(dataset, run, say)
     part = part_of(machines, config.batch_size)
     _require_equal_decisions(config, machines)
     writes = leads(machines)
@@ -143,11 +145,15 @@ def _dataset(config: TrainConfig, run: Path, checkpoint: Checkpoint | None) -> D
     return config.dataset(progress=progress)
 
 
-def _check_data(dataset: Dataset, say: Say) -> None:
+def _check_data(dataset: Dataset, run: Path, say: Say) -> None:
     for note in dataset.notes:
         say(printable(note))
+    if dataset.test:
+        command = shlex.join(["evaluate", str(run), "--data", str(dataset.root), "--split", "test"])
+        count = counted(len(dataset.test), "test picture")
+        say(printable(f"{count}, never trained on; score them with: unet-edge {command}"))
     pictures = sum(len(split) for split in dataset.splits.values())
-    say(f"checking {pictures} pictures and masks")
+    say(f"checking {counted(pictures, 'picture')} and masks")
     check_dataset(dataset, progress)
 
 
