@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run, run_json
+from command_line import refused, run, run_json
 from PIL import Image
 from sealing import seal_manifest
 
@@ -47,7 +47,9 @@ class TestVerify:
             assert result["pixels"] == 4 * 192 * 192
             assert result["agreement"] >= result["floor"]
 
-    def test_a_floor_above_the_agreement_fails(self, bundle_path: Path, tmp_path: Path) -> None:
+    def test_a_floor_above_the_agreement_fails_with_the_next_step(
+        self, bundle_path: Path, tmp_path: Path
+    ) -> None:
         # The same files, with a floor in the manifest that only float32 files reach.
         copy = tmp_path / "bundle"
         copy.mkdir()
@@ -63,6 +65,20 @@ class TestVerify:
         assert report["reference"] is None  # the bundle's own masks
         assert passed["model-float32.tflite"]
         assert not passed["model-int8.tflite"]
+        failed = ", ".join(name for name, reached in passed.items() if not reached)
+        usable = ", ".join(name for name, reached in passed.items() if reached)
+        lines = refused("verify", copy).splitlines()
+        assert lines[-3:] == [
+            f"below the floor: {failed}",
+            f"usable here: {usable}; choose one with --file",
+            "for a better file: on the workstation, train longer, or export within a budget: "
+            "'unet-edge export RUN --min-agreement SHARE'",
+        ]
+        lines = refused("verify", copy, "--file", "model-int8.tflite").splitlines()
+        assert lines[-3:-1] == [
+            "below the floor: model-int8.tflite",
+            f"'unet-edge verify {copy}' checks the other files",
+        ]
 
     def test_on_other_pictures_against_keras(
         self, bundle_path: Path, run_path: Path, photo: Path

@@ -113,7 +113,10 @@ class TestResuming:
         command = ("segment", bundle_path, photos, "-o", tmp_path / "out", "--save", "index,csv")
         result = CliRunner().invoke(main, [str(a) for a in command])
         assert result.exit_code == 1
-        assert result.stderr.splitlines()[-1] == "1 of 3 pictures could not be segmented"
+        assert result.stderr.splitlines()[-1] == (
+            "1 of 3 pictures could not be segmented; repeat the command when they are fixed: the "
+            "others are skipped"
+        )
         assert f"error: {photos / 'b.png'} is damaged" in result.stderr
         assert visible(tmp_path / "out") == ["a.index.png", "c.index.png", "shares.csv"]
         (photos / "b.png").write_bytes(good)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -13,11 +14,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from command_line import run, run_json
+from command_line import refused, run, run_json
+from sealing import seal_manifest
 
+from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.cli import main
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.tuning_cache import TUNING
+from unet_edge.system.board import read_processor
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,34 @@ def test_the_table_says_what_was_chosen_and_why_others_are_out(
     assert "not tried: tflite-runtime is not installed" in tuned
     for entry in choice["measured"]:
         assert any(entry["file"] in line and (entry["out"] or "") in line for line in lines)
+
+
+def test_a_file_under_its_floor_at_export_is_named_with_the_reason(
+    bundle_path: Path, tmp_path: Path
+) -> None:
+    folder, name = tmp_path / "bundle", "model-int8.tflite"
+    shutil.copytree(bundle_path, folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    by_name = {entry["name"]: entry for entry in manifest["files"]}
+    by_name[name]["agreement"] = 0.98
+    manifest["files"] = [by_name["model-float32.tflite"], by_name[name]]
+    # On another kind of processor the file would be tried.
+    manifest["processor"] = dataclasses.asdict(read_processor())
+    seal_manifest(folder, manifest)
+    reason = f"under its floor at export on {read_processor()}: 98.000 %, floor 99.500 %"
+    tuning = ("tune", folder, "--runs", 1, "--rounds", 1, "--threads", 1)
+    assert f"not tried: {name} is {reason}" in run(*tuning).splitlines()
+    report = run_json(*tuning)
+    assert report["excluded"] == {name: reason}
+    assert name not in report["missing"]
+
+    manifest["files"] = [by_name[name]]
+    seal_manifest(folder, manifest)
+    (folder / TUNING).unlink()
+    assert refused(*tuning).splitlines()[-1] == (
+        f"error: no file of {folder} is tried: {name} is {reason}; on the workstation, train "
+        "longer, or export within a budget: 'unet-edge export RUN --min-agreement SHARE'"
+    )
 
 
 def test_segment_and_the_others_then_use_it(

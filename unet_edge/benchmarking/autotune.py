@@ -15,7 +15,7 @@ from pathlib import Path
 from unet_edge.benchmarking.measurement import Request, cost_of, require_golden
 from unet_edge.benchmarking.tables import number
 from unet_edge.benchmarking.tuning_results import Candidate, Trial, Tuning, choose, ranked_by_speed
-from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle import IMPROVE, Bundle
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.percent import percent
 from unet_edge.runtime.availability import problem
@@ -71,8 +71,9 @@ def tune(
     say("trying the interpreters")
     working, missing = _working_interpreters()
     trials = _trials(bundle, working, count)
+    excluded = _under_their_floor(bundle)
     if not trials:
-        raise BackendError(f"nothing here runs {bundle.path}: {'; '.join(missing.values())}")
+        raise _nothing_to_try(bundle, excluded, missing)
     preference = [trial.candidate.file for trial in trials]
     gemm_before_ms = gemm_ms()
     if elsewhere := bundle.measured_elsewhere():
@@ -102,6 +103,7 @@ def tune(
         pictures=len(request.pictures),
         gemm_before_ms=gemm_before_ms,
         gemm_after_ms=gemm_ms(),
+        excluded=excluded,
     )
 
 
@@ -132,6 +134,26 @@ def _trials(bundle: Bundle, working: set[Package], threads: int) -> list[Trial]:
     ]
 
 
+def _under_their_floor(bundle: Bundle) -> dict[str, str]:
+    """The files that missed their floor at the export and cannot reach it here, with the reason."""
+    tried = bundle.promising()
+    return {
+        entry.name: f"under its floor at export on {bundle.processor}: "
+        f"{percent(entry.agreement)} %, floor {percent(entry.floor)} %"
+        for entry in bundle.files
+        if entry not in tried
+    }
+
+
+def _nothing_to_try(
+    bundle: Bundle, excluded: dict[str, str], missing: dict[str, str]
+) -> BackendError:
+    if len(excluded) == len(bundle.files):
+        reasons = [f"{name} is {reason}" for name, reason in excluded.items()]
+        return BackendError(f"no file of {bundle.path} is tried: {'; '.join(reasons)}", fix=IMPROVE)
+    return BackendError(f"nothing here runs {bundle.path}: {'; '.join(missing.values())}")
+
+
 def _on_threads(trials: Sequence[Trial], numbers: Sequence[int]) -> list[Trial]:
     """Trials of the same files and interpreters on each number of threads, not measured yet."""
     return [
@@ -154,7 +176,7 @@ def _without(trials: Sequence[Trial], again: Sequence[Trial]) -> list[Trial]:
 
 def _no_candidate_left(trials: Sequence[Trial]) -> BackendError:
     reasons = dict.fromkeys(f"{t.candidate.file} by {t.candidate.backend} {t.out}" for t in trials)
-    return BackendError(f"no file reaches its floor here: {'; '.join(reasons)}")
+    return BackendError(f"no file reaches its floor here: {'; '.join(reasons)}", fix=IMPROVE)
 
 
 def _measured(trials: Sequence[Trial], request: Request, rounds: int, label: str) -> list[Trial]:

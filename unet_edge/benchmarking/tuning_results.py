@@ -62,8 +62,8 @@ class Trial:
 class Tuning:
     """All trials, best first, and the chosen one.
 
-    `missing` names interpreters that were not tried, with the reason. `gemm_before_ms` and
-    `gemm_after_ms` are the times of a matrix product.
+    `missing` names interpreters that were not tried, and `excluded` files that were not, with the
+    reason. `gemm_before_ms` and `gemm_after_ms` are the times of a matrix product.
     """
 
     chosen: Trial
@@ -75,6 +75,7 @@ class Tuning:
     pictures: int
     gemm_before_ms: float
     gemm_after_ms: float
+    excluded: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def steady(self) -> bool:

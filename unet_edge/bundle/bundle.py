@@ -47,6 +47,12 @@ MOST_MANIFEST = 2**20
 """Largest manifest that is read, bytes. Ours have about 20 kB; parsed, JSON takes up to 25 times
 its size."""
 
+IMPROVE = (
+    "on the workstation, train longer, or export within a budget: 'unet-edge export RUN "
+    "--min-agreement SHARE'"
+)
+"""What to do about a file below its agreement floor."""
+
 _MOST_MEMBER = 512 * 2**20
 """Largest member that is read, bytes. A model's size is in the manifest and compared first."""
 
@@ -138,7 +144,7 @@ class Bundle:
             raise BundleError(
                 f"no file of {self.path} reached its agreement floor on "
                 f"{self.processor} when it was exported",
-                fix="name a file to run it anyway",
+                fix=f"name a file to run it anyway (--file), or {IMPROVE}",
             )
         return self._by_preference(kept)
 

@@ -164,7 +164,10 @@ def segment(
     if errors := [result["error"] for result in results if "error" in result]:
         for message in errors:
             print_note(f"error: {message}")
-        raise Failure(f"{len(errors)} of {len(results)} pictures could not be segmented")
+        raise Failure(
+            f"{len(errors)} of {len(results)} pictures could not be segmented; repeat the command "
+            "when they are fixed: the others are skipped"
+        )
 
 
 def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:

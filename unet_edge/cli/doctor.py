@@ -48,7 +48,8 @@ def doctor(bundle: Path | None, as_json: bool) -> None:
     else:
         _print(checkup)
     if not checkup.ready:
-        raise Failure(checkup.summary)
+        advice = "; the lines above say why" if checkup.files and not as_json else ""
+        raise Failure(checkup.summary + advice)
     if not as_json:
         click.echo(checkup.summary)
 

@@ -9,7 +9,7 @@ import click
 
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_note, print_texts
+from unet_edge.cli.output import print_json, print_line, print_note, print_texts
 from unet_edge.errors import ConfigError
 from unet_edge.images.listing import list_pictures
 
@@ -93,6 +93,8 @@ def tune(
         print_json({"written": str(path), "interpreter": choice.interpreter, **tuning.to_dict()})
         return
     print_texts([_row(tuning, trial) for trial in tuning.trials], _HEADERS)
+    for file, reason in tuning.excluded.items():
+        print_line(f"not tried: {file} is {reason}")
     if tuning.missing:
         click.echo(f"not tried: {'; '.join(tuning.missing.values())}")
     if not tuning.steady:

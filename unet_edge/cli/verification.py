@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle import IMPROVE, Bundle
 from unet_edge.cli.group import Failure, open_model
 from unet_edge.cli.options import (
     backend_option,
@@ -23,6 +23,7 @@ from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
 from unet_edge.system.board import read_processor
+from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def verify(
     failures = [result for result in results if not result.passed]
     if failures:
         _explain(opened, failures)
-        raise Failure(f"below the floor: {', '.join(result.name for result in failures)}")
+        raise Failure("\n".join(_next_steps(opened, results)))
 
 
 def _references(
@@ -175,6 +176,18 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
             "a file may reach its floor on one kind of processor and miss it on another: use "
             "another file here, or export again with this version"
         )
+
+
+def _next_steps(bundle: Bundle, results: Sequence[Verification]) -> list[str]:
+    """Lines that name the failed files and say what to do."""
+    failed = [result.name for result in results if not result.passed]
+    passed = [result.name for result in results if result.passed]
+    lines = [f"below the floor: {', '.join(failed)}"]
+    if passed:
+        lines.append(f"usable here: {', '.join(passed)}; choose one with --file")
+    elif len(results) < len(bundle.files):
+        lines.append(f"'unet-edge verify {bundle.path}' checks the other files")
+    return [printable(line) for line in [*lines, f"for a better file: {IMPROVE}"]]
 
 
 def _open_reference(bundle: Bundle, against: Path | None, threads: int | None) -> Segmenter:

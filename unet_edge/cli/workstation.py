@@ -185,7 +185,10 @@ def export(
         print_note(f"WARNING: {benchmark} measured other files than these; the card has no latency")
     print_bundle(bundle, as_json)
     if not all(entry.kept_floor for entry in bundle.files):
-        raise Failure("some files are below their agreement floor; see the table")
+        raise Failure(
+            "some files are below their agreement floor, and devices leave them out: train longer, "
+            "or export within a budget (--min-agreement)"
+        )
 
 
 def _export_data(run: Path, data: Path | None) -> Dataset:
