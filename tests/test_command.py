@@ -148,9 +148,8 @@ def test_warnings_of_damaged_pictures_are_not_printed(folder: Path) -> None:
         path = photos / f"{number}.tif"
         picture.save(path, compression="tiff_lzw")
         data = bytearray(path.read_bytes())
-        data[200 + 100 * number : 2000] = bytes(
-            1800 - 100 * number
-        )  # libtiff prints messages about these
+        # libtiff prints messages about these zeros.
+        data[200 + 100 * number : 2000] = bytes(1800 - 100 * number)
         path.write_bytes(data)
     done = shell("unet-edge segment bundle photos -o out", folder)
     lines = done.stderr.decode().splitlines()

@@ -57,6 +57,7 @@ def test_the_sdist_is_publishable_and_builds_the_same_wheel(wheel: Path, tmp_pat
     subprocess.run([*build, "--wheel", source], check=True, capture_output=True)
     (again,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(again) as ours, zipfile.ZipFile(wheel) as theirs:
+        assert ours.namelist() == theirs.namelist()
         assert {name: ours.read(name) for name in ours.namelist()} == {
             name: theirs.read(name) for name in theirs.namelist()
         }

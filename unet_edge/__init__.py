@@ -8,7 +8,7 @@ Importing this package needs NumPy and Pillow only. Other parts load when they a
 interpreters when a model is opened, Keras and TensorFlow for training and export.
 """
 
-TYPE_CHECKING = False  # typing takes 5 ms to import, in which Ctrl-C is a traceback
+TYPE_CHECKING = False  # importing typing takes 5 ms; Ctrl-C in that time prints a traceback
 
 if TYPE_CHECKING:
     from unet_edge.bundle.bundle import Bundle
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unet_edge.images.placement import Placement
     from unet_edge.masks.mask import Mask
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.runtime.tiling import Tiles
+    from unet_edge.runtime.tiles import Tiles
     from unet_edge.spec import ModelSpec, Normalisation
 
 __version__ = "0.2.0"
@@ -42,7 +42,7 @@ _HOMES = {
     "Normalisation": "spec",
     "Placement": "images.placement",
     "Segmenter": "runtime.segmenter",
-    "Tiles": "runtime.tiling",
+    "Tiles": "runtime.tiles",
     "UnetEdgeError": "errors",
     "Verification": "evaluation.verification",
     "verify": "evaluation.verification",

@@ -48,8 +48,9 @@ class UnetEdgeError(Exception):
 
     `found` says what was found, `expected` what would be right, `fix` what to do. `subject` names
     the file, if a caller may need to name it differently; `found` then completes the sentence, as
-    in "photo.png" and "is damaged". All but `found` may be empty. The message joins the parts to
-    one line of printable text, whatever a file or its name holds.
+    in "photo.png" and "is damaged". All but `found` may be empty. A subject that
+    ends with a colon stands before a full sentence. The message joins the parts into one line of
+    printable text, whatever a file or its name holds.
     """
 
     def __init__(

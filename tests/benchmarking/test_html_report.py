@@ -208,9 +208,8 @@ def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> 
     manifest = (copy / "bundle.json").read_text().replace('"model-int8.tflite"', '"<mark>.tflite"')
     seal_manifest(copy, json.loads(manifest))
     odd = Bundle.open(copy)
-    entry = dataclasses.replace(
-        odd.file("<mark>.tflite"), floor=0.0
-    )  # so that the headline names it
+    # Above its floor, so that the headline names it.
+    entry = dataclasses.replace(odd.file("<mark>.tflite"), floor=0.0)
     odd = dataclasses.replace(odd, files=(entry,))
     page = Page(report_html(measure_bundle(odd, runs=1, threads=1), odd, pictures=1))
     assert not page.all("mark")

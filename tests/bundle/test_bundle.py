@@ -202,7 +202,9 @@ def test_a_failed_write_leaves_the_old_bundle_or_none(tmp_path, there_was_one):
 
 def test_a_file_is_found_by_name_and_an_error_lists_the_names(written):
     assert written.file("model.onnx").precision == "float32"
-    with pytest.raises(BundleError, match=r"; it must be one of model-int8\.tflite, model\.onnx$"):
+    with pytest.raises(
+        BundleError, match=r"; the file must be one of model-int8\.tflite, model\.onnx$"
+    ):
         written.file("model.tflite")
 
 
@@ -296,7 +298,7 @@ def test_one_bit_of_the_manifest_is_noticed(written):
     [
         (
             None,
-            r"is incomplete: bundle\.sha256 is missing, the digest of .*copy the whole folder",
+            r"is incomplete: bundle\.sha256 is missing, the digest of .*copy the complete folder",
         ),
         (b"", "SHA-256 is not the one in"),
         (b"0" * 64 + b"  bundle.json\n", "SHA-256 is not the one in"),

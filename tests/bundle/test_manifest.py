@@ -25,7 +25,7 @@ from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import _CHOICES
 from unet_edge.spec import SCHEMA as SPEC_SCHEMA
 
-jsonschema = pytest.importorskip("jsonschema", reason="fix with: pip install '.[dev]'")
+jsonschema = pytest.importorskip("jsonschema", reason="run: pip install '.[dev]'")
 
 FULL: dict[str, Any] = json.loads((SMALL_BUNDLE / MANIFEST).read_bytes()) | {
     "card": [{"name": "README.md", "sha256": "0" * 64}],

@@ -122,7 +122,7 @@ class TestBundles:
         for command in (["verify", copy], ["inspect", copy], ["segment", copy, photo]):
             line = refused(*command)
             assert "model-float16.tflite is missing" in line
-            assert "copy the whole folder again" in line
+            assert "copy the complete folder again" in line
 
     def test_flipped_byte(self, copy: Path) -> None:
         for name in ("model-int8.onnx", "golden/01.png", "golden/01.mask.png"):

@@ -103,6 +103,7 @@ def test_an_interpreter_that_uses_an_illegal_instruction(stand_in: StandIn) -> N
     stand_in("os.kill(os.getpid(), signal.SIGILL)")
     attempt = probe(ONNX).attempt
     assert (attempt.name, attempt.state) == ("onnxruntime 9.9.9", "died")
+    assert attempt.signal == "SIGILL"
     assert attempt.detail.startswith("died with signal SIGILL: it uses an instruction that ")
 
 

@@ -121,9 +121,9 @@ def test_a_truncated_pillow_picture_is_an_error_too():
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"hello, world", "is not a picture that can be read; it must be one of PNG, JPEG"),
-        (bytes(5000), "is not a picture that can be read; it must be one of PNG, JPEG"),
-        (b"%PDF-1.7", "is not a picture that can be read; it must be one of PNG, JPEG"),
+        (b"hello, world", "is not a picture that can be read; its format must be one of PNG, JPEG"),
+        (bytes(5000), "is not a picture that can be read; its format must be one of PNG, JPEG"),
+        (b"%PDF-1.7", "is not a picture that can be read; its format must be one of PNG, JPEG"),
     ],
     ids=["empty", "text", "zeros", "pdf"],
 )
@@ -138,7 +138,7 @@ def test_a_file_that_is_not_a_picture(tmp_path, content, message):
 def test_formats_off_the_list_are_not_parsed():
     data = encoded(Image.new("RGB", (4, 4)), "TGA")
     with pytest.raises(
-        ImageError, match="is not a picture that can be read; it must be one of PNG, JPEG"
+        ImageError, match="is not a picture that can be read; its format must be one of PNG, JPEG"
     ):
         decode(data)
 

@@ -228,5 +228,5 @@ def test_a_placement_takes_the_full_photo_or_the_reduced_one():
     for factor in (1, 8):
         assert planned.place(Image.new("RGB", (200 // factor, 136 // factor))).shape == (16, 16, 3)
     for size, contract in (((100, 68), spec), ((25, 17), spec_of((16, 16)))):
-        with pytest.raises(ConfigError, match="px; the placement is for 200x136"):
+        with pytest.raises(ConfigError, match="px; the placement is for 200x136 px"):
             Placement.plan((200, 136), contract).place(Image.new("RGB", size))

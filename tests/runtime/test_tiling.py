@@ -11,9 +11,9 @@ from unet_edge.errors import ConfigError
 from unet_edge.images.placement import resize_labels
 from unet_edge.masks import upsampling
 from unet_edge.masks.upsampling import probabilities
+from unet_edge.runtime.tiles import Tiles
 from unet_edge.runtime.tiling import (
     Axis,
-    Tiles,
     Tiling,
     blended,
     tiled_labels,

@@ -127,7 +127,8 @@ class FolderRun:
 
     def _do(self, job: _Job, model: AbstractContextManager[Segmenter]) -> Result:
         try:
-            photo = photo_facts(job.picture)  # first: a photo that changes later is not finished
+            # Before the photo is read: if it changes meanwhile, it does not count as finished.
+            photo = photo_facts(job.picture)
             with model as segmenter:
                 result = self._segment_photo(segmenter, job.picture, self._check)
             with self._log.doing(job.name, job.picture, photo, self._settings, job.files) as work:

@@ -18,10 +18,10 @@ def result_names(
     free: Callable[[str, Path], bool],
     folder: Path,
 ) -> list[str]:
-    """A name for each picture: its `known` name, else its stem, else its file name with a number.
+    """A name for each picture: its `known` name, else its stem, else its file name.
 
-    `free` tells whether a picture can take a name. Names that are too long for files in `folder`
-    are shortened.
+    A file name that is taken gets a number. `free` tells whether a picture can take a name. Names
+    that are too long for files in `folder` are shortened.
     """
     stems = Counter(picture.stem for picture in pictures)
     limit = _name_limit(folder)

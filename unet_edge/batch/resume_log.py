@@ -61,7 +61,7 @@ class Work:
 
 
 class ResumeLog:
-    """The entries of a folder, by the name that begins the names of the photo's files.
+    """The entries of a folder, by name. The names of a photo's files begin with its entry's name.
 
     Several threads may be `doing` different photos.
     """
@@ -249,9 +249,9 @@ def open_resume_log(folder: Path) -> Iterator[ResumeLog]:
             ) from None
         entries, lines = read_entries(folder / RESUME_LOG)
         owned = {file for entry in entries.values() for file in entry["owned"]} | {RESUME_LOG}
-        temporary = {cut_name(file) for file in owned}
+        targets = {cut_name(file) for file in owned}
         for path in folder.iterdir():
-            if temporary_file_target(path.name) in temporary:
+            if temporary_file_target(path.name) in targets:
                 path.unlink(missing_ok=True)
         if lines != len(entries):  # outdated or incomplete lines: the next line must not join one
             text = "".join(json.dumps(entry) + "\n" for entry in entries.values())

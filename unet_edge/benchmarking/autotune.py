@@ -28,10 +28,11 @@ from unet_edge.system.board import read_processor
 from unet_edge.system.timing import gemm_ms
 
 HOPELESS = 2.0
-"""A candidate that is more times as slow as the fastest in the first pass is not measured again.
+"""A candidate is not measured again if its first pass takes this many times the fastest's time.
 
-A throttled or shared machine is up to 1.25 times as slow or fast (`BenchmarkResult.steady`), so two
-equal candidates may differ by 1.25². The margin above that is for a short disturbance.
+A machine counts as steady while its speed changes by less than 1.25 times
+(`BenchmarkResult.steady`), so two equal candidates may differ by 1.25². The margin above that is
+for a short disturbance.
 """
 
 

@@ -110,7 +110,7 @@ class Bundle:
             if not os.path.isfile(path / name):  # noqa: PTH113
                 raise BundleError(
                     f"{path} is incomplete: {name} is missing",
-                    fix="copy the whole folder again",
+                    fix="copy the complete folder again",
                 )
         return bundle
 
@@ -130,7 +130,7 @@ class Bundle:
         names = ", ".join(entry.name for entry in self.files)
         raise BundleError(
             f"{self.path} holds no {name}",
-            expected=f"it must be one of {names}",
+            expected=f"the file must be one of {names}",
         )
 
     def preferred(self) -> list[BundleFile]:
@@ -161,7 +161,7 @@ class Bundle:
         return self._by_preference(kept) + self._by_preference(self.missed_elsewhere())
 
     def missed_elsewhere(self) -> list[BundleFile]:
-        """Files that missed their floor on a processor that adds int8 products differently."""
+        """Files that missed their floor on a processor that adds int8 products in another way."""
         if self.processor.int8 == read_processor().int8:
             return []
         return [entry for entry in self.files if not entry.kept_floor]

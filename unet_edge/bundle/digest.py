@@ -25,7 +25,7 @@ def require_digest(path: Path, digest: str) -> None:
     except FileNotFoundError:
         raise BundleError(
             f"{path} is incomplete: {DIGEST} is missing, the digest of {MANIFEST}",
-            fix="copy the whole folder again",
+            fix="copy the complete folder again",
         ) from None
     except OSError as error:
         raise unreadable(path / DIGEST, error) from error

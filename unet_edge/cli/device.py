@@ -31,7 +31,7 @@ from unet_edge.cli.photo import (
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
 from unet_edge.errors import ConfigError
 from unet_edge.images.listing import list_pictures
-from unet_edge.runtime.tiling import MAX_OVERLAP, Tiles
+from unet_edge.runtime.tiles import MAX_OVERLAP, Tiles
 
 if TYPE_CHECKING:
     from unet_edge.masks.mask import LegendPlace

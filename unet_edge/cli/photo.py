@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from unet_edge.masks.mask import LegendPlace
     from unet_edge.masks.upsampling import Edges
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.runtime.tiling import Tiles, Watch
+    from unet_edge.runtime.tiles import Tiles
+    from unet_edge.runtime.tiling import Watch
 
 STREAM = Path("-")
 """Standard input among the pictures, standard output in place of a folder."""

@@ -92,15 +92,15 @@ def check_machine(
         *(_verdict(file, file_format, probes, system) for file, file_format in formats.items()),
         *(FileVerdict(file.name, None, reason) for file, reason in damaged.items()),
     )
-    broken = [attempt for attempt in attempts if attempt.state != "works"]
-    works = len(broken) < len(attempts)
+    failing = [attempt for attempt in attempts if attempt.state != "works"]
+    works = len(failing) < len(attempts)
     return Checkup(
         board=read_board(),
         python=platform.python_version(),
         libraries={name: version_of(name) for name in LIBRARIES},
         keras=version_of("keras"),
         interpreters=attempts,
-        troubles={attempt.package: problem(attempt, system) for attempt in broken},
+        troubles={attempt.package: problem(attempt, system) for attempt in failing},
         fixes=fix_commands("tflite", attempts, system) | fix_commands("onnx", attempts, system),
         files=verdicts,
         summary=_summary(attempts, verdicts, system),

@@ -114,7 +114,7 @@ def _between(ramp: tuple[Color, ...], share: float) -> Color:
 
 
 def _percent(share: float) -> str:
-    """A share in per cent: "100" only for 1, "99.99" at most below it, "<0.01" at least."""
+    """A share in per cent: "100" only for 1, at most "99.99" below it, "<0.01" below 0.01."""
     if share == 1:
         return "100"
     value = 100 * share

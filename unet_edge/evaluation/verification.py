@@ -35,7 +35,8 @@ class Verification:
 
     `agreement`, `worst` (that of `worst_picture`) and `shares` are 0..1. `shares` holds the
     agreement of each picture, in their order. `against_truth` is the confusion with the true
-    labels, None where they are unknown.
+    labels, None where they are unknown. `against_reference` leaves out what the reference ignores
+    (255), which a Keras mask never holds; agreement counts every pixel.
     """
 
     name: str
@@ -122,9 +123,9 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        # After a subject without a colon, `found` goes on with a verb.
-        is_verb = error.subject and not error.subject.endswith(":")
-        subject = name if is_verb else f"{name}:"
+        # After a subject without a colon, `found` begins with a verb.
+        begins_with_verb = error.subject and not error.subject.endswith(":")
+        subject = name if begins_with_verb else f"{name}:"
         raise ImageError(
             error.found, expected=error.expected, fix=error.fix, subject=subject
         ) from error

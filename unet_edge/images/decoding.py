@@ -173,7 +173,7 @@ class Photo:
 def read_photo(
     source: ImageSource | Photo, spec: ModelSpec, color_order: ChannelOrder = "rgb"
 ) -> Photo:
-    """Decode a picture as the contract's `decoding` says; every model gets its files from here.
+    """Decode a picture for a model's grid, as the contract's `decoding` says; tiles use `decode`.
 
     "full" is `decode`. With "scaled", the JPEG decoder reduces a JPEG file (see
     `scaled_decoding.reduction`); everything else is decoded in full. A Photo is returned as it is.

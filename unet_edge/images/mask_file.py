@@ -16,7 +16,7 @@ from unet_edge.images.strips import strips
 
 
 def read_labels(source: Path | bytes) -> Image.Image:
-    """Read a mask file, or its bytes, as the values of one channel: "L".
+    """Read a mask file, or its bytes, as one channel of values (mode "L").
 
     Palette pictures give their indices, 1-bit pictures 0 and 255. RGB(A) and CMYK masks whose
     channels are equal give that grey. The EXIF orientation turns the mask, as it does a picture.

@@ -130,7 +130,8 @@ def opened(
 ) -> Iterator[Image.Image]:
     """Yield the opened picture, loaded if `load`; raises ImageError for every failure of Pillow.
 
-    `before_loading` gets the picture when its header was read.
+    `before_loading` gets the picture when its header was read. A Pillow picture is always loaded,
+    without `before_loading`.
     """
     if isinstance(source, Image.Image):
         try:
@@ -158,7 +159,7 @@ def opened(
         except UnidentifiedImageError:
             raise ImageError(
                 "is not a picture that can be read",
-                expected=f"it must be one of {', '.join(FORMATS)}",
+                expected=f"its format must be one of {', '.join(FORMATS)}",
                 subject=name,
             ) from None
         except ImageError as error:  # from `before_loading`

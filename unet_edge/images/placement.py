@@ -155,7 +155,7 @@ class Placement:
         if picture.size not in allowed:
             raise ConfigError(
                 f"the picture has {picture.width}x{picture.height} px",
-                expected=f"the placement is for {self.width}x{self.height}",
+                expected=f"the placement is for {self.width}x{self.height} px",
             )
 
 

@@ -45,7 +45,7 @@ def coco(
 
 
 def join_coco(files: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Join COCO files that `coco` made to one; ids are numbered again from 1.
+    """Join COCO files made by `coco` into one; ids are numbered again from 1.
 
     `files` are pairs of a picture's file_name and its COCO file. All have the same classes.
     """

@@ -27,7 +27,10 @@ class TensorInfo:
 
 
 class TensorSummary(NamedTuple):
-    """Inputs, outputs, and the types of kernels, such as "float32" and "int8"."""
+    """Inputs, outputs, and the types of kernels, such as "float32" and "int8".
+
+    In ONNX, every constant with several dimensions counts as a kernel.
+    """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]

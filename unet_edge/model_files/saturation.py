@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_PAIR = 128
-"""Largest sum of two neighbouring weights of one sign: 255 * 128 <= 32767 < 255 * 129."""
+"""Largest allowed sum of two neighbouring weights of one sign: 255 * 128 <= 32767 < 255 * 129."""
 
 
 def in_pairs(kernel: NDArray[np.generic]) -> NDArray[np.generic]:

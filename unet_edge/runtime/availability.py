@@ -124,7 +124,8 @@ def refused_model(model: bytes, file_format: Format, attempt: Attempt) -> Backen
         return BackendError(refusal, fix=f"run: {command}")
     newest = interpreter_named(attempt.package) if file_format == "onnx" else INTERPRETERS[0]
     return BackendError(
-        refusal, fix=f"a newer interpreter may run it: pip install --upgrade '{newest.requirement}'"
+        refusal,
+        fix=f"run: pip install --upgrade '{newest.requirement}' (a newer interpreter may run it)",
     )
 
 

@@ -26,7 +26,8 @@ from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.tiling import Tiles, Watch
+    from unet_edge.runtime.tiles import Tiles
+    from unet_edge.runtime.tiling import Watch
 
 Lap = Callable[[str], None]
 """Called at the end of each stage with its name: decode, place, infer, mask, restore."""
@@ -178,8 +179,9 @@ class Segmenter:
         that fits one tile is segmented as without `tiles`. At a scale of 1, both `edges` give the
         same mask in tiles.
 
-        Raises ImageError when `image` cannot be read, ConfigError for a `color_order` of anything
-        but an array, and BackendError for smooth edges or tiles of a file that outputs labels.
+        Raises ImageError when `image` cannot be read, ConfigError for an unknown `color_order` or
+        another order than "rgb" of anything but an array, and BackendError for smooth edges or
+        tiles of a file that outputs labels.
         """
         _require_edges(edges)
         if tiles is not None:
@@ -310,8 +312,8 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
 
 
 _FROM_TRAINING = (
-    f"{KERAS_MODEL} must lie in the folder that 'unet-edge train' wrote, with its contract "
-    f"{SPEC_FILE}; a Keras model of another origin cannot be read"
+    f"{KERAS_MODEL} must be in the folder that 'unet-edge train' wrote, beside its contract "
+    f"{SPEC_FILE}; other Keras models cannot be read"
 )
 
 

@@ -50,7 +50,7 @@ def write_atomically(path: Path, data: bytes | str | Writer, *, replace: bool = 
 def read_regular(path: str | Path, most: int, size: int | None = None) -> bytes:
     """Read a regular file of at most `most` bytes, or of exactly `size` bytes.
 
-    Raises OSError before it reads anything else. So time and memory are bounded: a fifo or a
+    Any other file raises OSError before it is read. So time and memory are bounded: a fifo or a
     device has no end, and a sparse file may claim terabytes.
     """
     # Without O_NONBLOCK, opening a fifo waits for another process to write into it.

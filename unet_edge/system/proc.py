@@ -1,4 +1,4 @@
-"""Linux' own files about this machine and process, read as text. Only this module reads /proc.
+"""Linux's own files about this machine and process, read as text. Only this module reads /proc.
 
 `root` is the folder that holds /proc, /sys and /etc. A file that is missing or cannot be read
 counts as empty.

@@ -26,7 +26,7 @@ def progress(items: Iterable[_T], label: str, total: int | None = None) -> Itera
 def progress_bar(total: int, label: str, *, delay: float = 0) -> Any:
     """Return a bar that the caller updates and closes; it appears after `delay` seconds.
 
-    It is shown, and disappears, as that of `progress`.
+    It is shown only on a terminal, and disappears when it is closed.
     """
     from tqdm import tqdm
 

@@ -39,7 +39,7 @@ class KerasBackend:
             raise ModelFileError(
                 f"{name} maps {shape_in} to {shape_out}",
                 expected=f"the contract beside it says {expected_in} to {expected_out}",
-                fix="use the model and contract of one 'unet-edge train'",
+                fix="use model.keras and spec.json of the same run",
             )
 
     def scores(self, pixels: Pixels) -> Scores:
