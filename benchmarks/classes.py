@@ -48,7 +48,7 @@ _TURNS = 30
 
 @dataclass(frozen=True)
 class Variant:
-    """A file: agreement and worst picture (0..1), points of mIoU lost, time by the first's."""
+    """A file: agreement and worst picture (0..1), points of mIoU lost, time by the first file's."""
 
     name: str
     bytes: int

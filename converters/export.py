@@ -194,7 +194,7 @@ class _Exporter:
         """Convert every file; the result of a search comes first."""
         settings = self.settings
         files: list[_File] = []
-        artifacts = list(settings.artifacts)
+        artifacts = list(dict.fromkeys(settings.artifacts))
         if search is not None:
             files.append(self._search_file(search))
             replaced = [("tflite", precision) for precision in INTEGERS]
@@ -205,7 +205,7 @@ class _Exporter:
             ]
         converter = Converter(self.model, self.spec, grids, full_integer=settings.full_integer)
         bar = progress_bar(len(artifacts), "converting")
-        for artifact in dict.fromkeys(artifacts):
+        for artifact in artifacts:
             bar.set_postfix_str(file_name(artifact))
             data, float_layers = converter.convert(artifact)
             floor = settings.budget.min_agreement if settings.budget else FLOORS[artifact]

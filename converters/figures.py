@@ -76,7 +76,7 @@ def split_figures(
     files: Sequence[BundleFile],
     models: Mapping[str, bytes],
 ) -> SplitFigures:
-    """Measure every file on test pictures, `count` of which the data set has in all.
+    """Measure every file on `pictures`, out of `count` test pictures of the data set.
 
     `confusion` is the Keras model's over `pictures`. `models` has the files' bytes by name.
     """

@@ -10,7 +10,7 @@ from converters.layers import CONVOLUTIONS, convolutions
 from unet_edge.model_files.embedded_contract import Format
 
 _PAIRS_WITH_MANY_CLASSES = 4
-"""Full and depthwise convolutions at the start that stay in float with more than two classes."""
+"""Pairs of a full and a depthwise convolution at the start that stay in float with many classes."""
 
 
 def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple[str, ...]:

@@ -47,5 +47,5 @@ def read_latency(path: Path) -> Latency:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a report of 'unet-edge benchmark' ({error!r})",
-            fix=f"write one with: unet-edge benchmark BUNDLE -o {path}",
+            fix=f"run: unet-edge benchmark BUNDLE -o {path}",
         ) from error

@@ -84,7 +84,9 @@ def test_tflite(
     assert (logits.name, logits.shape) == ("logits", (1, 64, 64, 3))
     assert (logits.dtype, logits.scale) == ("float32", None)
     assert graph.min_runtime_version is not None
-    assert str(runtime_support(graph)) == "tflite-runtime 2.14, ai-edge-litert 1.2 or later"
+    support = runtime_support(graph)
+    assert str(support) == "tflite-runtime 2.14, ai-edge-litert 1.2 or later"
+    assert not support.refused_by
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
@@ -109,7 +111,9 @@ def test_onnx(
     assert graph.kernels == kernels
     assert graph.inputs == (PIXELS,)
     assert graph.outputs == (TensorInfo("logits", "float32", (1, 64, 64, 3)),)
-    assert str(runtime_support(graph)) == "onnxruntime 1.8 or later"
+    support = runtime_support(graph)
+    assert str(support) == "onnxruntime 1.8 or later"
+    assert not support.refused_by
 
 
 # The default network: conv1, 11 depthwise and pointwise pairs, 4 pairs in the decoder, logits.

@@ -76,7 +76,7 @@ def test_an_oriented_rectangle(tmp_path):
 @pytest.mark.parametrize("kind", ["point", "points", "line", "linestrip"])
 def test_points_and_lines_cover_no_area(tmp_path, kind):
     shape = {"label": "cat", "points": [[0, 0], [1, 1]], "shape_type": kind}
-    with pytest.raises(DataError, match=f"a {kind} covers no area"):
+    with pytest.raises(DataError, match=f"the shape type {kind} covers no area"):
         read_labelme(labelme(tmp_path, shape), CLASSES)
 
 

@@ -60,12 +60,12 @@ def test_later_shapes_cover_earlier_ones_and_background_cuts_holes(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "says"),
     [
-        ([shape("line", [[0, 0], [1, 1]])], "a line covers no area; draw a polygon"),
-        ([shape("point", [[0, 0]])], "a point covers no area"),
+        ([shape("line", [[0, 0], [1, 1]])], "the shape type line covers no area; draw a polygon"),
+        ([shape("point", [[0, 0]])], "the shape type point covers no area"),
         ([shape("mask", [[0, 0], [1, 1]])], "the mask is not a PNG in base64; draw it again"),
         (
             [shape("cuboid", [[0, 0], [1, 1]])],
-            "this version does not read a cuboid; draw a polygon",
+            "this version does not read the shape type cuboid; draw a polygon",
         ),
         ([shape("polygon", [[0, 0], [1, 1]])], "at least 3 points"),
         ([shape("rectangle", [[0, 0], [1, 1], [2, 2]])], "it has 3 points; expected two points"),

@@ -227,7 +227,7 @@ def test_a_real_model_in_tiles(bundle_path):
     cut = hard | hard[:, None]
     wrong = joined != dense
     # Of pixels at hard seams 9.2 % differed and of others 1.4 %; of blended ones 0.9 % anywhere.
-    # The model is trained anew, so the limits are halfway (geometric means).
+    # The model is trained again, so the limits are halfway (geometric means).
     assert (alone != dense)[cut].mean() > 2.5 * (alone != dense)[~cut].mean()
     assert wrong[near].mean() < 2.5 * wrong[far].mean()
     assert wrong[cut].mean() < 0.3 * (alone != dense)[cut].mean()

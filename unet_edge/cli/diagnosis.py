@@ -66,7 +66,8 @@ def diagnose(
 
     A pixel is flipped if its label differs from the float32 file's. At a near tie the two likeliest
     classes are less than 0.1 apart in probability: a flip there is rounding noise, a flip elsewhere
-    is an error. Flips are also counted near the borders of classes and away from them.
+    is an error. Flips are also counted within the boundary tolerance of a border between
+    classes, and away from it.
 
     The error of each tensor follows, as signal-to-noise ratio in dB and as cosine. Errors
     accumulate, so look for the tensor where the ratio falls.
@@ -151,7 +152,7 @@ def _float_file(bundle: Bundle, candidate: BundleFile) -> BundleFile:
         raise ConfigError(
             f"{bundle.path} has no float32 file to compare {candidate.name} with",
             fix=(
-                "export one: unet-edge export RUN --formats "
+                "run: unet-edge export RUN --formats "
                 f"{candidate.format}-float32,{candidate.format}-{candidate.precision}"
             ),
         )

@@ -77,8 +77,8 @@ _NOT_BY_DEFAULT = " and ".join(artifact_name(each) for each in ARTIFACTS if each
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
     help="Search for the fastest .tflite file with at least this share of pixels as Keras, e.g. "
-    "0.998. It tries int8, int8 with the worst layers in float, fine-tuned int8, int16x8 and "
-    "float.",
+    "0.998. It tries int8, int8 with the worst layers in float, fine-tuned int8, dynamic and "
+    "float, and int16x8 if no int8 or dynamic file holds.",
 )
 @click.option(
     "--max-miou-drop",

@@ -48,3 +48,6 @@ if not TYPE_CHECKING:  # a checker that saw __getattr__ would take any name for 
         value = getattr(import_module(f"unet_edge.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
+
+    def __dir__():  # noqa: ANN202  # as above
+        return sorted({*globals(), *_HOMES})

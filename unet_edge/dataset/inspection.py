@@ -182,7 +182,7 @@ def _fit(
         return False
     if orientation != own and (not turned or picture[0] == picture[1]):
         found = (
-            f"EXIF turns the picture ({orientation}) otherwise than the mask ({own}), and their "
+            f"EXIF turns the picture ({orientation}) and the mask ({own}) differently, and their "
             "sizes cannot show which is right"
         )
         fix = "look at both with 'unet-edge data preview', and turn the mask if it does not fit"

@@ -91,11 +91,12 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: Place) -> 
             _paint_bits(labels, corners, shape.get("mask"), values[label], place)
         case "point" | "points" | "line" | "linestrip":
             raise place.error(
-                f"a {kind} covers no area", fix=f"draw {_DRAWABLE} instead, or delete it"
+                f"the shape type {kind} covers no area",
+                fix=f"draw {_DRAWABLE} instead, or delete it",
             )
         case _:
             raise place.error(
-                f"this version does not read a {kind}", fix=f"draw {_DRAWABLE} instead"
+                f"this version does not read the shape type {kind}", fix=f"draw {_DRAWABLE} instead"
             )
 
 

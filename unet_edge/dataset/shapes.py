@@ -73,7 +73,10 @@ def blank(height: Any, width: Any, place: Place) -> Labels:
 
 
 def to_points(flat: Sequence[Any], place: Place, fewest: int = 3) -> Points:
-    """Make points of x, y, x, y, …; raises DataError for fewer than `fewest` or no finite ones."""
+    """Make points of x, y, x, y, ….
+
+    Raises DataError for fewer points than `fewest`, and for a number that is not finite.
+    """
     numbers = [value for value in flat if type(value) in (int, float)]
     if len(numbers) != len(flat) or len(numbers) % 2 or len(numbers) < 2 * fewest:
         raise place.error(

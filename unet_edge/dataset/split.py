@@ -132,7 +132,7 @@ def _require_both(
     if train and validation:
         return
     found = f"{len(train)} pictures to train on and {len(validation)} to validate on"
-    fix = "name or add at least one for both"
+    fix = "name or add at least one picture for each"
     pairs.findings.append(Finding("error", "split", root, found, fix))
 
 

@@ -21,7 +21,7 @@ def make_data(folder: Path) -> None:
 
 
 def train_settings() -> str:
-    """The options of `train`: alpha 0.5 without pretrained weights, a minute on two cores."""
+    """The options of `train`: alpha 0.5 without pretrained weights, about a minute on two cores."""
     return (
         f"--classes {','.join(CLASSES)} --size {SIZE} --name demo --alpha 0.5 "
         "--encoder-weights none --steps 240 --learning-rate 0.003 --scale 0.8 1.25 --hue 0 "

@@ -1,8 +1,8 @@
 """Data-parallel training on several devices and machines, by Keras' distribution API on JAX.
 
 Each process draws a part of the batch. The parts form one global batch, so BatchNorm sees all of it
-and the result is that of one device. The same code serves devices and machines, which TensorFlow's
-strategies do not offer.
+and the result is that of one device. JAX compiles the batch into one program. Unlike
+TensorFlow's strategies, the same code serves devices and machines.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Machines:
         if self.processes < 1 or not 0 <= self.process < self.processes:
             raise ConfigError(
                 f"this is process {self.process} of {self.processes}",
-                expected="processes are numbered from 0",
+                expected="expected 0 to one below the number of processes, which is at least 1",
             )
         host, _, port = self.coordinator.rpartition(":")
         if not host or not port.isdigit():

@@ -137,7 +137,7 @@ class TrainConfig(Reading, _Pictures):
         )
 
     def to_toml(self) -> str:
-        """The settings as TOML text, without those that are None by default."""
+        """The settings as TOML text, without the settings that are None."""
         from unet_edge.training.toml import dump_toml  # cattrs is in the train extra
 
         return dump_toml(self)
