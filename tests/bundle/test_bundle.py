@@ -239,11 +239,18 @@ def test_if_no_file_reached_its_floor_one_must_be_named(tmp_path):
 
 
 def test_a_folder_without_a_manifest_is_not_a_bundle(tmp_path):
-    for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(
-            BundleError, match=r"is not a bundle: it has no bundle\.json; write one with 'unet-edge"
-        ):
-            Bundle.open(path)
+    with pytest.raises(
+        BundleError, match=r"is not a bundle: it has no bundle\.json; write one with 'unet-edge"
+    ):
+        Bundle.open(tmp_path)
+
+
+def test_a_folder_that_does_not_exist_is_named_so(tmp_path):
+    absent = tmp_path / "absent"
+    with pytest.raises(BundleError) as raised:
+        Bundle.open(absent)
+    assert raised.value.found == f"no such folder: {absent}"
+    assert raised.value.fix == "name a folder that 'unet-edge export' wrote"
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden/02.png", "golden/01.mask.png", "README.md"])

@@ -82,6 +82,33 @@ class TestModels:
     def test_missing(self, photo: Path, tmp_path: Path) -> None:
         assert "no such model file" in refused("segment", tmp_path / "no.tflite", photo)
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "verify",
+            "tune",
+            "benchmark",
+            "inspect",
+            "doctor",
+            "diagnose",
+            "export",
+            "segment PHOTO",
+            "evaluate --data .",
+            "evaluate --all-files --data .",
+        ],
+    )
+    def test_a_folder_that_does_not_exist(self, photo: Path, tmp_path: Path, command: str) -> None:
+        absent = tmp_path / "runs" / "bundle"
+        name, *rest = command.replace("PHOTO", str(photo)).split()
+        assert re.match(
+            rf"error: no such (model file or )?folder: {re.escape(str(absent))}(;|$)",
+            refused(name, absent, *rest),
+        )
+
+    def test_a_keras_file_that_does_not_exist(self, photo: Path, tmp_path: Path) -> None:
+        line = refused("segment", tmp_path / "absent.keras", photo)
+        assert line == f"error: no such model file: {tmp_path / 'absent.keras'}"
+
     @pytest.mark.parametrize("name", ["model-int8.tflite", "model-float32.onnx"])
     def test_flipped_byte(self, bundle_path: Path, photo: Path, tmp_path: Path, name: str) -> None:
         data = bytearray((bundle_path / name).read_bytes())

@@ -130,6 +130,22 @@ class TestTrain:
             assert not [line for line in lines if line.rstrip().endswith("...")]
 
 
+class TestThreads:
+    @pytest.mark.parametrize("command", ["verify", "benchmark"])
+    def test_commands_that_compare_files_do_not_use_the_tuned_number(self, command: str) -> None:
+        text = " ".join(" ".join(page(command, "--help")).split())
+        assert "--threads INTEGER RANGE Number of threads. [default: all processors, at" in text
+        assert "tuned]" not in text
+
+    def test_commands_that_open_the_tuned_choice_say_when(self) -> None:
+        for command, when in (
+            ("segment", "for one photo without --file and --backend"),
+            ("evaluate", "without --file and --all-files"),
+        ):
+            text = " ".join(" ".join(page(command, "--help")).split())
+            assert f"[default: as tuned, {when}; else all processors, at most four]" in text
+
+
 class TestDefaults:
     def test_those_of_export_come_from_its_settings(self) -> None:
         options = {option.name: option for option in export.params}

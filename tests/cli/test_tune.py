@@ -19,6 +19,10 @@ from sealing import seal_manifest
 
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.cli import main
+from unet_edge.model_files.embedded_contract import Format
+from unet_edge.runtime import bundle_opening
+from unet_edge.runtime.backends.backend import Backend
+from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.tuning_cache import TUNING
 from unet_edge.system.board import read_processor
@@ -98,6 +102,32 @@ def test_segment_and_the_others_then_use_it(
     assert line in run("inspect", copy)
     assert json.loads(run("doctor", copy, "--json"))["tuning"].startswith(line)
     assert json.loads(run("inspect", copy, "--json"))["tuning"].startswith(line)
+
+
+def test_the_tuned_number_of_threads_is_used_where_the_help_says_so(
+    copy: Path, tuned: str, sample_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int | None] = []
+
+    def recorded(model: bytes, file_format: Format, threads: int | None, *rest: Any) -> Backend:
+        used.append(threads)
+        return open_backend(model, file_format, threads, *rest)
+
+    monkeypatch.setattr(bundle_opening, "open_backend", recorded)
+
+    def threads_of(*arguments: object) -> set[int | None]:
+        used.clear()
+        run(*arguments)
+        return set(used)
+
+    photo, out = sample_data / "images" / "cells-017.png", tmp_path / "out"
+    file = ("--file", "model-float32.tflite")
+    evaluated = ("evaluate", copy, "--data", sample_data)
+    assert threads_of("segment", copy, photo, "-o", out) == {1}  # tuned with --threads 1
+    assert threads_of("segment", copy, photo, "-o", out, "--again", *file) == {None}
+    assert threads_of(*evaluated) == {1}
+    assert threads_of(*evaluated, *file) == {None}
+    assert threads_of("verify", copy) == {None}
 
 
 def test_evaluate_and_verify_say_which_file_and_interpreter_they_took(

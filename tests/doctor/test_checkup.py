@@ -16,7 +16,7 @@ from paths import ROOT
 from tiny_models import tiny_onnx
 
 from unet_edge.doctor.checkup import check_machine
-from unet_edge.errors import BackendError, ModelFileError
+from unet_edge.errors import BackendError, BundleError, ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.runtime.interpreter_probe import TINY, probe
 from unet_edge.runtime.interpreters import interpreter_named
@@ -192,6 +192,8 @@ def test_the_reason_names_a_damaged_file(tmp_path: Path) -> None:
     assert "is damaged" in checkup.files[0].reason
     with pytest.raises(ModelFileError, match="no such model file"):
         check_machine(tmp_path / "absent.tflite")
+    with pytest.raises(BundleError, match=rf"^{tmp_path} is not a bundle"):
+        check_machine(tmp_path)
 
 
 def doctor(path: list[Path], *arguments: object) -> tuple[int, str, str]:

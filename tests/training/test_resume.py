@@ -120,8 +120,8 @@ def refused(*arguments):
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(tmp_path):
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        assert f"{folder} is not an unfinished run" in refused("resume", folder)
+    assert f"{tmp_path} is not an unfinished run" in refused("resume", tmp_path)
+    assert f"no such folder: {tmp_path / 'nowhere'}" in refused("resume", tmp_path / "nowhere")
 
 
 def test_a_finished_run_cannot_be_resumed(run_path):

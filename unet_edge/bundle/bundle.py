@@ -92,6 +92,10 @@ class Bundle:
         try:
             text = read_regular(manifest, MOST_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
+            if not path.exists():
+                raise BundleError(
+                    f"no such folder: {path}", fix="name a folder that 'unet-edge export' wrote"
+                ) from None
             raise BundleError(
                 f"{path} is not a bundle: it has no {MANIFEST}",
                 fix="write one with 'unet-edge export'",

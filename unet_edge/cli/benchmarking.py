@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of timed pictures for each file; photos are used in turns.",
 )
-@threads_option
+@threads_option()
 @backend_option
 @click.option(
     "--keras",

@@ -93,7 +93,9 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
 )
 @click.option("--again", is_flag=True, help="Segment pictures again even if their files exist.")
 @file_option
-@threads_option
+@threads_option(
+    "as tuned, for one photo without --file and --backend; else all processors, at most four"
+)
 @backend_option
 @json_option
 def segment(

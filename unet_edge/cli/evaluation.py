@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     help="Compare every file of the bundle with the Keras model of a run, or with the float32 file "
     "of a bundle: equal pixels, mIoU, points lost.",
 )
-@threads_option
+@threads_option("as tuned, without --file and --all-files; else all processors, at most four")
 @json_option
 def evaluate(
     model: Path,

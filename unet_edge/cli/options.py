@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
 from unet_edge.runtime.packages import Package
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
@@ -42,12 +45,14 @@ def path_type() -> click.Path:
     return click.Path(path_type=Path)
 
 
+def threads_option(default: str = "all processors, at most four") -> Callable[[_F], _F]:
+    """The option --threads; `default` says in its help what the command uses without it."""
+    return click.option(
+        "--threads", type=click.IntRange(1), help=f"Number of threads.  [default: {default}]"
+    )
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1),
-    help="Number of threads.  [default: as tuned, else all processors, at most four]",
-)
 backend_option = click.option(
     "--backend",
     type=click.Choice(get_args(Package)),

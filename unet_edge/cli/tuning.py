@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     help="Number of rounds. A round times all candidates in order, then in reverse order.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), help="Number of threads to try.  [default: 1 to 4]"
+    "--threads",
+    type=click.IntRange(1),
+    help="Number of threads to try.  [default: 1 to the number of processors, at most 4]",
 )
 @click.option("--forget", is_flag=True, help="Delete the stored choice and measure nothing.")
 @json_option

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=path_type(),
     help="With --images: the reference, a run or a file.  [default: the bundle's float32 file]",
 )
-@threads_option
+@threads_option()
 @backend_option
 @json_option
 def verify(

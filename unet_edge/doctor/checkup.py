@@ -149,7 +149,8 @@ def _bundle(path: Path) -> Bundle | None:
     from unet_edge.bundle.bundle import Bundle
     from unet_edge.bundle.manifest import MANIFEST
 
-    return Bundle.open(path if (path / MANIFEST).exists() else path / "bundle")
+    of_run = path / "bundle"
+    return Bundle.open(of_run if (of_run / MANIFEST).exists() else path)
 
 
 def _remarks(path: Path, formats: dict[Path, Format]) -> tuple[str, ...]:

@@ -103,6 +103,9 @@ def read_contract(path: str | Path) -> Contract:
     return parse_contract(load_model_bytes(path), str(path))
 
 
+_SUFFIXES = (".tflite", ".onnx", ".keras")
+
+
 def load_model_bytes(path: str | Path) -> bytes:
     """Read a model file, in bounded time and memory.
 
@@ -115,7 +118,8 @@ def load_model_bytes(path: str | Path) -> bytes:
             raise _foreign(str(path))
         data = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
-        raise ModelFileError(f"no such model file: {path}") from None
+        kind = "model file" if path.suffix in _SUFFIXES else "model file or folder"
+        raise ModelFileError(f"no such {kind}: {path}") from None
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
     if not data:

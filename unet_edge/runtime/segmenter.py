@@ -305,6 +305,8 @@ def _open_keras(cls: type[Segmenter], path: Path) -> Segmenter:
     from unet_edge.runtime.backends.keras_model import KerasBackend, load_keras
 
     model_path = path if path.suffix == ".keras" else path / KERAS_MODEL
+    if not model_path.exists():
+        raise ModelFileError(f"no such model file: {model_path}")
     spec = read_spec(model_path.parent / SPEC_FILE)
     backend = KerasBackend(load_keras(model_path))
     backend.require(spec, str(model_path))
@@ -322,6 +324,10 @@ def read_spec(path: Path) -> ModelSpec:
     try:
         return ModelSpec.from_json(read_regular(path, _MOST_SPEC))
     except FileNotFoundError:
+        if not path.parent.exists():
+            raise SpecError(
+                f"no such folder: {path.parent}", fix="name a folder that 'unet-edge train' wrote"
+            ) from None
         raise SpecError(f"{path.parent} has no {path.name}", expected=_FROM_TRAINING) from None
     except NotADirectoryError:
         raise SpecError(f"{path.parent} is a file, not a folder", expected=_FROM_TRAINING) from None

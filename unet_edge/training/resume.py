@@ -36,6 +36,10 @@ def resume(
         if run.is_dir() and leads(machines):
             lock.acquire()
         if not (progress_folder / CONFIG_FILE).is_file():
+            if not run.exists():
+                raise ConfigError(
+                    f"no such folder: {run}", fix="name a folder that 'unet-edge train' wrote"
+                )
             finished = (run / RESULT_FILE).is_file()
             raise ConfigError(f"{run} is {'finished' if finished else 'not an unfinished run'}")
         config = load_run_config(progress_folder / CONFIG_FILE)
