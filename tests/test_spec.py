@@ -112,7 +112,7 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"height": float("inf")}, "malformed|height"),
         ({"width": float("nan")}, "malformed|width"),
         ({"classes": ...}, "malformed.*classes"),
-        ({"classes": ["only"]}, "1 classes given; there must be 2 to 255"),
+        ({"classes": ["only"]}, "1 class given: only; there must be 2 to 255; separate names"),
         ({"classes": [str(i) for i in range(256)]}, "256 classes given"),
         ({"classes": ["a", "a"]}, "class names repeat: a, a; they must differ"),
         ({"classes": ["a", ""]}, "class name '' is not one line of text"),
@@ -121,7 +121,7 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"classes": ["a\0", "b"]}, "not one line"),
         ({"classes": 7}, "malformed"),
         ({"classes": "ab"}, "malformed|classes"),
-        ({"palette": [[0, 0, 0]]}, "1 palette colours for 2 classes"),
+        ({"palette": [[0, 0, 0]]}, "1 palette colour for 2 classes"),
         (
             {"palette": [[0, 0, 0], [0, 0, 256]]},
             r"a colour is \(0, 0, 256\); it must be three values of 0\.\.255",

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from unet_edge.errors import SpecError
 from unet_edge.palette import Color, default_palette
+from unet_edge.system.counting import counted
 
 SCHEMA = 1
 """Version of the contract's JSON. Readers refuse newer versions."""
@@ -78,9 +79,13 @@ class ModelSpec:
                 expected="it must be at least 1x1",
             )
         if not 2 <= len(self.classes) <= IGNORE:
+            alone = self.classes[0] if len(self.classes) == 1 else ""
             raise SpecError(
-                f"{len(self.classes)} classes given",
-                expected=f"there must be 2 to {IGNORE} (a binary task has background and target)",
+                f"1 class given: {alone}" if alone else f"{len(self.classes)} classes given",
+                expected=f"there must be 2 to {IGNORE}",
+                fix="separate names with commas, background first: --classes background,cat"
+                if alone
+                else "",
             )
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(
@@ -98,7 +103,7 @@ class ModelSpec:
             object.__setattr__(self, "palette", default_palette(self.classes))
         if len(self.palette) != len(self.classes):
             raise SpecError(
-                f"{len(self.palette)} palette colours for {len(self.classes)} classes",
+                f"{counted(len(self.palette), 'palette colour')} for {len(self.classes)} classes",
                 expected="each class must have one",
             )
         for color in (*self.palette, self.pad_color):

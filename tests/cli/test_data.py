@@ -49,14 +49,14 @@ class TestCheck:
         count, row = (line for line in done.stdout.splitlines() if line.startswith("error"))
         assert count.split()[:5] == ["error", "missing-mask", "1", "draw", "one,"]
         assert row.split() == ["error", "missing-mask", "images/cells-003.png", "has", "no", "mask"]
-        assert done.stderr.splitlines()[-1] == f"1 errors, 0 warnings in {copy}"
+        assert done.stderr.splitlines()[-1] == f"1 error, 0 warnings in {copy}"
 
     def test_warnings_fail_only_when_strict(self, copy: Path) -> None:
         shutil.copy(copy / "masks" / "cells-003.png", copy / "masks" / "stray.png")
         assert run("check", copy, *CLASSES).exit_code == 0
         strict = run("check", copy, *CLASSES, "--strict")
         assert strict.exit_code == 1
-        assert "0 errors, 1 warnings" in strict.stderr
+        assert "0 errors, 1 warning in" in strict.stderr
 
     def test_json_lists_everything_and_nothing_else(self, copy: Path) -> None:
         for number in range(12):
@@ -77,7 +77,7 @@ class TestCheck:
             (("--masks", "binary"), "unknown mask rule 'binary'"),
             (("--masks", "colors:red"), "'red' is not a colour"),
             (("--masks", "colors:#000000,#000000"), "names one colour twice"),
-            (("--masks", "colors:#000000"), "1 colours for 2 classes"),
+            (("--masks", "colors:#000000"), "1 colour for 2 classes"),
         ],
     )
     def test_settings_that_make_no_sense(
@@ -89,15 +89,18 @@ class TestCheck:
         assert says in done.stderr
 
     def test_classes_that_train_refuses(self, sample_data: Path) -> None:
-        done = run("check", sample_data, "--classes", "cell")
+        done = run("check", sample_data, "--classes", "backgroundcat")
         assert done.exit_code == 1
-        assert "1 classes given; there must be 2 to 255" in done.stderr
+        assert (
+            "1 class given: backgroundcat; there must be 2 to 255; separate names with commas, "
+            "background first: --classes background,cat"
+        ) in done.stderr
 
     def test_no_data(self, tmp_path: Path) -> None:
         done = run("check", tmp_path / "none")
         assert done.exit_code == 1
         assert "no such data folder" in done.stdout
-        assert "1 errors" in done.stderr
+        assert "1 error, 0 warnings" in done.stderr
 
 
 class TestSplit:
@@ -119,6 +122,15 @@ class TestSplit:
         found = json.loads(done.stdout)
         assert list(found) == ["train", "validation", "lists"]
         assert found["lists"] == [str(tmp_path / "lists" / f"{n}.txt") for n in ("train", "val")]
+
+    def test_a_picture_without_a_mask_is_named(self, copy: Path) -> None:
+        (copy / "masks" / "cells-003.png").unlink()
+        done = run("split", copy, *CLASSES, "--overwrite")
+        assert done.exit_code == 0, done.output
+        assert "WARNING: 1 picture left out: cells-003.png has no mask" in done.stderr
+        checked = run("check", copy, *CLASSES)
+        assert "unlisted" in checked.stdout
+        assert "0 errors, 1 warning in" in checked.stderr
 
     def test_existing_lists_are_kept(self, copy: Path) -> None:
         done = run("split", copy, *CLASSES)

@@ -169,7 +169,10 @@ def refused(*arguments):
         (["--elastic", 99], "elastic is 99.0; it must be 0 to 50 px"),
         (["--warmup", 1], "warmup is 1.0; a share must be"),
         (["--patience", -1], "patience is -1; it must be at least 0"),
-        (["--classes", "one"], "1 classes given; there must be 2 to 255"),
+        (
+            ["--classes", "one"],
+            "1 class given: one; there must be 2 to 255; separate names",
+        ),
         (["--processes", 2], "--coordinator, --processes and --process belong together"),
     ],
     ids=str,

@@ -133,7 +133,7 @@ def test_lists_are_replaced_only_with_overwrite(tmp_path):
 
 
 def test_splits_that_cannot_be(tmp_path):
-    with pytest.raises(DataError, match=r"3 pictures in 1 groups leave none for"):
+    with pytest.raises(DataError, match=r"3 pictures in 1 group leave none for"):
         split(bursts(tmp_path, 1))
     with pytest.raises(ConfigError, match="leave nothing to train on"):
         split(tmp_path, shares=(0.5, 0.5))

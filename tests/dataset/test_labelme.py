@@ -117,5 +117,5 @@ def test_a_picture_without_a_file_has_no_mask(tmp_path):
         Image.new("RGB", (6, 4)).save(tmp_path / f"{name}.jpg")
         write(tmp_path / f"{name}.json", shape("rectangle", [[0, 0], [3, 4]]))
     (tmp_path / "c.json").unlink()
-    with pytest.raises(DataError, match=r"c\.jpg: has no mask"):
+    with pytest.raises(DataError, match=r"c\.jpg: has no c\.json; annotate it"):
         find_dataset(tmp_path, classes=CLASSES)

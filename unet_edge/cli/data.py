@@ -26,6 +26,7 @@ from unet_edge.dataset.drawn_split import draw_split, list_folder
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
 from unet_edge.masks.mask import is_png_made_by, save_png
+from unet_edge.system.counting import counted
 from unet_edge.system.files import require_replaceable, require_writable_path
 from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
@@ -84,10 +85,11 @@ def check(
             print_note(printable(note))
         _print_splits(report)
         _print_findings(report, math.inf if show_all else _EXAMPLES)
-    counted = f"{report.errors} errors, {report.warnings} warnings in {printable(folder)}"
+    counts = f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"
+    summary = f"{counts} in {printable(folder)}"
     if report.errors or (strict and report.warnings):
-        raise Failure(counted)
-    print_note(counted)
+        raise Failure(summary)
+    print_note(summary)
 
 
 @data.command()
@@ -164,6 +166,8 @@ def split(
         progress=progress,
     )
     paths = new_split.write(output or list_folder(folder), overwrite=overwrite)
+    if new_split.note:
+        print_note(f"WARNING: {new_split.note}")
     if as_json:
         print_json(new_split.to_dict() | {"lists": [str(path) for path in paths]})
         return

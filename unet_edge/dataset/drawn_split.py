@@ -11,10 +11,12 @@ from unet_edge.dataset.findings import raise_errors
 from unet_edge.dataset.groups import Groups, group_by_look, merge_groups, name_links
 from unet_edge.dataset.layouts import find_pairs
 from unet_edge.dataset.lists import write_lines
+from unet_edge.dataset.pairs import Pairs
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
 from unet_edge.dataset.split import LIST_FOLDERS, hold_out
 from unet_edge.errors import ConfigError, DataError
+from unet_edge.system.counting import counted, first_names
 from unet_edge.system.files import write_atomically
 
 _LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
@@ -22,10 +24,14 @@ _LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 
 @dataclass(frozen=True)
 class DrawnSplit:
-    """The samples of each split, and the number of its groups of pictures, by its name."""
+    """The samples of each split, and the number of its groups of pictures, by its name.
+
+    `note` names the pictures without a mask, which are in no split; empty without any.
+    """
 
     parts: dict[str, tuple[Sample, ...]]
     groups: dict[str, int]
+    note: str = ""
 
     def write(self, folder: Path, *, overwrite: bool) -> list[Path]:
         """Write a list for each split. Raises ConfigError where a list exists."""
@@ -93,14 +99,25 @@ def draw_split(
     empty = [name for name, part in parts.items() if not part]
     if empty:
         raise DataError(
-            f"{len(samples)} pictures in {len(groups)} groups leave none for {empty[0]}",
+            f"{counted(len(samples), 'picture')} in {counted(len(groups), 'group')} leave none "
+            f"for {empty[0]}",
             fix="add pictures, or choose other shares",
         )
     members = {name: set(part) for name, part in parts.items()}
     return DrawnSplit(
         {name: tuple(samples[index] for index in part) for name, part in parts.items()},
         {name: sum(group[0] in part for group in groups) for name, part in members.items()},
+        _left_out(pairs),
     )
+
+
+def _left_out(pairs: Pairs) -> str:
+    if not pairs.bare:
+        return ""
+    names = [f"{name}{path.suffix}" for name, path in pairs.bare.items()]
+    lacking = "has" if len(names) == 1 else "have"
+    lacking += " no labelme file" if pairs.polygons else " no mask"
+    return f"{counted(len(names), 'picture')} left out: {first_names(names)} {lacking}"
 
 
 def list_folder(root: Path) -> Path:

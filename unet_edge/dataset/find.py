@@ -16,6 +16,7 @@ from unet_edge.dataset.split import split_pairs
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, DataError, ImageError
 from unet_edge.spec import ModelSpec
+from unet_edge.system.counting import counted
 
 # Warnings of which a person should know before hours of training.
 _NOTED_KINDS = ("class-zero", "crowds", "listed-in-both", "split-missing")
@@ -73,7 +74,7 @@ def survey(
     rule = MaskRule.parse(settings.masks, ignore) if settings.masks != "auto" else None
     if rule and rule.kind == "colors" and len(rule.colors) != len(names):
         raise ConfigError(
-            f"{len(rule.colors)} colours for {len(names)} classes ({', '.join(names)})",
+            f"{counted(len(rule.colors), 'colour')} for {len(names)} classes ({', '.join(names)})",
             fix="give --masks colors: one colour for each of --classes",
         )
     pairs = find_pairs(root, names, settings)

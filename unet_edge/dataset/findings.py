@@ -43,6 +43,7 @@ Kind = Literal[
     "tiny-picture",
     "unknown-color",
     "unknown-value",
+    "unlisted",  # in no split, so not used
     "unreadable-mask",
     "unreadable-picture",
 ]

@@ -41,7 +41,7 @@ def read_list(path: Path, root: Path, pairs: Pairs) -> list[Sample]:
         if len(matches) == 1:
             listed[matches[0].name] = matches[0]  # a name listed twice counts once
         elif not matches and _without_suffix(word) in index.bare:
-            pairs.findings.append(without_mask(index.bare[_without_suffix(word)]))
+            pairs.findings.append(pairs.without_mask(index.bare[_without_suffix(word)]))
         else:
             pairs.findings.append(_not_found(path, number, word, matches, root, pairs))
     return list(listed.values())
@@ -60,9 +60,7 @@ class _Index:
             for sample in pairs.samples.values()
             for path in (sample.image.absolute(), _below(sample.image, root))
         }
-        self.bare = {
-            key: path for name, path in pairs.bare.items() for key in (_last_part(name), name)
-        }
+        self.bare = {key: name for name in pairs.bare for key in (_last_part(name), name)}
 
     def matches(self, line: str) -> list[Sample]:
         """The samples of a line, or of its first word."""
@@ -92,12 +90,6 @@ def write_lines(samples: Sequence[Sample]) -> bytes:
                 fix="rename the picture",
             )
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-
-
-def without_mask(picture: Path) -> Finding:
-    """The finding for a picture that should have a mask."""
-    fix = "draw one, or leave the picture out with a train.txt"
-    return Finding("error", "missing-mask", picture, "has no mask", fix)
 
 
 def _not_found(

@@ -60,7 +60,6 @@ def pairs_of_mask_folders(
         if mask_names:
             masks = {picture_name(mask_names, name) or name: path for name, path in masks.items()}
         pairs.match(pictures, masks)
-        pairs.unpaired += [name for name in masks if name not in pictures]
     if pairs.bare and not pairs.samples:
         raise _no_masks(pairs, first.masks)
     return pairs
@@ -68,8 +67,8 @@ def pairs_of_mask_folders(
 
 def _no_masks(pairs: Pairs, masks: Path) -> DataError:
     """The error where no picture has a mask: the names of both, and how they may be matched."""
-    pictures = list(pairs.bare)
-    if not pairs.unpaired:
+    pictures, unpaired = list(pairs.bare), list(pairs.unpaired)
+    if not unpaired:
         return DataError(
             f"{masks} holds no masks ({', '.join(SUFFIXES)}) for the "
             f"{counted(len(pictures), 'picture')} ({first_names(pictures)})",
@@ -77,6 +76,6 @@ def _no_masks(pairs: Pairs, masks: Path) -> DataError:
         )
     return DataError(
         f"no mask has its picture's name: pictures are called {first_names(pictures)}, masks "
-        f"{first_names(pairs.unpaired)}",
-        fix=suggest(pictures, pairs.unpaired),
+        f"{first_names(unpaired)}",
+        fix=suggest(pictures, unpaired),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,34 +18,81 @@ TEST_NAMES = ("test",)
 SPLIT_NAMES = (*TRAIN_NAMES, *VALIDATION_NAMES, *TEST_NAMES)
 """Names of the folders and lists of each split, in the order they are looked for."""
 
+_MOST_COMPARED = 50  # names of pictures and of masks, to bound the time
+
 
 @dataclass
 class Pairs:
     """What a data folder holds: samples by name, and pictures without a mask by name.
 
     Names are paths without suffix; those of a sub-folder start with the folder's. `unpaired` are
-    the names of masks without a picture. `polygons` says that the masks are annotations.
+    masks without a picture by name. `misnamed` maps the name of a picture without a mask to the
+    unpaired mask that may be its own. `polygons` says that the masks are annotations.
     """
 
     samples: dict[str, Sample] = field(default_factory=dict)
     bare: dict[str, Path] = field(default_factory=dict)
-    unpaired: list[str] = field(default_factory=list)
+    unpaired: dict[str, Path] = field(default_factory=dict)
+    misnamed: dict[str, Path] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     polygons: bool = False
     note: str = ""
 
     def match(self, pictures: dict[str, Path], masks: dict[str, Path]) -> None:
         """Add pictures and masks of equal names, and the pictures without a mask."""
+        bare: dict[str, Path] = {}
+        unpaired: dict[str, Path] = {}
         for name in sorted(pictures.keys() | masks.keys(), key=natural_key):
             if name not in pictures:
-                fix = "add the picture, or remove the mask"
-                self.findings.append(
-                    Finding("warning", "missing-picture", masks[name], "has no picture", fix)
-                )
+                unpaired[name] = masks[name]
             elif name in masks:
                 self.samples[name] = Sample(name, pictures[name], masks[name])
             else:
-                self.bare[name] = pictures[name]
+                bare[name] = pictures[name]
+        own = _likely_pairs(list(bare), list(unpaired))
+        picture_of = {mask: picture for picture, mask in own.items()}
+        for name, path in unpaired.items():
+            file = "file" if self.polygons else "mask"
+            rename = ""
+            if name in picture_of:
+                rename = f" rename the {file} to {bare[picture_of[name]].stem}{path.suffix},"
+            fix = f"add the picture,{rename} or remove the {file}"
+            self.findings.append(Finding("warning", "missing-picture", path, "has no picture", fix))
+        self.bare |= bare
+        self.unpaired |= unpaired
+        self.misnamed |= {picture: unpaired[mask] for picture, mask in own.items()}
+
+    def lacks_mask(self, picture: Path) -> str:
+        """Say which file a picture lacks: its mask, or its labelme file."""
+        return f"has no {picture.stem}.json" if self.polygons else "has no mask"
+
+    def without_mask(self, name: str) -> Finding:
+        """The finding for a picture that should have a mask."""
+        picture = self.bare[name]
+        fix = "annotate it with labelme" if self.polygons else "draw one"
+        if name in self.misnamed:
+            fix += f", rename {self.misnamed[name]} if that is its own"
+        fix += ", or leave the picture out with a train.txt"
+        return Finding("error", "missing-mask", picture, self.lacks_mask(picture), fix)
+
+
+def _likely_pairs(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
+    """The mask that may belong to each picture: the only one left, or one of a similar name."""
+    if len(pictures) == len(masks) == 1:
+        return {pictures[0]: masks[0]}
+    if max(len(pictures), len(masks)) > _MOST_COMPARED:
+        return {}
+    likely: dict[str, str] = {}
+    for picture in pictures:
+        # Frame 3 and frame 4 have similar names, and are different pictures.
+        same = [m for m in masks if _numbers(m) == _numbers(picture) and m not in likely.values()]
+        if close := difflib.get_close_matches(picture, same, n=1):
+            likely[picture] = close[0]
+    return likely
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", name)]
 
 
 def files_by_name(

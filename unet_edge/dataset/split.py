@@ -10,7 +10,7 @@ import numpy as np
 
 from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.groups import Groups, group_by_look
-from unet_edge.dataset.lists import read_list, without_mask
+from unet_edge.dataset.lists import read_list
 from unet_edge.dataset.pairs import TEST_NAMES, TRAIN_NAMES, VALIDATION_NAMES, Pairs
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
@@ -41,7 +41,7 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     validation_list = settings.validation_list or existing_list(root, VALIDATION_NAMES)
     test_list = settings.test_list or existing_list(root, TEST_NAMES)
     if train_list is None:  # only a list may leave a picture out
-        pairs.findings += [without_mask(path) for path in pairs.bare.values()]
+        pairs.findings += [pairs.without_mask(name) for name in pairs.bare]
     test = read_list(test_list, root, pairs) if test_list else _in_folder(pairs, TEST_NAMES)
     validation: Sequence[Sample] = ()
     named = True
@@ -72,8 +72,11 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     note = f"split: {len(train)} train, {len(validation)} validation ({note})"
     if test:
         note += f"; {counted(len(test), 'test picture')}"
-    if unused := len(pairs.samples) - len(train) - len(validation) - len(test):
-        note += f"; {counted(unused, 'picture')} in no split, left out"
+    lists = train_list or validation_list or test_list
+    unused = _unused(pairs, [*train, *validation, *test], "list" if lists else "split's folder")
+    pairs.findings += unused
+    if unused:
+        note += f"; {counted(len(unused), 'picture')} in no split, left out"
     return Split(tuple(train), tuple(validation), tuple(test), note)
 
 
@@ -134,6 +137,24 @@ def _require_both(
     found = f"{len(train)} pictures to train on and {len(validation)} to validate on"
     fix = "name or add at least one picture for each"
     pairs.findings.append(Finding("error", "split", root, found, fix))
+
+
+def _unused(pairs: Pairs, used: Sequence[Sample], place: str) -> list[Finding]:
+    """Warn of pictures that are in no split; `place` would put them in one."""
+    names = {sample.name for sample in used}
+    found = f"is in no {place}, and so not used"
+    fix = f"add it to a {place}, or remove it"
+    unused = [
+        Finding("warning", "unlisted", sample.image, found, fix)
+        for name, sample in pairs.samples.items()
+        if name not in names
+    ]
+    reported = {finding.file for finding in pairs.findings if finding.kind == "missing-mask"}
+    return unused + [
+        Finding("warning", "unlisted", path, f"{pairs.lacks_mask(path)} and {found}", fix)
+        for path in pairs.bare.values()
+        if path not in reported
+    ]
 
 
 def _in_folder(pairs: Pairs, folders: Sequence[str]) -> list[Sample]:

@@ -1,0 +1,117 @@
+"""Pictures and masks that are in no pair or in no split: each is named, with a fix."""
+
+import json
+
+import pytest
+from dataset_folders import find, make, save_picture
+from PIL import Image
+
+from unet_edge.dataset.check import check
+from unet_edge.dataset.drawn_split import draw_split
+from unet_edge.dataset.settings import DataSettings
+from unet_edge.errors import DataError
+
+NAMES = [f"cat_{k:02d}" for k in range(10)]
+CLASSES = ("background", "cat")
+
+
+def findings(root, kind):
+    found = check(root, classes=CLASSES).findings
+    return {f.file.name: (f.severity, f.found, f.fix) for f in found if f.kind == kind}
+
+
+def test_pictures_in_no_list_are_reported(tmp_path):
+    make(tmp_path, NAMES)
+    save_picture(tmp_path / "images" / "bare.png")
+    (tmp_path / "train.txt").write_text("\n".join(NAMES[:6]))
+    (tmp_path / "val.txt").write_text("\n".join(NAMES[6:9]))
+    fix = "add it to a list, or remove it"
+    assert findings(tmp_path, "unlisted") == {
+        "cat_09.png": ("warning", "is in no list, and so not used", fix),
+        "bare.png": ("warning", "has no mask and is in no list, and so not used", fix),
+    }
+    assert "2 pictures in no split, left out" in find(tmp_path).notes[1]
+
+
+def test_a_listed_picture_without_a_mask_is_reported_once(tmp_path):
+    make(tmp_path, NAMES)
+    (tmp_path / "masks" / "cat_00.png").unlink()
+    (tmp_path / "train.txt").write_text("\n".join(NAMES[:6]))
+    (tmp_path / "val.txt").write_text("\n".join(NAMES[6:]))
+    assert list(findings(tmp_path, "missing-mask")) == ["cat_00.png"]
+    assert findings(tmp_path, "unlisted") == {}
+
+
+def test_pictures_outside_the_folders_of_splits_are_reported(tmp_path):
+    make(tmp_path, ["train/a", "val/b", "other/c"])
+    fix = "add it to a split's folder, or remove it"
+    found = "is in no split's folder, and so not used"
+    assert findings(tmp_path, "unlisted") == {"c.png": ("warning", found, fix)}
+
+
+def test_a_drawn_validation_leaves_no_picture_out(tmp_path):
+    make(tmp_path, NAMES)
+    assert findings(tmp_path, "unlisted") == {}
+
+
+@pytest.mark.parametrize(
+    ("bare", "note"),
+    [
+        ([], ""),
+        (["x"], "1 picture left out: x.png has no mask"),
+        (["x", "y"], "2 pictures left out: x.png, y.png have no mask"),
+        (list("vwxyz"), "5 pictures left out: v.png, w.png, x.png, … have no mask"),
+    ],
+)
+def test_a_drawn_split_names_pictures_without_a_mask(tmp_path, bare, note):
+    make(tmp_path, NAMES)
+    for index, name in enumerate([*NAMES, *bare]):  # pictures that differ
+        picture = Image.effect_noise((64, 64), 90 + index)
+        picture.save(tmp_path / "images" / f"{name}.png")
+        if name not in bare:
+            Image.new("L", (64, 64), 1).save(tmp_path / "masks" / f"{name}.png")
+    split = draw_split(
+        tmp_path, classes=CLASSES, shares=(0.2, 0.1), group_by=None, seed=0,
+        settings=DataSettings(),
+    )  # fmt: skip
+    assert split.note == note
+    assert sum(map(len, split.parts.values())) == 10
+
+
+# --- misnamed files -----------------------------------------------------------------------------
+
+
+def test_the_only_misnamed_mask_is_suggested(tmp_path):
+    make(tmp_path, NAMES)
+    mask = tmp_path / "masks" / "foo.png"
+    (tmp_path / "masks" / "cat_03.png").rename(mask)
+    ((_, found, fix),) = findings(tmp_path, "missing-mask").values()
+    assert found == "has no mask"
+    assert fix == (
+        f"draw one, rename {mask} if that is its own, or leave the picture out with a train.txt"
+    )
+    ((_, found, fix),) = findings(tmp_path, "missing-picture").values()
+    assert found == "has no picture"
+    assert fix == "add the picture, rename the mask to cat_03.png, or remove the mask"
+
+
+def test_of_several_misnamed_masks_similar_names_of_equal_numbers_are_suggested(tmp_path):
+    make(tmp_path, NAMES)
+    masks = tmp_path / "masks"
+    (masks / "cat_03.png").rename(masks / "cat-03.png")
+    (masks / "cat_04.png").rename(masks / "cat_24.png")
+    fixes = {name: fix for name, (_, _, fix) in findings(tmp_path, "missing-mask").items()}
+    assert f"rename {masks / 'cat-03.png'} if" in fixes["cat_03.png"]
+    assert "rename" not in fixes["cat_04.png"]
+
+
+def test_a_missing_labelme_file_is_named(tmp_path):
+    shapes = [{"shape_type": "rectangle", "points": [[0, 0], [2, 2]], "label": "cat"}]
+    for name in NAMES:
+        save_picture(tmp_path / f"{name}.png")
+        data = {"imageHeight": 3, "imageWidth": 4, "shapes": shapes}
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    (tmp_path / "cat_03.json").unlink()
+    fix = "annotate it with labelme, or leave the picture out with a train.txt"
+    with pytest.raises(DataError, match=rf"cat_03\.png: has no cat_03\.json; {fix}"):
+        find(tmp_path)
