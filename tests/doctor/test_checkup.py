@@ -18,8 +18,9 @@ from tiny_models import tiny_onnx
 from unet_edge.doctor.checkup import check_machine
 from unet_edge.errors import BackendError, BundleError, ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, seal
+from unet_edge.runtime.availability import NoInterpreterError, not_run_lines
 from unet_edge.runtime.interpreter_probe import TINY, probe
-from unet_edge.runtime.interpreters import interpreter_named
+from unet_edge.runtime.interpreters import Attempt, install_command, interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation
 
@@ -196,13 +197,18 @@ def test_the_reason_names_a_damaged_file(tmp_path: Path) -> None:
         check_machine(tmp_path)
 
 
-def doctor(path: list[Path], *arguments: object) -> tuple[int, str, str]:
-    """Run the command with these folders on the path and every installed interpreter blocked."""
+INSTALLED = ("ai_edge_litert", "tflite_runtime", "onnxruntime")
+
+
+def doctor(
+    path: list[Path], *arguments: object, blocked: tuple[str, ...] = INSTALLED
+) -> tuple[int, str, str]:
+    """Run a command with these folders on the path and installed interpreters blocked."""
     block = (
         "import sys\n"
         "class Blocker:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name in ('ai_edge_litert', 'tflite_runtime', 'onnxruntime'):\n"
+        f"        if name in {blocked}:\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Blocker())\n"
     )
@@ -232,6 +238,48 @@ def test_without_an_interpreter_doctor_and_segment_give_the_same_message(tmp_pat
     photo = ROOT / "docs" / "pictures" / "overview.png"
     status, _, error = doctor(path, "segment", TINY / "int8.tflite", photo, "-o", tmp_path / "out")
     assert (status, error.strip()) == (1, f"error: {file['reason']}")
+
+
+def test_an_interpreter_that_other_files_do_not_need_is_optional(
+    bundle_path: Path, tmp_path: Path
+) -> None:
+    path, blocked = [tmp_path / "site"], ("onnxruntime", "openvino")
+    names = ["model-float32.onnx", "model-float16.onnx", "model-int8.onnx"]
+    line = (
+        "3 .onnx files not run: no ONNX interpreter is installed "
+        f"(optional: {install_command(interpreter_named('onnxruntime'))})"
+    )
+    status, out, _ = doctor(path, "verify", bundle_path, blocked=blocked)
+    assert status == 0
+    assert line in out.splitlines()
+    assert out.count("not run") == 1
+    _, out, _ = doctor(path, "verify", bundle_path, "--json", blocked=blocked)
+    assert set(json.loads(out)["not_run"]) == set(names)
+    assert all(
+        reason.startswith("no ONNX interpreter works here: onnxruntime is not installed; ")
+        for reason in json.loads(out)["not_run"].values()
+    )
+    status, out, _ = doctor(path, "doctor", bundle_path, blocked=blocked)
+    lines = out.splitlines()
+    assert status == 0
+    assert line in lines
+    assert lines[-1] == "3 of 6 files run here"
+    assert "NOTHING" not in out
+    for name in names:
+        assert f"{name:20}  no interpreter (optional)" in lines
+
+
+def test_files_that_fail_for_one_reason_share_a_line() -> None:
+    broken = BackendError("onnxruntime 1.9 cannot run this model", fix="run: pip")
+    assert not_run_lines({"a.onnx": broken, "b.onnx": BackendError("other"), "c.onnx": broken}) == [
+        "a.onnx, c.onnx not run: onnxruntime 1.9 cannot run this model; run: pip",
+        "b.onnx not run: other",
+    ]
+    dead = Attempt("onnxruntime", "1.21.0", "died", "died with signal SIGILL", "SIGILL")
+    (line,) = not_run_lines({"a.onnx": NoInterpreterError("onnx", [dead])})
+    assert line.startswith(
+        "a.onnx not run: no ONNX interpreter works here: onnxruntime 1.21.0 died"
+    )
 
 
 def test_the_last_line_says_how_many_files_run(tmp_path: Path) -> None:

@@ -47,7 +47,11 @@ def _percentiles(figures: dict[str, float]) -> str:
 
 def warnings(result: BenchmarkResult) -> list[str]:
     """Warnings, a sentence each: files that did not run or missed their floor, unsteady speed."""
-    lines = [f"{row.name} did not run: {row.error}" for row in result.rows if row.error]
+    not_run: dict[str, list[str]] = {}
+    for row in result.rows:
+        if row.error:
+            not_run.setdefault(row.error, []).append(row.name)
+    lines = [f"{', '.join(names)} did not run: {error}" for error, names in not_run.items()]
     lines += [
         f"{row.name} is UNDER ITS FLOOR on {result.processor}: {percent(row.cost.agreement)} % "
         f"of pixels as Keras, but the floor is {percent(row.floor)} %"

@@ -14,6 +14,7 @@ from unet_edge.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from unet_edge.doctor.checkup import Checkup
+    from unet_edge.errors import BackendError
     from unet_edge.system.board import Board
 
 _STATES = {
@@ -100,15 +101,45 @@ def _print_interpreters(checkup: Checkup) -> None:
 
 
 def _print_files(checkup: Checkup) -> None:
-    files = [(file.name, file.runs_by or "NOTHING") for file in checkup.files]
+    from unet_edge.runtime.availability import not_run_lines
+
+    optional = _optional(checkup)
+    files = [
+        (
+            file.name,
+            file.runs_by or ("no interpreter (optional)" if file.name in optional else "NOTHING"),
+        )
+        for file in checkup.files
+    ]
     _print_rows(files, ["file", "run here by"])
     for reason in dict.fromkeys(file.reason for file in checkup.files if file.reason):
         names = [file.name for file in checkup.files if file.reason == reason]
-        click.echo(f"{', '.join(names)}: {reason}")
+        if names[0] not in optional:
+            click.echo(f"{', '.join(names)}: {reason}")
+    for line in not_run_lines(optional):
+        click.echo(line)
     for remark in checkup.remarks:
         click.echo(remark)
     if checkup.tuning:
         click.echo(checkup.tuning)
+
+
+def _optional(checkup: Checkup) -> dict[str, BackendError]:
+    """The files that no installed interpreter reads, if other files run here."""
+    from unet_edge.runtime.availability import NoInterpreterError
+    from unet_edge.runtime.packages import PACKAGES
+
+    optional: dict[str, BackendError] = {}
+    if not checkup.ready:
+        return optional
+    for file_format, packages in PACKAGES.items():
+        attempts = [each for each in checkup.interpreters if each.package in packages]
+        error = NoInterpreterError(file_format, attempts)
+        if error.none_installed:
+            # A damaged file has another reason.
+            names = [file.name for file in checkup.files if file.reason == str(error)]
+            optional |= dict.fromkeys(names, error)
+    return optional
 
 
 def _print_rows(rows: Sequence[Sequence[str | None]], headers: list[str]) -> None:

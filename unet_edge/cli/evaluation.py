@@ -269,7 +269,7 @@ def _evaluate_files(
                 "boundary_tolerance_px": tolerance,
                 "reference": reference_score.to_dict(),
                 "files": [score.to_dict() for score in scores],
-                "not_run": not_run,
+                "not_run": {name: str(error) for name, error in not_run.items()},
             }
         )
         return
@@ -278,7 +278,7 @@ def _evaluate_files(
 
 def _open_all(
     model: Path, threads: int | None
-) -> tuple[Segmenter, list[Segmenter], dict[str, str]]:
+) -> tuple[Segmenter, list[Segmenter], dict[str, BackendError]]:
     """Open the reference and every file that runs here; return why the other files do not run.
 
     The reference is the Keras model of a run, or the float32 file of a bundle.
@@ -303,12 +303,12 @@ def _open_all(
         reference = open_model(path, float32_file(bundle, remedy), threads)
         print_note(f"compared with {reference.name}; name the run to compare with Keras")
     files: list[Segmenter] = []
-    not_run: dict[str, str] = {}
+    not_run: dict[str, BackendError] = {}
     for entry in bundle.files:
         try:
             files.append(open_model(path, entry.name, threads))
         except BackendError as error:
-            not_run[entry.name] = str(error)
+            not_run[entry.name] = error
     if not files:
-        raise BackendError("; ".join(dict.fromkeys(not_run.values())))
+        raise BackendError("; ".join(dict.fromkeys(map(str, not_run.values()))))
     return reference, files, not_run

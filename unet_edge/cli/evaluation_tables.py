@@ -9,9 +9,11 @@ import click
 
 from unet_edge.cli.output import print_line, print_table, print_texts
 from unet_edge.dataset.rules import MaskRule
+from unet_edge.errors import BackendError
 from unet_edge.evaluation.evaluation import Evaluation, FileEvaluation
 from unet_edge.palette import has_background
 from unet_edge.percent import percent
+from unet_edge.runtime.availability import not_run_lines
 
 
 def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:
@@ -49,7 +51,7 @@ def _print_regions(result: Evaluation) -> None:
 def print_files(
     reference: Evaluation,
     files: Sequence[FileEvaluation],
-    not_run: dict[str, str],
+    not_run: dict[str, BackendError],
     split: str,
     rule: MaskRule,
 ) -> None:
@@ -84,8 +86,8 @@ def print_files(
         ],
         ["IoU", *(each.name for each in evaluations)],
     )
-    for name, reason in not_run.items():
-        print_line(f"{name} not run: {reason}")
+    for line in not_run_lines(not_run):
+        print_line(line)
     click.echo(f"{len(reference.pictures)} pictures ({split})")
     _print_ignored(reference, rule)
 

@@ -18,7 +18,7 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_note, print_table
+from unet_edge.cli.output import print_json, print_line, print_note, print_table
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
@@ -80,25 +80,25 @@ def verify(
         )
     references, reference = _references(opened, images, against, threads)
     results: list[Verification] = []
-    not_run: dict[str, str] = {}
+    not_run: dict[str, BackendError] = {}
     for entry in [opened.file(file)] if file else readable(opened.path, opened.files, backend):
         try:
             segmenter = open_model(bundle, entry.name, threads, backend)
         except BackendError as error:
             if file:
                 raise
-            not_run[entry.name] = str(error)
+            not_run[entry.name] = error
             continue
         shown = progress(references, f"verifying {entry.name}")
         floor = entry.floor if images else entry.golden_floor
         results.append(compare(segmenter, shown, floor=floor))
     if not results:
-        raise BackendError("; ".join(dict.fromkeys(not_run.values())))
+        raise BackendError("; ".join(dict.fromkeys(map(str, not_run.values()))))
     if as_json:
         print_json(
             {
                 "files": [result.to_dict() for result in results],
-                "not_run": not_run,
+                "not_run": {name: str(error) for name, error in not_run.items()},
                 "reference": reference,
                 "processor": asdict(read_processor()),
             }
@@ -130,7 +130,7 @@ def _references(
 def _print_verification(
     bundle: Bundle,
     results: Sequence[Verification],
-    not_run: dict[str, str],
+    not_run: dict[str, BackendError],
     reference: dict[str, str] | None,
 ) -> None:
     rows = [
@@ -146,8 +146,11 @@ def _print_verification(
         for result in results
     ]
     print_table(rows, ["file", "pixels equal", "floor", "mask mIoU", "worst picture", "", "run by"])
-    for name, reason in not_run.items():
-        click.echo(f"{name} not run: {reason}")
+    if not_run:
+        from unet_edge.runtime.availability import not_run_lines
+
+        for line in not_run_lines(not_run):
+            print_line(line)
     if reference is not None:
         click.echo("reference: {file} run by {backend}".format(**reference))
     pixels = results[0].against_reference.pixels

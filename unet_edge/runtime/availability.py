@@ -6,7 +6,7 @@ is imported while everything works.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from unet_edge.errors import BackendError, ModelFileError
 from unet_edge.model_files.embedded_contract import Format
@@ -21,22 +21,53 @@ from unet_edge.runtime.interpreters import (
     version_of,
 )
 
+_LABELS: dict[Format, str] = {"tflite": "TFLite", "onnx": "ONNX"}
+
 
 class NoInterpreterError(BackendError):
     """No interpreter of a format works here; `attempts` holds the result of each."""
+
+    @property
+    def none_installed(self) -> bool:
+        """Whether every interpreter of the format is absent, and none is broken."""
+        return all(attempt.state == "absent" for attempt in self.attempts)
 
     def __init__(
         self, file_format: Format, attempts: Sequence[Attempt], system: System | None = None
     ) -> None:
         """`system` defaults to this one."""
+        self.file_format = file_format
         self.attempts = tuple(attempts)
         system = system or System.here()
-        label = {"tflite": "TFLite", "onnx": "ONNX"}[file_format]
+        label = _LABELS[file_format]
         problems = "; ".join(problem(attempt, system) for attempt in attempts)
         super().__init__(
             f"no {label} interpreter works here: {problems}",
             fix=_advice(file_format, attempts, system),
         )
+
+
+def not_run_lines(errors: Mapping[str, BackendError]) -> list[str]:
+    """Lines about the files of a bundle that do not run here, while others do.
+
+    `errors` holds the error of each file. Files of one reason share a line.
+    """
+    lines: dict[str, list[str]] = {}
+    for name, error in errors.items():
+        lines.setdefault(str(error), []).append(name)
+    return [
+        _none_installed(error, len(names))
+        if isinstance(error := errors[names[0]], NoInterpreterError) and error.none_installed
+        else f"{', '.join(names)} not run: {reason}"
+        for reason, names in lines.items()
+    ]
+
+
+def _none_installed(error: NoInterpreterError, count: int) -> str:
+    files = f"1 .{error.file_format} file" if count == 1 else f"{count} .{error.file_format} files"
+    fixes = fix_commands(error.file_format, error.attempts, System.here())
+    optional = "".join(f" (optional: {command})" for command in fixes.values())
+    return f"{files} not run: no {_LABELS[error.file_format]} interpreter is installed{optional}"
 
 
 def failed_attempt(package: str, module: str, error: Exception) -> Attempt:
