@@ -95,6 +95,37 @@ class TestResuming:
         assert skipped(json.loads(result.stdout)) == [True] * 3
         assert "left out 6 files" in result.stderr
 
+    def test_nor_by_a_run_with_another_folder(
+        self, bundle_path: Path, photos: Path, tmp_path: Path
+    ) -> None:
+        run("segment", bundle_path, photos, "-o", photos)
+        note = f"left out 6 files in {photos} that segment wrote there"
+        command = ("segment", bundle_path, f"{photos}/*", "-o", tmp_path / "m8", "--json")
+        result = CliRunner().invoke(main, [str(a) for a in command])
+        pictures = [Path(entry["picture"]).name for entry in json.loads(result.stdout)["pictures"]]
+        assert pictures == ["a.png", "b.png", "c.jpg", "a.png"]  # the last in the sub-folder
+        assert note in result.stderr.splitlines()
+        verified = ("verify", bundle_path, "--file", "model-float32.tflite", "--images", photos)
+        result = CliRunner().invoke(main, [*map(str, verified), "--json"])
+        assert json.loads(result.stdout)["files"][0]["pictures"] == 3
+        assert note in result.stderr.splitlines()
+
+    def test_results_that_are_named_alone_are_segmented_with_a_warning(
+        self, bundle_path: Path, photos: Path, tmp_path: Path
+    ) -> None:
+        cuts = tmp_path / "cuts"
+        run("segment", bundle_path, photos, "-o", cuts, "--save", "cutout")
+        command = ("segment", bundle_path, cuts, "-o", tmp_path / "m8", "--json")
+        result = CliRunner().invoke(main, [str(a) for a in command])
+        assert len(json.loads(result.stdout)["pictures"]) == 3
+        warning = f"warning: all 3 pictures in {cuts} are results of segment"
+        assert warning in result.stderr.splitlines()
+        # A file of that name which is not a log says nothing about the pictures.
+        (cuts / ".segment.jsonl").write_text("mine")
+        result = CliRunner().invoke(main, [str(a) for a in command])
+        assert result.exit_code == 0
+        assert "results of segment" not in result.stderr
+
     def test_two_at_once_in_one_folder(
         self, bundle_path: Path, photo: Path, tmp_path: Path
     ) -> None:

@@ -16,8 +16,8 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_line, print_note
+from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
-from unet_edge.images.listing import list_pictures
 from unet_edge.system.captured_output import captured_output
 from unet_edge.system.files import (
     json_text,
@@ -87,7 +87,7 @@ def benchmark(
     keras = keras or _run_around(opened)
     result = measure_bundle(
         opened,
-        pictures=list_pictures(images) if images else None,
+        pictures=list_photos(images) if images else None,
         runs=runs,
         threads=threads,
         keras=keras,

@@ -29,8 +29,8 @@ from unet_edge.cli.photo import (
     segment_stream,
 )
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
+from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
-from unet_edge.images.listing import list_pictures
 from unet_edge.runtime.tiles import MAX_OVERLAP, Tiles
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def segment(
     if output == STREAM or STREAM in images:
         segment_stream(model, images, output, options, model_options, as_json)
         return
-    listed = [picture for path in images for picture in list_pictures(path)]
+    listed = list_photos(*images)
     segmenter = open_model(model, *model_options)
     require_scores(segmenter, options)
     if click.get_current_context().get_parameter_source("output") is ParameterSource.DEFAULT:

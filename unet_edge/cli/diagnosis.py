@@ -14,7 +14,7 @@ from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.cli.group import open_model
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_line, print_note, print_table, print_texts
-from unet_edge.dataset import list_pictures
+from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.images.decoding import grid_of
 from unet_edge.masks.mask import save_png
@@ -88,7 +88,7 @@ def diagnose(
     if images is None:
         photos = [bundle / golden.picture for golden in opened.golden]
     else:
-        photos = list_pictures(images)
+        photos = list_photos(images)
     sources = {photo.name: photo for photo in photos}
     if len(sources) < len(photos):  # photos of one name in several folders
         sources = {str(photo): photo for photo in photos}

@@ -10,8 +10,8 @@ import click
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_line, print_note, print_texts
+from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
-from unet_edge.images.listing import list_pictures
 
 if TYPE_CHECKING:
     from unet_edge.benchmarking.tuning_results import Trial, Tuning
@@ -83,7 +83,7 @@ def tune(
     from unet_edge.benchmarking.autotune import tune as measure
 
     path = tuning_cache.writable_path(opened)
-    pictures = list_pictures(images) if images else None
+    pictures = list_photos(images) if images else None
     if images and not pictures:
         raise ConfigError(f"there is no picture in {images}")
     tuning = measure(

@@ -19,8 +19,8 @@ from unet_edge.cli.options import (
     threads_option,
 )
 from unet_edge.cli.output import print_json, print_line, print_note, print_table
+from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import BackendError, ConfigError
-from unet_edge.images.listing import list_pictures
 from unet_edge.percent import percent
 from unet_edge.system.board import read_processor
 from unet_edge.system.printable import printable
@@ -219,7 +219,7 @@ def _reference_masks(images: Sequence[Path], reference: Segmenter) -> list[Refer
     """The reference's masks of the photos."""
     from unet_edge.evaluation.verification import ReferenceMask
 
-    pictures = [picture for path in images for picture in list_pictures(path)]
+    pictures = list_photos(*images)
     return [
         ReferenceMask(picture.name, picture, reference.segment(picture).labels)
         for picture in progress(pictures, f"reference {reference.name}")
