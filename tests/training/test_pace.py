@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from unet_edge.demo.cells import CLASSES
 from unet_edge.training.batches import training_batches
@@ -9,7 +10,7 @@ from unet_edge.training.checkpoint import model_state, optimizer_state
 from unet_edge.training.losses import objective
 from unet_edge.training.models import build
 from unet_edge.training.optimisation import build_optimizer
-from unet_edge.training.pace import measure_pace
+from unet_edge.training.pace import measure_pace, short_try
 from unet_edge.training.settings.network import Network
 from unet_edge.training.settings.optimisation import Optimisation
 from unet_edge.training.settings.train_config import TrainConfig
@@ -47,3 +48,22 @@ def test_every_variable_is_put_back(sample_data):
     assert all(np.array_equal(a, b) for a, b in zip(batches[0], first, strict=True))
     assert 0 < pace.step < 60
     assert pace.close > 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({}, "--alpha 0.25 --size 128 --steps 300 --rounds 4"),
+        (
+            {"network": Network(encoder="mobilenet_v3_small"), "size": (512, 512)},
+            "--alpha 0.75 --size 128 --steps 300 --rounds 4",
+        ),
+        (
+            {"size": (512, 512), "crop": (256, 256), "rounds": 3, "network": Network(alpha=0.25)},
+            "--size 128 --crop 128 --steps 300",
+        ),
+        ({"network": Network("unet_mini"), "size": (64, 64), "steps": 300, "rounds": 4}, ""),
+    ],
+)
+def test_the_options_of_a_short_try_change_what_is_larger(changes, options):
+    assert short_try(TrainConfig(data="data", **changes)) == options

@@ -73,6 +73,22 @@ def test_a_line_for_each_minute_and_each_round(clock):
     assert lines[-1].endswith("0 s left, best grid mIoU 0.5000")
 
 
+def test_times_and_speeds_have_no_exponents(clock):
+    lines = run(clock, step=0.004, close=220)  # 8 pictures in 0.004 s
+    assert "100 steps of 0.004 s and 4 validations of 4 min;" in lines[0]
+    assert "2000 pictures/s" in lines[1]
+
+
+def test_a_long_run_suggests_a_short_first_try(clock):
+    lines = []
+    log(clock, lines).begin(0, Pace(40, 1), "--size 128")
+    assert lines[1] == "for a short first try, press Ctrl-C and add: --size 128 --overwrite"
+    log(clock, lines).begin(0, Pace(35, 1), "--size 128")  # 3504 s
+    log(clock, lines).begin(0, Pace(40, 1))  # no settings are shorter
+    log(clock, lines).begin(25, Pace(400, 1), "--size 128")  # resumed: its rounds would be lost
+    assert len(lines) == 5
+
+
 def test_the_time_left_follows_the_measurement_not_the_estimate(clock):
     lines = []
     run_log = log(clock, lines)
@@ -98,7 +114,17 @@ def test_a_resumed_run_reports_the_remaining_time(clock):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (89, "89 s"), (91, "2 min"), (3600, "60 min"), (12000, "3 h 20 min")],
+    [
+        (0, "0 s"),
+        (0.00001, "0 s"),
+        (0.004, "0.004 s"),
+        (0.123, "0.12 s"),
+        (9.96, "10 s"),
+        (89, "89 s"),
+        (91, "2 min"),
+        (3600, "60 min"),
+        (12000, "3 h 20 min"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text

@@ -18,12 +18,14 @@ from unet_edge.training.checkpoint import (
     restore_optimizer,
 )
 from unet_edge.training.run_log import Pace
+from unet_edge.training.settings.network import ALPHAS
 from unet_edge.training.settings.train_config import TrainConfig
 
 _TIMED_STEPS = 3  # after the first one, which compiles
 # A training step costs about as much as three forward passes.
 _FORWARD_PASSES = 3
 _FEW_CORES = 4  # up to this many cores, threads that draw batches slow the network down
+_SHORT_EDGE, _SHORT_STEPS, _SHORT_ROUNDS = 128, 300, 4  # of a first try: minutes on two cores
 _FILES_SECONDS = 1.5  # to write a round's files: two models, a checkpoint, curves
 
 
@@ -65,6 +67,23 @@ def measure_pace(
     close = statistics + pictures * (forward + placing) + _FILES_SECONDS
     # The validation compiles only a forward pass.
     return Pace(step, close, start=compiling / _FORWARD_PASSES)
+
+
+def short_try(config: TrainConfig) -> str:
+    """Return the options that make a run of these settings short; empty if it is already."""
+    network, options = config.network, []
+    smallest = ALPHAS[network.encoder][0]
+    if network.architecture == "mobilenet_unet" and network.alpha > smallest:
+        options.append(f"--alpha {smallest}")
+    if max(config.size) > _SHORT_EDGE:
+        options.append(f"--size {_SHORT_EDGE}")
+    if max(config.crop_size) > _SHORT_EDGE and config.crop:
+        options.append(f"--crop {_SHORT_EDGE}")
+    if config.steps > _SHORT_STEPS:
+        options.append(f"--steps {_SHORT_STEPS}")
+    if config.rounds > _SHORT_ROUNDS:
+        options.append(f"--rounds {_SHORT_ROUNDS}")
+    return " ".join(options)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -14,7 +14,7 @@ from unet_edge.training.checkpoint import Checkpoint, restore_optimizer
 from unet_edge.training.losses import Objective
 from unet_edge.training.models import freeze_encoder
 from unet_edge.training.optimisation import build_optimizer
-from unet_edge.training.pace import measure_pace
+from unet_edge.training.pace import measure_pace, short_try
 from unet_edge.training.rounds import ValidationLoop
 from unet_edge.training.settings.train_config import TrainConfig
 
@@ -69,7 +69,7 @@ def _report_pace(
         probed=rounds.eval_model.probed,
         statistics=rounds.eval_model.time_statistics(),
     )
-    rounds.log.begin(rounds.done * config.steps_per_round, pace)
+    rounds.log.begin(rounds.done * config.steps_per_round, pace, short_try(config))
 
 
 def _train_on(model: keras.Model, stream: Iterator[Batch], clock: StageClock) -> float:

@@ -11,6 +11,7 @@ from unet_edge.training.history import RoundResult
 
 _INTERVAL = 60.0  # s between two lines within a round
 _RECENT = 200  # steps and rounds over which the pace is averaged
+_LONG = 3600.0  # s, from which on a shorter first try is suggested
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,21 @@ class RunLog:
         self._closes: deque[float] = deque(maxlen=_RECENT)
         self._last_event = self._last_line = clock()
 
-    def begin(self, done: int, pace: Pace) -> None:
-        """Report how long the run will take after `done` steps."""
+    def begin(self, done: int, pace: Pace, short_try: str = "") -> None:
+        """Report how long the run will take after `done` steps.
+
+        `short_try` holds the options of a shorter run, to suggest if the new run takes long.
+        """
         self._pace = pace
         steps, rounds = self._steps - done, (self._steps - done) // self._per_round
-        total = duration(pace.start + pace.left(steps, rounds))
+        total = pace.start + pace.left(steps, rounds)
         self._say(
-            f"training takes about {total} here: {steps} steps of {pace.step:.2g} s and "
-            f"{rounds} validations of {pace.close:.2g} s; 'unet-edge resume' finishes an "
-            "interrupted run"
+            f"training takes about {duration(total)} here: {steps} steps of "
+            f"{duration(pace.step)} and {rounds} validations of {duration(pace.close)}; "
+            "'unet-edge resume' finishes an interrupted run"
         )
+        if total > _LONG and short_try and not done:
+            self._say(f"for a short first try, press Ctrl-C and add: {short_try} --overwrite")
         self._last_event = self._last_line = self._clock()
 
     def step(self, step: int, loss: float, best: float | None) -> None:
@@ -98,7 +104,7 @@ class RunLog:
         speed = self._batch_size / pace.step if pace.step else 0.0
         shown = "-" if best is None else f"{best:.4f}"
         left = duration(pace.left(steps, rounds))
-        return f"{speed:.3g} pictures/s, {left} left, best grid mIoU {shown}"
+        return f"{_rounded(speed, 3)} pictures/s, {left} left, best grid mIoU {shown}"
 
     def _measured_pace(self) -> Pace:
         """The measured pace, or the estimate for a part that is not measured yet."""
@@ -110,8 +116,15 @@ class RunLog:
 
 
 def duration(seconds: float) -> str:
-    """Format a time for people: 40 s, 12 min, 3 h 20 min."""
+    """Format a time for people: 0.12 s, 40 s, 12 min, 3 h 20 min."""
+    if seconds < 10:
+        return f"{_rounded(seconds, 2)} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Round to significant digits without an exponent; below 0.001 it is 0."""
+    return f"{value:.0f}" if value >= 10 ** (digits - 1) else f"{round(value, 3):.{digits}g}"
