@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import h5py
@@ -206,10 +207,25 @@ def test_a_missing_file_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["broken.weights.h5", "broken.h5", "broken.txt"])
 @pytest.mark.parametrize("content", [b"", b"no weights"])
-def test_a_broken_file_is_named(tmp_path, name, content):
+def test_a_file_that_is_not_hdf5_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"{name} does not contain mobilenet_v1 weights"):
+    with pytest.raises(WeightsError, match=rf"{name} is not an HDF5 file; weights are a"):
         encoder_weights("mobilenet_v1", 0.25, tmp_path / name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["renamed.h5", "renamed.weights.h5", "renamed"])
+def test_the_content_decides_about_the_layout_not_the_name(folders, tmp_path, layout, name):
+    shutil.copy(folders[V1] / layout, tmp_path / name)
+    model = build(V1, 2, Normalisation())
+    assert load_encoder(model, V1, tmp_path / name) == ENCODER_LAYERS[V1]
+
+
+def test_an_hdf5_file_without_weights_is_named(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["table"] = np.zeros(3)
+    with pytest.raises(WeightsError, match=r"other\.h5 does not contain mobilenet_v1 weights"):
+        encoder_weights("mobilenet_v1", 0.25, tmp_path / "other.h5")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -226,7 +242,7 @@ def test_a_failed_download_suggests_a_file(monkeypatch, encoder):
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr(keras.applications, APPLICATIONS[encoder].__name__, offline)
-    with pytest.raises(WeightsError, match=r"URL fetch failure.*--encoder-weights FILE"):
+    with pytest.raises(WeightsError, match=r"URL fetch failure.*--encoder-weights FILE\.h5, or"):
         encoder_weights(encoder, 1.0, "imagenet")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, assert_never
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from unet_edge.errors import WeightsError
 from unet_edge.training.settings.network import Encoder
+from unet_edge.training.weights_file import require_weights_file
 
 Weights = dict[str, list[NDArray[np.float32]]]
 
@@ -20,9 +22,10 @@ Weights = dict[str, list[NDArray[np.float32]]]
 def encoder_weights(encoder: Encoder, alpha: float, source: str | Path) -> Weights:
     """Read the pretrained weights of each layer, by the layer's name, in Keras' order.
 
-    `source` is "imagenet" (Keras downloads the published file) or a file: `.weights.h5` of
-    Keras 3, or the legacy `.h5` of keras.applications, with or without the classifier. Only
-    weights are read from a file, never a model (CVE-2025-9905).
+    `source` is "imagenet" (Keras downloads the published file) or an HDF5 file: the layout of
+    Keras 3 (`.weights.h5`) or the legacy one of keras.applications (`.h5`), with or without the
+    classifier. The content decides, not the name. Only weights are read from a file, never a model
+    (CVE-2025-9905).
 
     Raises WeightsError if the download fails, if the file is missing or unreadable, or if it does
     not contain every layer of this encoder at this alpha.
@@ -34,22 +37,17 @@ def encoder_weights(encoder: Encoder, alpha: float, source: str | Path) -> Weigh
             raise WeightsError(
                 f"the ImageNet weights could not be downloaded ({error})",
                 fix=(
-                    "pass a file with --encoder-weights FILE.weights.h5, or train from scratch "
-                    "with --encoder-weights none"
+                    "download that file elsewhere and pass it with --encoder-weights FILE.h5, or "
+                    "train from scratch with --encoder-weights none"
                 ),
             ) from error
     path = Path(source)
-    if not path.is_file():
-        raise WeightsError(f"no such weights file: {path}")
+    require_weights_file(path)
     model = _application(encoder, alpha, None)
     try:
-        if path.suffix == ".h5" and not path.name.endswith(".weights.h5"):
-            stored = _read_legacy(path, encoder)
-        else:
-            with warnings.catch_warnings():
-                # Keras warns of each layer that does not fit, before it raises.
-                warnings.simplefilter("ignore")
-                model.load_weights(str(path))
+        stored = _read_legacy(path, encoder)
+        if stored is None:
+            _load_keras_3(model, path)
             stored = _weights(model)
     except (OSError, ValueError, KeyError) as error:
         raise _unsuitable(path, encoder, alpha, str(error).strip().splitlines()[0]) from error
@@ -101,12 +99,28 @@ def _shapes(weights: list[NDArray[np.float32]]) -> list[tuple[int, ...]]:
     return [array.shape for array in weights]
 
 
-def _read_legacy(path: Path, encoder: Encoder) -> Weights:
-    """Read the HDF5 layout of Keras 1 and 2. Raises OSError, KeyError or ValueError."""
+def _load_keras_3(model: keras.Model, path: Path) -> None:
+    """Load the layout of Keras 3. Raises OSError, KeyError or ValueError."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # Keras chooses the layout by the name.
+        named = Path(folder) / "encoder.weights.h5"
+        named.symlink_to(path.resolve())
+        # Keras warns of each layer that does not fit, before it raises.
+        warnings.simplefilter("ignore")
+        model.load_weights(str(named))
+
+
+def _read_legacy(path: Path, encoder: Encoder) -> Weights | None:
+    """Read the layout of Keras 1 and 2; None for a file of another layout.
+
+    Raises OSError, KeyError or ValueError.
+    """
     # Keras' own reader by name skips layers that do not fit; the one by position checks no name.
     weights = {}
     with h5py.File(path, "r") as file:
         layers = file.get("model_weights", file)
+        if "layer_names" not in layers.attrs:
+            return None
         for name in _strings(layers.attrs["layer_names"]):
             group = layers[name]
             arrays = [np.asarray(group[key]) for key in _strings(group.attrs["weight_names"])]
