@@ -65,6 +65,12 @@ def test_the_error_of_a_file_that_fails_here_has_its_agreement_at_export(
     assert "a file may reach its floor on one kind of processor and miss it on another" in output
 
 
+def test_the_lower_floor_of_golden_pictures_is_explained(exported_elsewhere: Edited) -> None:
+    bundle = exported_elsewhere(agreement=1.0, golden_agreement=0.99)
+    why = "Golden pictures are harder, so their floor is lower, by the gap measured at export."
+    assert why in run("verify", bundle)
+
+
 def test_doctor_and_inspect_say_where_it_was_measured(exported_elsewhere: Edited) -> None:
     bundle = exported_elsewhere(**WRONG)
     output = run("doctor", bundle)

@@ -3,6 +3,7 @@
 import pytest
 from dataset_folders import BLACK_WHITE, find, make, save_mask, save_picture
 
+from unet_edge.dataset.detect import likely_rule
 from unet_edge.errors import DataError, ImageError
 
 
@@ -48,6 +49,15 @@ def test_one_smoothed_mask_does_not_turn_indices_into_black_and_white(tmp_path):
     save_mask(tmp_path / "masks" / "b.png", [[0] * 50 + [254] * 5 + [255] * 44 + [128]])
     with pytest.raises(DataError, match="1 of the masks are black and white and others"):
         find(tmp_path)
+
+
+def test_the_rule_of_most_masks_is_called_by_its_field_name(tmp_path):
+    make(tmp_path, ["a", "b", "c"], values=[[0, 1]])
+    save_mask(tmp_path / "masks" / "c.png", [[0, 7]])
+    splits = find(tmp_path, masks="index").splits
+    samples = [*splits["train"], *splits["validation"]]
+    rule, note = likely_rule(tmp_path, samples, ("a", "b"), None)
+    assert (str(rule), note) == ("index", "masks: class indices, as most masks are")
 
 
 def test_detected_black_and_white_says_which_is_the_target_and_how_to_turn_it(tmp_path):

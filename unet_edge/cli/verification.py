@@ -157,8 +157,7 @@ def _print_verification(
     click.echo(f"{results[0].pictures} pictures, {pixels} pixels, on {read_processor()}")
     if any(result.floor < bundle.file(result.name).floor for result in results):
         click.echo(
-            "the golden pictures are hard ones: a floor is lower here by the agreement that the "
-            "file lost on them at its export"
+            "Golden pictures are harder, so their floor is lower, by the gap measured at export."
         )
 
 

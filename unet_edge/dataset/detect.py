@@ -80,7 +80,8 @@ def likely_rule(
         raise DataError(f"no mask in {root} can be read")
     text = votes.most_common(1)[0][0]
     rule = MaskRule.parse(text, ignore)
-    return rule, f"masks: {rule}, as most of them are"
+    shown = "class indices" if rule.kind == "index" else str(rule)
+    return rule, f"masks: {shown}, as most masks are"
 
 
 def _examined(samples: Sequence[Sample]) -> Sequence[Sample]:
