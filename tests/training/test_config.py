@@ -132,7 +132,7 @@ def test_changes_replace_an_invalid_setting():
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"not a training run: .* with 'unet-edge train'"):
+    with pytest.raises(ConfigError, match=r"has no config\.toml; .* with 'unet-edge train'"):
         read_config(tmp_path)
 
 

@@ -35,8 +35,8 @@ class Interrupted(click.ClickException):
 
     exit_code = 130
 
-    def __init__(self) -> None:
-        super().__init__("interrupted; what was finished is kept")
+    def __init__(self, outcome: str = "what was finished is kept") -> None:
+        super().__init__(f"interrupted; {outcome}")
 
     def show(self, file: Any = None) -> None:
         """Print the message on its own line, below the ^C."""

@@ -71,10 +71,12 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 def _inspect_folder(path: Path, as_json: bool) -> None:
+    from unet_edge.runtime.run_folder import PROGRESS_FOLDER
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
     from unet_edge.runtime.tuning_cache import describe
 
-    if not (path / MANIFEST).exists() and (path / KERAS_MODEL).is_file():
+    is_run = (path / KERAS_MODEL).is_file() or (path / PROGRESS_FOLDER).is_dir()
+    if is_run and not (path / MANIFEST).exists():
         if not (path / "bundle" / MANIFEST).exists():
             spec = read_spec(path / SPEC_FILE)
             if as_json:

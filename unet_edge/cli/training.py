@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unet_edge.cli.assignments import set_option
-from unet_edge.cli.group import need
+from unet_edge.cli.group import Interrupted, need
 from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_note, print_table
 from unet_edge.cli.sections import SectionedCommand
 from unet_edge.cli.settings import OPTIONS, SECTIONS, nested, train_settings
 from unet_edge.errors import ConfigError
+from unet_edge.runtime.run_folder import PROGRESS_FOLDER
+from unet_edge.runtime.segmenter import CONFIG_FILE
 
 if TYPE_CHECKING:
     from unet_edge.training.distribution import Machines
+    from unet_edge.training.settings.train_config import TrainConfig
     from unet_edge.training.train_result import TrainResult
 
-_MODULES = ("keras", "matplotlib", "cattrs", "tomli_w")
+_SETTINGS_MODULES = ("cattrs", "tomli_w")
+_MODULES = ("keras", "matplotlib", *_SETTINGS_MODULES)
 
 
 def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,13 +116,10 @@ def train(
       unet-edge train cats --alpha 0.25 --teacher runs/cats -o runs/small-cats
       unet-edge train cats --set optimisation.learning_rate=0.0005
     """
-    need("train", _MODULES)
+    need("train", _SETTINGS_MODULES)
     from unet_edge.training.config import load_config
-    from unet_edge.training.run import train as run_training
-    from unet_edge.training.run_files import PROGRESS_FOLDER
     from unet_edge.training.settings.train_config import TrainConfig
 
-    machines = _machines(coordinator, processes, process)
     given = nested(settings | {"data": data}, assignments)
     if given.get("network", {}).get("architecture") == "unet_mini":
         given.setdefault("encoder_weights", "none")
@@ -133,14 +135,15 @@ def train(
         raise ConfigError(
             "no data is named", fix="name a folder with pictures and masks, or a --config with data"
         )
-    try:
+    _check_before_loading(chosen, output, overwrite=overwrite, leads=not process)
+    need("train", _MODULES)
+    from unet_edge.training.run import train as run_training
+
+    machines = _machines(coordinator, processes, process)
+    with _resumable(output, new=True):
         result = run_training(
             chosen, output, overwrite=overwrite, machines=machines, say=print_note
         )
-    except KeyboardInterrupt:
-        if (output / PROGRESS_FOLDER).is_dir():
-            print_note(f"\nfinish it with: unet-edge resume {output}")
-        raise
     if not process:
         _report(result, chosen.classes, as_json)
 
@@ -165,14 +168,89 @@ def resume(
     Example:
       unet-edge resume runs/cats
     """
+    need("train", _SETTINGS_MODULES)
+    _check_before_resuming(run, leads=not process)
     need("train", _MODULES)
     from unet_edge.training.config import read_config
     from unet_edge.training.resume import resume as resume_training
 
     machines = _machines(coordinator, processes, process)
-    result = resume_training(run, machines=machines, say=print_note)
+    with _resumable(run, new=False):
+        result = resume_training(run, machines=machines, say=print_note)
     if not process:
         _report(result, read_config(run).classes, as_json)
+
+
+def _check_before_loading(config: TrainConfig, run: Path, *, overwrite: bool, leads: bool) -> None:
+    """Raise the errors of a new run that are found without Keras, whose import takes long."""
+    from unet_edge.dataset.find import require_data_folder
+    from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
+    from unet_edge.training.run_files import require_free_folder
+    from unet_edge.training.weights_file import require_weights_file
+
+    require_data_folder(config.data)
+    if leads:
+        _require_unlocked(run)
+    require_free_folder(run, overwrite=overwrite, leads=leads)
+    if config.encoder_weights not in ("imagenet", "none"):
+        require_weights_file(Path(config.encoder_weights))
+    if config.distillation is not None:
+        read_spec(config.distillation.teacher / SPEC_FILE)
+
+
+def _check_before_resuming(run: Path, *, leads: bool) -> None:
+    """Raise the errors of an unfinished run that are found without Keras."""
+    from unet_edge.dataset.find import require_data_folder
+    from unet_edge.training.run_files import require_unfinished
+
+    if leads:
+        _require_unlocked(run)
+    require_unfinished(run)
+    require_data_folder(_unfinished_config(run).data)
+
+
+def _require_unlocked(run: Path) -> None:
+    """Raise ConfigError if another process is training in the folder."""
+    from unet_edge.training.run_lock import RunLock
+
+    with RunLock(run) as lock:
+        if run.is_dir():
+            lock.acquire()
+
+
+@contextmanager
+def _resumable(run: Path, *, new: bool) -> Iterator[None]:
+    """After Ctrl-C, say what is kept of a run and how to finish it.
+
+    A `new` run may not have begun yet: what the folder holds is then of an earlier run.
+    """
+    settings = run / PROGRESS_FOLDER / CONFIG_FILE
+    before = settings.stat().st_mtime_ns if new and settings.is_file() else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not settings.is_file() or settings.stat().st_mtime_ns == before:
+            raise
+        raise Interrupted(_kept(run)) from None
+
+
+def _kept(run: Path) -> str:
+    """How many rounds of an unfinished run are kept, and the command that finishes it."""
+    from unet_edge.training.checkpoint import Checkpoint
+    from unet_edge.training.run_files import CHECKPOINT_FILE
+
+    command = f"unet-edge resume {run}"
+    checkpoint = run / PROGRESS_FOLDER / CHECKPOINT_FILE
+    if not checkpoint.is_file():
+        return f"no round was finished yet; start over with: {command}"
+    done, total = Checkpoint.read(checkpoint).rounds, _unfinished_config(run).total_rounds
+    return f"kept: round {done} of {total}; finish it with: {command}"
+
+
+def _unfinished_config(run: Path) -> TrainConfig:
+    from unet_edge.training.config import load_run_config
+
+    return load_run_config(run / PROGRESS_FOLDER / CONFIG_FILE)
 
 
 def _machines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, print_note
 from unet_edge.errors import ConfigError
 from unet_edge.system.files import require_writable_path
+from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -140,12 +142,20 @@ def export(
       unet-edge export runs/cats --min-agreement 0.998 --max-miou-drop 0.1
       unet-edge export runs/cats --license 'CC BY 4.0' --benchmark benchmark.json
     """
+    from unet_edge.runtime.run_folder import PROGRESS_FOLDER
+    from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
+
+    spec = read_spec(run / SPEC_FILE)  # first, because the imports take long
+    if (run / PROGRESS_FOLDER).is_dir():
+        print_note(
+            f"WARNING: {run} is an unfinished run, and this exports its best model so far; finish "
+            f"it with 'unet-edge resume {run}'"
+        )
     need("export", _EXPORT_MODULES)
     from converters.card.latency import read_latency
     from converters.export import export as export_bundle
     from converters.int8.search import Budget
     from unet_edge.runtime.backends.keras_model import load_keras
-    from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
     from unet_edge.system.files import sha256
     from unet_edge.training.config import read_config
 
@@ -165,7 +175,6 @@ def export(
         budget=None if min_agreement is None else Budget(min_agreement, max_miou_drop),
         fine_tuning=fine_tuning,
     )
-    spec = read_spec(run / SPEC_FILE)
     if labels:
         spec = dataclasses.replace(spec, output="labels")
     dataset = _export_data(run, data)
@@ -184,11 +193,23 @@ def export(
     }:
         print_note(f"WARNING: {benchmark} measured other files than these; the card has no latency")
     print_bundle(bundle, as_json)
-    if not all(entry.kept_floor for entry in bundle.files):
+    if below := [entry.name for entry in bundle.files if not entry.kept_floor]:
+        usable = [entry.name for entry in bundle.files if entry.kept_floor]
         raise Failure(
-            "some files are below their agreement floor, and devices leave them out: train longer, "
-            "or export within a budget (--min-agreement)"
+            "\n".join(_next_steps(run, below, usable, searched=min_agreement is not None))
         )
+
+
+def _next_steps(
+    run: Path, below: Sequence[str], usable: Sequence[str], *, searched: bool
+) -> list[str]:
+    """Lines that name the files below their floor and say what to do."""
+    lines = [f"below the agreement floor: {', '.join(below)}; devices leave them out"]
+    if usable:
+        lines.append(f"usable: {', '.join(usable)}")
+    search = "" if searched else f", or search: unet-edge export {run} --min-agreement 0.99"
+    lines.append(f'for a better file: train longer{search}; see "Export and int8" in the docs')
+    return [printable(line) for line in lines]
 
 
 def _export_data(run: Path, data: Path | None) -> Dataset:

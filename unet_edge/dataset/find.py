@@ -52,6 +52,12 @@ def find_dataset(
     return dataset
 
 
+def require_data_folder(root: Path) -> None:
+    """Raise DataError if the folder does not exist."""
+    if not root.is_dir():
+        raise DataError(f"no such data folder: {root}")
+
+
 def survey(
     root: Path,
     classes: Sequence[str],
@@ -67,8 +73,7 @@ def survey(
     contain warnings. Raises DataError for a folder that is not a data set, SpecError for invalid
     class names.
     """
-    if not root.is_dir():
-        raise DataError(f"no such data folder: {root}")
+    require_data_folder(root)
     names, ignore = tuple(classes), settings.ignore
     ModelSpec(height=1, width=1, classes=names)  # raises SpecError for invalid names
     rule = MaskRule.parse(settings.masks, ignore) if settings.masks != "auto" else None

@@ -22,6 +22,7 @@ from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.backend import Backend, no_scores, to_logits
 from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.packages import Package
+from unet_edge.runtime.run_folder import PROGRESS_FOLDER, absence
 from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256
 
@@ -147,6 +148,9 @@ class Segmenter:
                 raise ConfigError(f"Keras runs {path}, not {backend}", fix="leave out the backend")
             return _open_keras(cls, path)
         if path.is_dir():
+            if (path / PROGRESS_FOLDER).is_dir():
+                unfinished = absence(path, KERAS_MODEL)
+                raise ModelFileError(unfinished.found, fix=unfinished.fix)
             raise ModelFileError(
                 f"{path} has neither {MANIFEST} nor {KERAS_MODEL}",
                 expected="it must be a bundle or a training run",
@@ -323,13 +327,8 @@ def read_spec(path: Path) -> ModelSpec:
     """The contract beside a Keras model. Raises SpecError when it cannot be read."""
     try:
         return ModelSpec.from_json(read_regular(path, _MOST_SPEC))
-    except FileNotFoundError:
-        if not path.parent.exists():
-            raise SpecError(
-                f"no such folder: {path.parent}", fix="name a folder that 'unet-edge train' wrote"
-            ) from None
-        raise SpecError(f"{path.parent} has no {path.name}", expected=_FROM_TRAINING) from None
-    except NotADirectoryError:
-        raise SpecError(f"{path.parent} is a file, not a folder", expected=_FROM_TRAINING) from None
+    except (FileNotFoundError, NotADirectoryError):
+        found, expected, fix = absence(path.parent, path.name, _FROM_TRAINING)
+        raise SpecError(found, expected=expected, fix=fix) from None
     except OSError as error:
         raise SpecError(f"cannot read {path}: {error.strerror or error}") from error

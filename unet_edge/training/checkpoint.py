@@ -52,6 +52,11 @@ class Checkpoint:
         data = buffer.getvalue()
         write_atomically(path, sha256(data).encode() + data)
 
+    @property
+    def rounds(self) -> int:
+        """The number of finished rounds."""
+        return len(self.facts["history"])
+
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
         """Read a file that `write` wrote. Raises TrainingError for a damaged file."""

@@ -8,6 +8,7 @@ from typing import Any
 from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
+from unet_edge.runtime.run_folder import absence
 from unet_edge.runtime.segmenter import CONFIG_FILE, MOST_CONFIG, SPLIT_FILE
 from unet_edge.system.files import read_regular
 from unet_edge.training.settings.train_config import TrainConfig
@@ -17,10 +18,13 @@ from unet_edge.training.toml import load_toml
 def read_config(run: Path) -> TrainConfig:
     """Read the settings of a training run. Raises ConfigError if the folder is not a run."""
     if not (run / CONFIG_FILE).is_file():
-        raise ConfigError(
-            f"{run} is not a training run: it has no {CONFIG_FILE}",
+        found, expected, fix = absence(
+            run,
+            CONFIG_FILE,
+            expected="a training run has one",
             fix="make a run with 'unet-edge train'",
         )
+        raise ConfigError(found, expected=expected, fix=fix)
     return load_run_config(run / CONFIG_FILE)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from unet_edge.errors import ConfigError, TrainingError
+from unet_edge.runtime.run_folder import PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import CONFIG_FILE
 from unet_edge.training.checkpoint import Checkpoint
 from unet_edge.training.config import load_run_config
 from unet_edge.training.distribution import Machines
 from unet_edge.training.run import Say, fit, leads
-from unet_edge.training.run_files import CHECKPOINT_FILE, PROGRESS_FOLDER, RESULT_FILE
+from unet_edge.training.run_files import CHECKPOINT_FILE, require_unfinished
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.toml import flattened, load_toml
@@ -35,13 +36,7 @@ def resume(
     with RunLock(run) as lock:
         if run.is_dir() and leads(machines):
             lock.acquire()
-        if not (progress_folder / CONFIG_FILE).is_file():
-            if not run.exists():
-                raise ConfigError(
-                    f"no such folder: {run}", fix="name a folder that 'unet-edge train' wrote"
-                )
-            finished = (run / RESULT_FILE).is_file()
-            raise ConfigError(f"{run} is {'finished' if finished else 'not an unfinished run'}")
+        require_unfinished(run)
         config = load_run_config(progress_folder / CONFIG_FILE)
         checkpoint = None
         if (path := progress_folder / CHECKPOINT_FILE).is_file():

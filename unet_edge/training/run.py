@@ -12,6 +12,7 @@ import keras
 from unet_edge.dataset import Dataset, check_dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError, TrainingError
+from unet_edge.runtime.run_folder import PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, SPLIT_FILE
 from unet_edge.spec import ModelSpec
 from unet_edge.system.counting import counted
@@ -31,7 +32,6 @@ from unet_edge.training.phases import data_wait, run_phases
 from unet_edge.training.precision import choose_precision, dtype_policy
 from unet_edge.training.rounds import ValidationLoop
 from unet_edge.training.run_files import (
-    PROGRESS_FOLDER,
     RESULT_FILE,
     SAMPLES_FOLDER,
     begin_progress,

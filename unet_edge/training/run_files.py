@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
+from unet_edge.runtime.run_folder import PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.system.files import write_atomically
 from unet_edge.training.settings.train_config import TrainConfig
 
+if TYPE_CHECKING:
+    import keras
+
 RESULT_FILE = "result.json"
 LAST_MODEL = "last.keras"
 SAMPLES_FOLDER = "samples"
-PROGRESS_FOLDER = "progress"
-"""Exists in an unfinished run: its settings, split and, after the first round, a checkpoint."""
-
 CHECKPOINT_FILE = "checkpoint"
 
 
@@ -45,6 +45,19 @@ def require_free_folder(run: Path, *, overwrite: bool, leads: bool) -> None:
     occupied = run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir())
     if occupied and not (run / CONFIG_FILE).is_file() and not unfinished:
         raise ConfigError(f"{run} holds files that are not a run's", fix="choose another --output")
+
+
+def require_unfinished(run: Path) -> None:
+    """Raise ConfigError unless the folder holds an unfinished run."""
+    if (run / PROGRESS_FOLDER / CONFIG_FILE).is_file():
+        return
+    if not run.exists():
+        raise ConfigError(
+            f"no such folder: {run}", fix="name a folder that 'unet-edge train' wrote"
+        )
+    if (run / RESULT_FILE).is_file():
+        raise ConfigError(f"{run} is finished", fix=f"export it with 'unet-edge export {run}'")
+    raise ConfigError(f"{run} is not an unfinished run", fix="start one with 'unet-edge train'")
 
 
 def begin_progress(
