@@ -6,6 +6,7 @@ The table of shapes is in docs/annotation-tools.md; this holds it.
 import base64
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -191,3 +192,38 @@ def test_an_unknown_category_suggests_the_complete_option(tmp_path):
     root = coco(tmp_path, [(0, {}), (1, {})])
     with pytest.raises(DataError, match=r"--classes background,cat$"):
         find_dataset(root, classes=("background", "object"))
+
+
+@pytest.mark.parametrize("typo", ["cta", "Cat", "cats"])
+def test_a_class_that_was_typed_wrong_is_recognised(tmp_path, typo):
+    fix = f"did you mean cat for {typo}? Then pass --classes background,cat"
+    (tmp_path / "coco").mkdir()
+    root = coco(tmp_path / "coco", [(0, {}), (1, {})])
+    with pytest.raises(DataError, match=rf"{re.escape(fix)}$"):
+        find_dataset(root, classes=("background", typo))
+    (tmp_path / "labelme").mkdir()
+    shape = {"label": "cat", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}
+    file = labelme(tmp_path / "labelme", shape)
+    with pytest.raises(DataError, match=rf"{re.escape(fix)}$"):
+        read_labelme(file, ("background", typo))
+
+
+def test_the_option_for_labelme_names_the_labels_of_all_files(tmp_path):
+    for name in ("cat", "dog"):
+        shape = {"label": name, "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}
+        file = labelme(tmp_path, shape).rename(tmp_path / f"{name}.json")
+    with pytest.raises(DataError, match=r"the background first: --classes background,cat,dog$"):
+        read_labelme(file, ("background", "object"))
+
+
+@pytest.mark.parametrize("background", ["background", "Background", "_background_"])
+def test_a_background_that_is_not_the_first_class_is_warned_about(tmp_path, background):
+    root = coco(tmp_path, [(0, {}), (1, {})])
+    dataset = find_dataset(root, classes=("cat", background))
+    (warning,) = [note for note in dataset.notes if note.startswith("WARNING")]
+    assert warning == (
+        f"WARNING: {root}: {background} is class 1, and cat is class 0; name the background "
+        f"first: --classes {background},cat"
+    )
+    kinds = [finding.kind for finding in check(root, classes=(background, "cat")).findings]
+    assert "class-zero" not in kinds

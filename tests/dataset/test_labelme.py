@@ -75,9 +75,10 @@ def test_later_shapes_cover_earlier_ones_and_background_cuts_holes(tmp_path):
         ([shape("polygon", [1, 2, 3])], "expected a list of points"),
         (
             [shape("polygon", [[0, 0], [1, 1], [1, 0]], "horse")],
-            "the label 'horse' is not a class; name it with --classes",
+            "the label 'horse' is not among the classes background, cat, dog; name them with "
+            "--classes, the background first: --classes background,cat,dog,horse",
         ),
-        ([shape("polygon", [[0, 0], [1, 1], [1, 0]], ["cat"])], "is not a class"),
+        ([shape("polygon", [[0, 0], [1, 1], [1, 0]], ["cat"])], "is not the name of a class"),
         ([7], "expected a list of points"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unet_edge.dataset.class_names import background_first, misplaced_background
 from unet_edge.dataset.coco import CocoFile
 from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.labelme import drawn_names
@@ -131,7 +132,9 @@ def pairs_of_labelme(root: Path, classes: Sequence[str]) -> Pairs | None:
 def _warn_of_class_zero(pairs: Pairs, file: Path, drawn: set[str], classes: Sequence[str]) -> None:
     """Report a first class that was drawn: class 0 also covers every pixel outside the shapes."""
     first = classes[0]
+    if misplaced_background(classes):
+        return  # reported whatever the masks are
     if first in drawn and first.lower() not in _BACKGROUNDS:
         found = f"draws {first}, which is class 0, as is every pixel outside the shapes"
-        fix = f"name the background first: --classes background,{','.join(classes)}"
-        pairs.findings.append(Finding("warning", "class-zero", file, found, fix))
+        finding = Finding("warning", "class-zero", file, found, background_first(classes))
+        pairs.findings.append(finding)

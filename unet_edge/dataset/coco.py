@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unet_edge.dataset.class_names import name_drawn
 from unet_edge.dataset.shapes import Place, blank, paint_polygon, read_object, to_points
 from unet_edge.errors import DataError
 from unet_edge.images.placement import Labels
@@ -109,13 +110,9 @@ class CocoFile:
             region = CocoRegion(label, annotation.get("segmentation"), place)
             regions[_id(annotation, "image_id", self.path)].append(region)
         if unknown:
-            suggested = dict.fromkeys([*_chosen(classes), *sorted(unknown)])
             raise DataError(
                 f"draws {', '.join(sorted(unknown))}, not among the classes {', '.join(classes)}",
-                fix=(
-                    "name them with --classes, the background first: --classes "
-                    f"{','.join(suggested)}"
-                ),
+                fix=name_drawn(classes, unknown | (self.drawn & set(classes))),
                 subject=str(self.path),
             )
         drawn = []
@@ -128,11 +125,6 @@ class CocoFile:
 
 def _place(path: Path, annotation: dict[str, Any]) -> Place:
     return Place(path, f"annotation {annotation.get('id')}")
-
-
-def _chosen(classes: Sequence[str]) -> list[str]:
-    """The classes that a person chose: of the default of --classes, only the background."""
-    return ["background"] if list(classes) == ["background", "object"] else list(classes)
 
 
 def _objects(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unet_edge.dataset.class_names import background_first, misplaced_background
 from unet_edge.dataset.detect import detect_rule, likely_rule
 from unet_edge.dataset.findings import Finding, raise_errors
 from unet_edge.dataset.layouts import find_pairs
@@ -83,6 +84,10 @@ def survey(
             fix="give --masks colors: one colour for each of --classes",
         )
     pairs = find_pairs(root, names, settings)
+    if background := misplaced_background(names):
+        found = f"{background} is class {names.index(background)}, and {names[0]} is class 0"
+        finding = Finding("warning", "class-zero", root, found, background_first(names))
+        pairs.findings.append(finding)
     splits = split.select(pairs) if split else split_pairs(root, pairs, settings, progress)
     if strict:
         raise_errors(pairs.findings)

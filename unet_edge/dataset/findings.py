@@ -19,7 +19,7 @@ Kind = Literal[
     "blurred-mask",  # values between the two of a black-and-white mask; lossy compression
     "class-absent",
     "class-in-one-split",
-    "class-zero",  # class 0, which should be the background, was drawn
+    "class-zero",  # class 0 was drawn, or a later class is called background
     "crowds",  # COCO regions with iscrowd, which CVAT's brush writes for objects
     "duplicate-across-splits",
     "duplicate-in-split",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unet_edge.dataset.class_names import name_drawn
 from unet_edge.dataset.shapes import (
     Place,
     Points,
@@ -25,6 +27,7 @@ from unet_edge.spec import IGNORE
 
 # Of labelme's labels.txt.
 _BACKGROUND, _IGNORED = "_background_", "__ignore__"
+_EXAMINED = 50  # files for the names in an error; one may hold its picture, of some MB
 _DRAWABLE = "a polygon, rectangle, circle or mask"
 
 
@@ -45,19 +48,38 @@ def read_labelme(path: Path, classes: Sequence[str]) -> Labels:
     labels = blank(*size, Place(path, "imageWidth and imageHeight"))
     values = {_BACKGROUND: 0, _IGNORED: IGNORE} | {name: k for k, name in enumerate(classes)}
     for number, shape in enumerate(shapes, 1):
-        _paint(labels, shape, values, Place(path, f"shape {number}"))
+        place = Place(path, f"shape {number}")
+        label = shape.get("label") if isinstance(shape, dict) else None
+        if isinstance(label, str) and label not in values:
+            raise place.error(
+                f"the label {label!r} is not among the classes {', '.join(classes)}",
+                fix=name_drawn(classes, drawn_names(path) | _drawn_beside(path.parent)),
+            )
+        _paint(labels, shape, values, place)
     return labels
 
 
 def drawn_names(path: Path) -> set[str]:
-    """The labels of a file's shapes; empty for a file that cannot be read."""
+    """The labels of a file's shapes that should be classes; empty for an unreadable file."""
     try:
         shapes = read_object(path).get("shapes")
     except DataError:
         return set()
     shapes = shapes if isinstance(shapes, list) else []
     names = (shape.get("label") for shape in shapes if isinstance(shape, dict))
-    return {name for name in names if isinstance(name, str)}
+    return {name for name in names if isinstance(name, str)} - {_BACKGROUND, _IGNORED}
+
+
+def _drawn_beside(folder: Path) -> set[str]:
+    """The labels of the labelme files in a folder."""
+    return _drawn_in(folder, folder.stat().st_mtime_ns)
+
+
+# Every file of a data set may ask for it, and reading them takes seconds.
+@functools.lru_cache(maxsize=1)
+def _drawn_in(folder: Path, changed_at: int) -> set[str]:
+    """`changed_at` makes the answer for a changed folder a new one."""
+    return set().union(*(drawn_names(path) for path in sorted(folder.glob("*.json"))[:_EXAMINED]))
 
 
 def _paint(labels: Labels, shape: Any, values: dict[str, int], place: Place) -> None:
@@ -68,7 +90,7 @@ def _paint(labels: Labels, shape: Any, values: dict[str, int], place: Place) -> 
         )
     label = shape.get("label")
     if not isinstance(label, str) or label not in values:
-        raise place.error(f"the label {label!r} is not a class", fix="name it with --classes")
+        raise place.error(f"the label {label!r} is not the name of a class")
     kind = shape.get("shape_type") or "polygon"  # absent before labelme 3.16
     flat = [number for point in points for number in point]
     match kind:
