@@ -192,16 +192,16 @@ def test_the_command_takes_them(refused, sample_data, tmp_path):
         refused(sample_data, "--set", "steps=0") == "the options: steps is 0; it must be at least 1"
     )
     assert refused("--set", f'data="{tmp_path / "none"}"') == (
-        f"no such data folder: {tmp_path / 'none'}"
+        f"no such data folder: {tmp_path / 'none'}; check the path"
     )
 
 
 def test_they_override_a_config(refused, tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(TrainConfig(data=tmp_path / "none", encoder_weights="none").to_toml())
-    assert refused("--config", path) == f"no such data folder: {tmp_path / 'none'}"
+    assert refused("--config", path) == f"no such data folder: {tmp_path / 'none'}; check the path"
     line = refused("--config", path, "--set", f'data="{tmp_path / "other"}"')
-    assert line == f"no such data folder: {tmp_path / 'other'}"
+    assert line == f"no such data folder: {tmp_path / 'other'}; check the path"
     line = refused("--config", path, "--set", "steps=0")
     assert line == f"{path}: steps is 0; it must be at least 1"
 

@@ -244,7 +244,22 @@ def test_coloured_masks_without_a_table_show_their_colours(tmp_path):
     with pytest.raises(DataError) as raised:
         find_dataset(tmp_path, classes=CLASSES)
     assert "holds #000000 (157 px), #c80028 (35 px); pass e.g. --masks " in str(raised.value)
-    assert "'colors:#000000,#c80028' in class order" in str(raised.value)
+    assert (
+        "'colors:#000000,#c80028', a colour for each class in the order background, cat (the first "
+        "is background), or write a labelmap.txt"
+    ) in str(raised.value)
+
+
+def test_black_comes_first_in_the_suggested_colours_although_it_covers_less(tmp_path):
+    masks(tmp_path, paint(1 - np.minimum(LABELS, 1), (0, 0, 0), (255, 0, 0)))
+    with pytest.raises(DataError, match=r"holds #ff0000 .*--masks 'colors:#000000,#ff0000',"):
+        find_dataset(tmp_path, classes=CLASSES)
+
+
+def test_a_mask_with_fewer_colours_than_classes_suggests_to_add_some(tmp_path):
+    masks(tmp_path, COLORED)
+    with pytest.raises(DataError, match=r"'colors:#000000,#c80028,…', .* background, cat, dog \("):
+        find_dataset(tmp_path, classes=THREE)
 
 
 def test_an_unknown_colour_is_named_and_counted(tmp_path):

@@ -183,7 +183,7 @@ def resume(
 
 def _check_before_loading(config: TrainConfig, run: Path, *, overwrite: bool, leads: bool) -> None:
     """Raise the errors of a new run that are found without Keras, whose import takes long."""
-    from unet_edge.dataset.find import require_data_folder
+    from unet_edge.dataset.missing_layout import require_data_folder
     from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
     from unet_edge.training.run_files import require_free_folder
     from unet_edge.training.weights_file import require_weights_file
@@ -200,7 +200,7 @@ def _check_before_loading(config: TrainConfig, run: Path, *, overwrite: bool, le
 
 def _check_before_resuming(run: Path, *, leads: bool) -> None:
     """Raise the errors of an unfinished run that are found without Keras."""
-    from unet_edge.dataset.find import require_data_folder
+    from unet_edge.dataset.missing_layout import require_data_folder
     from unet_edge.training.run_files import require_unfinished
 
     if leads:

@@ -20,7 +20,7 @@ from unet_edge.images.picture_file import SUFFIXES
 # What annotation tools call class 0, the pixels outside every shape.
 _BACKGROUNDS = ("background", "_background_", "__background__", "bg", "unlabeled", "unlabelled")
 _EXAMINED = 50  # labelme files; one may hold its picture, of some MB
-_COCO_NAMES = ("_annotations.coco.json", "annotations.json")  # Roboflow's comes first
+COCO_NAMES = ("_annotations.coco.json", "annotations.json")  # Roboflow's comes first
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CocoSource:
 
 def find_coco_files(root: Path) -> list[CocoSource]:
     """Find COCO files: one in the root, else those in annotations/, else one in each split."""
-    for name in _COCO_NAMES:
+    for name in COCO_NAMES:
         if (root / name).is_file():
             return [CocoSource("", root / name)]
     listed = sorted((root / "annotations").glob("*.json"))
@@ -43,7 +43,7 @@ def find_coco_files(root: Path) -> list[CocoSource]:
         return [CocoSource(_split_of(path.stem), path) for path in paths]
     sources = []
     for split in SPLIT_NAMES:
-        candidates = [root / split / name for name in _COCO_NAMES]
+        candidates = [root / split / name for name in COCO_NAMES]
         sources += [CocoSource(split, path) for path in candidates if path.is_file()][:1]
     return sources
 

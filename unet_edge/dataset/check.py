@@ -111,7 +111,7 @@ def check(
     try:
         dataset, findings = survey(root, classes, data_settings, None, progress, strict=False)
     except (DataError, ImageError) as error:
-        fix = error.fix or "see docs/data.md, Data formats"
+        fix = error.fix or "correct or remove the file, and check again"
         finding = Finding("error", "layout", root, error.problem, fix)
         return DataReport(root, tuple(classes), (), {}, (), (finding,))
     if any(finding.kind == "encoding" for finding in findings):

@@ -19,6 +19,7 @@ from unet_edge.images.placement import Pixels
 from unet_edge.spec import IGNORE
 
 _EXAMINED = 50  # masks, spread over the data
+_BLACK = "#000000"
 _MOST_LISTED = 6  # values or colours named in a message
 
 Histogram = NDArray[np.int64]
@@ -209,12 +210,15 @@ def _color_rule(
     counts = common_colors(pixels)
     shown = ", ".join(f"{color} ({count} px)" for color, count in counts[:_MOST_LISTED])
     shown += ", …" if len(counts) > _MOST_LISTED else ""
-    example = ",".join(color for color, _ in counts[: len(classes)])
+    # Black comes first: most tools draw classes on it, so it is the background, of any area.
+    by_area = sorted((color for color, _ in counts), key=lambda color: color != _BLACK)
+    example = ",".join([*by_area[: len(classes)], *["…"] * (len(by_area) < len(classes))])
     raise DataError(
         f"the masks are coloured, but no table names the classes: {sample.mask} holds {shown}",
         fix=(
-            f"pass e.g. --masks 'colors:{example}' in class order, or write a {LABELMAP} with "
-            "lines of name:red,green,blue::"
+            f"pass e.g. --masks 'colors:{example}', a colour for each class in the order "
+            f"{', '.join(classes)} (the first is {classes[0]}), or write a {LABELMAP} with lines "
+            "of name:red,green,blue::"
         ),
     )
 

@@ -11,6 +11,7 @@ from unet_edge.dataset.findings import raise_errors
 from unet_edge.dataset.groups import Groups, group_by_look, merge_groups, name_links
 from unet_edge.dataset.layouts import find_pairs
 from unet_edge.dataset.lists import write_lines
+from unet_edge.dataset.missing_layout import require_data_folder
 from unet_edge.dataset.pairs import Pairs
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.settings import DataSettings
@@ -78,8 +79,7 @@ def draw_split(
             f"validation {shares[0]:g} and test {shares[1]:g} leave nothing to train on",
             expected="their sum must be below 1",
         )
-    if not root.is_dir():
-        raise DataError(f"no such data folder: {root}")
+    require_data_folder(root)
     pairs = find_pairs(root, tuple(classes), settings)
     raise_errors(pairs.findings)
     samples = list(pairs.samples.values())

@@ -10,6 +10,7 @@ from unet_edge.dataset.class_names import background_first, misplaced_background
 from unet_edge.dataset.detect import detect_rule, likely_rule
 from unet_edge.dataset.findings import Finding, raise_errors
 from unet_edge.dataset.layouts import find_pairs
+from unet_edge.dataset.missing_layout import require_data_folder
 from unet_edge.dataset.rules import MaskRule
 from unet_edge.dataset.sample import Dataset, Progress, Sample
 from unet_edge.dataset.settings import DataSettings
@@ -51,12 +52,6 @@ def find_dataset(
     dataset, findings = survey(Path(root), classes, data_settings, split, progress, strict=True)
     raise_errors(findings)
     return dataset
-
-
-def require_data_folder(root: Path) -> None:
-    """Raise DataError if the folder does not exist."""
-    if not root.is_dir():
-        raise DataError(f"no such data folder: {root}")
 
 
 def survey(

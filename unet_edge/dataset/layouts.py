@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unet_edge.dataset.annotation_files import find_coco_files, pairs_of_coco, pairs_of_labelme
-from unet_edge.dataset.foreign import foreign_annotations
-from unet_edge.dataset.mask_folders import FOLDER_NAMES, find_mask_folders, pairs_of_mask_folders
+from unet_edge.dataset.mask_folders import find_mask_folders, pairs_of_mask_folders
+from unet_edge.dataset.missing_layout import no_layout
 from unet_edge.dataset.pairs import Pairs
 from unet_edge.dataset.settings import DataSettings
 from unet_edge.errors import DataError
@@ -23,9 +23,12 @@ def find_pairs(root: Path, classes: Sequence[str], settings: DataSettings) -> Pa
     """
     pairs = _find_pairs(root, classes, settings)
     if pairs is None:
-        raise _no_layout(root)
+        raise no_layout(root)
     if not pairs.samples and not pairs.bare:
-        raise DataError(f"no pictures ({', '.join(SUFFIXES)}) in {root}")
+        raise DataError(
+            f"no pictures ({', '.join(SUFFIXES)}) in {root}",
+            fix="put pictures there, or name another folder",
+        )
     return pairs
 
 
@@ -38,19 +41,3 @@ def _find_pairs(root: Path, classes: Sequence[str], settings: DataSettings) -> P
     if sources := find_coco_files(root):
         return pairs_of_coco(root, sources, classes, settings.crowds)
     return pairs_of_labelme(root, classes)
-
-
-def _no_layout(root: Path) -> DataError:
-    if foreign := foreign_annotations(root):
-        found, fix = foreign
-        return DataError(found, fix=fix, subject=f"{root}:")
-    folders = ", ".join(sorted(child.name for child in root.iterdir() if child.is_dir()))
-    layouts = ", ".join(f"{pictures}/ with {masks}/" for pictures, masks in FOLDER_NAMES)
-    return DataError(
-        f"holds {folders or 'no folders'}",
-        expected=(
-            f"expected {layouts}, each also below train/ and val/, a COCO annotations.json, or a "
-            "labelme .json beside each picture"
-        ),
-        subject=str(root),
-    )
