@@ -119,6 +119,7 @@ class TestInspect:
             {"float32": 3, "int8 per channel": 29},  # the stem and the last
         ]
         printed = run("inspect", bundle_path)
+        assert "mask mIoU is against Keras' masks, label mIoU against the true labels" in printed
         for words in (
             "model-int8.tflite",
             "tflite-runtime 2.14, ai-edge-litert 1.2 or later",

@@ -110,6 +110,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
     ]
     headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU"]
     print_texts(rows, [*headers, *(["test mIoU"] if test else []), "", "SHA-256"])
+    click.echo("mask mIoU is against Keras' masks, label mIoU against the true labels")
     if bundle.search:
         _print_search(bundle.search)
     click.echo(f"measured on {bundle.processor}")
