@@ -56,15 +56,18 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-wheel: $(VENV)/.installed
-	$(BIN)/python -m build --wheel --outdir dist .
+# pip gets what it builds with for this step: nothing of [dev] is needed.
+wheel: | $(BIN)/pip
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.formats
 
-$(VENV)/.installed: pyproject.toml
+$(BIN)/pip:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("unet-edge needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
