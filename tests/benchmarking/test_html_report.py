@@ -129,6 +129,30 @@ def test_warnings_name_failures_missed_floors_and_unsteady_speed(fixed: Benchmar
     assert "10.0 ms before, 14.0 ms after" in warnings(noisy)[0]
 
 
+def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:
+    def tables_of(text: str) -> list[list[str]]:
+        return [part.splitlines() for part in text.split("\n\n")[:2]]
+
+    def headers(table: list[str]) -> list[str]:
+        return re.split(r"  +", table[0].strip())
+
+    cost, stages = tables_of(tables(fixed))
+    assert max(map(len, cost)) > 140
+    narrow = tables(fixed, width=100)
+    few, few_stages = tables_of(narrow)
+    assert max(map(len, few + few_stages)) <= 100
+    assert {"file", "MB", "p50 ms", "infer ms", "peak MiB", "agreement %"} <= set(headers(few))
+    missing = [name for name in headers(cost) if name not in headers(few)]
+    missing += [name for name in headers(stages) if name not in headers(few_stages)]
+    last = narrow.splitlines()[-1]
+    assert last.startswith("- left out in 100 columns, but in the figures: infer × Keras, ")
+    assert set(last.partition(": ")[2].split(", ")) == set(missing)
+    # The cells stay below their headers.
+    p50 = headers(few).index("p50 ms")
+    assert [re.split(r"  +", line.strip())[p50] for line in few[2:5]] == ["250", "12.3", "40.0"]
+    assert tables(fixed, width=400) == tables(fixed)
+
+
 def test_tables_as_text_and_as_markdown(fixed: BenchmarkResult) -> None:
     plain, markdown = tables(fixed), tables(fixed, "github")
     assert "did not run: no <interpreter>" in plain

@@ -25,6 +25,19 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["data", *map(str, arguments)])
 
 
+def test_a_folder_that_is_not_a_data_set_is_reported_in_lines(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    done = run("check", tmp_path, *CLASSES)
+    assert done.exit_code == 1
+    first, expected, fix = done.stdout.splitlines()
+    assert first == f"error: {tmp_path} holds photos"
+    assert expected.startswith("  expected Images/ with Labels/")
+    assert fix == "  see docs/data.md, Data formats"
+    (finding,) = json.loads(run("check", tmp_path, *CLASSES, "--json").stdout)["findings"]
+    assert finding["found"] == f"{tmp_path} holds photos; {expected.strip()}"
+    assert finding["kind"] == "layout"
+
+
 @pytest.fixture
 def copy(sample_data: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sample_data, tmp_path / "copy"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
 from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult
@@ -25,6 +27,21 @@ COST_HEADERS = (
     "infer × Keras",
 )
 STAGE_HEADERS = ("p50 / p90 / p99, ms", *STAGES)
+
+# The columns that a narrow terminal can do without, the least needed first.
+_LEAST_NEEDED = (
+    "infer × Keras",
+    "label mIoU",
+    "held out %",
+    "mask mIoU",
+    "p99 ms",
+    "load ms",
+    "p90 ms",
+    "× Keras",
+    "restore",
+    "place",
+    "mask",
+)
 
 
 def cost_rows(result: BenchmarkResult) -> list[list[str]]:
@@ -79,24 +96,45 @@ def conditions(result: BenchmarkResult) -> list[str]:
     ]
 
 
-def tables(result: BenchmarkResult, style: str = "simple") -> str:
-    """Both tables, warnings and conditions, in a style of tabulate ("github" is Markdown)."""
-    parts = [
-        tabulate(
-            rows,
-            headers,
-            tablefmt=style,
-            disable_numparse=True,
-            colalign=("left", *["right"] * (len(headers) - 1)),
-        )
-        for headers, rows in (
-            (COST_HEADERS, cost_rows(result)),
-            (STAGE_HEADERS, stage_rows(result)),
-        )
-        if rows
-    ]
+def tables(result: BenchmarkResult, style: str = "simple", width: int | None = None) -> str:
+    """Both tables, warnings and conditions, in a style of tabulate ("github" is Markdown).
+
+    In `width` characters, the least needed columns are left out until a table fits, and the last
+    remark names them.
+    """
+    parts: list[str] = []
+    left_out: list[str] = []
+    for headers, rows in ((COST_HEADERS, cost_rows(result)), (STAGE_HEADERS, stage_rows(result))):
+        if not rows:
+            continue
+        shown = list(headers)
+        text = _table(headers, rows, shown, style)
+        for header in filter(headers.__contains__, _LEAST_NEEDED):
+            if width is None or max(map(len, text.splitlines())) <= width:
+                break
+            shown.remove(header)
+            left_out.append(header)
+            text = _table(headers, rows, shown, style)
+        parts.append(text)
     remarks = [*warnings(result), *conditions(result)]
+    if left_out:
+        remarks.append(f"left out in {width} columns, but in the figures: {', '.join(left_out)}")
     return "\n\n".join([*parts, "\n".join(f"- {remark}" for remark in remarks)])
+
+
+def _table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[str], style: str
+) -> str:
+    """The columns `shown` of a table."""
+    indices = [index for index, header in enumerate(headers) if header in shown]
+    text: str = tabulate(
+        [[row[index] for index in indices] for row in rows],
+        [headers[index] for index in indices],
+        tablefmt=style,
+        disable_numparse=True,
+        colalign=("left", *["right"] * (len(indices) - 1)),
+    )
+    return text
 
 
 def _cost_row(result: BenchmarkResult, row: ModelResult) -> list[str]:

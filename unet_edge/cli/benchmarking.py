@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,9 +105,14 @@ def benchmark(
     if as_json:
         print_json(result.to_dict())
     else:
-        click.echo(tables(result))
+        click.echo(tables(result, width=_terminal_width()))
         print_line(f"figures in {output}" + (f", page in {html}" if html else ""))
         print_line(f"'unet-edge tune {bundle}' finds the fastest file, interpreter and threads")
+
+
+def _terminal_width() -> int | None:
+    """The number of columns of the terminal, None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _run_around(bundle: Bundle) -> Path | None:

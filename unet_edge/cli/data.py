@@ -11,7 +11,7 @@ import click
 
 from unet_edge.cli.group import Failure
 from unet_edge.cli.options import json_option, path_type
-from unet_edge.cli.output import print_json, print_note, print_table
+from unet_edge.cli.output import print_json, print_line, print_note, print_table
 from unet_edge.cli.settings import (
     augmentation_options,
     data_options,
@@ -25,6 +25,7 @@ from unet_edge.dataset.check import check as check_data
 from unet_edge.dataset.drawn_split import draw_split, list_folder
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
+from unet_edge.errors import UnetEdgeError
 from unet_edge.masks.mask import is_png_made_by, save_png
 from unet_edge.system.counting import counted
 from unet_edge.system.files import require_replaceable, require_writable_path
@@ -264,6 +265,9 @@ def _print_findings(report: DataReport, examples: float) -> None:
     """Print the count and the fix of each kind of finding, then examples of each."""
     if not report.findings:
         return
+    if len(report.findings) == 1 and not report.splits:
+        _print_alone(report.findings[0], report.unreadable)
+        return
     kinds: dict[tuple[Severity, Kind], list[Finding]] = {}
     for finding in report.findings:
         kinds.setdefault((finding.severity, finding.kind), []).append(finding)
@@ -288,6 +292,20 @@ def _print_findings(report: DataReport, examples: float) -> None:
     print_table(rows, ["severity", "kind", "file", "found"])
     if hidden := len(report.findings) - len(rows):
         click.echo(f"… and {hidden} more; --all shows them, --json too")
+
+
+def _print_alone(finding: Finding, error: UnetEdgeError | None) -> None:
+    """Print the one finding of data that cannot be read, in lines that a terminal may wrap."""
+    # A table would pad each of its cells to the length of these texts.
+    if error is None:
+        lines = [f"{finding.file}: {finding.found}"]
+    else:
+        found = f"{error.subject} {error.found}" if error.subject else error.found
+        lines = [found, error.expected]
+    first, *others = filter(None, lines)
+    print_line(f"{finding.severity}: {first}")
+    for line in (*others, finding.fix):
+        print_line(f"  {line}")
 
 
 def _below(file: Path, root: Path) -> Path:

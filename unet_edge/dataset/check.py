@@ -17,7 +17,7 @@ from unet_edge.dataset.findings import Finding, Kind, raise_errors
 from unet_edge.dataset.inspection import Inspected, inspect_sample
 from unet_edge.dataset.sample import Dataset, Progress, Sample
 from unet_edge.dataset.settings import DataSettings
-from unet_edge.errors import DataError, ImageError
+from unet_edge.errors import DataError, ImageError, UnetEdgeError
 from unet_edge.spec import IGNORE
 
 Splits = dict[str, list[Inspected]]
@@ -51,6 +51,7 @@ class DataReport:
     """What a data set holds, and every finding.
 
     `sizes` are the different sizes of its pictures, (width, height) px, smallest area first.
+    `unreadable` is the error of a folder that is not a data set, which is the only finding then.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class DataReport:
     splits: dict[str, SplitSummary]
     sizes: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    unreadable: UnetEdgeError | None = None
 
     @property
     def errors(self) -> int:
@@ -113,7 +115,7 @@ def check(
     except (DataError, ImageError) as error:
         fix = error.fix or "correct or remove the file, and check again"
         finding = Finding("error", "layout", root, error.problem, fix)
-        return DataReport(root, tuple(classes), (), {}, (), (finding,))
+        return DataReport(root, tuple(classes), (), {}, (), (finding,), error)
     if any(finding.kind == "encoding" for finding in findings):
         return DataReport(root, tuple(classes), dataset.notes, {}, (), tuple(findings))
     splits = _inspect(dataset, progress, bit_depth)
