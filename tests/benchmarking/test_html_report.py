@@ -151,6 +151,12 @@ def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:
     p50 = headers(few).index("p50 ms")
     assert [re.split(r"  +", line.strip())[p50] for line in few[2:5]] == ["250", "12.3", "40.0"]
     assert tables(fixed, width=400) == tables(fixed)
+    # Without Keras, its columns have no figures and go first.
+    alone = dataclasses.replace(fixed, keras=dataclasses.replace(fixed.keras, cost=None))
+    width = max(map(len, tables_of(tables(alone))[0])) - len("    infer × Keras") - 1
+    assert tables(alone, width=width).splitlines()[-1] == (
+        f"- left out in {width} columns, but in the figures: infer × Keras, × Keras"
+    )
 
 
 def test_tables_as_text_and_as_markdown(fixed: BenchmarkResult) -> None:

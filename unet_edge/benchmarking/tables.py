@@ -109,7 +109,7 @@ def tables(result: BenchmarkResult, style: str = "simple", width: int | None = N
             continue
         shown = list(headers)
         text = _table(headers, rows, shown, style)
-        for header in filter(headers.__contains__, _LEAST_NEEDED):
+        for header in _least_needed(headers, rows):
             if width is None or max(map(len, text.splitlines())) <= width:
                 break
             shown.remove(header)
@@ -120,6 +120,14 @@ def tables(result: BenchmarkResult, style: str = "simple", width: int | None = N
     if left_out:
         remarks.append(f"left out in {width} columns, but in the figures: {', '.join(left_out)}")
     return "\n\n".join([*parts, "\n".join(f"- {remark}" for remark in remarks)])
+
+
+def _least_needed(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The columns to leave out, in this order: those without any figure come first."""
+    droppable = [header for header in _LEAST_NEEDED if header in headers]
+    return sorted(
+        droppable, key=lambda header: any(row[headers.index(header)] != "–" for row in rows)
+    )
 
 
 def _table(
