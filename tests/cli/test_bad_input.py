@@ -164,7 +164,7 @@ class TestBundles:
     def test_unknown_file(self, bundle_path: Path, photo: Path) -> None:
         line = refused("segment", bundle_path, photo, "--file", "model-int4.tflite")
         assert (
-            "it must be one of model-float32.tflite, model-float16.tflite, model-int8.tflite"
+            "the file must be one of model-float32.tflite, model-float16.tflite, model-int8.tflite"
             in line
         )
 
