@@ -51,7 +51,7 @@ def test_the_check_finds_the_cats_that_are_there_twice() -> None:
     report = check(Path(DATA or "", "data", "feral_cat"), classes=("background", "cat"))
     found = [(f.kind, f.file.name.split("_")[0], f.found.split("_")[0]) for f in report.findings]
     assert found == [
-        ("duplicate-in-split", "group0111", "is the same picture as train/group0016"),
-        ("duplicate-in-split", "group0116", "is the same picture as train/group0024"),
-        ("near-duplicate", "group0939", "looks like train/group0470"),
+        ("duplicate-in-split", "group0111", "is the same picture as images/train/group0016"),
+        ("duplicate-in-split", "group0116", "is the same picture as images/train/group0024"),
+        ("near-duplicate", "group0939", "looks like images/train/group0470"),
     ]

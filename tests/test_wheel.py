@@ -114,7 +114,7 @@ def test_device_commands_with_only_one_interpreter(
     assert found.stdout.strip() == "[]", "a heavy package leaked into the device install"
 
     photo = sample_data / "images" / "cells-000.png"
-    assert "1 of 1 pictures" in run("segment", bundle_path, photo, "-o", tmp_path / "masks")
+    assert "1 of 1 picture in" in run("segment", bundle_path, photo, "-o", tmp_path / "masks")
     assert (tmp_path / "masks" / "cells-000.overlay.png").is_file()
     assert file in run("inspect", bundle_path)
     assert "ok" in run("verify", bundle_path, "--file", file)

@@ -19,6 +19,7 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import CardFile, Choice
 from unet_edge.percent import percent
 from unet_edge.spec import Output
+from unet_edge.system.counting import counted
 from unet_edge.system.files import sha256
 
 CARD = "README.md"
@@ -132,8 +133,8 @@ def _model(bundle: Bundle) -> list[str]:
 
 def _data(bundle: Bundle) -> str:
     return (
-        f"Trained on {bundle.data.train} pictures; {bundle.data.validation} were held out "
-        f"(validation), of which {bundle.reference.pictures} were used for the figures here. "
+        f"Trained on {counted(bundle.data.train, 'picture')}; {bundle.data.validation} were held "
+        f"out (validation), of which {bundle.reference.pictures} were used for the figures here. "
         f"{_calibration(bundle.data.calibration)}"
     )
 
@@ -172,8 +173,9 @@ def _test_split(bundle: Bundle) -> list[str]:
     shares = (f"{percent(f.agreement)} %" for f in test.files if f.agreement is not None)
     rows.append(("as Keras", "–", *shares))
     count = f"{test.pictures} of the {test.of}" if test.pictures < test.of else f"the {test.of}"
+    pictures = "test picture" if test.of == 1 else "test pictures"
     return [
-        f"IoU over {count} test pictures. The model was not trained on them, and they chose "
+        f"IoU over {count} {pictures}. The model was not trained on them, and they chose "
         "neither its best round nor any file: quote these figures.",
         _table(["class", "Keras", *(entry.name for entry in bundle.files)], rows),
     ]
@@ -206,9 +208,9 @@ def _latency(bundle: Bundle, latency: Latency | None) -> str:
     if latency is None or not rows:
         return "Not measured; run `unet-edge benchmark . -o ../benchmark.json` where it will run."
     return (
-        f"Median from picture file to mask on {_plain(latency.machine)}, {latency.threads} "
-        f"threads, {latency.pictures} pictures, {_plain(latency.date)}.\n\n"
-        + _table(["file", "ms"], rows)
+        f"Median from picture file to mask on {_plain(latency.machine)}, "
+        f"{counted(latency.threads, 'thread')}, {counted(latency.pictures, 'picture')}, "
+        f"{_plain(latency.date)}.\n\n" + _table(["file", "ms"], rows)
     )
 
 
@@ -239,8 +241,8 @@ def _limits(bundle: Bundle) -> list[str]:
     )
     return [
         *measured,
-        f"The figures are of {bundle.reference.pictures} pictures of one data set. Of pictures "
-        "taken otherwise, by another camera or of other things, they say nothing.",
+        f"The figures are of {counted(bundle.reference.pictures, 'picture')} of one data set. Of "
+        "pictures taken otherwise, by another camera or of other things, they say nothing.",
         "Training keeps its best round by the held-out (validation) pictures, so figures over them "
         "are a little too good.",
         "Every pixel gets one of the classes, also where the picture shows none of them.",

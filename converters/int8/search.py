@@ -35,6 +35,7 @@ from unet_edge.runtime.backends.backend import Backend, to_logits
 from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec
+from unet_edge.system.counting import counted
 from unet_edge.system.progress import progress, progress_bar
 
 PAIRS = (1, 2, 4, 8)
@@ -186,7 +187,7 @@ class Search:
         for count in (number for number in PAIRS if number <= len(worst)):
             names = (*float_layers, *(name for pair in worst[:count] for name in pair))
             layers = tuple(dict.fromkeys(names))  # pairs overlap
-            if self._try_int8(f"int8, {len(layers)} layers in float", layers):
+            if self._try_int8(f"int8, {counted(len(layers), 'layer')} in float", layers):
                 return True
         return False
 

@@ -32,7 +32,8 @@ def test_a_folder_that_is_not_a_data_set_is_reported_in_lines(tmp_path: Path) ->
     first, expected, fix = done.stdout.splitlines()
     assert first == f"error: {tmp_path} holds photos"
     assert expected.startswith("  expected Images/ with Labels/")
-    assert fix == "  see docs/data.md, Data formats"
+    folders = " and the masks into ".join(f"{tmp_path / name}/" for name in ("images", "masks"))
+    assert fix == f"  put the pictures into {folders}"
     (finding,) = json.loads(run("check", tmp_path, *CLASSES, "--json").stdout)["findings"]
     assert finding["found"] == f"{tmp_path} holds photos; {expected.strip()}"
     assert finding["kind"] == "layout"
@@ -237,6 +238,18 @@ class TestBitDepth:
 
 
 class TestPreview:
+    def test_a_name_without_a_suffix_gets_one(self, sample_data: Path, tmp_path: Path) -> None:
+        done = run("preview", sample_data, *CLASSES, "--size", 32, "-o", tmp_path / "catsview")
+        assert done.exit_code == 0, done.output
+        assert done.stdout == f"look at {tmp_path / 'catsview.png'}\n"
+        assert [path.name for path in tmp_path.iterdir()] == ["catsview.png"]
+
+    def test_another_suffix_is_refused(self, sample_data: Path, tmp_path: Path) -> None:
+        done = run("preview", sample_data, *CLASSES, "-o", tmp_path / "p.jpg")
+        assert done.exit_code == 1
+        assert f"data preview writes a PNG; pass -o {tmp_path / 'p.png'}" in done.stderr
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize(
         ("options", "says"),
         [

@@ -455,6 +455,20 @@ def test_a_rotated_photo_with_a_mask_of_its_shown_size_has_no_findings(copy):
     assert found(root) == set()
 
 
+def test_duplicates_name_both_pictures_by_their_paths(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    for name in ("train/a", "train/b", "val/c"):
+        for folder, values in (("images", picture), ("masks", picture[..., 0] % 2)):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(tmp_path / folder / f"{name}.png")
+    report = check(tmp_path, classes=("background", "cat"))
+    twins = {f.kind: f.found for f in report.findings if f.kind.startswith("duplicate")}
+    assert twins == {
+        "duplicate-in-split": "is the same picture as images/train/a.png",
+        "duplicate-across-splits": "is the same picture as images/train/a.png, which is trained on",
+    }
+
+
 def test_neighbouring_slices_are_no_duplicates(copy):
     # Half of what one shows is in the other: consecutive slices of a stack share less.
     root = copy("index")

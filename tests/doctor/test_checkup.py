@@ -290,7 +290,7 @@ def test_the_last_line_says_how_many_files_run(tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("1 of 1 files run here\n")
+    assert done.stdout.endswith("1 of 1 file runs here\n")
     assert "trying" in done.stderr
     assert "trying" not in done.stdout
 

@@ -25,6 +25,7 @@ from unet_edge.runtime.packages import PACKAGES, Package
 from unet_edge.runtime.threads import default_threads, thread_count
 from unet_edge.runtime.tuning_cache import this_machine
 from unet_edge.system.board import read_processor
+from unet_edge.system.counting import counted
 from unet_edge.system.timing import gemm_ms
 
 HOPELESS = 2.0
@@ -79,7 +80,10 @@ def tune(
     gemm_before_ms = gemm_ms()
     if elsewhere := bundle.measured_elsewhere():
         say(elsewhere)
-    say(f"measuring {len(trials)} pairs of file and interpreter on {count} threads")
+    say(
+        f"measuring {counted(len(trials), 'pair')} of file and interpreter on "
+        f"{counted(count, 'thread')}"
+    )
     trials = _measured(trials, request, rounds, "files")
     ranked = ranked_by_speed(trials)
     others = [n for n in _numbers_of_threads() if n != count] if threads is None else []

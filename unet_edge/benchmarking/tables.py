@@ -9,6 +9,7 @@ from tabulate import tabulate
 from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult
 from unet_edge.percent import percent
 from unet_edge.runtime.segmenter import STAGES
+from unet_edge.system.counting import counted
 
 COST_HEADERS = (
     "file",
@@ -88,8 +89,9 @@ def conditions(result: BenchmarkResult) -> list[str]:
     """How the figures were measured, a sentence each."""
     return [
         f"measured on {result.processor}",
-        f"{result.runs} runs in a process for each, over {result.pictures} pictures "
-        f"({', '.join(result.sizes)} px), {result.threads} threads; Keras chooses its own number",
+        f"{counted(result.runs, 'run')} in a process for each, over "
+        f"{counted(result.pictures, 'picture')} ({', '.join(result.sizes)} px), "
+        f"{counted(result.threads, 'thread')}; Keras chooses its own number",
         f"p50, p90 and p99 are for a complete picture: {', '.join(STAGES)}",
         "agreement and mask mIoU are against Keras' masks of the golden pictures, measured here; "
         "held out and label mIoU were measured at export over the held-out pictures",

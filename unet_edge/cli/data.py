@@ -23,9 +23,10 @@ from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import DataReport
 from unet_edge.dataset.check import check as check_data
 from unet_edge.dataset.drawn_split import draw_split, list_folder
+from unet_edge.dataset.duplicates import path_below
 from unet_edge.dataset.findings import Finding, Kind, Severity
 from unet_edge.dataset.settings import DataSettings
-from unet_edge.errors import UnetEdgeError
+from unet_edge.errors import ConfigError, UnetEdgeError
 from unet_edge.masks.mask import is_png_made_by, save_png
 from unet_edge.system.counting import counted
 from unet_edge.system.files import require_replaceable, require_writable_path
@@ -226,6 +227,7 @@ def preview(
     """
     from unet_edge.training.preview import preview_sheet
 
+    output = _png_name(output)
     require_writable_path(output)
     config = require_config(folder, settings)
     require_replaceable(output, lambda data: is_png_made_by(data, _PREVIEW), "data preview")
@@ -245,7 +247,20 @@ def preview(
         seed=config.seed,
     )
     save_png(sheet, output, made_by=_PREVIEW)
-    click.echo(f"look at {output}")
+    print_line(f"look at {output}")
+
+
+def _png_name(output: Path) -> Path:
+    """The file with the suffix .png, added if it has none. Raises ConfigError for another one."""
+    if not output.suffix:
+        return output.with_name(f"{output.name}.png") if output.name else output
+    if output.suffix.lower() != ".png":
+        raise ConfigError(
+            f"{output} is not the name of a PNG",
+            expected="data preview writes a PNG",
+            fix=f"pass -o {output.with_suffix('.png')}",
+        )
+    return output
 
 
 def _print_splits(report: DataReport) -> None:
@@ -281,7 +296,7 @@ def _print_findings(report: DataReport, examples: float) -> None:
         (
             finding.severity,
             finding.kind,
-            printable(_below(finding.file, report.root)),
+            printable(path_below(finding.file, report.root)),
             printable(finding.found),
         )
         for findings in kinds.values()
@@ -306,8 +321,3 @@ def _print_alone(finding: Finding, error: UnetEdgeError | None) -> None:
     print_line(f"{finding.severity}: {first}")
     for line in (*others, finding.fix):
         print_line(f"  {line}")
-
-
-def _below(file: Path, root: Path) -> Path:
-    """`file` relative to `root`, if it is below."""
-    return file.relative_to(root) if file != root and file.is_relative_to(root) else file

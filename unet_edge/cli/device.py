@@ -32,6 +32,7 @@ from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_
 from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
 from unet_edge.runtime.tiles import MAX_OVERLAP, Tiles
+from unet_edge.system.counting import counted
 
 if TYPE_CHECKING:
     from unet_edge.masks.mask import LegendPlace
@@ -167,8 +168,8 @@ def segment(
         for message in errors:
             print_note(f"error: {message}")
         raise Failure(
-            f"{len(errors)} of {len(results)} pictures could not be segmented; repeat the command "
-            "when they are fixed: the others are skipped"
+            f"{len(errors)} of {counted(len(results), 'picture')} could not be segmented; "
+            "repeat the command when they are fixed: the others are skipped"
         )
 
 
@@ -223,4 +224,7 @@ def _print_results(results: Sequence[dict[str, Any]], segmenter: Segmenter, outp
     print_table(shares, ["picture", *segmenter.spec.classes], ".1%")
     skipped = sum(result["skipped"] for result in done)
     existed = f" ({skipped} of them existed)" if skipped else ""
-    print_line(f"{len(done)} of {len(results)} pictures in {output}{existed}, by {segmenter.name}")
+    print_line(
+        f"{len(done)} of {counted(len(results), 'picture')} in {output}{existed}, "
+        f"by {segmenter.name}"
+    )

@@ -20,6 +20,7 @@ from unet_edge.images.decoding import grid_of
 from unet_edge.masks.mask import save_png
 from unet_edge.percent import percent
 from unet_edge.system.atomic_folders import folder_written_atomically
+from unet_edge.system.counting import counted
 from unet_edge.system.csv_table import csv_text
 from unet_edge.system.files import json_text, require_writable_path, write_atomically
 from unet_edge.system.progress import progress
@@ -201,7 +202,8 @@ def _layers_table(layers: tuple[LayerError, ...]) -> str:
 def _print(diagnosis: Diagnosis, layers: tuple[LayerError, ...]) -> None:
     figures = diagnosis.figures()
     click.echo(
-        f"{diagnosis.candidate} against {diagnosis.reference}, {len(diagnosis.pictures)} pictures: "
+        f"{diagnosis.candidate} against {diagnosis.reference}, "
+        f"{counted(len(diagnosis.pictures), 'picture')}: "
         f"{figures['flipped']} of {figures['pixels']} pixels flipped, "
         f"{figures['confident_flips']} of them confident"
     )

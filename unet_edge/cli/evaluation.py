@@ -92,7 +92,8 @@ def evaluate(
 
     Figures count all pixels of all pictures, at the pictures' own size. A region is a set of pixels
     of one class that are connected by their edges. It is found if a predicted region overlaps it
-    with an IoU above 0.5. It is touched if at least one of its pixels is predicted.
+    with an IoU above 0.5, else missed. It is touched if at least one of its pixels is predicted. A
+    predicted region is false if it matches no true region.
 
     \b
     Examples:

@@ -14,6 +14,7 @@ from unet_edge.evaluation.evaluation import Evaluation, FileEvaluation
 from unet_edge.palette import has_background
 from unet_edge.percent import percent
 from unet_edge.runtime.availability import not_run_lines
+from unet_edge.system.counting import counted
 
 
 def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:
@@ -30,7 +31,7 @@ def print_evaluation(result: Evaluation, split: str, rule: MaskRule) -> None:
     click.echo(f"{result.name} run by {result.backend}")
     worst = result.worst_first[0]
     print_line(
-        f"{len(result.pictures)} pictures ({split}), pixel accuracy "
+        f"{counted(len(result.pictures), 'picture')} ({split}), pixel accuracy "
         f"{result.confusion.accuracy:.4f}; worst: {worst.name} with mIoU {worst.miou:.4f}"
     )
     _print_ignored(result, rule)
@@ -45,7 +46,7 @@ def _print_regions(result: Evaluation) -> None:
         matched, touched = counts["iou_0.5"], counts["any_overlap"]
         rows.append((name, counts["true"], *matched.values(), *touched.values()))
     columns = [f"{column} (IoU 0.5)" for column in ("found", "missed", "false")]
-    print_table(rows, ["regions", "true", *columns, "touched", "untouched", "false"])
+    print_table(rows, ["regions", "true", *columns, "touched", "untouched", "false (no overlap)"])
 
 
 def print_files(
@@ -88,7 +89,7 @@ def print_files(
     )
     for line in not_run_lines(not_run):
         print_line(line)
-    click.echo(f"{len(reference.pictures)} pictures ({split})")
+    click.echo(f"{counted(len(reference.pictures), 'picture')} ({split})")
     _print_ignored(reference, rule)
 
 
@@ -99,8 +100,8 @@ def _share(value: float) -> str:
 def _print_ignored(result: Evaluation, rule: MaskRule) -> None:
     if result.ignored:
         click.echo(
-            f"ignored: {result.ignored} pixels of the true masks ({result.ignored_share:.2%}), "
-            f"{_ignored_value(rule)}"
+            f"ignored: {counted(result.ignored, 'pixel')} of the true masks "
+            f"({result.ignored_share:.2%}), {_ignored_value(rule)}"
         )
 
 

@@ -14,6 +14,7 @@ from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.bundle.search_record import SearchRecord
 from unet_edge.percent import percent
 from unet_edge.spec import Decoding, ModelSpec, Output
+from unet_edge.system.counting import counted
 from unet_edge.system.files import json_text
 from unet_edge.system.printable import printable
 
@@ -116,10 +117,14 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
     click.echo(f"measured on {bundle.processor}")
     reference = bundle.reference
     click.echo(
-        f"Keras itself: label mIoU {_miou(reference.label_miou)} on {reference.pictures} "
-        + ("validation pictures" if test else "held-out pictures")
-        + (f", {_miou(test.keras.label_miou)} on {test.pictures} test pictures" if test else "")
-        + f"; {len(bundle.golden)} golden pictures in {bundle.path}"
+        f"Keras itself: label mIoU {_miou(reference.label_miou)} on "
+        + counted(reference.pictures, "validation picture" if test else "held-out picture")
+        + (
+            f", {_miou(test.keras.label_miou)} on {counted(test.pictures, 'test picture')}"
+            if test
+            else ""
+        )
+        + f"; {counted(len(bundle.golden), 'golden picture')} in {bundle.path}"
     )
     click.echo(f"the bundle's digest (SHA-256 of {MANIFEST}): {bundle.digest}")
 

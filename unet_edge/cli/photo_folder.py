@@ -18,6 +18,7 @@ from unet_edge.errors import DataError, OutputError
 from unet_edge.images.listing import distinct
 from unet_edge.images.picture_file import count_frames
 from unet_edge.system.captured_output import native_stderr_discarded
+from unet_edge.system.counting import counted
 from unet_edge.system.files import require_writable_path, utf8
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def _without_results(listed: Sequence[Path], log: ResumeLog, output: Path) -> li
     named = distinct(listed)
     pictures = [picture for picture in named if not log.owns(picture)]
     if left_out := len(named) - len(pictures):
-        print_note(f"left out {left_out} files in {output} that segment wrote there itself")
+        print_note(
+            f"left out {counted(left_out, 'file')} in {output} that segment wrote there itself"
+        )
     if not pictures:
         raise DataError(
             f"no pictures but the results of segment in {output}", fix="name the folder of photos"

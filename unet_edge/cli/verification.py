@@ -23,6 +23,7 @@ from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.percent import percent
 from unet_edge.system.board import read_processor
+from unet_edge.system.counting import counted
 from unet_edge.system.printable import printable
 from unet_edge.system.progress import progress
 
@@ -154,7 +155,10 @@ def _print_verification(
     if reference is not None:
         click.echo("reference: {file} run by {backend}".format(**reference))
     pixels = results[0].against_reference.pixels
-    click.echo(f"{results[0].pictures} pictures, {pixels} pixels, on {read_processor()}")
+    click.echo(
+        f"{counted(results[0].pictures, 'picture')}, {counted(pixels, 'pixel')}, "
+        f"on {read_processor()}"
+    )
     if any(result.floor < bundle.file(result.name).floor for result in results):
         click.echo(
             "Golden pictures are harder, so their floor is lower, by the gap measured at export."

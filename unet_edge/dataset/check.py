@@ -122,7 +122,7 @@ def check(
     findings = [
         *findings,
         *_problems(dataset, splits),
-        *duplicates({name: _fingerprinted(split) for name, split in splits.items()}),
+        *duplicates({name: _fingerprinted(split) for name, split in splits.items()}, root),
     ]
     sizes = {result.size for split in splits.values() for result in split if result.size}
     return DataReport(

@@ -13,6 +13,7 @@ from unet_edge.errors import ConfigError, DataError
 from unet_edge.images.placement import Labels, Pixels
 from unet_edge.palette import Color
 from unet_edge.spec import IGNORE
+from unet_edge.system.counting import counted
 from unet_edge.system.files import read_regular
 
 LABELMAP = "labelmap.txt"
@@ -121,7 +122,7 @@ def colors_to_labels(pixels: Pixels, table: ColorTable, name: str) -> Labels:
     if unknown.any():
         counts = common_colors(pixels[unknown][None])
         shown = ", ".join(f"{color} ({count} px)" for color, count in counts[:4])
-        shown += f" and {len(counts) - 4} more colours" if len(counts) > 4 else ""
+        shown += f" and {counted(len(counts) - 4, 'more colour')}" if len(counts) > 4 else ""
         raise DataError(
             f"holds {shown}, which no class has",
             fix=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,11 @@ Fingerprinted = Sequence[tuple[Sample, Fingerprint]]
 _USES = {"train": "trained on", "validation": "validated on", "test": "a test picture"}
 
 
-def duplicates(splits: Mapping[str, Fingerprinted]) -> list[Finding]:
+def duplicates(splits: Mapping[str, Fingerprinted], root: Path) -> list[Finding]:
     """Report equal pictures in one split and across two, and near duplicates across two.
 
-    `splits` are named train, validation and test.
+    `splits` are named train, validation and test. Findings name the second picture by its path
+    below `root`, as `data check` shows the first.
     """
     findings: list[Finding] = []
     names = list(splits)
@@ -68,19 +70,27 @@ def duplicates(splits: Mapping[str, Fingerprinted]) -> list[Finding]:
             split, first = first_of.setdefault(features.digest, (name, sample))
             if first is sample:
                 continue
+            shown = path_below(first.image, root)
             findings.append(
-                _in_split(sample, first) if split == name else _across(sample, first, split)
+                _in_split(sample, shown) if split == name else _across(sample, shown, split)
             )
     for place, name in enumerate(names):
         for later in names[place + 1 :]:
-            findings += _near_across(splits[name], splits[later], name)
+            findings += _near_across(splits[name], splits[later], name, root)
     return findings
 
 
-def _near_across(first: Fingerprinted, second: Fingerprinted, name: str) -> list[Finding]:
+def path_below(file: Path, root: Path) -> Path:
+    """`file` relative to `root`, if it is below."""
+    return file.relative_to(root) if file != root and file.is_relative_to(root) else file
+
+
+def _near_across(
+    first: Fingerprinted, second: Fingerprinted, name: str, root: Path
+) -> list[Finding]:
     prints = [[features for _, features in split] for split in (first, second)]
     return [
-        _near(second[j][0], first[i][0], name)
+        _near(second[j][0], path_below(first[i][0].image, root), name)
         for i, j in near_pairs(*prints)
         if prints[0][i].digest != prints[1][j].digest
     ]
@@ -113,20 +123,20 @@ def _stack(rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     return np.stack(rows).astype(np.float32)
 
 
-def _in_split(sample: Sample, first: Sample) -> Finding:
-    found = f"is the same picture as {first.name}"
+def _in_split(sample: Sample, first: Path) -> Finding:
+    found = f"is the same picture as {first}"
     fix = "remove one, unless it should count twice"
     return Finding("warning", "duplicate-in-split", sample.image, found, fix)
 
 
-def _across(sample: Sample, first: Sample, split: str) -> Finding:
-    found = f"is the same picture as {first.name}, which is {_USES[split]}"
+def _across(sample: Sample, first: Path, split: str) -> Finding:
+    found = f"is the same picture as {first}, which is {_USES[split]}"
     fix = "keep it in one split: figures measured on it mean nothing"
     return Finding("error", "duplicate-across-splits", sample.image, found, fix)
 
 
-def _near(sample: Sample, first: Sample, split: str) -> Finding:
-    found = f"looks like {first.name}, which is {_USES[split]}"
+def _near(sample: Sample, first: Path, split: str) -> Finding:
+    found = f"looks like {first}, which is {_USES[split]}"
     fix = (
         "look at both, and keep them in one split if they show the same thing, as 'unet-edge data "
         "split' does"

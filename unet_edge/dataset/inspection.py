@@ -19,6 +19,7 @@ from unet_edge.images.bit_depth import UnknownRangeError
 from unet_edge.images.decoding import decode, decode_any_range, depth_warning
 from unet_edge.images.mask_file import read_colors
 from unet_edge.images.picture_file import read_header
+from unet_edge.system.counting import counted
 
 # More values than this, each on under 1 % of a mask, are edges between classes, not classes.
 _MOST_RARE_VALUES = 16
@@ -236,6 +237,7 @@ def _blurred(result: Inspected, counts: NDArray[np.int64], ignore: int | None) -
     values = [value for value in sorted(result.values) if value != ignore]
     if len(values) > 2 and values[0] < 16 and values[-1] >= 240:
         between = int(counts[values[1] : values[-1]].sum())
-        found = f"has {len(values) - 2} values between {values[0]} and {values[-1]} ({between} px)"
+        count = counted(len(values) - 2, "value")
+        found = f"has {count} between {values[0]} and {values[-1]} ({between} px)"
         fix = "save masks as PNG without smoothing; until then, the threshold decides"
         result.report("warning", "blurred-mask", result.sample.mask, found, fix)

@@ -120,7 +120,7 @@ def _drawn(
         groups = group_by_look(pool, progress)
         largest = max(map(len, groups), default=0)
         if largest > 1:
-            note += f" from {len(groups)} groups of pictures that look alike"
+            note += f" from {counted(len(groups), 'group')} of pictures that look alike"
         if len(groups) == 1 and largest > 1:
             note += "; WARNING: all pictures look alike, so the validation means little"
     else:
@@ -134,7 +134,7 @@ def _require_both(
 ) -> None:
     if train and validation:
         return
-    found = f"{len(train)} pictures to train on and {len(validation)} to validate on"
+    found = f"{counted(len(train), 'picture')} to train on and {len(validation)} to validate on"
     fix = "name or add at least one picture for each"
     pairs.findings.append(Finding("error", "split", root, found, fix))
 

@@ -16,6 +16,7 @@ from unet_edge.runtime.availability import NoInterpreterError, fix_commands, pro
 from unet_edge.runtime.interpreter_probe import TIMEOUT, Probe, probe
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, version_of
 from unet_edge.system.board import Board, Processor, read_board, read_processor
+from unet_edge.system.counting import counted
 
 if TYPE_CHECKING:
     from unet_edge.bundle.bundle import Bundle
@@ -205,7 +206,7 @@ def _summary(attempts: Sequence[Attempt], files: Sequence[FileVerdict], system: 
     """The last line: what runs here, or how to fix it."""
     if files:
         run = sum(file.runs_by is not None for file in files)
-        return f"{run} of {len(files)} files run here"
+        return f"{run} of {counted(len(files), 'file')} {'runs' if len(files) == 1 else 'run'} here"
     working = [attempt.name for attempt in attempts if attempt.state == "works"]
     if working:
         return f"models run here, on {' and '.join(working)}"

@@ -22,6 +22,7 @@ from unet_edge.masks.mask import Mask
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.backend import to_logits
 from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.system.counting import counted
 
 NEAR_TIE = 0.1
 """A near tie: the reference's two likeliest classes are less than this apart in probability. With
@@ -140,7 +141,7 @@ def heat_map(
         name,
         reference.name,
         f"shift of probability by {candidate.name}, at most {comparison.shift.max():.2f}",
-        f"{int(flipped.sum())} pixels flipped, {confident} of them confident (red)",
+        f"{counted(int(flipped.sum()), 'pixel')} flipped, {confident} of them confident (red)",
     ]
     pictures = [photo, mask, Image.fromarray((255 * ramp).astype(np.uint8)), Image.fromarray(flips)]
     return image_grid([pictures], titles)

@@ -194,7 +194,7 @@ def _load_encoder(model: keras.Model, config: TrainConfig, say: Say) -> None:
             say("WARNING: the encoder is frozen with random weights, since none are loaded")
         return
     loaded = load_encoder(model, config.network, config.encoder_weights)
-    say(f"encoder: {loaded} layers loaded from {config.encoder_weights}")
+    say(f"encoder: {counted(loaded, 'layer')} loaded from {config.encoder_weights}")
 
 
 def _objective(config: TrainConfig, dataset: Dataset, say: Say) -> Objective:

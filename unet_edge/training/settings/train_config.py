@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unet_edge.dataset.settings import Reading
 from unet_edge.errors import ConfigError
 from unet_edge.spec import Decoding, Fit, ModelSpec, Resample
+from unet_edge.system.counting import counted
 from unet_edge.training.settings.augmentation import Augmentation
 from unet_edge.training.settings.distillation import Distillation
 from unet_edge.training.settings.loss import Loss
@@ -76,7 +77,8 @@ class TrainConfig(Reading, _Pictures):
             )
         if self.loss.class_weights and len(self.loss.class_weights) != len(self.classes):
             raise ConfigError(
-                f"{len(self.loss.class_weights)} class weights for {len(self.classes)} classes"
+                f"{counted(len(self.loss.class_weights), 'class weight')} for "
+                f"{len(self.classes)} classes"
             )
         if self.crop and not self.augment:
             raise ConfigError(
