@@ -51,7 +51,7 @@ from unet_edge.images.listing import list_pictures
 from unet_edge.images.placement import Labels, Pixels
 from unet_edge.masks.upsampling import Logits
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.tiles import Tiles
+from unet_edge.runtime.tile_settings import Tiles
 from unet_edge.runtime.tiling import Axis, Tiling, normalised, tiled_labels
 from unet_edge.system.files import json_text
 from unet_edge.system.progress import progress

@@ -78,7 +78,7 @@ LATER = {
     "hashlib", "importlib.metadata", "multiprocessing", "shutil", "subprocess", "tempfile",
     "zipfile", "PIL.ImageDraw", "PIL.ImageFont", "unet_edge.bundle.bundle",
     "unet_edge.dataset", "unet_edge.model_files.read_graph",
-    "unet_edge.runtime.availability",
+    "unet_edge.runtime.interpreter_problems",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from unet_edge.images.placement import Placement
     from unet_edge.masks.mask import Mask
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.runtime.tiles import Tiles
+    from unet_edge.runtime.tile_settings import Tiles
     from unet_edge.spec import ModelSpec, Normalisation
 
 __version__ = "0.2.0"
@@ -42,7 +42,7 @@ _HOMES = {
     "Normalisation": "spec",
     "Placement": "images.placement",
     "Segmenter": "runtime.segmenter",
-    "Tiles": "runtime.tiles",
+    "Tiles": "runtime.tile_settings",
     "UnetEdgeError": "errors",
     "Verification": "evaluation.verification",
     "verify": "evaluation.verification",

@@ -47,7 +47,7 @@ TESTS = (
     "images/test_placement.py", "masks/test_upsampling.py", "masks/test_mask.py",
     "masks/test_contours.py", "masks/test_run_length.py", "masks/test_metrics.py",
     "masks/test_boundary.py", "system/test_board.py", "test_spec.py",
-    "runtime/test_segmenter.py", "runtime/test_availability.py",
+    "runtime/test_segmenter.py", "runtime/test_interpreter_problems.py",
 )  # fmt: skip
 HELPERS = tuple(
     f"support/{name}.py" for name in ("paths", "sealing", "trained_data", "patterns", "flood_fill")

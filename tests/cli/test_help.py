@@ -27,7 +27,7 @@ from unet_edge.cli.training import train
 from unet_edge.cli.workstation import export
 from unet_edge.runtime import interpreters
 from unet_edge.runtime.packages import Package
-from unet_edge.runtime.tiles import Tiles
+from unet_edge.runtime.tile_settings import Tiles
 
 
 def page(*arguments: str, columns: int = 80) -> list[str]:

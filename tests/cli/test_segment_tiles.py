@@ -22,7 +22,7 @@ from unet_edge import Segmenter
 from unet_edge.cli import main
 from unet_edge.demo.cells import draw_cells
 from unet_edge.images.placement import Pixels
-from unet_edge.runtime.tiles import Tiles
+from unet_edge.runtime.tile_settings import Tiles
 
 
 @pytest.fixture(scope="module")

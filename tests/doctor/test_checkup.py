@@ -18,8 +18,8 @@ from tiny_models import tiny_onnx
 from unet_edge.doctor.checkup import check_machine
 from unet_edge.errors import BackendError, BundleError, ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, seal
-from unet_edge.runtime.availability import NoInterpreterError, not_run_lines
 from unet_edge.runtime.interpreter_probe import TINY, probe
+from unet_edge.runtime.interpreter_problems import NoInterpreterError, not_run_lines
 from unet_edge.runtime.interpreters import Attempt, install_command, interpreter_named
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.spec import ModelSpec, Normalisation

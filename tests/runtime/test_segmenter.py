@@ -13,7 +13,7 @@ from unet_edge.masks.upsampling import probabilities, smooth_labels
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.backend import as_scores
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.runtime.tiles import Tiles
+from unet_edge.runtime.tile_settings import Tiles
 from unet_edge.spec import ModelSpec
 
 SPEC = ModelSpec(8, 12, ("background", "cat"), pad_color=(0, 0, 0))

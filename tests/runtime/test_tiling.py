@@ -11,7 +11,7 @@ from unet_edge.errors import ConfigError
 from unet_edge.images.placement import resize_labels
 from unet_edge.masks import upsampling
 from unet_edge.masks.upsampling import probabilities
-from unet_edge.runtime.tiles import Tiles
+from unet_edge.runtime.tile_settings import Tiles
 from unet_edge.runtime.tiling import (
     Axis,
     Tiling,

@@ -18,8 +18,8 @@ from unet_edge.benchmarking.tuning_results import Candidate, Trial, Tuning, choo
 from unet_edge.bundle.bundle import IMPROVE, Bundle
 from unet_edge.errors import BackendError, ConfigError
 from unet_edge.percent import percent
-from unet_edge.runtime.availability import problem
 from unet_edge.runtime.interpreter_probe import probe
+from unet_edge.runtime.interpreter_problems import problem
 from unet_edge.runtime.interpreters import INTERPRETERS, System
 from unet_edge.runtime.packages import PACKAGES, Package
 from unet_edge.runtime.threads import default_threads, thread_count

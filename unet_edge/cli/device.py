@@ -31,7 +31,7 @@ from unet_edge.cli.photo import (
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
 from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.tiles import MAX_OVERLAP, Tiles
+from unet_edge.runtime.tile_settings import MAX_OVERLAP, Tiles
 from unet_edge.system.counting import counted
 
 if TYPE_CHECKING:

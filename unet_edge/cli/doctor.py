@@ -101,7 +101,7 @@ def _print_interpreters(checkup: Checkup) -> None:
 
 
 def _print_files(checkup: Checkup) -> None:
-    from unet_edge.runtime.availability import not_run_lines
+    from unet_edge.runtime.interpreter_problems import not_run_lines
 
     optional = _optional(checkup)
     files = [
@@ -126,7 +126,7 @@ def _print_files(checkup: Checkup) -> None:
 
 def _optional(checkup: Checkup) -> dict[str, BackendError]:
     """The files that no installed interpreter reads, if other files run here."""
-    from unet_edge.runtime.availability import NoInterpreterError
+    from unet_edge.runtime.interpreter_problems import NoInterpreterError
     from unet_edge.runtime.packages import PACKAGES
 
     optional: dict[str, BackendError] = {}

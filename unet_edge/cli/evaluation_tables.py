@@ -13,7 +13,7 @@ from unet_edge.errors import BackendError
 from unet_edge.evaluation.evaluation import Evaluation, FileEvaluation
 from unet_edge.palette import has_background
 from unet_edge.percent import percent
-from unet_edge.runtime.availability import not_run_lines
+from unet_edge.runtime.interpreter_problems import not_run_lines
 from unet_edge.system.counting import counted
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unet_edge.masks.mask import LegendPlace
     from unet_edge.masks.upsampling import Edges
     from unet_edge.runtime.segmenter import Segmenter
-    from unet_edge.runtime.tiles import Tiles
+    from unet_edge.runtime.tile_settings import Tiles
     from unet_edge.runtime.tiling import Watch
 
 STREAM = Path("-")

@@ -148,7 +148,7 @@ def _print_verification(
     ]
     print_table(rows, ["file", "pixels equal", "floor", "mask mIoU", "worst picture", "", "run by"])
     if not_run:
-        from unet_edge.runtime.availability import not_run_lines
+        from unet_edge.runtime.interpreter_problems import not_run_lines
 
         for line in not_run_lines(not_run):
             print_line(line)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from unet_edge.errors import UnetEdgeError
 from unet_edge.model_files.embedded_contract import Format, load_model_bytes, parse_contract
-from unet_edge.runtime.availability import NoInterpreterError, fix_commands, problem
 from unet_edge.runtime.interpreter_probe import TIMEOUT, Probe, probe
+from unet_edge.runtime.interpreter_problems import NoInterpreterError, fix_commands, problem
 from unet_edge.runtime.interpreters import INTERPRETERS, Attempt, System, version_of
 from unet_edge.system.board import Board, Processor, read_board, read_processor
 from unet_edge.system.counting import counted

@@ -42,7 +42,7 @@ def open_backend(
         try:
             return _build(package, model, count)
         except BackendError as error:
-            from unet_edge.runtime.availability import NoInterpreterError
+            from unet_edge.runtime.interpreter_problems import NoInterpreterError
 
             if not isinstance(error, NoInterpreterError):
                 raise  # the interpreter works, but refuses this model

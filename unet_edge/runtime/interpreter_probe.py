@@ -118,7 +118,7 @@ def _answer(package: Package, path: Path) -> dict[str, Any]:
     """Open one model, run it, and return the answer to write."""
     from unet_edge.errors import UnetEdgeError
     from unet_edge.model_files.embedded_contract import load_model_bytes
-    from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
+    from unet_edge.runtime.interpreter_problems import NoInterpreterError, failed_attempt
 
     try:
         import numpy as np

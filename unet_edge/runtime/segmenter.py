@@ -27,7 +27,7 @@ from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256
 
 if TYPE_CHECKING:
-    from unet_edge.runtime.tiles import Tiles
+    from unet_edge.runtime.tile_settings import Tiles
     from unet_edge.runtime.tiling import Watch
 
 Lap = Callable[[str], None]

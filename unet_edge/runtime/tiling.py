@@ -25,7 +25,7 @@ from PIL import Image
 
 from unet_edge.images.placement import Labels, Pixels, Placement
 from unet_edge.masks.upsampling import Edges, Logits, score_strips, write_arg_max, write_softmax
-from unet_edge.runtime.tiles import Tiles
+from unet_edge.runtime.tile_settings import Tiles
 from unet_edge.spec import ModelSpec
 
 Score = Callable[[Pixels], Logits]

@@ -68,7 +68,7 @@ class FileBackend(ABC):
         except MemoryError:  # not the model's fault
             raise
         except Exception as error:  # the interpreters' exceptions share no base class but this
-            from unet_edge.runtime.availability import failed_run
+            from unet_edge.runtime.interpreter_problems import failed_run
 
             raise failed_run(self.name, error) from error
 

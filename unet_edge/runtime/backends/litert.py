@@ -32,13 +32,13 @@ class LiteRTBackend(FileBackend):
             self._interpreter: Any = interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ImportError, SystemError, AttributeError) as error:
-            from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
+            from unet_edge.runtime.interpreter_problems import NoInterpreterError, failed_attempt
 
             raise NoInterpreterError(
                 "tflite", [failed_attempt(package, _MODULES[package], error)]
             ) from error
         except (RuntimeError, ValueError) as error:
-            from unet_edge.runtime.availability import failed_attempt, refused_model
+            from unet_edge.runtime.interpreter_problems import failed_attempt, refused_model
 
             attempt = failed_attempt(package, _MODULES[package], error)
             raise refused_model(model, "tflite", attempt) from error

@@ -25,7 +25,7 @@ class OpenVinoBackend(FileBackend):
             library = importlib.import_module("openvino")
             core = library.Core()
         except (ImportError, SystemError, AttributeError, RuntimeError) as error:
-            from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
+            from unet_edge.runtime.interpreter_problems import NoInterpreterError, failed_attempt
 
             raise NoInterpreterError(
                 "onnx", [failed_attempt("openvino", "openvino", error)]
@@ -42,7 +42,7 @@ class OpenVinoBackend(FileBackend):
             self._request: Any = compiled.create_infer_request()
             _fill_numpy_tables(library)
         except Exception as error:  # OpenVINO's exceptions share no base class but this
-            from unet_edge.runtime.availability import failed_attempt, refused_model
+            from unet_edge.runtime.interpreter_problems import failed_attempt, refused_model
 
             attempt = failed_attempt("openvino", "openvino", error)
             raise refused_model(model, "onnx", attempt) from error

@@ -20,7 +20,7 @@ class OnnxRuntimeBackend(FileBackend):
         try:
             import onnxruntime
         except (ImportError, SystemError, AttributeError) as error:
-            from unet_edge.runtime.availability import NoInterpreterError, failed_attempt
+            from unet_edge.runtime.interpreter_problems import NoInterpreterError, failed_attempt
 
             raise NoInterpreterError(
                 "onnx", [failed_attempt("onnxruntime", "onnxruntime", error)]
@@ -39,7 +39,7 @@ class OnnxRuntimeBackend(FileBackend):
                 model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class but this
-            from unet_edge.runtime.availability import failed_attempt, refused_model
+            from unet_edge.runtime.interpreter_problems import failed_attempt, refused_model
 
             attempt = failed_attempt("onnxruntime", "onnxruntime", error)
             raise refused_model(model, "onnx", attempt) from error

@@ -8,7 +8,7 @@ import pytest
 from paths import ROOT
 
 from unet_edge.runtime import interpreters
-from unet_edge.runtime.availability import NoInterpreterError, fix_commands, problem
+from unet_edge.runtime.interpreter_problems import NoInterpreterError, fix_commands, problem
 from unet_edge.runtime.interpreters import (
     INTERPRETERS,
     Attempt,
