@@ -147,6 +147,7 @@ def test_a_warning_about_a_picture_names_it(run_file: Path, data: Path) -> None:
     done = evaluate(run_file, data, "--split", "test", "--test-list", data / "mine.txt")
     first = data / "images" / "train" / "a.jpg"
     assert f"WARNING: {first} (and 1 more): is in both train.txt and mine.txt" in done.stderr
+    assert "not trained on" not in done.stderr  # the run did train on it
 
 
 def test_a_run_that_began_without_test_pictures(run_file: Path, data: Path) -> None:

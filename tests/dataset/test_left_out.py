@@ -28,7 +28,11 @@ def test_pictures_in_no_list_are_reported(tmp_path):
     fix = "add it to a list, or remove it"
     assert findings(tmp_path, "unlisted") == {
         "cat_09.png": ("warning", "is in no list, and so not used", fix),
-        "bare.png": ("warning", "has no mask and is in no list, and so not used", fix),
+        "bare.png": (
+            "warning",
+            "has no mask and is in no list, and so not used",
+            "draw its mask and add it to a list, or remove it",
+        ),
     }
     assert "2 pictures in no split, left out" in find(tmp_path).notes[1]
 

@@ -45,8 +45,9 @@ def _print_regions(result: Evaluation) -> None:
             continue
         matched, touched = counts["iou_0.5"], counts["any_overlap"]
         rows.append((name, counts["true"], *matched.values(), *touched.values()))
-    columns = [f"{column} (IoU 0.5)" for column in ("found", "missed", "false")]
-    print_table(rows, ["regions", "true", *columns, "touched", "untouched", "false (no overlap)"])
+    matched_columns = ["found (IoU 0.5)", "missed", "false"]
+    touched_columns = ["touched", "untouched", "false (no overlap)"]
+    print_table(rows, ["regions", "true", *matched_columns, *touched_columns])
 
 
 def print_files(

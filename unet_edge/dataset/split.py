@@ -53,7 +53,7 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     else:
         named = False
     if settings.test_list:
-        pairs.findings += _in_both(validation, test, "validation", test_list, "validated on")
+        pairs.findings += _in_both(validation, test, "validation", test_list)
         validation = _without(validation, test)
     else:
         test = _without(test, validation)
@@ -61,8 +61,8 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     by_folder = named and validation_list is None
     if train_list and (settings.train_list or not by_folder):
         train = read_list(train_list, root, pairs)
-        pairs.findings += _in_both(train, validation, train_list, validation_list, "trained on")
-        pairs.findings += _in_both(train, test, train_list, test_list, "trained on")
+        pairs.findings += _in_both(train, validation, train_list, validation_list)
+        pairs.findings += _in_both(train, test, train_list, test_list)
     else:
         train = _in_folder(pairs, TRAIN_NAMES) or list(pairs.samples.values())
     train = _without(_without(train, validation), test)
@@ -144,6 +144,7 @@ def _unused(pairs: Pairs, used: Sequence[Sample], place: str) -> list[Finding]:
     names = {sample.name for sample in used}
     found = f"is in no {place}, and so not used"
     fix = f"add it to a {place}, or remove it"
+    draw = f"draw its mask and add it to a {place}, or remove it"
     unused = [
         Finding("warning", "unlisted", sample.image, found, fix)
         for name, sample in pairs.samples.items()
@@ -151,7 +152,7 @@ def _unused(pairs: Pairs, used: Sequence[Sample], place: str) -> list[Finding]:
     ]
     reported = {finding.file for finding in pairs.findings if finding.kind == "missing-mask"}
     return unused + [
-        Finding("warning", "unlisted", path, f"{pairs.lacks_mask(path)} and {found}", fix)
+        Finding("warning", "unlisted", path, f"{pairs.lacks_mask(path)} and {found}", draw)
         for path in pairs.bare.values()
         if path not in reported
     ]
@@ -175,13 +176,12 @@ def _in_both(
     others: Sequence[Sample],
     first: Path | str,
     second: Path | None,
-    use: str,
 ) -> list[Finding]:
-    """Warn of samples that two splits contain; they lose their `use` in the first."""
+    """Warn of samples that two splits contain; only the second one counts."""
     names = {sample.name for sample in others}
     here = first.name if isinstance(first, Path) else first
     there = second.name if second else "the held-out pictures"
-    found = f"is in both {here} and {there}, and so not {use}"
+    found = f"is in both {here} and {there}, and counts for {there} only"
     fix = f"remove it from one of them, or omit {here} to train on all other pictures"
     both = [sample for sample in samples if sample.name in names]
     return [Finding("warning", "listed-in-both", s.image, found, fix) for s in both]
