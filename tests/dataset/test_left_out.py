@@ -119,3 +119,12 @@ def test_a_missing_labelme_file_is_named(tmp_path):
     fix = "annotate it with labelme, or leave the picture out with a train.txt"
     with pytest.raises(DataError, match=rf"cat_03\.png: has no cat_03\.json; {fix}"):
         find(tmp_path)
+
+
+def test_where_most_pictures_have_no_mask_that_is_not_reported(tmp_path):
+    make(tmp_path, NAMES[:4])
+    for number in range(5):
+        save_picture(tmp_path / "images" / f"bare{number}.png")
+    (tmp_path / "train.txt").write_text("\n".join(NAMES[:2]))
+    (tmp_path / "val.txt").write_text(NAMES[2])
+    assert list(findings(tmp_path, "unlisted")) == [f"{NAMES[3]}.png"]

@@ -150,6 +150,8 @@ def _unused(pairs: Pairs, used: Sequence[Sample], place: str) -> list[Finding]:
         for name, sample in pairs.samples.items()
         if name not in names
     ]
+    if len(pairs.bare) > len(pairs.samples):
+        return unused  # as in PASCAL VOC, where most pictures have no mask on purpose
     reported = {finding.file for finding in pairs.findings if finding.kind == "missing-mask"}
     return unused + [
         Finding("warning", "unlisted", path, f"{pairs.lacks_mask(path)} and {found}", draw)

@@ -137,7 +137,7 @@ def test_a_file_that_is_no_benchmark_report_is_refused(tmp_path: Path) -> None:
         read_latency(path)
     for text in ("", "[]", "{}", '{"machine": 5}'):
         path.write_text(text)
-        with pytest.raises(ConfigError, match=r"not a report of 'unet-edge benchmark'.*write one"):
+        with pytest.raises(ConfigError, match=r"'unet-edge benchmark'.*run: unet-edge benchmark"):
             read_latency(path)
 
 
