@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.cli import main
 from unet_edge.cli.output import print_note
+from unet_edge.cli.workstation import _next_steps
+from unet_edge.runtime.run_folder import CHECKPOINT_FILE
 
 WITHOUT_KERAS = """
 import sys
@@ -113,6 +116,17 @@ class TestControlC:
         assert self.train(sample_data, run) == kept
         assert self.interrupted("resume", run) == kept
 
+    def test_a_damaged_checkpoint_does_not_hide_the_interruption(
+        self, unfinished: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> NoReturn:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("unet_edge.training.resume.resume", interrupted)
+        (unfinished / "progress" / CHECKPOINT_FILE).write_bytes(b"damaged")
+        line = self.interrupted("resume", unfinished)
+        assert line == f"interrupted; finish it with: unet-edge resume {unfinished}"
+
     def test_before_the_first_round_ends_nothing_is_kept(
         self, sample_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -122,7 +136,7 @@ class TestControlC:
         monkeypatch.setattr("unet_edge.training.run.run_phases", interrupted)
         run = tmp_path / "run"
         assert self.train(sample_data, run) == (
-            f"interrupted; no round was finished yet; start over with: unet-edge resume {run}"
+            f"interrupted; no round was finished; to begin again: unet-edge resume {run}"
         )
 
     def test_an_earlier_runs_rounds_are_not_the_new_ones(
@@ -136,13 +150,21 @@ class TestControlC:
         assert line == "interrupted; what was finished is kept"
 
 
-def test_the_export_of_an_unfinished_run_warns(
+def test_the_export_of_an_unfinished_run_says_whose_model_it_exports(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Path(shutil.copytree(run_path, tmp_path / "run"))
     (run / "progress").mkdir()
     monkeypatch.setattr("unet_edge.cli.workstation._EXPORT_MODULES", ["no_such_module"])
-    assert f"WARNING: {run} is an unfinished run" in refused("export", run)
+    warning, finish = f"WARNING: {run} is an unfinished run", f"unet-edge resume {run}"
+    assert refused("export", run).splitlines()[0] == (
+        f"{warning}; no round is finished: this exports the earlier run's model; finish it with: "
+        f"{finish}"
+    )
+    (run / "progress" / CHECKPOINT_FILE).touch()
+    assert refused("export", run).splitlines()[0] == (
+        f"{warning}; this exports its best model so far; finish it with: {finish}"
+    )
 
 
 def test_an_export_below_a_floor_says_what_is_usable_and_what_to_do(
@@ -159,6 +181,15 @@ def test_an_export_below_a_floor_says_what_is_usable_and_what_to_do(
         "below the agreement floor: model-int8.tflite, model-int8.onnx; devices leave them out",
         "usable: model-float32.tflite, model-float16.tflite, model-float32.onnx, "
         "model-float16.onnx",
-        f"for a better file: train longer, or search: unet-edge export {run_path} "
-        '--min-agreement 0.99; see "Export and int8" in the docs',
+        "for a better file: train longer, or search for a better .tflite file: unet-edge export "
+        f'{shlex.quote(str(run_path))} --min-agreement 0.998; see "Export and int8" in the docs',
     ]
+
+
+def test_only_a_tflite_file_is_worth_a_search() -> None:
+    tflite, onnx = "model-int8.tflite", "model-int8.onnx"
+    search = "unet-edge export 'my run' --min-agreement 0.998"
+    assert search in _next_steps(Path("my run"), [onnx, tflite], [], searched=False)[-1]
+    alone = 'for a better file: train longer; see "Export and int8" in the docs'
+    assert _next_steps(Path("my run"), [onnx], [tflite], searched=False)[-1] == alone
+    assert _next_steps(Path("my run"), [tflite], [onnx], searched=True)[-1] == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,9 @@ from unet_edge.cli.options import json_option, path_type
 from unet_edge.cli.output import print_json, print_note, print_table
 from unet_edge.cli.sections import SectionedCommand
 from unet_edge.cli.settings import OPTIONS, SECTIONS, nested, train_settings
-from unet_edge.errors import ConfigError
-from unet_edge.runtime.run_folder import PROGRESS_FOLDER
-from unet_edge.runtime.segmenter import CONFIG_FILE
+from unet_edge.errors import ConfigError, UnetEdgeError
+from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
+from unet_edge.system.printable import printable
 
 if TYPE_CHECKING:
     from unet_edge.training.distribution import Machines
@@ -224,6 +225,8 @@ def _resumable(run: Path, *, new: bool) -> Iterator[None]:
 
     A `new` run may not have begun yet: what the folder holds is then of an earlier run.
     """
+    from unet_edge.runtime.segmenter import CONFIG_FILE  # here: it loads NumPy and Pillow
+
     settings = run / PROGRESS_FOLDER / CONFIG_FILE
     before = settings.stat().st_mtime_ns if new and settings.is_file() else None
     try:
@@ -237,17 +240,20 @@ def _resumable(run: Path, *, new: bool) -> Iterator[None]:
 def _kept(run: Path) -> str:
     """How many rounds of an unfinished run are kept, and the command that finishes it."""
     from unet_edge.training.checkpoint import Checkpoint
-    from unet_edge.training.run_files import CHECKPOINT_FILE
 
-    command = f"unet-edge resume {run}"
+    command = printable(shlex.join(["unet-edge", "resume", str(run)]))
     checkpoint = run / PROGRESS_FOLDER / CHECKPOINT_FILE
     if not checkpoint.is_file():
-        return f"no round was finished yet; start over with: {command}"
-    done, total = Checkpoint.read(checkpoint).rounds, _unfinished_config(run).total_rounds
+        return f"no round was finished; to begin again: {command}"
+    try:
+        done, total = Checkpoint.read(checkpoint).rounds, _unfinished_config(run).total_rounds
+    except UnetEdgeError:  # a damaged file; the command names it
+        return f"finish it with: {command}"
     return f"kept: round {done} of {total}; finish it with: {command}"
 
 
 def _unfinished_config(run: Path) -> TrainConfig:
+    from unet_edge.runtime.segmenter import CONFIG_FILE
     from unet_edge.training.config import load_run_config
 
     return load_run_config(run / PROGRESS_FOLDER / CONFIG_FILE)

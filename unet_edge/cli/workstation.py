@@ -147,10 +147,7 @@ def export(
 
     spec = read_spec(run / SPEC_FILE)  # first, because the imports take long
     if (run / PROGRESS_FOLDER).is_dir():
-        print_note(
-            f"WARNING: {run} is an unfinished run, and this exports its best model so far; finish "
-            f"it with 'unet-edge resume {run}'"
-        )
+        print_note(_unfinished(run))
     need("export", _EXPORT_MODULES)
     from converters.card.latency import read_latency
     from converters.export import export as export_bundle
@@ -200,6 +197,18 @@ def export(
         )
 
 
+def _unfinished(run: Path) -> str:
+    """A warning about an unfinished run, which says whose model is exported."""
+    from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
+
+    exported = "this exports its best model so far"
+    # A run that replaces another one keeps the earlier model until its first round ends.
+    if not (run / PROGRESS_FOLDER / CHECKPOINT_FILE).is_file():
+        exported = "no round is finished: this exports the earlier run's model"
+    resume = shlex.join(["unet-edge", "resume", str(run)])
+    return printable(f"WARNING: {run} is an unfinished run; {exported}; finish it with: {resume}")
+
+
 def _next_steps(
     run: Path, below: Sequence[str], usable: Sequence[str], *, searched: bool
 ) -> list[str]:
@@ -207,8 +216,11 @@ def _next_steps(
     lines = [f"below the agreement floor: {', '.join(below)}; devices leave them out"]
     if usable:
         lines.append(f"usable: {', '.join(usable)}")
-    search = "" if searched else f", or search: unet-edge export {run} --min-agreement 0.99"
-    lines.append(f'for a better file: train longer{search}; see "Export and int8" in the docs')
+    better = "for a better file: train longer"
+    if not searched and any(name.endswith(".tflite") for name in below):
+        command = shlex.join(["unet-edge", "export", str(run), "--min-agreement", "0.998"])
+        better += f", or search for a better .tflite file: {command}"
+    lines.append(f'{better}; see "Export and int8" in the docs')
     return [printable(line) for line in lines]
 
 

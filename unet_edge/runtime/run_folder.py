@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 PROGRESS_FOLDER = "progress"
 """Exists in an unfinished run: its settings, split and, after the first round, a checkpoint."""
+CHECKPOINT_FILE = "checkpoint"
+"""In the progress folder: the state after the last complete round."""
 
 
 class Absence(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from unet_edge.errors import ConfigError, TrainingError
-from unet_edge.runtime.run_folder import PROGRESS_FOLDER
+from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import CONFIG_FILE
 from unet_edge.training.checkpoint import Checkpoint
 from unet_edge.training.config import load_run_config
 from unet_edge.training.distribution import Machines
 from unet_edge.training.run import Say, fit, leads
-from unet_edge.training.run_files import CHECKPOINT_FILE, require_unfinished
+from unet_edge.training.run_files import require_unfinished
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.toml import flattened, load_toml

@@ -15,7 +15,7 @@ from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import TrainingError
 from unet_edge.masks.metrics import Confusion
-from unet_edge.runtime.run_folder import PROGRESS_FOLDER
+from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE, SPLIT_FILE
 from unet_edge.spec import ModelSpec
 from unet_edge.system.files import write_atomically
@@ -38,7 +38,6 @@ from unet_edge.training.history import (
 from unet_edge.training.losses import Objective
 from unet_edge.training.optimisation import Schedule
 from unet_edge.training.run_files import (
-    CHECKPOINT_FILE,
     LAST_MODEL,
     RESULT_FILE,
     save_model,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.run_folder import PROGRESS_FOLDER
+from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.system.files import write_atomically
 from unet_edge.training.settings.train_config import TrainConfig
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 RESULT_FILE = "result.json"
 LAST_MODEL = "last.keras"
 SAMPLES_FOLDER = "samples"
-CHECKPOINT_FILE = "checkpoint"
 
 
 def require_free_folder(run: Path, *, overwrite: bool, leads: bool) -> None:
