@@ -7,14 +7,17 @@ import base64
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_folders import save_picture
+from dataset_folders import make, save_picture
 from PIL import Image
 
 from unet_edge.dataset import find_dataset
 from unet_edge.dataset.check import check
+from unet_edge.dataset.find import _warnings
+from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.labelme import read_labelme
 from unet_edge.errors import DataError
 
@@ -227,3 +230,48 @@ def test_a_background_that_is_not_the_first_class_is_warned_about(tmp_path, back
     )
     kinds = [finding.kind for finding in check(root, classes=(background, "cat")).findings]
     assert "class-zero" not in kinds
+
+
+@pytest.mark.parametrize("masks", ["auto", "index", "binary>127", "colors:#000000,#010203"])
+def test_masks_whose_values_give_the_order_of_the_classes_are_not_warned_about(tmp_path, masks):
+    root = make(tmp_path, ["a", "b", "c"])
+    if masks.startswith("colors"):
+        for path in (root / "masks").iterdir():
+            save_picture(path)  # of one colour
+    dataset = find_dataset(root, classes=("cat", "background"), masks=masks)
+    assert not [note for note in dataset.notes if note.startswith("WARNING")]
+    kinds = {f.kind for f in check(root, classes=("cat", "background"), masks=masks).findings}
+    assert "class-zero" not in kinds
+
+
+def test_a_labelmap_is_matched_by_name_so_a_background_that_is_not_first_is_warned_about(tmp_path):
+    root = make(tmp_path, ["a", "b", "c"])
+    for path in (root / "masks").iterdir():
+        save_picture(path)
+    (root / "labelmap.txt").write_text("background:0,0,0::\ncat:1,2,3::\n")
+    notes = find_dataset(root, classes=("cat", "background")).notes
+    assert notes[-1].endswith("name the background first: --classes background,cat")
+
+
+def test_the_classes_of_a_model_have_their_order(tmp_path):
+    root = coco(tmp_path, [(0, {}), (1, {})])
+    dataset = find_dataset(root, classes=("cat", "background"), fixed_classes=True)
+    assert not [note for note in dataset.notes if note.startswith("WARNING")]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "end"),
+    [
+        (0, ""),
+        (1, "1 more warning; 'unet-edge data check --all' lists them"),
+        (2, "2 more warnings; 'unet-edge data check --all' lists them"),
+    ],
+)
+def test_beyond_eight_warnings_a_line_says_where_the_others_are(hidden, end):
+    findings = [
+        Finding("warning", "crowds", Path(f"{k}.json"), f"found {k}", "fix")
+        for k in range(8 + hidden)
+    ]
+    lines = _warnings(findings, "; 'unet-edge data check --all' lists them")
+    assert lines[:8] == [f"WARNING: {k}.json: found {k}; fix" for k in range(8)]
+    assert lines[8:] == ([f"WARNING: and {end}"] if end else [])

@@ -152,6 +152,7 @@ def _read_data(
         classes=classes,
         split=None if lists_given else own_split,
         progress=progress,
+        fixed_classes=True,  # the model's
         **settings,
     )
     names = ", ".join(f"{index} {name}" for index, name in enumerate(classes))

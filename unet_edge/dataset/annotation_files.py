@@ -133,7 +133,7 @@ def _warn_of_class_zero(pairs: Pairs, file: Path, drawn: set[str], classes: Sequ
     """Report a first class that was drawn: class 0 also covers every pixel outside the shapes."""
     first = classes[0]
     if misplaced_background(classes):
-        return  # reported whatever the masks are
+        return  # reported by `survey`
     if first in drawn and first.lower() not in _BACKGROUNDS:
         found = f"draws {first}, which is class 0, as is every pixel outside the shapes"
         finding = Finding("warning", "class-zero", file, found, background_first(classes))

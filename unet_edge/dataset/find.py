@@ -31,12 +31,14 @@ def find_dataset(
     classes: Sequence[str],
     split: SplitNames | None = None,
     progress: Progress = lambda samples, _: samples,
+    fixed_classes: bool = False,
     **settings: Any,
 ) -> Dataset:
     """Find pictures and masks below `root`, split them and choose the rule that reads the masks.
 
     `classes` are the names, class 0 (the background) first. `settings` are fields of DataSettings.
-    `split` names the samples of each split, instead of lists, folders or a draw.
+    `split` names the samples of each split, instead of lists, folders or a draw. With
+    `fixed_classes`, as for a trained model, no note advises another order of the classes.
 
     Layouts: `Images/ Labels/ ImageSets/Segmentation/{train,val,test}.txt` (the tutorial's),
     `images/ masks/` with optional `train.txt`, `val.txt` and `test.txt` beside them,
@@ -49,7 +51,15 @@ def find_dataset(
     Raises DataError for a folder without a known layout, an incomplete pair or an empty split.
     """
     data_settings = DataSettings.of(settings)
-    dataset, findings = survey(Path(root), classes, data_settings, split, progress, strict=True)
+    dataset, findings = survey(
+        Path(root),
+        classes,
+        data_settings,
+        split,
+        progress,
+        strict=True,
+        fixed_classes=fixed_classes,
+    )
     raise_errors(findings)
     return dataset
 
@@ -62,12 +72,13 @@ def survey(
     progress: Progress,
     *,
     strict: bool,
+    fixed_classes: bool = False,
 ) -> tuple[Dataset, list[Finding]]:
     """Find a data set as `find_dataset` does, and return it with the findings.
 
     With `strict`, errors are raised before masks are read, one rule must read all masks, and notes
-    contain warnings. Raises DataError for a folder that is not a data set, SpecError for invalid
-    class names.
+    contain warnings; with `fixed_classes`, none about the order of the classes.
+    Raises DataError for a folder that is not a data set, SpecError for invalid class names.
     """
     require_data_folder(root)
     names, ignore = tuple(classes), settings.ignore
@@ -79,10 +90,6 @@ def survey(
             fix="give --masks colors: one colour for each of --classes",
         )
     pairs = find_pairs(root, names, settings)
-    if background := misplaced_background(names):
-        found = f"{background} is class {names.index(background)}, and {names[0]} is class 0"
-        finding = Finding("warning", "class-zero", root, found, background_first(names))
-        pairs.findings.append(finding)
     splits = split.select(pairs) if split else split_pairs(root, pairs, settings, progress)
     if strict:
         raise_errors(pairs.findings)
@@ -107,26 +114,37 @@ def survey(
                 raise
             rule, note = _likely_rule(root, samples, names, ignore, pairs.findings)
         notes.append(note)
+    # Elsewhere the order of the classes is that of the masks' values or colours.
+    by_name = pairs.polygons or (rule.kind == "colors" and settings.masks == "auto")
+    if by_name and (background := misplaced_background(names)):
+        found = f"{background} is class {names.index(background)}, and {names[0]} is class 0"
+        finding = Finding("warning", "class-zero", root, found, background_first(names))
+        pairs.findings.append(finding)
     if strict:
-        notes += _warnings(pairs.findings)
+        noted = [kind for kind in _NOTED_KINDS if not (fixed_classes and kind == "class-zero")]
+        # 'data check' knows no run, and so not the pictures that a run's split lacks.
+        more = "" if split else "; 'unet-edge data check --all' lists them"
+        notes += _warnings([each for each in pairs.findings if each.kind in noted], more)
     dataset = Dataset(
         root, splits.train, splits.validation, rule, names, tuple(notes), test=splits.test
     )
     return dataset, pairs.findings
 
 
-def _warnings(findings: Sequence[Finding]) -> list[str]:
-    """The noted findings as text, those that say the same of several files as one."""
+def _warnings(findings: Sequence[Finding], where_more: str) -> list[str]:
+    """The findings as text, those that say the same of several files as one.
+
+    `where_more` says where those beyond the most noted are listed.
+    """
     files: dict[tuple[str, str], list[str]] = {}
     for each in findings:
-        if each.kind in _NOTED_KINDS:
-            files.setdefault((each.found, each.fix), []).append(str(each.file))
+        files.setdefault((each.found, each.fix), []).append(str(each.file))
     lines = []
     for (found, fix), named in files.items():
         more = f" (and {len(named) - 1} more)" if len(named) > 1 else ""
         lines.append(f"WARNING: {named[0]}{more}: {found}; {fix}")
-    if hidden := len(lines) - _MOST_NOTED:
-        lines[_MOST_NOTED:] = [f"WARNING: and {hidden} more like these"] if hidden > 0 else []
+    if (hidden := len(lines) - _MOST_NOTED) > 0:
+        lines[_MOST_NOTED:] = [f"WARNING: and {counted(hidden, 'more warning')}{where_more}"]
     return lines
 
 
