@@ -1,6 +1,7 @@
 """A folder that is missing or has no known layout: the error says what to rename or add."""
 
 import json
+from pathlib import Path
 
 import pytest
 from dataset_folders import find, make, save_picture
@@ -30,6 +31,9 @@ def fix(root):
             "rename {root}/imgs to images, and add {root}/masks/ with a mask for each picture, of "
             "the same name",
         ),
+        (["annotations", "imgs", "masks"], "rename {root}/imgs to images"),
+        (["image", "images", "label"], "rename {root}/label to masks"),
+        (["images", "annotations", "label", "labels"], "rename {root}/labels to masks"),
         (["train/images", "train/labels"], "rename {root}/train/labels to masks"),
         ([], "put the pictures into {root}/images/ and the masks into {root}/masks/"),
         (["other"], "put the pictures into {root}/images/ and the masks into {root}/masks/"),
@@ -70,6 +74,14 @@ def test_a_missing_folder_suggests_a_similar_one(tmp_path):
         find(tmp_path / "catz")
 
 
+def test_the_folder_around_a_missing_one_may_be_unreadable(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert fix(tmp_path / "catz") == "check the path"
+
+
 def test_a_file_instead_of_a_folder(tmp_path):
     (tmp_path / "cats").touch()
     assert fix(tmp_path / "cats") == "name the folder that holds the pictures and masks"
@@ -78,4 +90,4 @@ def test_a_file_instead_of_a_folder(tmp_path):
 def test_a_fix_never_names_a_page_that_an_installation_lacks(tmp_path):
     make(tmp_path / "cats", ["a", "b"])
     (tmp_path / "cats" / "train.txt").write_bytes(b"a\0b")
-    assert "docs/" not in fix(tmp_path / "cats")
+    assert fix(tmp_path / "cats") == "save it as UTF-8"

@@ -27,11 +27,10 @@ def require_data_folder(root: Path) -> None:
         raise DataError(
             f"{root} is not a folder", fix="name the folder that holds the pictures and masks"
         )
-    siblings = (
-        [path.name for path in root.parent.iterdir() if path.is_dir()]
-        if root.parent.is_dir()
-        else []
-    )
+    try:
+        siblings = [path.name for path in root.parent.iterdir() if path.is_dir()]
+    except OSError:  # a folder that is missing or may not be read
+        siblings = []
     close = difflib.get_close_matches(root.name, siblings, n=1)
     fix = f"did you mean {root.parent / close[0]}?" if close else "check the path"
     raise DataError(f"no such data folder: {root}", fix=fix)
@@ -73,11 +72,17 @@ def _fix(root: Path, folders: list[str]) -> str:
 
 def _folder_fix(root: Path, folders: list[str]) -> str:
     """What to rename or add so that `root`, which holds `folders`, has a pair of folders."""
-    pictures = next((name for name in folders if name.lower() in _PICTURE_NAMES), None)
-    others = [name for name in folders if name.lower() in _MASK_NAMES]
+    # A name of a pair comes before similar ones, so that no folder is renamed to an existing one.
+    exact = [name for pair in FOLDER_NAMES for name in pair]
+    similar = [name for name in folders if name.lower() in _PICTURE_NAMES]
+    pictures = min(similar, key=lambda name: name not in exact, default=None)
     if pictures is None:
         return f"put the pictures into {root / 'images'}/ and the masks into {root / 'masks'}/"
     wanted, masks = _pair_for(pictures)
+    others = sorted(
+        (name for name in folders if name.lower() in _MASK_NAMES),
+        key=lambda name: (name != masks, name not in exact, _MASK_NAMES.index(name.lower())),
+    )
     renames = [
         f"{root / old} to {new}"
         for old, new in ((pictures, wanted), *((other, masks) for other in others[:1]))
