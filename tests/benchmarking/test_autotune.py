@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from unet_edge.benchmarking import autotune
-from unet_edge.benchmarking.autotune import tune
+from unet_edge.benchmarking.autotune import _nothing_to_try, tune
 from unet_edge.benchmarking.measurement import Request
 from unet_edge.benchmarking.results import TOTAL, Measurement
 from unet_edge.benchmarking.tuning_results import (
@@ -23,7 +23,7 @@ from unet_edge.benchmarking.tuning_results import (
     choose,
     ranked_by_speed,
 )
-from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle import IMPROVE, Bundle
 from unet_edge.errors import BackendError, BundleError, ConfigError
 from unet_edge.runtime.segmenter import STAGES
 from unet_edge.runtime.threads import default_threads
@@ -264,6 +264,20 @@ def test_without_an_interpreter_the_error_names_the_reasons(
     )
     with pytest.raises(BackendError, match=r"nothing here runs .*wrong libc"):
         tune(only)
+
+
+def test_files_under_their_floor_and_files_without_an_interpreter_are_both_named(
+    bundle: Bundle,
+) -> None:
+    under = {"model-int8.tflite": "under its floor"}
+    missing = {"onnxruntime": "onnxruntime is not installed"}
+    error = _nothing_to_try(bundle, under, missing)
+    assert error.found == (
+        f"no file of {bundle.path} is tried: model-int8.tflite is under its floor; nothing here "
+        "runs the others: onnxruntime is not installed"
+    )
+    assert error.fix == IMPROVE
+    assert _nothing_to_try(bundle, {}, missing).fix == ""
 
 
 @pytest.mark.parametrize("settings", [{"runs": 0}, {"rounds": 0}])

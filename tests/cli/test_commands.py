@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from PIL import Image
 from sealing import seal_manifest
 
 from unet_edge import Segmenter
+from unet_edge.cli.group import open_model
+from unet_edge.errors import BackendError
 from unet_edge.images.decoding import decode
 
 
@@ -77,8 +81,27 @@ class TestVerify:
         lines = refused("verify", copy, "--file", "model-int8.tflite").splitlines()
         assert lines[-3:-1] == [
             "below the floor: model-int8.tflite",
-            f"'unet-edge verify {copy}' checks the other files",
+            f"to check the other files: unet-edge verify {copy}",
         ]
+
+    def test_the_next_step_is_another_command(
+        self, bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def without_onnx(model: Path, file: str, *options: Any) -> Segmenter:
+            if file.endswith(".onnx"):
+                raise BackendError("no ONNX interpreter works here")
+            return open_model(model, file, *options)
+
+        monkeypatch.setattr("unet_edge.cli.verification.open_model", without_onnx)
+        copy = Path(shutil.copytree(bundle_path, tmp_path / "bundle"))
+        manifest = json.loads((copy / "bundle.json").read_text())
+        entries = {entry["name"]: entry for entry in manifest["files"]}
+        entries["model-int8.tflite"]["floor"] = 0.99999
+        manifest["files"] = [entries["model-int8.tflite"], entries["model-float32.onnx"]]
+        seal_manifest(copy, manifest)
+        assert "to check the other files" not in refused("verify", copy)
+        last = refused("verify", copy, "--backend", "ai-edge-litert").splitlines()[-2]
+        assert last == f"to check the other files: unet-edge verify {copy}"
 
     def test_on_other_pictures_against_keras(
         self, bundle_path: Path, run_path: Path, photo: Path

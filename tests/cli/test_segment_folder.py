@@ -150,6 +150,10 @@ class TestResuming:
         )
         assert f"error: {photos / 'b.png'} is damaged" in result.stderr
         assert visible(tmp_path / "out") == ["a.index.png", "c.index.png", "shares.csv"]
+        assert refused(*command, "--again").splitlines()[-1] == (
+            "1 of 3 pictures could not be segmented; repeat the command without --again when they "
+            "are fixed: the others are skipped"
+        )
         (photos / "b.png").write_bytes(good)
         assert skipped(run_json(*command)) == [True, False, True]
 

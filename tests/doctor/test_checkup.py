@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paths import ROOT
+from paths import ROOT, SMALL_BUNDLE
 from tiny_models import tiny_onnx
 
-from unet_edge.doctor.checkup import check_machine
+from unet_edge.bundle.manifest import MANIFEST
+from unet_edge.doctor.checkup import _bundle, check_machine
 from unet_edge.errors import BackendError, BundleError, ModelFileError
 from unet_edge.model_files.embedded_contract import Contract, seal
 from unet_edge.runtime.interpreter_probe import TINY, probe
@@ -195,6 +197,18 @@ def test_the_reason_names_a_damaged_file(tmp_path: Path) -> None:
         check_machine(tmp_path / "absent.tflite")
     with pytest.raises(BundleError, match=rf"^{tmp_path} is not a bundle"):
         check_machine(tmp_path)
+
+
+def test_a_named_bundle_goes_before_one_inside_it(tmp_path: Path) -> None:
+    outer = Path(shutil.copytree(SMALL_BUNDLE, tmp_path / "bundle"))
+    shutil.copytree(SMALL_BUNDLE, outer / "bundle")
+    found = _bundle(outer)
+    assert found is not None
+    assert found.path == outer
+    (outer / MANIFEST).unlink()  # as a run
+    found = _bundle(outer)
+    assert found is not None
+    assert found.path == outer / "bundle"
 
 
 INSTALLED = ("ai_edge_litert", "tflite_runtime", "onnxruntime")

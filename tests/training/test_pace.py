@@ -54,6 +54,7 @@ def test_every_variable_is_put_back(sample_data):
     ("changes", "options"),
     [
         ({}, "--alpha 0.25 --size 128 --steps 300 --rounds 4"),
+        ({"encoder_weights": "alpha-1.0.h5"}, "--size 128 --steps 300 --rounds 4"),
         (
             {"network": Network(encoder="mobilenet_v3_small"), "size": (512, 512)},
             "--alpha 0.75 --size 128 --steps 300 --rounds 4",

@@ -153,10 +153,12 @@ def _under_their_floor(bundle: Bundle) -> dict[str, str]:
 def _nothing_to_try(
     bundle: Bundle, excluded: dict[str, str], missing: dict[str, str]
 ) -> BackendError:
-    if len(excluded) == len(bundle.files):
-        reasons = [f"{name} is {reason}" for name, reason in excluded.items()]
-        return BackendError(f"no file of {bundle.path} is tried: {'; '.join(reasons)}", fix=IMPROVE)
-    return BackendError(f"nothing here runs {bundle.path}: {'; '.join(missing.values())}")
+    if not excluded:
+        return BackendError(f"nothing here runs {bundle.path}: {'; '.join(missing.values())}")
+    reasons = [f"{name} is {reason}" for name, reason in excluded.items()]
+    if len(excluded) < len(bundle.files):
+        reasons += [f"nothing here runs the others: {'; '.join(missing.values())}"]
+    return BackendError(f"no file of {bundle.path} is tried: {'; '.join(reasons)}", fix=IMPROVE)
 
 
 def _on_threads(trials: Sequence[Trial], numbers: Sequence[int]) -> list[Trial]:

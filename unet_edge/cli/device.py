@@ -167,9 +167,10 @@ def segment(
     if errors := [result["error"] for result in results if "error" in result]:
         for message in errors:
             print_note(f"error: {message}")
+        repeat = "repeat the command without --again" if again else "repeat the command"
         raise Failure(
             f"{len(errors)} of {counted(len(results), 'picture')} could not be segmented; "
-            "repeat the command when they are fixed: the others are skipped"
+            f"{repeat} when they are fixed: the others are skipped"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -109,7 +110,8 @@ def verify(
     failures = [result for result in results if not result.passed]
     if failures:
         _explain(opened, failures)
-        raise Failure("\n".join(_next_steps(opened, results)))
+        all_tried = file is None and backend is None
+        raise Failure("\n".join(_next_steps(opened, results, all_tried=all_tried)))
 
 
 def _references(
@@ -184,15 +186,16 @@ def _explain(bundle: Bundle, failures: Sequence[Verification]) -> None:
         )
 
 
-def _next_steps(bundle: Bundle, results: Sequence[Verification]) -> list[str]:
+def _next_steps(bundle: Bundle, results: Sequence[Verification], *, all_tried: bool) -> list[str]:
     """Lines that name the failed files and say what to do."""
     failed = [result.name for result in results if not result.passed]
     passed = [result.name for result in results if result.passed]
     lines = [f"below the floor: {', '.join(failed)}"]
     if passed:
         lines.append(f"usable here: {', '.join(passed)}; choose one with --file")
-    elif len(results) < len(bundle.files):
-        lines.append(f"'unet-edge verify {bundle.path}' checks the other files")
+    elif not all_tried and len(results) < len(bundle.files):
+        command = shlex.join(["unet-edge", "verify", str(bundle.path)])
+        lines.append(f"to check the other files: {command}")
     return [printable(line) for line in [*lines, f"for a better file: {IMPROVE}"]]
 
 

@@ -151,7 +151,8 @@ def _bundle(path: Path) -> Bundle | None:
     from unet_edge.bundle.manifest import MANIFEST
 
     of_run = path / "bundle"
-    return Bundle.open(of_run if (of_run / MANIFEST).exists() else path)
+    is_run = not (path / MANIFEST).exists() and (of_run / MANIFEST).exists()
+    return Bundle.open(of_run if is_run else path)
 
 
 def _remarks(path: Path, formats: dict[Path, Format]) -> tuple[str, ...]:

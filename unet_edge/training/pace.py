@@ -73,7 +73,9 @@ def short_try(config: TrainConfig) -> str:
     """Return the options that make a run of these settings short; empty if it is already."""
     network, options = config.network, []
     smallest = ALPHAS[network.encoder][0]
-    if network.architecture == "mobilenet_unet" and network.alpha > smallest:
+    # A weights file fits one alpha.
+    any_alpha = config.encoder_weights in ("imagenet", "none")
+    if network.architecture == "mobilenet_unet" and network.alpha > smallest and any_alpha:
         options.append(f"--alpha {smallest}")
     if max(config.size) > _SHORT_EDGE:
         options.append(f"--size {_SHORT_EDGE}")
