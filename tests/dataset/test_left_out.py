@@ -53,6 +53,14 @@ def test_pictures_outside_the_folders_of_splits_are_reported(tmp_path):
     assert findings(tmp_path, "unlisted") == {"c.png": ("warning", found, fix)}
 
 
+def test_a_list_that_folders_make_void_is_not_called_a_list(tmp_path):
+    make(tmp_path, ["train/a", "val/b", "other/c"])
+    (tmp_path / "train.txt").write_text("train/a\nother/c\n")
+    ((_, found, fix),) = findings(tmp_path, "unlisted").values()
+    assert found == "is in no split's folder, and so not used"
+    assert fix == "add it to a split's folder, or remove it"
+
+
 def test_a_drawn_validation_leaves_no_picture_out(tmp_path):
     make(tmp_path, NAMES)
     assert findings(tmp_path, "unlisted") == {}
@@ -92,7 +100,8 @@ def test_the_only_misnamed_mask_is_suggested(tmp_path):
     ((_, found, fix),) = findings(tmp_path, "missing-mask").values()
     assert found == "has no mask"
     assert fix == (
-        f"draw one, rename {mask} if that is its own, or leave the picture out with a train.txt"
+        f"draw one, rename {mask} to cat_03.png if it belongs to this picture, or leave the "
+        "picture out with a train.txt"
     )
     ((_, found, fix),) = findings(tmp_path, "missing-picture").values()
     assert found == "has no picture"
@@ -105,7 +114,7 @@ def test_of_several_misnamed_masks_similar_names_of_equal_numbers_are_suggested(
     (masks / "cat_03.png").rename(masks / "cat-03.png")
     (masks / "cat_04.png").rename(masks / "cat_24.png")
     fixes = {name: fix for name, (_, _, fix) in findings(tmp_path, "missing-mask").items()}
-    assert f"rename {masks / 'cat-03.png'} if" in fixes["cat_03.png"]
+    assert f"rename {masks / 'cat-03.png'} to cat_03.png if" in fixes["cat_03.png"]
     assert "rename" not in fixes["cat_04.png"]
 
 
@@ -128,3 +137,48 @@ def test_where_most_pictures_have_no_mask_that_is_not_reported(tmp_path):
     (tmp_path / "train.txt").write_text("\n".join(NAMES[:2]))
     (tmp_path / "val.txt").write_text(NAMES[2])
     assert list(findings(tmp_path, "unlisted")) == [f"{NAMES[3]}.png"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "place"),
+    [
+        ("cat_3", "masks/train/"),
+        ("val/cat_3", "masks/train/"),
+        ("train/more/cat_3", "masks/train/"),
+        ("cat-3", "masks/train/cat_3.png"),
+    ],
+)
+def test_a_mask_in_another_folder_than_its_picture_is_to_be_moved(tmp_path, mask, place):
+    make(tmp_path, ["train/a", "val/b"])
+    save_picture(tmp_path / "images" / "train" / "cat_3.png")
+    save_picture(tmp_path / "masks" / f"{mask}.png")
+    there = f"{tmp_path}/{place}"
+    (missing,) = findings(tmp_path, "missing-picture").values()
+    assert missing[2] == f"add the picture, move the mask to {there}, or remove the mask"
+    (missing,) = findings(tmp_path, "missing-mask").values()
+    mask_file = tmp_path / "masks" / f"{mask}.png"
+    assert missing[2].startswith(
+        f"draw one, move {mask_file} to {there} if it belongs to this picture, or "
+    )
+
+
+def test_a_mask_is_moved_inside_the_folder_of_its_split(tmp_path):
+    make(tmp_path / "train", ["a"])
+    make(tmp_path / "val", ["b"])
+    save_picture(tmp_path / "train" / "images" / "cat_3.png")
+    save_picture(tmp_path / "train" / "masks" / "more" / "cat_3.png")
+    (missing,) = findings(tmp_path, "missing-picture").values()
+    place = f"{tmp_path}/train/masks/"
+    assert missing[2] == f"add the picture, move the mask to {place}, or remove the mask"
+
+
+@pytest.mark.parametrize(("picture", "place"), [("cat_3.png", ""), ("cat-3.png", "cat-3_mask.png")])
+def test_a_mask_that_is_moved_keeps_the_pattern_of_its_name(tmp_path, picture, place):
+    make(tmp_path, ["a", "b"])
+    for name in ("a", "b"):
+        (tmp_path / "masks" / f"{name}.png").rename(tmp_path / "masks" / f"{name}_mask.png")
+    save_picture(tmp_path / "images" / "new" / picture)
+    save_picture(tmp_path / "masks" / "cat_3_mask.png")
+    found = check(tmp_path, classes=CLASSES, mask_names="NAME_mask").findings
+    (fix,) = [f.fix for f in found if f.kind == "missing-picture"]
+    assert f"move the mask to {tmp_path}/masks/new/{place}, or" in fix

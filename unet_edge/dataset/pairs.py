@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from unet_edge.dataset.findings import Finding
 from unet_edge.dataset.sample import Sample
@@ -27,13 +27,13 @@ class Pairs:
 
     Names are paths without suffix; those of a sub-folder start with the folder's. `unpaired` are
     masks without a picture by name. `misnamed` maps the name of a picture without a mask to the
-    unpaired mask that may be its own. `polygons` says that the masks are annotations.
+    name of the unpaired mask that may be its own. `polygons` says that the masks are annotations.
     """
 
     samples: dict[str, Sample] = field(default_factory=dict)
     bare: dict[str, Path] = field(default_factory=dict)
     unpaired: dict[str, Path] = field(default_factory=dict)
-    misnamed: dict[str, Path] = field(default_factory=dict)
+    misnamed: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     polygons: bool = False
     note: str = ""
@@ -55,12 +55,12 @@ class Pairs:
             file = "file" if self.polygons else "mask"
             rename = ""
             if name in picture_of:
-                rename = f" rename the {file} to {bare[picture_of[name]].stem}{path.suffix},"
+                rename = f" {_renaming(f'the {file}', path, name, picture_of[name])},"
             fix = f"add the picture,{rename} or remove the {file}"
             self.findings.append(Finding("warning", "missing-picture", path, "has no picture", fix))
         self.bare |= bare
         self.unpaired |= unpaired
-        self.misnamed |= {picture: unpaired[mask] for picture, mask in own.items()}
+        self.misnamed |= own
 
     def lacks_mask(self, picture: Path) -> str:
         """Say which file a picture lacks: its mask, or its labelme file."""
@@ -71,7 +71,9 @@ class Pairs:
         picture = self.bare[name]
         fix = "annotate it with labelme" if self.polygons else "draw one"
         if name in self.misnamed:
-            fix += f", rename {self.misnamed[name]} if that is its own"
+            own = self.misnamed[name]
+            path = self.unpaired[own]
+            fix += f", {_renaming(str(path), path, own, name)} if it belongs to this picture"
         fix += ", or leave the picture out with a train.txt"
         return Finding("error", "missing-mask", picture, self.lacks_mask(picture), fix)
 
@@ -89,6 +91,21 @@ def _likely_pairs(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, st
         if close := difflib.get_close_matches(picture, same, n=1):
             likely[picture] = close[0]
     return likely
+
+
+def _renaming(mask: str, path: Path, name: str, picture: str) -> str:
+    """What to do with a mask, called `mask`, whose name is to become that of its picture."""
+    here, there = PurePosixPath(name), PurePosixPath(picture)
+    # What --mask-names adds to a picture's name, such as _mask, stays.
+    ending = path.name.removeprefix(here.name) if path.name.startswith(here.name) else path.suffix
+    file = path.name if here.name == there.name else f"{there.name}{ending}"
+    if here.parent == there.parent:
+        return f"rename {mask} to {file}"
+    folder = path.parent
+    while not there.parent.is_relative_to(here.parent):
+        folder, here = folder.parent, here.parent
+    folder /= there.parent.relative_to(here.parent)
+    return f"move {mask} to {folder}/" if path.name == file else f"move {mask} to {folder / file}"
 
 
 def _numbers(name: str) -> list[int]:

@@ -59,7 +59,8 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
         test = _without(test, validation)
     # If sub-folders name the validation pictures, only a list of the settings counts.
     by_folder = named and validation_list is None
-    if train_list and (settings.train_list or not by_folder):
+    ignored_list = by_folder and not settings.train_list
+    if train_list and not ignored_list:
         train = read_list(train_list, root, pairs)
         pairs.findings += _in_both(train, validation, train_list, validation_list)
         pairs.findings += _in_both(train, test, train_list, test_list)
@@ -72,7 +73,8 @@ def split_pairs(root: Path, pairs: Pairs, settings: DataSettings, progress: Prog
     note = f"split: {len(train)} train, {len(validation)} validation ({note})"
     if test:
         note += f"; {counted(len(test), 'test picture')}"
-    lists = train_list or validation_list or test_list
+    # A picture that only an ignored train list names is in a list.
+    lists = not ignored_list if train_list else validation_list or test_list
     unused = _unused(pairs, [*train, *validation, *test], "list" if lists else "split's folder")
     pairs.findings += unused
     if unused:
