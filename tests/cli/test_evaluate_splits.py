@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from command_line import refused
 from PIL import Image
 from tiny_models import CLASSES, H, W, tiny_tflite
 
@@ -76,6 +77,13 @@ def test_a_split_that_is_empty(model: Path, data: Path) -> None:
     assert "unet-edge data split" in done.stderr
 
 
+def test_a_test_list_that_is_empty(run_file: Path, data: Path) -> None:
+    (data / "none.txt").touch()
+    options = ("--data", data, "--split", "test", "--test-list", data / "none.txt")
+    line = f"error: the list {data / 'none.txt'} is empty; name at least one test picture in it"
+    assert refused("evaluate", run_file, *options).splitlines()[-1] == line
+
+
 # --- a run's own split --------------------------------------------------------------------------
 
 
@@ -96,7 +104,7 @@ def split(run: Path, **names: tuple[str, ...]) -> None:
 
 def warnings(done: Result) -> list[str]:
     assert done.exit_code == 0, done.output
-    return [line for line in done.stderr.splitlines() if line.startswith("WARNING: the run")]
+    return [line for line in done.stderr.splitlines() if "pictures that the run" in line]
 
 
 def test_test_pictures_of_the_run_were_never_trained_on(run_file: Path, data: Path) -> None:
@@ -115,9 +123,9 @@ def test_training_pictures_in_a_copy_of_the_data(
     (copy / "mine.txt").write_text("train/a\nval/c\ntest/d\n")
     done = evaluate(run_file, copy, "--split", "test", "--test-list", copy / "mine.txt")
     trained, validated = warnings(done)
-    assert "trained on pictures with the names of 1 of these 3 pictures (train/a)" in trained
+    assert "names of pictures that the run trained on: 1 of 3 (train/a)" in trained
     assert "if they are the same pictures, the figures say nothing about new pictures" in trained
-    assert "validated on pictures with the names of 1 of these 3 pictures (val/c)" in validated
+    assert "names of pictures that the run validated on: 1 of 3 (val/c)" in validated
     assert "3 test pictures" in done.stderr
     assert "never trained on" not in done.stderr
 
@@ -129,7 +137,7 @@ def test_training_pictures_in_other_folders(run_file: Path, data: Path, tmp_path
             (other / folder / new).parent.mkdir(parents=True)
             shutil.copy(data / folder / f"{old}.{suffix}", other / folder / f"{new}.{suffix}")
     (warning,) = warnings(evaluate(run_file, other, "--split", "test"))
-    assert "the names of 1 of these 1 picture (test/a)" in warning
+    assert "names of pictures that the run trained on: 1 of 1 (test/a)" in warning
 
 
 def test_training_pictures_in_a_list_for_the_runs_own_data(run_file: Path, data: Path) -> None:
@@ -137,7 +145,7 @@ def test_training_pictures_in_a_list_for_the_runs_own_data(run_file: Path, data:
     options = ("--split", "test", "--test-list", data / "mine.txt")
     done = evaluate(run_file, data, *options)
     (warning,) = warnings(done)
-    assert "trained on 1 of these 2 pictures (train/a): the figures say nothing" in warning
+    assert "WARNING: pictures that the run trained on: 1 of 2 (train/a); the figures say" in warning
 
 
 def test_a_warning_about_a_picture_names_it(run_file: Path, data: Path) -> None:

@@ -116,7 +116,8 @@ def test_a_resumed_run_reports_the_remaining_time(clock):
     ("seconds", "text"),
     [
         (0, "0 s"),
-        (0.00001, "0 s"),
+        (0.00001, "under 1 ms"),
+        (0.001, "0.001 s"),
         (0.004, "0.004 s"),
         (0.123, "0.12 s"),
         (9.96, "10 s"),

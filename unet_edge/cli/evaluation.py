@@ -24,7 +24,7 @@ from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import BackendError, ConfigError, DataError
 from unet_edge.runtime.bundle_opening import float32_file
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL
-from unet_edge.system.counting import counted, first_names
+from unet_edge.system.counting import first_names
 from unet_edge.system.progress import progress
 
 if TYPE_CHECKING:
@@ -162,6 +162,10 @@ def _read_data(
     if split == "all":
         samples = tuple(sample for part in dataset.splits.values() for sample in part)
     if not samples:
+        if split == "test" and (listed := given.get("test_list")):
+            raise DataError(
+                f"the list {listed} is empty", fix="name at least one test picture in it"
+            )
         raise _no_pictures(data, split, own_split)
     reads_own_split = own_split is not None and not lists_given
     if split_of_run and not reads_own_split and split != "train":
@@ -183,13 +187,13 @@ def _warn_of_seen(
         seen = _of_these_names(samples, names, own_data=own_data)
         if not seen:
             continue
-        share = f"{len(seen)} of these {counted(len(samples), 'picture')} ({first_names(seen)})"
+        share = f"{len(seen)} of {len(samples)} ({first_names(seen)})"
         if own_data:
-            print_note(f"WARNING: the run {use} on {share}: the figures {meaning}")
+            print_note(f"WARNING: pictures that the run {use} on: {share}; the figures {meaning}")
         else:
             print_note(
-                f"WARNING: the run {use} on pictures with the names of {share}: if they are the "
-                f"same pictures, the figures {meaning}"
+                f"WARNING: names of pictures that the run {use} on: {share}; if they are the same "
+                f"pictures, the figures {meaning}"
             )
 
 

@@ -117,6 +117,8 @@ class RunLog:
 
 def duration(seconds: float) -> str:
     """Format a time for people: 0.12 s, 40 s, 12 min, 3 h 20 min."""
+    if 0 < seconds < 0.001:
+        return "under 1 ms"
     if seconds < 10:
         return f"{_rounded(seconds, 2)} s"
     if seconds < 90:
