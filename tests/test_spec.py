@@ -112,7 +112,7 @@ def test_a_newer_schema_is_refused_with_the_upgrade_command():
         ({"height": float("inf")}, "malformed|height"),
         ({"width": float("nan")}, "malformed|width"),
         ({"classes": ...}, "malformed.*classes"),
-        ({"classes": ["only"]}, "1 class given: only; there must be 2 to 255; separate names"),
+        ({"classes": ["only"]}, "1 class given; there must be 2 to 255$"),
         ({"classes": [str(i) for i in range(256)]}, "256 classes given"),
         ({"classes": ["a", "a"]}, "class names repeat: a, a; they must differ"),
         ({"classes": ["a", ""]}, "class name '' is not one line of text"),

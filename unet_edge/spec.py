@@ -79,13 +79,9 @@ class ModelSpec:
                 expected="it must be at least 1x1",
             )
         if not 2 <= len(self.classes) <= IGNORE:
-            alone = self.classes[0] if len(self.classes) == 1 else ""
             raise SpecError(
-                f"1 class given: {alone}" if alone else f"{len(self.classes)} classes given",
+                f"{counted(len(self.classes), 'class')} given",
                 expected=f"there must be 2 to {IGNORE}",
-                fix="separate names with commas, background first: --classes background,cat"
-                if alone
-                else "",
             )
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(

@@ -244,6 +244,26 @@ class TestPreview:
         assert done.stdout == f"look at {tmp_path / 'catsview.png'}\n"
         assert [path.name for path in tmp_path.iterdir()] == ["catsview.png"]
 
+    @pytest.mark.parametrize("folder", ["previews", "previews.png", "..", "."])
+    def test_a_folder_is_refused(
+        self, sample_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+    ) -> None:
+        (tmp_path / "cwd" / "previews").mkdir(parents=True)
+        (tmp_path / "cwd" / "previews.png").mkdir()
+        monkeypatch.chdir(tmp_path / "cwd")
+        done = run("preview", sample_data, *CLASSES, "-o", folder)
+        assert done.exit_code == 1
+        fix = f"pass -o {Path(folder) / 'preview.png'}"
+        assert f"{folder} is a folder; data preview writes a PNG; {fix}" in done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["cwd"]
+        assert len(list((tmp_path / "cwd").iterdir())) == 2
+
+    def test_a_name_of_dots_is_refused(self, sample_data: Path, tmp_path: Path) -> None:
+        done = run("preview", sample_data, *CLASSES, "-o", tmp_path / "...")
+        assert done.exit_code == 1
+        assert "... is not the name of a file; data preview writes a PNG; pass -o " in done.stderr
+        assert not list(tmp_path.iterdir())
+
     def test_another_suffix_is_refused(self, sample_data: Path, tmp_path: Path) -> None:
         done = run("preview", sample_data, *CLASSES, "-o", tmp_path / "p.jpg")
         assert done.exit_code == 1

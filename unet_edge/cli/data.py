@@ -251,9 +251,20 @@ def preview(
 
 
 def _png_name(output: Path) -> Path:
-    """The file with the suffix .png, added if it has none. Raises ConfigError for another one."""
+    """The file with the suffix .png, added if it has none.
+
+    Raises ConfigError for another suffix, and for a folder.
+    """
+    is_folder = output.is_dir()
+    if is_folder or not output.name.strip("."):
+        folder = output if is_folder else output.parent
+        raise ConfigError(
+            f"{output} is {'a folder' if is_folder else 'not the name of a file'}",
+            expected="data preview writes a PNG",
+            fix=f"pass -o {folder / 'preview.png'}",
+        )
     if not output.suffix:
-        return output.with_name(f"{output.name}.png") if output.name else output
+        return output.with_name(f"{output.name}.png")
     if output.suffix.lower() != ".png":
         raise ConfigError(
             f"{output} is not the name of a PNG",

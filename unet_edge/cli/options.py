@@ -8,7 +8,10 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from unet_edge.errors import ConfigError
 from unet_edge.runtime.packages import Package
+from unet_edge.spec import IGNORE
+from unet_edge.system.printable import printable
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -38,6 +41,21 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # as above
         if isinstance(value, tuple):
             return value
         return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+
+class ClassNames(Names):
+    """Comma-separated names of classes, more than one."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Parse names. Raises ConfigError for a single one, as names without commas give."""
+        names = super().convert(value, param, ctx)
+        if len(names) == 1:
+            raise ConfigError(
+                f"1 class given: {printable(names[0])}",
+                expected=f"there must be 2 to {IGNORE}",
+                fix="separate names with commas, background first: --classes background,cat",
+            )
+        return names
 
 
 def path_type() -> click.Path:

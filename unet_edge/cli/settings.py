@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from unet_edge.cli.assignments import parse_assignments
-from unet_edge.cli.options import Names
+from unet_edge.cli.options import ClassNames, Names
 from unet_edge.cli.setting_options import Decorator, Leaf, Setting, leaves
 from unet_edge.errors import ConfigError
 from unet_edge.training.settings.augmentation import Augmentation
@@ -24,7 +24,7 @@ LEAVES: dict[str, Leaf] = {leaf.key: leaf for leaf in leaves(TrainConfig)}
 
 SECTIONS: dict[str, tuple[Setting, ...]] = {
     "Data": (
-        Setting("classes", "Class names, class 0 (the background) first."),
+        Setting("classes", "Class names, class 0 (the background) first.", type=ClassNames()),
         Setting(
             "masks",
             "How masks are read: index, 'binary>127' (white is class 1), 'binary<=127' (black is "
