@@ -113,6 +113,22 @@ def test_test_pictures_of_the_run_were_never_trained_on(run_file: Path, data: Pa
     assert "2 test pictures, never trained on" in done.stderr
 
 
+def test_a_damaged_split_file_ends_only_an_evaluation_of_the_runs_data(
+    run_file: Path, data: Path, tmp_path: Path
+) -> None:
+    split_file = run_file.parent / "split.json"
+    split_file.write_text("{}")
+    done = evaluate(run_file, data)
+    assert done.exit_code == 1
+    assert f"error: {split_file} is not the split of a run" in done.stderr
+    copy = shutil.copytree(data, tmp_path / "copy")
+    done = evaluate(run_file, copy)
+    assert done.exit_code == 0, done.output
+    (note,) = [line for line in done.stderr.splitlines() if "split.json" in line]
+    assert note.startswith(f"WARNING: {split_file} is not the split of a run: ")
+    assert note.endswith("; pictures that the run trained on are not recognised")
+
+
 def test_training_pictures_in_a_copy_of_the_data(
     run_file: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -144,8 +144,14 @@ def _read_data(
     given = {name: value for name, value in rules.items() if value is not None}
     settings = rules | run_settings(model, data) | given
     lists_given = any(name.endswith("_list") for name in given)
-    split_of_run = run_split(model)
     own_data = is_own_data(model, data)
+    try:
+        split_of_run = run_split(model)
+    except DataError as error:
+        if own_data:
+            raise
+        split_of_run = None
+        print_note(f"WARNING: {error}; pictures that the run trained on are not recognised")
     own_split = split_of_run if own_data else None
     dataset = find_dataset(
         data,
