@@ -145,7 +145,8 @@ def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:
     missing = [name for name in headers(cost) if name not in headers(few)]
     missing += [name for name in headers(stages) if name not in headers(few_stages)]
     last = narrow.splitlines()[-1]
-    assert last.startswith("- left out in 100 columns, but in the figures: infer × Keras, ")
+    said = "- columns left out to fit the terminal (-o and --json have them): "
+    assert last.startswith(f"{said}infer × Keras, ")
     assert set(last.partition(": ")[2].split(", ")) == set(missing)
     # The cells stay below their headers.
     p50 = headers(few).index("p50 ms")
@@ -154,9 +155,7 @@ def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:
     # Without Keras, its columns have no figures and go first.
     alone = dataclasses.replace(fixed, keras=dataclasses.replace(fixed.keras, cost=None))
     width = max(map(len, tables_of(tables(alone))[0])) - len("    infer × Keras") - 1
-    assert tables(alone, width=width).splitlines()[-1] == (
-        f"- left out in {width} columns, but in the figures: infer × Keras, × Keras"
-    )
+    assert tables(alone, width=width).splitlines()[-1] == (f"{said}infer × Keras, × Keras")
 
 
 def test_tables_as_text_and_as_markdown(fixed: BenchmarkResult) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sealing import seal_manifest
 
-from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.bundle import IMPROVE, Bundle
 from unet_edge.bundle.bundle_file import FLOORS, BundleFile
 from unet_edge.bundle.digest import DIGEST, digest_line
 from unet_edge.bundle.manifest import (
@@ -231,8 +231,11 @@ def test_a_file_exactly_on_its_floor_reached_it():
 
 
 def test_if_no_file_reached_its_floor_one_must_be_named(tmp_path):
-    with pytest.raises(BundleError, match=r"reached its agreement floor on .*; name a file"):
+    with pytest.raises(BundleError, match=r"reached its agreement floor on ") as raised:
         bundle_at(tmp_path, files=(entry("m.tflite", agreement=0.1),)).preferred()
+    assert raised.value.fix == (
+        f"to run one anyway, name it with --file. For a better file: {IMPROVE}"
+    )
 
 
 # --- damage -----------------------------------------------------------------------------------

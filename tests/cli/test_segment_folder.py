@@ -118,7 +118,7 @@ class TestResuming:
         command = ("segment", bundle_path, cuts, "-o", tmp_path / "m8", "--json")
         result = CliRunner().invoke(main, [str(a) for a in command])
         assert len(json.loads(result.stdout)["pictures"]) == 3
-        warning = f"warning: all 3 pictures in {cuts} are results of segment"
+        warning = f"WARNING: only results of segment are listed in {cuts}: 3 pictures"
         assert warning in result.stderr.splitlines()
         # A file of that name which is not a log says nothing about the pictures.
         (cuts / ".segment.jsonl").write_text("mine")

@@ -10,7 +10,7 @@ def test_the_command_that_scores_test_pictures_is_named(tmp_path):
     lines: list[str] = []
     _check_data(find(tmp_path / "my cats"), tmp_path / "run", lines.append)
     assert (
-        "1 test picture, never trained on; to score: unet-edge evaluate "
+        "to score the 1 test picture: unet-edge evaluate "
         f"{tmp_path / 'run'} --data '{tmp_path / 'my cats'}' --split test"
     ) in lines
     assert "checking 3 pictures and masks" in lines

@@ -8,6 +8,7 @@ from pathlib import Path
 from unet_edge.batch.resume_log import RESUME_LOG
 from unet_edge.batch.resume_log_entries import read_entries
 from unet_edge.errors import OutputError
+from unet_edge.system.counting import counted
 
 
 def without_results(pictures: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -25,9 +26,11 @@ def without_results(pictures: Sequence[Path]) -> tuple[list[Path], list[str]]:
         if not results:
             continue
         if results == listed:
-            notes.append(f"warning: all {len(results)} pictures in {folder} are results of segment")
+            count = counted(len(results), "picture")
+            notes.append(f"WARNING: only results of segment are listed in {folder}: {count}")
         else:
-            notes.append(f"left out {len(results)} files in {folder} that segment wrote there")
+            count = counted(len(results), "file")
+            notes.append(f"left out {count} in {folder} that segment wrote there")
             left_out |= results
     return [picture for picture in pictures if picture not in left_out], notes
 

@@ -120,7 +120,8 @@ def tables(result: BenchmarkResult, style: str = "simple", width: int | None = N
         parts.append(text)
     remarks = [*warnings(result), *conditions(result)]
     if left_out:
-        remarks.append(f"left out in {width} columns, but in the figures: {', '.join(left_out)}")
+        names = ", ".join(left_out)
+        remarks.append(f"columns left out to fit the terminal (-o and --json have them): {names}")
     return "\n\n".join([*parts, "\n".join(f"- {remark}" for remark in remarks)])
 
 

@@ -148,7 +148,7 @@ class Bundle:
             raise BundleError(
                 f"no file of {self.path} reached its agreement floor on "
                 f"{self.processor} when it was exported",
-                fix=f"name a file to run it anyway (--file), or {IMPROVE}",
+                fix=f"to run one anyway, name it with --file. For a better file: {IMPROVE}",
             )
         return self._by_preference(kept)
 

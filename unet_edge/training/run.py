@@ -151,7 +151,7 @@ def _check_data(dataset: Dataset, run: Path, say: Say) -> None:
     if dataset.test:
         command = shlex.join(["evaluate", str(run), "--data", str(dataset.root), "--split", "test"])
         count = counted(len(dataset.test), "test picture")
-        say(printable(f"{count}, never trained on; to score: unet-edge {command}"))
+        say(printable(f"to score the {count}: unet-edge {command}"))
     pictures = sum(len(split) for split in dataset.splits.values())
     say(f"checking {counted(pictures, 'picture')} and masks")
     check_dataset(dataset, progress)
