@@ -225,7 +225,7 @@ def _resumable(run: Path, *, new: bool) -> Iterator[None]:
 
     A `new` run may not have begun yet: what the folder holds is then of an earlier run.
     """
-    from unet_edge.runtime.segmenter import CONFIG_FILE  # here: it loads NumPy and Pillow
+    from unet_edge.runtime.segmenter import CONFIG_FILE
 
     settings = run / PROGRESS_FOLDER / CONFIG_FILE
     before = settings.stat().st_mtime_ns if new and settings.is_file() else None
