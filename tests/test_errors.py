@@ -28,6 +28,13 @@ def test_a_long_message_is_cut_in_the_middle():
     assert message.endswith("zzz")
 
 
+def test_a_message_of_several_long_parts_is_cut_as_well():
+    message = str(UnetEdgeError("a" * 5000, subject="s" * 5000, fix="run: z"))
+    assert len(message) == 2003
+    assert message.startswith("sss")
+    assert message.endswith("; run: z")
+
+
 def test_control_characters_of_a_contract_do_not_reach_the_terminal():
     spec = ModelSpec(4, 6, ("a", "b")).to_dict()
     with pytest.raises(SpecError) as error:

@@ -59,7 +59,7 @@ class UnetEdgeError(Exception):
         self.found, self.expected, self.fix, self.subject = map(
             _one_line, (found, expected, fix, subject)
         )
-        super().__init__(_joined(self.problem, self.fix))
+        super().__init__(_one_line(_joined(self.problem, self.fix)))  # each part may be long
 
     @property
     def problem(self) -> str:
