@@ -274,7 +274,7 @@ class TestCompletion:
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_the_lines_of_the_help_print_a_script(self, shell: str) -> None:
         if shell == "bash" and not shutil.which("bash"):
-            pytest.skip("bash is not installed, and it is what completes")
+            pytest.skip("bash is not installed, whose completion this tests")
         (line,) = (line for line in page("--help") if line.startswith(f"    {shell} "))
         (variable,) = re.findall(r"_UNET_EDGE_COMPLETE=\w+", line)
         assert line.count("unet-edge") == 1
@@ -288,7 +288,7 @@ class TestCompletion:
     def test_bash_completes_after_that_line(self, tmp_path: Path) -> None:
         bash = shutil.which("bash")
         if not bash:
-            pytest.skip("bash is not installed, and it is what completes")
+            pytest.skip("bash is not installed, whose completion this tests")
         command = tmp_path / "unet-edge"
         command.write_text(f'#!/bin/sh\nexec {sys.executable} -m unet_edge "$@"\n')
         command.chmod(0o755)

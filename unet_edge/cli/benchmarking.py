@@ -16,6 +16,7 @@ from unet_edge.cli.options import (
     json_option,
     path_type,
     threads_option,
+    timed_images_option,
 )
 from unet_edge.cli.output import print_json, print_line, print_note
 from unet_edge.cli.photo_list import list_photos
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("bundle", type=path_type())
-@click.option("--images", type=path_type(), help="Photos to time.  [default: the golden pictures]")
+@timed_images_option
 @click.option(
     "--runs",
     type=click.IntRange(5),

@@ -70,6 +70,9 @@ def threads_option(default: str = "all processors, at most four") -> Callable[[_
     )
 
 
+timed_images_option = click.option(
+    "--images", type=path_type(), help="Photos to time.  [default: the golden pictures]"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 backend_option = click.option(
     "--backend",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unet_edge.bundle.bundle import Bundle
-from unet_edge.cli.options import json_option, path_type
+from unet_edge.cli.options import json_option, path_type, timed_images_option
 from unet_edge.cli.output import print_json, print_line, print_note, print_texts
 from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("bundle", type=path_type())
-@click.option("--images", type=path_type(), help="Photos to time.  [default: the golden pictures]")
+@timed_images_option
 @click.option(
     "--runs",
     type=click.IntRange(1),
