@@ -9,6 +9,7 @@ UnetEdgeError
 ├── ModelFileError      a model file is missing, damaged or not from unet-edge
 ├── BundleError         a bundle is incomplete, damaged or of a newer schema
 ├── BackendError        no installed interpreter can run the file
+├── StreamError         a video, a camera or a network stream cannot be read or written
 ├── OutputError         a result cannot be written to its place
 ├── ConversionError     a converter failed or produced a wrong graph
 └── TrainingError       training cannot continue, or failed
@@ -110,6 +111,10 @@ class BundleError(UnetEdgeError):
 
 class BackendError(UnetEdgeError):
     """No installed interpreter can run the file."""
+
+
+class StreamError(UnetEdgeError):
+    """A video, a camera or a network stream cannot be read or written."""
 
 
 class OutputError(UnetEdgeError):

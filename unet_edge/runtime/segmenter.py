@@ -20,6 +20,7 @@ from unet_edge.masks.upsampling import Edges, probabilities, smooth_labels
 from unet_edge.model_files.embedded_contract import load_model_bytes
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.backends.backend import Backend, no_scores, to_logits
+from unet_edge.runtime.grid_labels import GridLabels
 from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.packages import Package
 from unet_edge.runtime.run_folder import PROGRESS_FOLDER, absence
@@ -27,8 +28,11 @@ from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256
 
 if TYPE_CHECKING:
+    from unet_edge.runtime.stream import SegmentedStream
     from unet_edge.runtime.tile_settings import Tiles
     from unet_edge.runtime.tiling import Watch
+    from unet_edge.streams.frame import Source
+    from unet_edge.streams.policy import Policy
 
 Lap = Callable[[str], None]
 """Called at the end of each stage with its name: decode, place, infer, mask, restore."""
@@ -45,6 +49,10 @@ BUNDLE_FOLDER = "bundle"
 
 _MOST_SPEC = 2**20
 """The most bytes of a contract file, as inside a model file."""
+
+
+def _no_lap(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,6 +256,15 @@ class Segmenter:
 
     def timed_segment(self, image: ImageSource | Photo, lap: Lap) -> Mask:
         """As `segment`; calls `lap` when each of STAGES ends."""
+        mask = self.grid_labels(image, lap).mask()
+        lap("restore")
+        return mask
+
+    def grid_labels(self, image: ImageSource | Photo, lap: Lap = _no_lap) -> GridLabels:
+        """Segment one picture, and leave its labels on the model's grid.
+
+        Calls `lap` when each of STAGES but the last ends. Raises as `segment` does.
+        """
         photo = read_photo(image, self.spec)
         lap("decode")
         placement = Placement.plan(photo.size, self.spec)
@@ -264,9 +281,33 @@ class Segmenter:
             case _:
                 assert_never(self.spec.output)
         lap("mask")
-        mask = Mask.of(placement.restore(labels), self.spec)
-        lap("restore")
-        return mask
+        return GridLabels(photo.size, labels[placement.box], self.spec)
+
+    def stream(
+        self,
+        source: Source | str | Path,
+        *,
+        policy: Policy | None = None,
+        smoothing: float = 0.0,
+    ) -> SegmentedStream:
+        """Segment the frames of a video, camera or network stream, one after another.
+
+            for frame, mask in segmenter.stream("clip.mp4"):
+                print(f"{frame.time:.2f} s", mask.coverage())
+
+        `source` is a Source, or what `open_source` takes: a file's name, the URL of a network
+        stream, a camera such as "/dev/video0". `policy` is "every" or "latest"; by default every
+        frame of a file, and the latest frame of a camera. `smoothing` in 0..1 is the weight of the
+        frames before in each frame's scores; see `runtime.stream`. Close the
+        result, or use it as a context manager, to free the source early.
+
+        Raises StreamError for a source that cannot be read, and as `segment` does.
+        """
+        from unet_edge.runtime.stream import SegmentedStream
+        from unet_edge.streams.open_source import open_source
+
+        opened = open_source(str(source)) if isinstance(source, str | Path) else source
+        return SegmentedStream(opened, [self], policy=policy, smoothing=smoothing)
 
     def _require_scores(self) -> None:
         if self.spec.output == "labels":
@@ -294,10 +335,6 @@ def _full_size_picture(
             )
         return image.picture
     return decode(image, color_order, bit_depth=spec.bit_depth)
-
-
-def _no_lap(_: str) -> None:
-    pass
 
 
 def _no_watch(done: int, total: int) -> None:

@@ -1,0 +1,27 @@
+"""Labels on the model's grid, before they are brought to a picture's own size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unet_edge.images.placement import Labels, resize_labels
+from unet_edge.masks.mask import Mask
+from unet_edge.spec import ModelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class GridLabels:
+    """The labels of one picture on the model's grid.
+
+    `size` is the photo's (width, height) px. `labels` is uint8 (h, w), the part of the grid that
+    the photo fills. Pixel (x, y) of the photo has the label of the cell that holds its centre.
+    """
+
+    size: tuple[int, int]
+    labels: Labels
+    spec: ModelSpec
+
+    def mask(self) -> Mask:
+        """The mask at the photo's own size."""
+        width, height = self.size
+        return Mask.of(resize_labels(self.labels, height, width), self.spec)

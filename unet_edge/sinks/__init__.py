@@ -1,0 +1,1 @@
+"""What becomes of segmented frames: video files, tables, messages."""
