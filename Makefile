@@ -3,6 +3,7 @@
 #   make demo             run every step on generated pictures; results in demo/
 #   make test             run all tests, in one process for each processor
 #   make test-fast        run all tests but the slow ones
+#   make test-programs  install the programs that tests drive: encoders, servers, a browser (root, Debian)
 #   make test-torch       train the same model on PyTorch, which it installs
 #   make test-processors  compare a bundle's masks on emulated processors (root, Debian); BUNDLE=dir
 #   make test-pi          test the built wheel on emulated Raspberry Pis (root, Linux 6.7, Debian); BUNDLE=dir
@@ -23,7 +24,11 @@ unexport PYTHONDONTWRITEBYTECODE
 # The tests of one file share their fixtures, so they run in one process, in the order of conftest.py.
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast test-torch test-processors test-pi lint docs wheel bench clean
+# Tests that need a program which is not installed are skipped, and say which.
+TEST_PROGRAMS := mosquitto openssl ffmpeg chromium gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
+  gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-tools python3-gi
+
+.PHONY: demo test test-fast test-programs test-torch test-processors test-pi lint docs wheel bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/unet-edge demo --output demo --overwrite
@@ -33,6 +38,10 @@ test: $(VENV)/.installed
 
 test-fast: $(VENV)/.installed
 	$(PYTEST) -m 'not slow'
+
+test-programs:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends $(TEST_PROGRAMS) > /dev/null
 
 test-torch: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
