@@ -68,7 +68,11 @@ class Source(Protocol):
     """Whether frames come at their own pace, as a camera's. A live source is read with the policy
     "latest", others with "every"."""
 
-    info: StreamInfo
+    @property
+    def info(self) -> StreamInfo:
+        """What is known before the first frame. Raises StreamError if the source must be read for
+        it, and cannot."""
+        ...
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames, until the end or until the iterator is closed, which frees the source.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from unet_edge.errors import StreamError
 from unet_edge.streams.frame import Source
@@ -27,4 +28,8 @@ def open_source(name: str) -> Source:
 
         width, height, rate = match.groups()
         return TestPattern((int(width or 640), int(height or 480)), int(rate or 30))
+    if not re.match(r"[a-z]+://", name) and Path(name).exists():
+        from unet_edge.streams.video_file import VideoFile
+
+        return VideoFile(name)
     raise StreamError(f"{name} is no source", fix=f"name one of\n{SOURCES}")

@@ -1,0 +1,41 @@
+"""The times of decoded frames: each has one, and they increase."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+
+class FrameTimes:
+    """Gives frames their pts, in order.
+
+    A frame's own pts is kept, if it is later than that of the frame before. A frame without one
+    follows the frame before after the duration of a frame. One that goes back by less than a
+    second comes one tick after the frame before. One that goes back further has a new clock, as
+    where two recordings were joined: it and the frames after it are moved to follow on.
+    """
+
+    def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
+        """`rate` is in frames a second, for frames that do not say how long they last."""
+        self._tick = max(1, round(1 / ((rate or 25) * time_base)))
+        self._second = round(1 / time_base)
+        self._offset = 0
+        self._before: int | None = None
+
+    def pts(self, frame: Any) -> int:
+        """The pts of the next av.VideoFrame."""
+        own = frame.pts if frame.pts is not None else frame.dts
+        before = self._before
+        following = 0 if before is None else before + (frame.duration or self._tick)
+        if own is None:
+            pts = following
+        else:
+            pts = own + self._offset
+            if before is not None and pts <= before:
+                if before - pts < self._second:
+                    pts = before + 1
+                else:
+                    self._offset += following - pts
+                    pts = following
+        self._before = pts
+        return pts
