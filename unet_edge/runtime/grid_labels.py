@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unet_edge.images.placement import Labels, resize_labels
+import numpy as np
+
+from unet_edge.images.placement import Labels, nearest_cells, resize_labels
 from unet_edge.masks.mask import Mask
 from unet_edge.spec import ModelSpec
 
@@ -25,3 +27,14 @@ class GridLabels:
         """The mask at the photo's own size."""
         width, height = self.size
         return Mask.of(resize_labels(self.labels, height, width), self.spec)
+
+    def shares(self) -> tuple[float, ...]:
+        """Share of the photo, 0..1, that each class covers: that of `mask`, without drawing it."""
+        width, height = self.size
+        rows, columns = (
+            np.bincount(nearest_cells(cells, pixels), minlength=cells)
+            for cells, pixels in zip(self.labels.shape, (height, width), strict=True)
+        )
+        pixels = np.outer(rows, columns).ravel()  # of each cell
+        counts = np.bincount(self.labels.ravel(), pixels, minlength=256)
+        return tuple((counts[: len(self.spec.classes)] / (width * height)).tolist())

@@ -99,7 +99,7 @@ class SegmentedStream:
         self._segmenters = segmenters
         self._smoothing = smoothing
         self._smooth: NDArray[np.float32] | None = None
-        self._latest: LatestFrames | None = None
+        self._latest = LatestFrames(source) if self.policy == "latest" else None
         self._results = self._segmented()
 
     @property
@@ -120,12 +120,17 @@ class SegmentedStream:
         """End the stream and free the source."""
         self._results.close()
 
+    def stop(self) -> None:
+        """End a stream of the policy "latest" from another thread; the iteration then ends."""
+        if self._latest is not None:
+            self._latest.stop()
+
     def _segmented(self) -> Generator[SegmentedFrame, None, None]:
         match self.policy:
             case "every":
                 yield from self._every()
             case "latest":
-                self._latest = LatestFrames(self.source)
+                assert self._latest is not None
                 with closing(iter(self._latest)) as frames:
                     for frame in frames:
                         try:

@@ -55,6 +55,13 @@ class LatestFrames:
             self._stop = True
             reader.join(timeout=_PATIENCE)
 
+    def stop(self) -> None:
+        """End the iteration, from another thread, also while the source gives no frame."""
+        self._stop = True
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
     def _read(self) -> None:
         frames = self._source.frames()
         try:

@@ -1,0 +1,99 @@
+"""The HTTP server: a socket, uvicorn on it, and a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from unet_edge.errors import ConfigError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket of a server; port 0 takes a free one. Raises ConfigError if that fails."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"--host {host} is no address of this machine ({error})", fix="name another --host"
+        ) from None
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(128)
+    except OSError as error:
+        opened.close()
+        raise _cannot_listen(host, port, error) from None
+    return opened
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return ConfigError(
+                f"port {port} of {host} is taken by another program",
+                fix="choose another --port, or stop the other program",
+            )
+        case errno.EACCES:
+            return ConfigError(
+                f"port {port} needs the rights of root", fix="choose a --port from 1024 on"
+            )
+        case errno.EADDRNOTAVAIL:
+            return ConfigError(
+                f"{host} is no address of this machine", fix="name another --host, or 0.0.0.0"
+            )
+        case _:
+            return ConfigError(f"cannot listen on {host}, port {port}: {error.strerror}")
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends without an exception on Ctrl-C or SIGTERM."""
+
+    def __init__(self, app: Any, *, on_end: Callable[[], None] = lambda: None) -> None:
+        """`on_end` is called in the event loop when the server begins to end."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=1,
+                h11_max_incomplete_event_size=16384,
+            )
+        )
+        self._on_end = on_end
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let the signals end the server. uvicorn's own raises them again afterwards."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {each: signal.signal(each, self.handle_exit) for each in _SIGNALS}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: requests that wait for a frame are answered first."""
+        self._on_end()
+        await super().shutdown(sockets)

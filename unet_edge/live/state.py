@@ -1,0 +1,85 @@
+"""What /api/state tells: source, model, figures, and the board's temperature."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from unet_edge.live.camera import Camera
+from unet_edge.live.model_choice import ModelChoice
+from unet_edge.live.recording import Recorder
+from unet_edge.palette import CLEAR, has_background
+from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.system.board import Board, read_board
+
+_BOARD_SECONDS = 5.0  # a temperature is read at most this often: it starts a program on a Pi
+
+
+class BoardReader:
+    """Reads the board's temperature and throttling, not more often than every 5 s."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._lock = threading.Lock()
+        self._read: tuple[float, Board] | None = None
+
+    def board(self) -> Board:
+        """The board as it was at most 5 s ago. It may take a second: call it in a thread."""
+        with self._lock:
+            if self._read is None or time.monotonic() - self._read[0] > _BOARD_SECONDS:
+                self._read = time.monotonic(), read_board()
+            return self._read[1]
+
+
+def model_state(models: ModelChoice, segmenter: Segmenter) -> dict[str, Any]:
+    """The model in use and the files of its bundle."""
+    spec = segmenter.spec
+    files = models.files() or [
+        {"name": segmenter.name, "agreement": None, "kept_floor": True, "runs": True}
+    ]
+    return {
+        "bundle": models.path.name,
+        "file": segmenter.name,
+        "interpreter": segmenter.backend.name,
+        "files": files,
+        "classes": [
+            {"name": name, "color": f"#{bytes(color).hex()}"}
+            for name, color in zip(spec.classes, spec.palette, strict=True)
+        ],
+        "has_background": has_background(spec.classes) or spec.palette[0] == CLEAR,
+    }
+
+
+def camera_state(camera: Camera, recorder: Recorder | None) -> dict[str, Any]:
+    """The source and the figures of its last seconds; times in ms."""
+    newest = camera.newest
+    figures = newest.figures() if newest else {"delay_ms": None, "stages_ms": {}}
+    size = newest.result.grid.size if newest else camera.source.info.size
+    now = time.monotonic()
+    return {
+        "source": {
+            "name": camera.source.name,
+            "status": camera.status,
+            "message": camera.message,
+            "size": size,
+            "policy": "latest",
+        },
+        "frames": camera.frames,
+        "dropped": camera.dropped,
+        "damaged": camera.damaged,
+        "rate": camera.rate,
+        "delay_ms": figures["delay_ms"],
+        "stages_ms": figures["stages_ms"],
+        "history": camera.history.since(now),
+        "recording": recorder.state() if recorder else None,
+        "can_record": recorder is not None,
+    }
+
+
+def board_state(board: Board) -> dict[str, Any]:
+    """Temperature in degrees Celsius, and throttling."""
+    return {
+        "temperature": board.temperature,
+        "throttling": None if board.throttling is None else list(board.throttling),
+    }
