@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.memory_slope import memory_slope
 from benchmarks.reporting import REFERENCE, named, page, spelled, write_report
 from benchmarks.resident_memory import resident_bytes
 from unet_edge import Segmenter
@@ -25,8 +25,6 @@ from unet_edge.system.progress import progress
 from unet_edge.system.timing import machine
 
 _EVERY = 100
-_BLOCKS = 50
-_DRAWS = 2000
 
 
 @click.command()
@@ -44,7 +42,7 @@ def main(bundle: Path, count: int, output: Path) -> None:
         if index % _EVERY == 0:
             samples[index // _EVERY] = (resident_bytes() or 0) // 1024
     warm = samples[len(samples) // 10 :]
-    slope, low, high = _slope(warm)
+    slope, low, high = memory_slope(warm, _EVERY)
     report: dict[str, Any] = {
         "machine": machine(),
         "file": segmenter.name,
@@ -60,23 +58,6 @@ def main(bundle: Path, count: int, output: Path) -> None:
     target = named(output, report["machine"], "endurance")
     write_report(target, report, _markdown(report))
     print(_markdown(report))
-
-
-def _slope(samples: NDArray[np.int64]) -> tuple[float, float, float]:
-    """The slope in bytes a picture, and its 95 % interval; `samples` are in KiB."""
-    pictures = np.arange(len(samples)) * _EVERY
-    slope, intercept = np.polyfit(pictures, samples * 1024.0, 1)
-    residuals = samples * 1024.0 - (slope * pictures + intercept)
-    # A block bootstrap of the residuals: neighbouring samples are not independent.
-    random = np.random.default_rng(0)
-    length = max(1, len(samples) // _BLOCKS)
-    slopes = []
-    for _ in range(_DRAWS):
-        starts = random.integers(0, len(samples) - length + 1, -(-len(samples) // length))
-        drawn = np.concatenate([residuals[start : start + length] for start in starts])
-        slopes.append(np.polyfit(pictures, slope * pictures + drawn[: len(pictures)], 1)[0])
-    low, high = np.quantile(slopes, (0.025, 0.975))
-    return float(slope), float(low), float(high)
 
 
 def _markdown(report: dict[str, Any]) -> str:
