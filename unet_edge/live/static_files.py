@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 _FOLDER = "static"
 
-_NAMES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/live.js": ("live.js", "text/javascript; charset=utf-8"),
-    "/live.css": ("live.css", "text/css; charset=utf-8"),
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 
 
@@ -26,6 +28,8 @@ def static_files() -> dict[str, StaticFile]:
     """The page's files by the path of their request; no other path is ever looked up."""
     folder = files(__package__) / _FOLDER
     return {
-        path: StaticFile((folder / name).read_bytes(), media_type)
-        for path, (name, media_type) in _NAMES.items()
+        "/" if file.name == "index.html" else f"/{file.name}": StaticFile(
+            file.read_bytes(), _TYPES[Path(file.name).suffix]
+        )
+        for file in folder.iterdir()
     }
