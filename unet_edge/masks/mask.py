@@ -20,6 +20,8 @@ from unet_edge.spec import IGNORE, ModelSpec
 from unet_edge.system.files import write_atomically
 
 if TYPE_CHECKING:
+    from supervision import Detections
+
     from unet_edge.masks.coco_writing import CocoStyle
 
 MaskStyle = Literal["index", "palette"]
@@ -175,6 +177,17 @@ class Mask:
         from unet_edge.masks.coco_writing import coco  # here, to keep `import unet_edge` fast
 
         return coco(self.labels, self.classes, file_name, style)
+
+    def detections(self, *, regions: bool = False) -> Detections:
+        """The mask as supervision.Detections, an instance for each class that occurs.
+
+        With `regions`, an instance for each connected region. A background has none. `mask` is
+        bool (N, H, W), `xyxy` float32 (N, 4), and `data["class_name"]` holds the names. Labels
+        have no confidence. Raises BackendError where supervision is not installed.
+        """
+        from unet_edge.masks.detections import detections  # here: supervision is optional
+
+        return detections(self, regions=regions)
 
     def _strips(self) -> Iterator[tuple[int, Mask]]:
         """Yield the mask in strips of rows, each with the number of its first row."""
