@@ -16,7 +16,7 @@ Damage = Callable[[], None]
 FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,ivf,vc1,dirac,flv,asf,"
     "ogg,nut,mxf,gxf,dv,rm,wtv,nsv,mjpeg,mpjpeg,gif,apng,yuv4mpegpipe,h261,h263,"
-    "pva,mv,rawvideo,smjpeg"
+    "mp3,wav,flac,aac"  # for a better message than "no video file"
 )
 
 
@@ -56,12 +56,18 @@ def open_file(path: Path) -> Any:
             options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             metadata_errors="replace",
         )
-    except av.error.FFmpegError as error:
-        raise StreamError(
-            "is damaged or no video file",
-            expected=f"FFmpeg says: {reason_of(error)}",
-            subject=str(path),
-        ) from None
+    except av.error.FFmpegError:
+        raise StreamError(_unreadable(path), subject=str(path)) from None
+
+
+def _unreadable(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:3] == b"\xff\xd8\xff" or head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "is a picture, not a video"
+    if head[4:8] == b"ftyp":
+        return "is damaged; a recording that was cut off has no index, which comes at its end"
+    return "is damaged, or no video file"
 
 
 def reason_of(error: Exception) -> str:
@@ -73,7 +79,7 @@ def video_stream(container: Any, name: str) -> Any:
     """The video stream of an opened container, prepared for decoding. Raises StreamError."""
     streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not streams:
-        kinds = sorted({stream.type for stream in container.streams})
+        kinds = sorted({each.type for each in container.streams if not _is_cover(each)})
         only = f", only {' and '.join(kinds)}" if kinds else ""
         raise StreamError(f"has no video{only}", subject=name)
     best = container.streams.best("video")

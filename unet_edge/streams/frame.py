@@ -70,8 +70,10 @@ class Source(Protocol):
 
     @property
     def info(self) -> StreamInfo:
-        """What is known before the first frame. Raises StreamError if the source must be read for
-        it, and cannot."""
+        """What is known before the first frame.
+
+        Raises StreamError if the source must be read for it, and cannot.
+        """
         ...
 
     def frames(self) -> Iterator[Frame]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ from unet_edge.streams.av_input import decoded, open_file, packets, video_stream
 from unet_edge.streams.frame import Frame, StreamInfo
 from unet_edge.streams.frame_times import FrameTimes
 from unet_edge.streams.orientation import orientation_of
+from unet_edge.streams.video_position import pictures_from, restarts
+
+_Beginning = tuple[Iterator[Any], int]
+"""Decoded pictures, and the index of the first."""
+
+_HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
+_EARLY = 1.0  # seconds; the frame rate may vary, and a last frame may not say how long it lasts
 
 
 class VideoFile:
@@ -47,8 +55,8 @@ class VideoFile:
         `start` and `stop` are seconds from the beginning of the file: it gives the frames at
         `start` or later and before `stop`, and of them each n-th if `every` is n. `resume_at` is
         the (index, pts) of the first frame to give, from an earlier reading with the same `start`;
-        this reading goes on from there with the same frames. Raises ConfigError for values out
-        of range.
+        this reading goes on from there with the same frames, except that damaged ones may look
+        different. Raises ConfigError for values out of range.
         """
         self.path = Path(path)
         self.name = str(path)
@@ -68,7 +76,7 @@ class VideoFile:
             stream = video_stream(container, self.name)
             first = next(decoded(stream, packets(container, stream, _ignore), _ignore), None)
             if first is None:
-                raise _no_frames(self.name)
+                raise _undecodable(self.name)
             return self._part(
                 orientation_of(first).upright_size(first.width, first.height),
                 stream.average_rate or stream.guessed_rate,
@@ -78,28 +86,95 @@ class VideoFile:
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames. Raises StreamError when the file cannot be read, or has no frames."""
-        self.damaged, self.warnings = 0, []
-        with closing(open_file(self.path)) as container:
-            stream = video_stream(container, self.name)
-            yield from self._frames(container, stream)
+        beginnings = [self._from_beginning]
+        if self._start:
+            beginnings.insert(0, self._from_start)
+        if self._resume_at is not None:
+            beginnings.insert(0, self._from_resumed)
+        for beginning in beginnings:
+            self.damaged, self.warnings = 0, []
+            with closing(open_file(self.path)) as container:
+                stream = video_stream(container, self.name)
+                begun = beginning(container, stream)
+                if begun is not None:
+                    yield from self._numbered(container, stream, *begun)
+                    return
 
-    def _frames(self, container: Any, stream: Any) -> Iterator[Frame]:
+    def _from_beginning(self, container: Any, stream: Any) -> _Beginning | None:
+        return decoded(stream, packets(container, stream, self._damage), self._damage), 0
+
+    def _from_start(self, container: Any, stream: Any) -> _Beginning | None:
+        pts = _origin(stream) + math.ceil((self._start or 0) / stream.time_base)
+        pictures = pictures_from(container, stream, pts, self._damage)
+        return None if pictures is None else (pictures, 0)
+
+    def _from_resumed(self, container: Any, stream: Any) -> _Beginning | None:
+        if self._resume_at is None or restarts(container):
+            return None
+        index, pts = self._resume_at
+        pictures = pictures_from(container, stream, pts, self._damage)
+        if pictures is None:
+            return None
+        first = next(pictures)
+        return (chain((first,), pictures), index) if first.pts == pts else None
+
+    def _numbered(
+        self, container: Any, stream: Any, pictures: Iterator[Any], index: int
+    ) -> Iterator[Frame]:
+        """Yield those of the pictures that are wanted; `index` is that of the first."""
         times = FrameTimes(stream.time_base, stream.average_rate or stream.guessed_rate)
-        origin = stream.start_time or 0
-        index = 0
-        pictures = decoded(stream, packets(container, stream, self._damage), self._damage)
+        first_index, end = self._resume_at[0] if self._resume_at else 0, 0.0
         for picture in pictures:
             pts = times.pts(picture)
-            seconds = (pts - origin) * stream.time_base
+            seconds = float((pts - _origin(stream)) * stream.time_base)
+            if not end:
+                self._look_at(picture)
+            end = seconds + float((picture.duration or 0) * stream.time_base)
             if self._start is not None and seconds < self._start:
                 continue
             if self._stop is not None and seconds >= self._stop:
                 return
-            if index % self._every == 0 and (
-                self._resume_at is None or index >= self._resume_at[0]
-            ):
+            if self._resume_at is not None and index == first_index:
+                self._require_same(pts, stream.time_base)
+            if index >= first_index and index % self._every == 0:
                 yield frame_of(picture, index, pts, stream.time_base, time.monotonic())
             index += 1
+        if index == 0:
+            raise self._no_frames(end)
+        expected = _own_duration(container, stream)
+        if expected is not None and expected - end > _EARLY:
+            self.warnings.append(
+                f"the last frame ends at {end:.2f} s, and the header says {expected:.2f} s: the "
+                "file may be cut off"
+            )
+
+    def _look_at(self, picture: Any) -> None:
+        if transfer := _HDR.get(int(picture.color_trc)):
+            self.warnings.append(
+                f"the colours are HDR ({transfer}) and are taken as they are, so that masks may be "
+                "worse; convert the video with: ffmpeg -i IN -vf zscale=t=linear:npl=100,"
+                "tonemap=hable,zscale=t=bt709:m=bt709:p=bt709:r=tv,format=yuv420p OUT"
+            )
+
+    def _require_same(self, pts: int, time_base: Fraction) -> None:
+        """Raise StreamError unless the frame to resume at still has its time."""
+        if self._resume_at is not None and pts != self._resume_at[1]:
+            index, before = self._resume_at
+            raise StreamError(
+                f"frame {index} is at {float(pts * time_base):.3f} s",
+                expected=f"it was at {float(before * time_base):.3f} s; the file has changed",
+                fix="start again from the beginning",
+                subject=f"{self.name}:",
+            )
+
+    def _no_frames(self, end: float) -> StreamError:
+        if end:
+            return StreamError(
+                f"has no frame at {self._start} s or later",
+                expected=f"it ends at {end:.2f} s",
+                subject=self.name,
+            )
+        return _undecodable(self.name)
 
     def _damage(self) -> None:
         self.damaged += 1
@@ -140,12 +215,25 @@ def _require_part(start: float | None, stop: float | None, every: int) -> None:
         )
 
 
-def _no_frames(name: str) -> StreamError:
+def _undecodable(name: str) -> StreamError:
     return StreamError("has no frame that can be decoded", subject=name)
+
+
+def _origin(stream: Any) -> int:
+    """The pts at the beginning of the file; that of an MPEG transport stream is rarely 0."""
+    return stream.start_time or 0
 
 
 def _duration(container: Any, stream: Any) -> float | None:
     """Seconds from the first frame's time to the end of the last; None if unknown."""
+    own = _own_duration(container, stream)
+    return own or (container.duration / 1e6 if container.duration else None)
+
+
+def _own_duration(container: Any, stream: Any) -> float | None:
+    """Seconds of the video, not of sound that may last longer; None if the header has none."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    return container.duration / 1e6 if container.duration else None
+    if container.duration and len(container.streams) == 1:
+        return float(container.duration / 1e6)
+    return None
