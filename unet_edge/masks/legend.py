@@ -51,20 +51,43 @@ def legend_beside(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> Im
     return canvas
 
 
-def draw_legend(picture: Image.Image, rows: Sequence[tuple[Color, str]]) -> None:
-    """Draw rows of swatch and text into the upper left corner of an RGB picture."""
-    if not rows:
+def legend_box(size: tuple[int, int], rows: Sequence[tuple[Color, str]]) -> tuple[int, int] | None:
+    """The (width, height) px of the legend on a picture of `size`; None if it has no room."""
+    letters = _letters(size)
+    font = default_font(letters)
+    width = max((font.getlength(drawable(text, font)) for _, text in rows), default=0)
+    width += 2.6 * letters
+    height = round(letters * 1.5) * len(rows)
+    if not rows or width > size[0] or height + letters > size[1]:
+        return None
+    return int(width) + 1, int(height + letters * 0.6) + 1
+
+
+def draw_legend(
+    picture: Image.Image,
+    rows: Sequence[tuple[Color, str]],
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Draw rows of swatch and text into the upper left corner of an RGB picture.
+
+    `size` is that of the whole picture, if `picture` is its corner. A thumbnail has no room for
+    a legend and gets none.
+    """
+    if (box := legend_box(size or picture.size, rows)) is None:
         return
-    size = max(10, min(picture.size) // 28)
-    font = default_font(size)
-    rows = [(color, drawable(text, font)) for color, text in rows]
-    line = round(size * 1.5)
-    width = max(font.getlength(text) for _, text in rows) + 2.6 * size
-    if width > picture.width or line * len(rows) + size > picture.height:
-        return  # no room: a thumbnail is shown without its legend
+    letters = _letters(size or picture.size)
+    font = default_font(letters)
+    line = round(letters * 1.5)
     draw = ImageDraw.Draw(picture, "RGBA")
-    draw.rectangle((0, 0, width, line * len(rows) + size * 0.6), fill=(0, 0, 0, 150))
+    draw.rectangle((0, 0, box[0] - 1, box[1] - 1), fill=(0, 0, 0, 150))
     for index, (color, text) in enumerate(rows):
-        top = round(size * 0.4) + index * line
-        draw.rectangle((size * 0.5, top, size * 1.5, top + size), fill=color, outline="white")
-        draw.text((size * 2, top - size * 0.1), text, fill="white", font=font)
+        top = round(letters * 0.4) + index * line
+        swatch = (letters * 0.5, top, letters * 1.5, top + letters)
+        draw.rectangle(swatch, fill=color, outline="white")
+        place = (letters * 2, top - letters * 0.1)
+        draw.text(place, drawable(text, font), fill="white", font=font)
+
+
+def _letters(size: tuple[int, int]) -> int:
+    """The height of letters in px on a picture of `size`."""
+    return max(10, min(size) // 28)

@@ -12,10 +12,16 @@ from unet_edge.images.rgb import over_white
 from unet_edge.streams.yuv_colors import Matrix, colors_of
 
 # SWS_CS_* of libswscale/swscale.h
-_SWSCALE: dict[Matrix, int] = {"bt709": 1, "fcc": 4, "bt601": 5, "smpte240m": 7, "bt2020": 9}
+SWSCALE_MATRICES: dict[Matrix, int] = {
+    "bt709": 1,
+    "fcc": 4,
+    "bt601": 5,
+    "smpte240m": 7,
+    "bt2020": 9,
+}
 # SWS_BILINEAR | SWS_ACCURATE_RND | SWS_BITEXACT. Without the last two, swscale takes other paths,
 # whose rounding differs between the instructions of x86 and ARM.
-_FLAGS = 2 | 0x40000 | 0x80000
+EXACT = 2 | 0x40000 | 0x80000
 
 _local = threading.local()
 
@@ -27,8 +33,8 @@ def rgb_pixels(frame: Any) -> Pixels:
     converted = _converter().reformat(
         frame,
         format="rgba" if has_alpha else "rgb24",
-        interpolation=_FLAGS,
-        src_colorspace=_SWSCALE[colors.matrix],
+        interpolation=EXACT,
+        src_colorspace=SWSCALE_MATRICES[colors.matrix],
         src_color_range=2 if colors.full_range else 1,
         threads=1,  # frames are converted side by side
     )

@@ -28,9 +28,7 @@ def write_atomically(path: Path, data: bytes | str | Writer, *, replace: bool = 
     exists and `replace` is False.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not by tempfile: only their owner may read its files, and the umask that says who else may
-    # can only be read by setting it, which other threads would notice.
-    temporary = path.parent / f".{cut_name(path.name)}.{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}"
+    temporary = temporary_path(path)
     try:
         _write_new(temporary, data)
         if replace:
@@ -89,6 +87,22 @@ def _write_new(path: Path, data: bytes | str | Writer) -> None:
 _TEMPORARY_SUFFIX = ".unet-edge"
 _TEMPORARY_EXTRA = 2 + 8 + len(_TEMPORARY_SUFFIX)  # bytes: two dots and eight digits
 _LONGEST_NAME = 255  # bytes, of ext4, btrfs, XFS, APFS and NTFS
+
+
+def temporary_path(path: Path) -> Path:
+    """A new name beside `path`, under which to write what becomes `path`."""
+    # Not by tempfile: only their owner may read its files, and the umask that says who else may
+    # can only be read by setting it, which other threads would notice.
+    return path.parent / f".{cut_name(path.name)}.{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}"
+
+
+def synced(path: Path) -> None:
+    """Wait until a file's contents are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def cut_name(name: str) -> str:
