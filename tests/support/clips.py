@@ -45,6 +45,7 @@ def decoded(path: Path, pixels: str) -> bytes:
     ffmpeg = require_program("ffmpeg", package="ffmpeg")
     done = subprocess.run(
         [ffmpeg, "-v", "error", "-xerror", "-i", str(path), "-fps_mode", "passthrough",
+         "-enc_time_base", "-1",
          "-f", "rawvideo", "-pix_fmt", pixels, "-"],
         check=True, capture_output=True,
     )  # fmt: skip

@@ -60,7 +60,7 @@ def legend_box(size: tuple[int, int], rows: Sequence[tuple[Color, str]]) -> tupl
     height = round(letters * 1.5) * len(rows)
     if not rows or width > size[0] or height + letters > size[1]:
         return None
-    return int(width) + 1, int(height + letters * 0.6) + 1
+    return min(int(width) + 1, size[0]), int(height + letters * 0.6) + 1
 
 
 def draw_legend(

@@ -61,7 +61,8 @@ def yuv_of(rgb: NDArray[np.uint8], colors: YuvColors) -> NDArray[np.uint8]:
         values = [255 * y, 255 * u + 128, 255 * v + 128]
     else:
         values = [219 * y + 16, 224 * u + 128, 224 * v + 128]
-    return np.clip(np.rint(np.stack(values, -1)), 0, 255).astype(np.uint8)
+    stacked: NDArray[np.uint8] = np.clip(np.rint(np.stack(values, -1)), 0, 255).astype(np.uint8)
+    return stacked
 
 
 def _blend_classes(planes: list[Plane], grid: GridLabels, colors: YuvColors) -> None:
@@ -74,7 +75,7 @@ def _blend_classes(planes: list[Plane], grid: GridLabels, colors: YuvColors) -> 
     columns = nearest_cells(drawn.shape[1], width)
     # Only the rows that hold classes, in strips that fit the processor's cache. Each begins at an
     # even row, as 4:2:0 has one row of chroma for two of luma.
-    filled = np.flatnonzero(drawn.any(axis=1)[rows])
+    filled = np.flatnonzero(np.any(drawn, axis=1).take(rows))
     first, last = int(filled[0]) // 2 * 2, int(filled[-1]) + 1
     step = max(2, _STRIP_PIXELS // width // 2 * 2)
     for channel, plane in enumerate(planes):
@@ -134,7 +135,8 @@ def _legend(
     box = legend_box(size, rows)
     if box is None:
         return []
-    # Drawn on black and on white, a pixel differs by what shows through.
+    # Drawn on black and on white, a pixel differs by what shows through. An odd side grows, as
+    # the frame's may: there is always room.
     corners = [Image.new("RGB", even_size(box), color) for color in ("black", "white")]
     for corner in corners:
         draw_legend(corner, rows, size)
