@@ -105,8 +105,11 @@ def _is_cover(stream: Any) -> bool:
 
 
 def packets(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
-    """Yield the stream's packets, past damage. The last ones are empty and flush the decoder."""
-    from av.error import FFmpegError, TimeoutError
+    """Yield the stream's packets, past damage. The last ones are empty and flush the decoder.
+
+    Raises the errors of the system, such as a broken connection, as PyAV does.
+    """
+    from av.error import ExitError, FFmpegError
 
     errors = 0
     while True:
@@ -115,9 +118,9 @@ def packets(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
                 errors = 0
                 yield packet
             return
-        except TimeoutError:
-            raise
-        except FFmpegError:
+        except FFmpegError as error:
+            if isinstance(error, OSError | ExitError):  # of a disk or a network; or a timeout
+                raise
             damage()
             errors += 1
             if errors == _MOST_ERRORS:
@@ -144,3 +147,18 @@ def decoded(stream: Any, source: Iterator[Any], damage: Damage) -> Iterator[Any]
             if frame.is_corrupt:
                 damage()
             yield frame
+
+
+def duration_of(container: Any, stream: Any) -> float | None:
+    """Seconds from the first frame to the end of the last; None if the header has none."""
+    own = own_duration(container, stream)
+    return own or (container.duration / 1e6 if container.duration else None)
+
+
+def own_duration(container: Any, stream: Any) -> float | None:
+    """Seconds of the video itself, not of sound that may last longer; None if unknown."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:
+        return float(container.duration / 1e6)
+    return None

@@ -53,6 +53,8 @@ class LatestFrames:
                 yield frame
         finally:
             self._stop = True
+            if interrupt := getattr(self._source, "interrupt", None):
+                interrupt()  # a source that waits, such as Reconnecting
             reader.join(timeout=_PATIENCE)
 
     def stop(self) -> None:

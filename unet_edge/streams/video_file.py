@@ -14,7 +14,15 @@ from typing import Any
 
 from unet_edge.errors import ConfigError, StreamError
 from unet_edge.streams.av_frame import frame_of
-from unet_edge.streams.av_input import decoded, open_file, packets, video_stream
+from unet_edge.streams.av_input import (
+    decoded,
+    duration_of,
+    open_file,
+    own_duration,
+    packets,
+    reason_of,
+    video_stream,
+)
 from unet_edge.streams.frame import Frame, StreamInfo
 from unet_edge.streams.frame_times import FrameTimes
 from unet_edge.streams.orientation import orientation_of
@@ -80,7 +88,7 @@ class VideoFile:
             return self._part(
                 orientation_of(first).upright_size(first.width, first.height),
                 stream.average_rate or stream.guessed_rate,
-                _duration(container, stream),
+                duration_of(container, stream),
                 stream.frames or None,
             )
 
@@ -97,8 +105,19 @@ class VideoFile:
                 stream = video_stream(container, self.name)
                 begun = beginning(container, stream)
                 if begun is not None:
-                    yield from self._numbered(container, stream, *begun)
+                    yield from self._checked(self._numbered(container, stream, *begun))
                     return
+
+    def _checked(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Pass frames on, and raise the system's errors as StreamError."""
+        from av.error import FFmpegError
+
+        try:
+            yield from frames
+        except FFmpegError as error:
+            raise StreamError(
+                f"cannot be read further: {reason_of(error)}", subject=self.name
+            ) from None
 
     def _from_beginning(self, container: Any, stream: Any) -> _Beginning | None:
         return decoded(stream, packets(container, stream, self._damage), self._damage), 0
@@ -141,7 +160,7 @@ class VideoFile:
             index += 1
         if index == 0:
             raise self._no_frames(end)
-        expected = _own_duration(container, stream)
+        expected = own_duration(container, stream)
         if expected is not None and expected - end > _EARLY:
             self.warnings.append(
                 f"the last frame ends at {end:.2f} s, and the header says {expected:.2f} s: the "
@@ -222,18 +241,3 @@ def _undecodable(name: str) -> StreamError:
 def _origin(stream: Any) -> int:
     """The pts at the beginning of the file; that of an MPEG transport stream is rarely 0."""
     return stream.start_time or 0
-
-
-def _duration(container: Any, stream: Any) -> float | None:
-    """Seconds from the first frame's time to the end of the last; None if unknown."""
-    own = _own_duration(container, stream)
-    return own or (container.duration / 1e6 if container.duration else None)
-
-
-def _own_duration(container: Any, stream: Any) -> float | None:
-    """Seconds of the video, not of sound that may last longer; None if the header has none."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    if container.duration and len(container.streams) == 1:
-        return float(container.duration / 1e6)
-    return None
