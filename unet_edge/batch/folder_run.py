@@ -16,7 +16,7 @@ from unet_edge.batch.outputs import PhotoKind, Segmented, contents, file_names
 from unet_edge.batch.resume_log import ResumeLog
 from unet_edge.batch.resume_log_entries import Entry, Settings, photo_facts
 from unet_edge.errors import UnetEdgeError
-from unet_edge.images.picture_file import FORMATS
+from unet_edge.images.picture_file import FORMATS, file_and_page
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.progress import progress
 
@@ -167,7 +167,7 @@ def _result(job: _Job, entry: Entry, *, skipped: bool) -> Result:
 
 def _pixels(picture: Path) -> int:
     try:
-        with Image.open(picture, formats=FORMATS) as opened:  # reads only the header
+        with Image.open(file_and_page(picture)[0], formats=FORMATS) as opened:  # only the header
             return opened.width * opened.height
     except Exception:  # Pillow raises many types; the error is reported when the photo is read
         return 0

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from unet_edge.images.picture_file import file_and_page
+
 # The longest suffix that segment adds to a photo's name, with a number.
 _ADDED = len(".probability-255.png") + len("-99999")
 
@@ -23,14 +25,14 @@ def result_names(
     A file name that is taken gets a number. `free` tells whether a picture can take a name. Names
     that are too long for files in `folder` are shortened.
     """
-    stems = Counter(picture.stem for picture in pictures)
+    stems = Counter(_stem(picture) for picture in pictures)
     limit = _name_limit(folder)
     taken = {name for name in known if name is not None}
     names: list[str] = []
     for picture, old in zip(pictures, known, strict=True):
         name = old or next(
             candidate
-            for candidate in _candidates(picture, limit, unique=stems[picture.stem] == 1)
+            for candidate in _candidates(picture, limit, unique=stems[_stem(picture)] == 1)
             if candidate not in taken and free(candidate, picture)
         )
         taken.add(name)
@@ -41,13 +43,20 @@ def result_names(
 def _candidates(picture: Path, limit: int, *, unique: bool) -> Iterator[str]:
     """An endless series of names; the stem comes first if it is `unique`."""
     if unique:
-        yield _shortened(picture.stem, limit)
-    name = _shortened(picture.name, limit)
+        yield _shortened(_stem(picture), limit)
+    file, page = file_and_page(picture)
+    name = _shortened(f"{file.name}-{page:04}" if page else picture.name, limit)
     yield name
     number = 2
     while True:
         yield f"{name}-{number}"
         number += 1
+
+
+def _stem(picture: Path) -> str:
+    """The name without its suffix; with a number for a page, as in scan-0001."""
+    file, page = file_and_page(picture)
+    return f"{file.stem}-{page:04}" if page else picture.stem
 
 
 def _shortened(name: str, limit: int) -> str:

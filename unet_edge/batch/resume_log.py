@@ -29,6 +29,7 @@ from unet_edge.batch.resume_log_entries import (
 )
 from unet_edge.errors import OutputError
 from unet_edge.images.listing import absolute_path
+from unet_edge.images.picture_file import file_and_page
 from unet_edge.system.files import Writer, cut_name, temporary_file_target, write_atomically
 
 RESUME_LOG = ".segment.jsonl"
@@ -193,7 +194,7 @@ class ResumeLog:
         entry = self._entries.get(name)
         if entry is None:
             return not any(os.path.lexists(self._folder / file) for file in files)
-        moved = not Path(entry["picture"]).exists() and "photo" in entry
+        moved = not file_and_page(Path(entry["picture"]))[0].exists() and "photo" in entry
         return moved and is_photo(picture, {**entry["photo"], "mtime_ns": None})
 
     def _append(self, entry: Entry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import zlib
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
 from unet_edge.errors import ImageError, OutputError
+from unet_edge.images.picture_file import file_and_page
 from unet_edge.system.files import Writer, sha256
 
 Mark = list[int]
@@ -118,8 +120,7 @@ def _are_names(value: Any) -> bool:
 def photo_facts(picture: Path) -> PhotoFacts:
     """The identity of a photo's file. Raises ImageError when it cannot be read."""
     try:
-        status = picture.stat()
-        digest = sha256(picture.read_bytes())
+        status, digest = _status_and_digest(picture)
     except FileNotFoundError:
         raise ImageError(f"no such picture: {picture}") from None
     except OSError as error:
@@ -127,15 +128,29 @@ def photo_facts(picture: Path) -> PhotoFacts:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 
+def _status_and_digest(picture: Path) -> tuple[os.stat_result, str]:
+    file, page = file_and_page(picture)
+    status = file.stat()
+    if not page:
+        return status, sha256(file.read_bytes())
+    return status, _digest_of_pages(file, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _digest_of_pages(file: Path, size: int, mtime_ns: int) -> str:
+    """The digest of a file of several pages: computed once, not once a page."""
+    return sha256(file.read_bytes())
+
+
 def is_photo(picture: Path, facts: PhotoFacts) -> bool:
     """Whether a photo has these facts: same size and time, or else same content, as in git."""
     try:
-        status = picture.stat()
+        status = file_and_page(picture)[0].stat()
         if status.st_size != facts["bytes"]:
             return False
         same: bool = (
             status.st_mtime_ns == facts["mtime_ns"]
-            or sha256(picture.read_bytes()) == facts["sha256"]
+            or _status_and_digest(picture)[1] == facts["sha256"]
         )
     except OSError:
         return False

@@ -35,12 +35,16 @@ _STREAMED = [kind for kind in get_args(PhotoKind) if kind != "probabilities"]
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """The options of `segment` that hold for every photo; `kinds` are those of --save."""
+    """The options of `segment` that hold for every photo; `kinds` are those of --save.
+
+    `frames`: every page or frame of a file is a photo, not only the first.
+    """
 
     kinds: tuple[str, ...]
     edges: Edges
     tiles: Tiles | None
     legend: LegendPlace
+    frames: bool = False
 
     @property
     def photo_kinds(self) -> list[PhotoKind]:

@@ -16,7 +16,7 @@ from unet_edge.cli.photo import (
 )
 from unet_edge.errors import DataError, OutputError
 from unet_edge.images.listing import distinct
-from unet_edge.images.picture_file import count_frames
+from unet_edge.images.picture_file import count_frames, pages_of
 from unet_edge.system.captured_output import native_stderr_discarded
 from unet_edge.system.counting import counted
 from unet_edge.system.files import require_writable_path, utf8
@@ -82,6 +82,8 @@ def segment_folder(
     with open_resume_log(output) as log:
         log.require_collected([COLLECTED[kind] for kind in options.kinds if kind in COLLECTED])
         pictures = _without_results(listed, log, output)
+        if options.frames:
+            pictures = [page for picture in pictures for page in pages_of(picture)]
         run = FolderRun(log, segment_one, options.photo_kinds, settings)
         with native_stderr_discarded():
             results = run.run(pictures, open_segmenters, classes=len(classes), again=again)

@@ -73,7 +73,9 @@ def _read(
 ) -> Image.Image:
     name = str(source) if isinstance(source, str | Path) else "the picture"
     shift = bit_depth not in (None, 16)
+    page = 0
     if shift and isinstance(source, Image.Image) and is_deep_color(source):
+        page = source.tell() + 1
         source = _file_of(source)  # Pillow would load only the upper 8 bits
     deep = False
 
@@ -83,7 +85,7 @@ def _read(
         before_loading(stored)
 
     is_ours = not isinstance(source, Image.Image)
-    with opened(source, before_loading=examine) as picture:
+    with opened(source, before_loading=examine, page=page) as picture:
         wide = picture.mode in WIDE
         if wide:
             turned = _turn_as(picture, grey_of_8_bits(picture, bit_depth, name))
@@ -94,18 +96,12 @@ def _read(
         if wide or not deep or not shift:
             return to_rgb(turned)
     assert bit_depth is not None
-    with opened(source, before_loading=load_lower_bytes) as lower:
+    with opened(source, before_loading=load_lower_bytes, page=page) as lower:
         return to_rgb(join_bytes(turned, upright(lower), bit_depth))
 
 
 def _file_of(picture: Image.Image) -> bytes:
     """Read the file of an opened picture that is not loaded yet; its position stays the same."""
-    if picture.tell() > 0:
-        raise ImageError(
-            f"the picture is frame {picture.tell() + 1} of a file with 16 bits a channel",
-            expected="with a bit depth, only the first frame can be read",
-            fix="save the frame as a file of its own",
-        )
     stream = picture.fp  # type: ignore[attr-defined]  # pictures that are not loaded have one
     if stream is None or stream.closed:
         raise ImageError(

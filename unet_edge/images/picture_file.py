@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,11 +92,41 @@ def _is_lossy_webp(source: Path | bytes) -> bool:
     return False
 
 
+def page_path(file: Path, number: int) -> Path:
+    """The path of a page of a TIFF, or a frame of a GIF or WebP, counted from 1: scan.tif/0001.
+
+    It can be opened and decoded as a file can.
+    """
+    return file / f"{number:04}"
+
+
+def file_and_page(path: Path) -> tuple[Path, int]:
+    """The file of a path by `page_path`, and the page's number; 0 for any other path."""
+    file = path.parent
+    is_number = re.fullmatch(r"\d{4,}", path.name) and path.name.isascii()
+    if is_number and file.suffix.lower() in _PAGED_SUFFIXES and file.is_file():
+        return file, int(path.name)
+    return path, 0
+
+
+_PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp")
+
+
+def pages_of(file: Path) -> list[Path]:
+    """The paths of the pages or frames of a file; the file itself if it holds one picture."""
+    if file.suffix.lower() not in _PAGED_SUFFIXES:
+        return [file]
+    count = count_frames(file)
+    return [page_path(file, number + 1) for number in range(count)] if count > 1 else [file]
+
+
 def count_frames(source: Path | bytes) -> int:
     """Count the pictures in a file: pages of TIFF, frames of GIF and WebP, JPEGs of MJPEG.
 
     1 for a file that cannot be read, and for MPO, whose other pictures are views of the first.
     """
+    if isinstance(source, Path) and file_and_page(source)[1]:
+        return 1
     try:
         with opened(source, load=False) as picture, no_warnings():
             if picture.format == "JPEG":
@@ -127,11 +158,12 @@ def opened(
     *,
     load: bool = True,
     before_loading: Callable[[Image.Image], None] = lambda _: None,
+    page: int = 0,
 ) -> Iterator[Image.Image]:
     """Yield the opened picture, loaded if `load`; raises ImageError for every failure of Pillow.
 
     `before_loading` gets the picture when its header was read. A Pillow picture is always loaded,
-    without `before_loading`.
+    without `before_loading`. `page` counts the pictures of a file from 1; 0 is the first, too.
     """
     if isinstance(source, Image.Image):
         try:
@@ -141,10 +173,16 @@ def opened(
         yield source
         return
     name = "the picture" if isinstance(source, bytes) else str(source)
-    with _stream(source, name) as stream:
+    if isinstance(source, str | Path) and not page:
+        source, page = file_and_page(Path(source))
+    with _stream(source, name, at_once=not page) as stream:
         try:
             with no_warnings():
                 picture = Image.open(stream, formats=FORMATS)
+                if page > 1:
+                    picture.seek(page - 1)
+                    if picture.width * picture.height > MAX_PIXELS:
+                        raise Image.DecompressionBombError
             if load:
                 before_loading(picture)
                 picture.load()
@@ -181,8 +219,8 @@ def _too_large(name: str) -> ImageError:
 
 
 @contextmanager
-def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
-    """Yield the bytes to decode. A JPEG file is read while it is decoded, others at once."""
+def _stream(source: str | Path | bytes, name: str, *, at_once: bool) -> Iterator[BinaryIO]:
+    """Yield the bytes to decode. JPEG files are read while they are decoded, others `at_once`."""
     if isinstance(source, bytes):
         if not source:
             raise ImageError("is empty (0 bytes)", subject=name)
@@ -215,12 +253,13 @@ def _stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
         try:
             # Read while it is decoded: a 12-megapixel photo has 3 to 6 MB beside 48 MB of pixels.
             jpeg = file.peek(2)[:2] == _JPEG
-            data = b"" if jpeg else file.read()
+            by_need = jpeg or not at_once
+            data = b"" if by_need else file.read()
         except OSError as error:
             raise ImageError(f"cannot read {name}: {error.strerror or error}") from error
-        if not (jpeg or data):
+        if not (by_need or data):
             raise ImageError("is empty (0 bytes)", subject=name)
-        yield file if jpeg else io.BytesIO(data)
+        yield file if by_need else io.BytesIO(data)
 
 
 # The first bytes of a JPEG file: ISO/IEC 10918-1's marker "start of image".

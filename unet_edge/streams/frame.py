@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
 
 from unet_edge.images.placement import Pixels
 
-FrameImage = Pixels | bytes | Image.Image
-"""RGB pixels, uint8 (H, W, 3), the bytes of a picture file such as a JPEG, or an RGB picture."""
+FrameImage = Pixels | bytes | Image.Image | Path
+"""RGB pixels, uint8 (H, W, 3), the bytes of a picture file such as a JPEG, an RGB picture, or the
+path of a picture file."""
 
 
 @dataclass(eq=False)

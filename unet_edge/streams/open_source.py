@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from unet_edge.errors import StreamError
+from unet_edge.errors import ConfigError, StreamError
 from unet_edge.streams.frame import Source
 from unet_edge.streams.reconnect import Reconnecting, StatusCallback, silent
 from unet_edge.streams.stream_url import PROTOCOLS, scheme_of, shown
@@ -16,7 +16,8 @@ rtsp://camera/stream   a network stream: rtsp, rtsps, http, https, udp, tcp, rtp
 /dev/video0            a USB camera; /dev/video0?size=1280x720&rate=30 asks for a size and a rate
 picamera               the Raspberry Pi's camera; picamera:1 the second, ?size= and ?rate= as above
 pattern                a moving test pattern; pattern:640x480@30 its size and frames a second
--                      standard input: pictures one after another, or raw frames with a size"""
+-                      standard input: JPEG or PNG pictures one after another
+-?size=640x480&format=rgb24&rate=30   standard input: raw frames of a size and pixel format"""
 """What `open_source` takes, a line each."""
 
 
@@ -31,6 +32,14 @@ def open_source(name: str, on_status: StatusCallback = silent) -> Source:
 
         width, height, rate = match.groups()
         return TestPattern((int(width or 640), int(height or 480)), int(rate or 30))
+    if re.fullmatch(r"-(\?.*)?", name):
+        return _standard_input(name)
+    if re.fullmatch(r"/dev/v[^?]*(\?.*)?", name):  # also /dev/v4l/by-id/…
+        return _usb_camera(name, on_status)
+    if re.fullmatch(r"picamera(:\d+)?(\?.*)?", name):
+        return _raspberry_pi_camera(name, on_status)
+    if re.fullmatch(r"(?!\w+://).*\.(mjpe?g|gif|webp|tiff?)", name, re.IGNORECASE):
+        return _pictures(name)
     if scheme_of(name) in PROTOCOLS:
         return _network_stream(name, on_status)
     if not scheme_of(name) and Path(name).exists():
@@ -47,3 +56,57 @@ def _network_stream(url: str, on_status: StatusCallback) -> Source:
 
     stream = NetworkStream(url)
     return Reconnecting(lambda: NetworkStream(url), on_status) if stream.is_live else stream
+
+
+def _standard_input(name: str) -> Source:
+    from unet_edge.streams.jpegs import ASSUMED_RATE, PictureStream
+    from unet_edge.streams.source_name import split_name
+
+    _, settings = split_name(name, ("size", "format", "rate"))
+    rate = settings.rate or ASSUMED_RATE
+    if settings.size is None and settings.format is None:
+        return PictureStream(rate=rate)
+    if settings.size is None or settings.format is None:
+        raise StreamError(
+            f"raw frames without a {'size' if settings.size is None else 'pixel format'}",
+            fix="give both: --frame-size 640x480 --pixel-format rgb24",
+        )
+    from unet_edge.streams.pixel_layouts import PixelLayout, pixel_format
+    from unet_edge.streams.raw_frames import RawFrames
+
+    try:
+        layout = PixelLayout(pixel_format(settings.format), settings.size)
+    except ConfigError as error:
+        raise StreamError(error.found, expected=error.expected, fix=error.fix) from error
+    return RawFrames(layout, rate=rate)
+
+
+def _usb_camera(name: str, on_status: StatusCallback) -> Source:
+    from unet_edge.streams.source_name import split_name
+    from unet_edge.streams.v4l2 import UsbCamera
+
+    path, settings = split_name(name, ("size", "rate"))
+    return Reconnecting(lambda: UsbCamera(path, settings.size, settings.rate), on_status)
+
+
+def _raspberry_pi_camera(name: str, on_status: StatusCallback) -> Source:
+    from unet_edge.streams.picamera import RaspberryPiCamera
+    from unet_edge.streams.source_name import split_name
+
+    base, settings = split_name(name, ("size", "rate"))
+    _, _, number = base.partition(":")
+    return Reconnecting(
+        lambda: RaspberryPiCamera(int(number or 0), settings.size, settings.rate), on_status
+    )
+
+
+def _pictures(name: str) -> Source:
+    if not Path(name).is_file():
+        raise StreamError(f"no such file: {name}")
+    if name.lower().endswith((".mjpeg", ".mjpg")):
+        from unet_edge.streams.jpegs import PictureStream
+
+        return PictureStream(name)
+    from unet_edge.streams.pages import Pages
+
+    return Pages(Path(name))
