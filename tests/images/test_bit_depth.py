@@ -20,7 +20,7 @@ from unet_edge.cli import main
 from unet_edge.errors import ImageError
 from unet_edge.images.bit_depth import UnknownRangeError
 from unet_edge.images.decoding import decode, depth_warning, read_photo
-from unet_edge.images.picture_file import opened
+from unet_edge.images.picture_file import opened, pages_of
 from unet_edge.spec import ModelSpec
 
 WIDTH, HEIGHT = 16, 8
@@ -260,10 +260,39 @@ def test_an_opened_picture_whose_lower_bits_cannot_be_read_is_an_error() -> None
         pass
     with pytest.raises(ImageError, match="file was closed"):
         decode(closed, bit_depth=12)
-    second = Image.open(io.BytesIO(data))
-    second.tell = lambda: 1  # type: ignore[method-assign]
-    with pytest.raises(ImageError, match=r"frame 2 of a file.* save the frame as a file"):
-        decode(second, bit_depth=12)
+
+
+def test_each_page_of_a_file_is_read_with_its_bit_depth(tmp_path: Path) -> None:
+    pages = [tiff(stack(3, np.roll(FEW, k)).astype("<u2"), 16, channels=3) for k in range(3)]
+    joined = tmp_path / "stack.tif"
+    joined.write_bytes(joined_tiff(pages))
+    assert pages_of(joined) == [joined / "0001", joined / "0002", joined / "0003"]
+    for index, (page, data) in enumerate(zip(pages_of(joined), pages, strict=True)):
+        expected = np.asarray(decode(data, bit_depth=12))
+        assert np.array_equal(decode(page, bit_depth=12), expected)
+        with Image.open(joined) as picture:
+            picture.seek(index)
+            assert np.array_equal(decode(picture, bit_depth=12), expected)
+    with pytest.raises(ImageError, match=r"stack\.tif/0004"):
+        decode(joined / "0004")
+
+
+def joined_tiff(files: list[bytes]) -> bytes:
+    """Little-endian TIFF files of `tiff` as pages of one: each file's offsets are moved."""
+    whole = bytearray(b"II*\0\x08\0\0\0")
+    link = 4  # where the offset of the next page's directory is written
+    for file in files:
+        start = len(whole) - 8
+        whole[link : link + 4] = struct.pack("<I", len(whole))
+        directory = bytearray(file[8:])
+        (count,) = struct.unpack_from("<H", directory)
+        for at in range(2, 2 + 12 * count, 12):
+            tag, kind, number, value = struct.unpack_from("<HHII", directory, at)
+            is_offset = tag == 273 or number * {3: 2, 4: 4}[kind] > 4
+            struct.pack_into("<I", directory, at + 8, value + start if is_offset else value)
+        link = len(whole) + 2 + 12 * count
+        whole += directory
+    return bytes(whole)
 
 
 @pytest.mark.parametrize("decoding", ["full", "scaled"])

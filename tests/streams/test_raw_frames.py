@@ -40,11 +40,12 @@ def test_frames_of_a_pipe():
 
 def test_a_short_frame_at_the_end_is_left_out_with_a_note(tmp_path):
     (tmp_path / "raw").write_bytes(bytes(range(24)) * 2 + b"12345")
-    source = RawFrames(LAYOUT, str(tmp_path / "raw"))
+    notes = []
+    source = RawFrames(LAYOUT, str(tmp_path / "raw"), on_note=notes.append)
     frames = list(source.frames())
     assert len(frames) == 2
     assert np.array_equal(frames[1].image, np.arange(24).reshape(2, 4, 3))
-    (note,) = source.notes
+    (note,) = notes
     assert "the last 5 bytes are left out, because a frame of 4x2 rgb24 has 24 bytes" in note
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from unet_edge.images.picture_file import file_and_page
+from unet_edge.images.picture_file import shown_name, stem_of
 
 # The longest suffix that segment adds to a photo's name, with a number.
 _ADDED = len(".probability-255.png") + len("-99999")
@@ -25,14 +25,14 @@ def result_names(
     A file name that is taken gets a number. `free` tells whether a picture can take a name. Names
     that are too long for files in `folder` are shortened.
     """
-    stems = Counter(_stem(picture) for picture in pictures)
+    stems = Counter(stem_of(picture) for picture in pictures)
     limit = _name_limit(folder)
     taken = {name for name in known if name is not None}
     names: list[str] = []
     for picture, old in zip(pictures, known, strict=True):
         name = old or next(
             candidate
-            for candidate in _candidates(picture, limit, unique=stems[_stem(picture)] == 1)
+            for candidate in _candidates(picture, limit, unique=stems[stem_of(picture)] == 1)
             if candidate not in taken and free(candidate, picture)
         )
         taken.add(name)
@@ -43,20 +43,13 @@ def result_names(
 def _candidates(picture: Path, limit: int, *, unique: bool) -> Iterator[str]:
     """An endless series of names; the stem comes first if it is `unique`."""
     if unique:
-        yield _shortened(_stem(picture), limit)
-    file, page = file_and_page(picture)
-    name = _shortened(f"{file.name}-{page:04}" if page else picture.name, limit)
+        yield _shortened(stem_of(picture), limit)
+    name = _shortened(shown_name(picture).replace("/", "-"), limit)  # scan.tif-0001 for a page
     yield name
     number = 2
     while True:
         yield f"{name}-{number}"
         number += 1
-
-
-def _stem(picture: Path) -> str:
-    """The name without its suffix; with a number for a page, as in scan-0001."""
-    file, page = file_and_page(picture)
-    return f"{file.stem}-{page:04}" if page else picture.stem
 
 
 def _shortened(name: str, limit: int) -> str:

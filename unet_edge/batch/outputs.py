@@ -18,6 +18,7 @@ from unet_edge.batch.resume_log_entries import Entry
 from unet_edge.errors import DataError
 from unet_edge.images.decoding import decode
 from unet_edge.images.listing import natural_key
+from unet_edge.images.picture_file import file_and_page
 from unet_edge.masks.mask import LegendPlace, Mask, write_png
 from unet_edge.system.files import Writer
 
@@ -171,7 +172,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _by_name(entries: Sequence[Entry]) -> list[tuple[str, Entry]]:
-    folders = [Path(entry["picture"]).parent for entry in entries]
+    folders = [file_and_page(Path(entry["picture"]))[0].parent for entry in entries]
     common = os.path.commonpath(folders) if folders else ""
     pairs = [(Path(os.path.relpath(e["picture"], common)).as_posix(), e) for e in entries]
     return sorted(pairs, key=lambda pair: natural_key(pair[0]))

@@ -31,6 +31,7 @@ from unet_edge.cli.photo import (
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
 from unet_edge.cli.photo_list import list_photos
 from unet_edge.errors import ConfigError
+from unet_edge.images.picture_file import shown_name, stem_of
 from unet_edge.runtime.tile_settings import MAX_OVERLAP, Tiles
 from unet_edge.system.counting import counted
 
@@ -92,6 +93,11 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
     help="Place of the classes' names and shares: on an overlay, on a strip beside it, or none.  "
     "[default: on]",
 )
+@click.option(
+    "--frames",
+    is_flag=True,
+    help="Segment every page of a TIFF and every frame of a GIF, WebP or PNG, not only the first.",
+)
 @click.option("--again", is_flag=True, help="Segment pictures again even if their files exist.")
 @file_option
 @threads_option(
@@ -109,6 +115,7 @@ def segment(
     tile_overlap: float | None,
     tile_scale: float | None,
     legend: LegendPlace | None,
+    frames: bool,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -132,13 +139,15 @@ def segment(
       unet-edge segment bundle photos/ -o masks --save cutout,polygons,csv --edges smooth
       unet-edge segment bundle 'photos/**/*.jpg' --save index --json
       unet-edge segment bundle microscope.tif --tiles
+      unet-edge segment bundle stack.tif --frames -o masks --save index,csv
       unet-edge segment bundle street.jpg --save overlay --legend beside
       unet-edge segment bundle - -o - < photo.jpg > mask.png
     """
     kinds = _kinds(save or (("palette",) if output == STREAM else ("palette", "overlay")))
     if legend and "overlay" not in kinds:
         raise ConfigError("--legend is given without an overlay", fix="add overlay to --save")
-    options = PhotoOptions(kinds, edges, _tiles(tiled, tile_overlap, tile_scale), legend or "on")
+    tiles = _tiles(tiled, tile_overlap, tile_scale)
+    options = PhotoOptions(kinds, edges, tiles, legend or "on", frames)
     model_options = ModelOptions(file, threads, backend)
     forget_warnings()
     if output == STREAM or STREAM in images:
@@ -198,7 +207,10 @@ def _print_notes(results: Sequence[dict[str, Any]], options: PhotoOptions) -> No
     for picture, count in list(frames.items())[:_NAMED]:
         print_note(frames_note(picture, count))
     if len(frames) > _NAMED:
-        print_note(f"{len(frames)} pictures hold several frames; only the first of each is used")
+        print_note(
+            f"{len(frames)} pictures hold several frames; only the first of each is used; for all "
+            "of them, add --frames"
+        )
     if options.photo_kinds:
         _print_longer_names(results, options.photo_kinds[0])
 
@@ -206,11 +218,11 @@ def _print_notes(results: Sequence[dict[str, Any]], options: PhotoOptions) -> No
 def _print_longer_names(results: Sequence[dict[str, Any]], kind: PhotoKind) -> None:
     """Print which files have a longer name, because the photo's own name was taken."""
     longer = [
-        f"{picture.name} as {result['files'][0]}"
+        f"{shown_name(picture)} as {result['files'][0]}"
         for result in results
         if result.get("files") and not result["skipped"]
         for picture in [Path(result["picture"])]
-        if result["files"][0] != file_names(kind, picture.stem, 1)[0]
+        if result["files"][0] != file_names(kind, stem_of(picture), 1)[0]
     ]
     if longer:
         more = f" and {len(longer) - _NAMED} more" if len(longer) > _NAMED else ""
@@ -221,7 +233,9 @@ def _print_longer_names(results: Sequence[dict[str, Any]], kind: PhotoKind) -> N
 
 def _print_results(results: Sequence[dict[str, Any]], segmenter: Segmenter, output: Path) -> None:
     done = [result for result in results if "coverage" in result]
-    shares = [[Path(result["picture"]).name, *result["coverage"].values()] for result in done]
+    shares = [
+        [shown_name(Path(result["picture"])), *result["coverage"].values()] for result in done
+    ]
     print_table(shares, ["picture", *segmenter.spec.classes], ".1%")
     skipped = sum(result["skipped"] for result in done)
     existed = f" ({skipped} of them existed)" if skipped else ""

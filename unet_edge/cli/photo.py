@@ -15,7 +15,7 @@ from unet_edge.cli.group import open_model
 from unet_edge.cli.output import print_note
 from unet_edge.errors import ConfigError, DataError, OutputError
 from unet_edge.images.decoding import Photo, depth_warning, file_bits, read_photo
-from unet_edge.images.picture_file import count_frames
+from unet_edge.images.picture_file import count_frames, has_pages
 from unet_edge.system.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def require_scores(segmenter: Segmenter, options: PhotoOptions) -> None:
 
 def frames_note(name: str, frames: int) -> str:
     """The note about a picture of several frames."""
-    return f"{name}: {frames} frames; only the first is used"
+    fix = "; for all of them, add --frames" if has_pages(Path(name)) else ""
+    return f"{name}: {frames} frames; only the first is used{fix}"
 
 
 def segment_photo(
@@ -201,6 +202,10 @@ def _require_stream(
         )
     if len(images) != 1:
         raise ConfigError(f"{len(images)} pictures for -o -", expected="-o - takes one picture")
+    if options.frames:
+        raise ConfigError(
+            "--frames gives several files", expected="-o - takes one", fix="name a folder with -o"
+        )
     if len(options.kinds) != 1 or options.kinds[0] not in _STREAMED:
         raise ConfigError(
             f"--save {','.join(options.kinds)} cannot go to standard output",

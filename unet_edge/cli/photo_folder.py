@@ -16,7 +16,7 @@ from unet_edge.cli.photo import (
 )
 from unet_edge.errors import DataError, OutputError
 from unet_edge.images.listing import distinct
-from unet_edge.images.picture_file import count_frames, pages_of
+from unet_edge.images.picture_file import count_frames, pages_of, shown_name
 from unet_edge.system.captured_output import native_stderr_discarded
 from unet_edge.system.counting import counted
 from unet_edge.system.files import require_writable_path, utf8
@@ -74,8 +74,9 @@ def segment_folder(
     def segment_one(segmenter: Segmenter, picture: Path, check: Callable[[], None]) -> Segmented:
         if (count := count_frames(picture)) > 1:
             frames[str(picture)] = count
-        with tile_bar(picture.name, check, shown=bar_shown) as watch:
-            return segment_photo(segmenter, picture, picture.name, options, watch)
+        name = shown_name(picture)
+        with tile_bar(name, check, shown=bar_shown) as watch:
+            return segment_photo(segmenter, picture, name, options, watch)
 
     settings = _logged_settings(segmenter, options)
     classes = segmenter.spec.classes

@@ -93,7 +93,7 @@ def _is_lossy_webp(source: Path | bytes) -> bool:
 
 
 def page_path(file: Path, number: int) -> Path:
-    """The path of a page of a TIFF, or a frame of a GIF or WebP, counted from 1: scan.tif/0001.
+    """The path of a page of a TIFF, or a frame of a GIF, WebP or PNG: scan.tif/0001 is the first.
 
     It can be opened and decoded as a file can.
     """
@@ -104,19 +104,34 @@ def file_and_page(path: Path) -> tuple[Path, int]:
     """The file of a path by `page_path`, and the page's number; 0 for any other path."""
     file = path.parent
     is_number = re.fullmatch(r"\d{4,}", path.name) and path.name.isascii()
-    if is_number and file.suffix.lower() in _PAGED_SUFFIXES and file.is_file():
+    if is_number and has_pages(file) and file.is_file():
         return file, int(path.name)
     return path, 0
 
 
-_PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp")
+_PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".png")
+
+
+def has_pages(file: Path) -> bool:
+    """Whether a file of this name may hold several pictures that `page_path` names."""
+    return file.suffix.lower() in _PAGED_SUFFIXES
+
+
+def shown_name(path: Path) -> str:
+    """A picture's name without its folder: photo.jpg, or scan.tif/0001 for a page."""
+    file, page = file_and_page(path)
+    return f"{file.name}/{path.name}" if page else path.name
+
+
+def stem_of(path: Path) -> str:
+    """A picture's name without its suffix: photo, or scan-0001 for a page."""
+    file, page = file_and_page(path)
+    return f"{file.stem}-{path.name}" if page else path.stem
 
 
 def pages_of(file: Path) -> list[Path]:
     """The paths of the pages or frames of a file; the file itself if it holds one picture."""
-    if file.suffix.lower() not in _PAGED_SUFFIXES:
-        return [file]
-    count = count_frames(file)
+    count = count_frames(file) if has_pages(file) else 1
     return [page_path(file, number + 1) for number in range(count)] if count > 1 else [file]
 
 

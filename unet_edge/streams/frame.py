@@ -60,6 +60,14 @@ class StreamInfo:
     frames: int | None = None
 
 
+Note = Callable[[str], object]
+"""Called with a sentence for people: what was left out, or given otherwise than asked for."""
+
+
+def no_note(message: str) -> None:
+    """Tell nobody."""
+
+
 class Source(Protocol):
     """A stream of frames: a file, a camera, a network stream."""
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from unet_edge.errors import ImageError, StreamError
 from unet_edge.streams.byte_input import STANDARD_INPUT, described, opened_bytes
-from unet_edge.streams.frame import Frame, StreamInfo
+from unet_edge.streams.frame import Frame, Note, StreamInfo, no_note
 from unet_edge.streams.picture_splitting import FoundPicture, split_pictures
 
 ASSUMED_RATE = Fraction(25)
@@ -23,8 +23,7 @@ assume."""
 class PictureStream:
     """The pictures of a stream of bytes.
 
-    A source. Pictures have no timestamps: they count `rate` a second. `notes` says afterwards what
-    was left out.
+    A source. Pictures have no timestamps: they count `rate` a second.
     """
 
     def __init__(
@@ -33,6 +32,7 @@ class PictureStream:
         *,
         rate: Fraction = ASSUMED_RATE,
         is_live: bool = False,
+        on_note: Note = no_note,
     ) -> None:
         """`name` is a file, or "-" for standard input; nothing is read yet.
 
@@ -42,7 +42,7 @@ class PictureStream:
         self.name = described(name)
         self.is_live = is_live
         self.info = StreamInfo(rate=rate)
-        self.notes: list[str] = []
+        self._on_note = on_note
         self._input = name
         self._rate = rate
 
@@ -51,14 +51,11 @@ class PictureStream:
 
         Raises StreamError when there is no picture, or when it cannot be read.
         """
-        self.notes.clear()
         index = 0
         with opened_bytes(self._input) as read:
             for picture in split_pictures(read):
                 if picture.is_cut and index:
-                    self.notes.append(
-                        f"{self.name} ends within picture {index + 1}; it is left out"
-                    )
+                    self._on_note(f"{self.name} ends within picture {index + 1}; it is left out")
                     return
                 yield Frame(
                     index,

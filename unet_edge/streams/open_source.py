@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from unet_edge.errors import ConfigError, StreamError
-from unet_edge.streams.frame import Source
+from unet_edge.streams.frame import Note, Source
 from unet_edge.streams.reconnect import Reconnecting, StatusCallback, silent
 from unet_edge.streams.stream_url import PROTOCOLS, scheme_of, shown
 
@@ -32,14 +32,18 @@ def open_source(name: str, on_status: StatusCallback = silent) -> Source:
 
         width, height, rate = match.groups()
         return TestPattern((int(width or 640), int(height or 480)), int(rate or 30))
+
+    def on_note(message: str) -> None:
+        on_status("running", message)
+
     if re.fullmatch(r"-(\?.*)?", name):
-        return _standard_input(name)
+        return _standard_input(name, on_note)
     if re.fullmatch(r"/dev/v[^?]*(\?.*)?", name):  # also /dev/v4l/by-id/…
-        return _usb_camera(name, on_status)
+        return Reconnecting(lambda: _usb_camera(name, on_note), on_status)
     if re.fullmatch(r"picamera(:\d+)?(\?.*)?", name):
-        return _raspberry_pi_camera(name, on_status)
+        return Reconnecting(lambda: _raspberry_pi_camera(name, on_note), on_status)
     if re.fullmatch(r"(?!\w+://).*\.(mjpe?g|gif|webp|tiff?)", name, re.IGNORECASE):
-        return _pictures(name)
+        return _pictures(name, on_note)
     if scheme_of(name) in PROTOCOLS:
         return _network_stream(name, on_status)
     if not scheme_of(name) and Path(name).exists():
@@ -58,14 +62,14 @@ def _network_stream(url: str, on_status: StatusCallback) -> Source:
     return Reconnecting(lambda: NetworkStream(url), on_status) if stream.is_live else stream
 
 
-def _standard_input(name: str) -> Source:
+def _standard_input(name: str, on_note: Note) -> Source:
     from unet_edge.streams.jpegs import ASSUMED_RATE, PictureStream
     from unet_edge.streams.source_name import split_name
 
     _, settings = split_name(name, ("size", "format", "rate"))
     rate = settings.rate or ASSUMED_RATE
     if settings.size is None and settings.format is None:
-        return PictureStream(rate=rate)
+        return PictureStream(rate=rate, on_note=on_note)
     if settings.size is None or settings.format is None:
         raise StreamError(
             f"raw frames without a {'size' if settings.size is None else 'pixel format'}",
@@ -78,35 +82,34 @@ def _standard_input(name: str) -> Source:
         layout = PixelLayout(pixel_format(settings.format), settings.size)
     except ConfigError as error:
         raise StreamError(error.found, expected=error.expected, fix=error.fix) from error
-    return RawFrames(layout, rate=rate)
+    return RawFrames(layout, rate=rate, on_note=on_note)
 
 
-def _usb_camera(name: str, on_status: StatusCallback) -> Source:
+def _usb_camera(name: str, on_note: Note) -> Source:
     from unet_edge.streams.source_name import split_name
     from unet_edge.streams.v4l2 import UsbCamera
 
     path, settings = split_name(name, ("size", "rate"))
-    return Reconnecting(lambda: UsbCamera(path, settings.size, settings.rate), on_status)
+    return UsbCamera(path, settings.size, settings.rate, on_note=on_note)
 
 
-def _raspberry_pi_camera(name: str, on_status: StatusCallback) -> Source:
+def _raspberry_pi_camera(name: str, on_note: Note) -> Source:
     from unet_edge.streams.picamera import RaspberryPiCamera
     from unet_edge.streams.source_name import split_name
 
     base, settings = split_name(name, ("size", "rate"))
     _, _, number = base.partition(":")
-    return Reconnecting(
-        lambda: RaspberryPiCamera(int(number or 0), settings.size, settings.rate), on_status
-    )
+    number_of_camera = int(number or 0)
+    return RaspberryPiCamera(number_of_camera, settings.size, settings.rate, on_note=on_note)
 
 
-def _pictures(name: str) -> Source:
+def _pictures(name: str, on_note: Note) -> Source:
     if not Path(name).is_file():
         raise StreamError(f"no such file: {name}")
     if name.lower().endswith((".mjpeg", ".mjpg")):
         from unet_edge.streams.jpegs import PictureStream
 
-        return PictureStream(name)
+        return PictureStream(name, on_note=on_note)
     from unet_edge.streams.pages import Pages
 
     return Pages(Path(name))

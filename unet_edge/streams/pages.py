@@ -54,7 +54,7 @@ class Pages:
                 Fraction(1, _PAGES_A_SECOND),
                 time.monotonic(),
                 # A path, not pixels: the contract's bit depth must apply to it.
-                lambda page=page_path(self._path, index + 1): page,  # type: ignore[misc]
+                lambda index=index: page_path(self._path, index + 1),  # type: ignore[misc]
             )
 
     def _animation(self) -> Iterator[Frame]:

@@ -27,7 +27,7 @@ from fractions import Fraction
 from typing import Any
 
 from unet_edge.errors import StreamError
-from unet_edge.streams.frame import Frame, StreamInfo
+from unet_edge.streams.frame import Frame, Note, StreamInfo, no_note
 from unet_edge.streams.pixel_layouts import PixelFormat, PixelLayout
 from unet_edge.streams.yuv_colors import Matrix, YuvColors
 
@@ -59,14 +59,18 @@ class RaspberryPiCamera:
         number: int = 0,
         size: tuple[int, int] | None = None,
         rate: Fraction | None = None,
+        *,
+        on_note: Note = no_note,
     ) -> None:
         """Ask camera `number` for a size (width, height) px and a rate; nothing is opened yet.
+
+        `on_note` is told where the camera gives something else.
 
         Raises StreamError when picamera2 is missing.
         """
         self.name = f"picamera:{number}"
         self.info = StreamInfo(size or _SIZE, rate)
-        self.notes: list[str] = []
+        self._on_note = on_note
         self._number, self._size, self._rate = number, size or _SIZE, rate
         self._camera_class = _picamera2()
 
@@ -132,7 +136,7 @@ class RaspberryPiCamera:
         self.info = StreamInfo(layout.size, self._rate)
         if layout.size != self._size:
             width, height = layout.size
-            self.notes = [f"{self.name} gives {width}x{height} px"]
+            self._on_note(f"{self.name} gives {width}x{height} px")
         return layout
 
     def _next(self, camera: Any) -> tuple[Any, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from unet_edge.errors import StreamError
 from unet_edge.streams.byte_input import STANDARD_INPUT, described, opened_bytes
-from unet_edge.streams.frame import Frame, StreamInfo
+from unet_edge.streams.frame import Frame, Note, StreamInfo, no_note
 from unet_edge.streams.jpegs import ASSUMED_RATE
 from unet_edge.streams.pixel_layouts import PixelLayout
 
@@ -16,8 +16,7 @@ from unet_edge.streams.pixel_layouts import PixelLayout
 class RawFrames:
     """Frames of one layout in a stream of bytes.
 
-    A source. Frames have no timestamps: they count `rate` a second. `notes` says afterwards what
-    was left out.
+    A source. Frames have no timestamps: they count `rate` a second.
     """
 
     def __init__(
@@ -27,6 +26,7 @@ class RawFrames:
         *,
         rate: Fraction = ASSUMED_RATE,
         is_live: bool = False,
+        on_note: Note = no_note,
     ) -> None:
         """`name` is a file, or "-" for standard input; nothing is read yet.
 
@@ -36,7 +36,7 @@ class RawFrames:
         self.name = described(name)
         self.is_live = is_live
         self.info = StreamInfo(layout.size, rate)
-        self.notes: list[str] = []
+        self._on_note = on_note
         self._layout = layout
         self._input = name
         self._rate = rate
@@ -46,7 +46,6 @@ class RawFrames:
 
         Raises StreamError when there is no complete frame, or when it cannot be read.
         """
-        self.notes.clear()
         index, length = 0, self._layout.frame_bytes
         with opened_bytes(self._input) as read:
             while len(data := _read_fully(read, length)) == length:
@@ -67,7 +66,7 @@ class RawFrames:
                 fix="check --frame-size and --pixel-format",
             )
         if data:
-            self.notes.append(
+            self._on_note(
                 f"{self.name}: the last {len(data):,} bytes are left out, because {frame}; if "
                 "pictures look slanted or have wrong colours, check --frame-size and --pixel-format"
             )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unet_edge.errors import ImageError, StreamError
-from unet_edge.streams.frame import Frame, FrameImage, StreamInfo
+from unet_edge.streams.frame import Frame, FrameImage, Note, StreamInfo, no_note
 from unet_edge.streams.pixel_layouts import PixelFormat, PixelLayout
 from unet_edge.streams.yuv_colors import Matrix, YuvColors
 
@@ -63,8 +63,7 @@ def list_cameras(folder: str = "/dev") -> list[CameraInfo]:
 class UsbCamera:
     """The frames of a V4L2 camera.
 
-    A live source. `info` is what the driver really gives, once frames are read; `notes` say where
-    that is not what was asked for.
+    A live source. `info` is what the driver really gives, once frames are read.
     """
 
     is_live = True
@@ -74,14 +73,18 @@ class UsbCamera:
         path: str = "/dev/video0",
         size: tuple[int, int] | None = None,
         rate: Fraction | None = None,
+        *,
+        on_note: Note = no_note,
     ) -> None:
         """Ask for a size (width, height) px and a rate in frames a second; nothing is opened yet.
+
+        `on_note` is told where the driver gives something else.
 
         Raises StreamError when linuxpy is missing.
         """
         self.name = path
         self.info = StreamInfo(size, rate)
-        self.notes: list[str] = []
+        self._on_note = on_note
         self._path, self._size, self._rate = path, size, rate
         self._video = _linuxpy()
 
@@ -146,12 +149,11 @@ class UsbCamera:
             rate = self._set_rate(device, kind)
         except OSError as error:
             raise self._problem(error) from error
-        self.notes = []
         size = (given.width, given.height)
         if self._size not in (None, size):
-            self.notes.append(f"{self._path} gives {size[0]}x{size[1]} px, not {width}x{height}")
+            self._on_note(f"{self._path} gives {size[0]}x{size[1]} px, not {width}x{height}")
         if self._rate and rate and rate != self._rate:
-            self.notes.append(
+            self._on_note(
                 f"{self._path} gives {float(rate):g} frames a second, not {float(self._rate):g}"
             )
         self.info = StreamInfo(size, rate)
