@@ -38,7 +38,7 @@ class _SlowModel:
     """A backend that takes a given time."""
 
     name = "a model of a given time"
-    quantisation = None
+    quantisation: tuple[float, int] | None = None
 
     def __init__(self, seconds: float, shape: tuple[int, int]) -> None:
         self._seconds = seconds

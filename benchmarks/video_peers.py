@@ -187,7 +187,7 @@ def _ours(bundle: Path, clip: Path, target: Path, threads: int) -> dict[str, Any
         *("-o", str(target), "--save", "overlay", "--file", _FILE, "--threads", str(threads)),
         "--json",
     ]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    answer = subprocess.run(command, check=True, capture_output=True)
     (video,) = json.loads(answer.stdout)["videos"]
     return {key: video[key] for key in ("frames", "seconds")}
 
@@ -197,7 +197,7 @@ def _run(
 ) -> dict[str, Any]:
     program = _LOOP.format(program=_PROGRAMS[name])
     command = [str(python), "-c", program, str(model), str(clip), target, *tail]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    answer = subprocess.run(command, check=True, capture_output=True)
     result: dict[str, Any] = json.loads(answer.stdout)
     return result
 
