@@ -100,4 +100,4 @@ def _serve(port, user, password):
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), *(sys.argv[2:] + ["", ""])[:2])
+    _serve(int(sys.argv[1]), *[*sys.argv[2:], "", ""][:2])

@@ -8,7 +8,7 @@ masks, so it is off by default.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from unet_edge.images.decoding import read_photo
 from unet_edge.images.placement import Placement
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.grid_labels import GridLabels
-from unet_edge.streams.frame import Frame, Source
+from unet_edge.streams.frame import Frame, Source, close_frames
 from unet_edge.streams.policy import LatestFrames, Policy, default_policy
 from unet_edge.system.look_ahead import results_in_order
 
@@ -163,7 +163,7 @@ class SegmentedStream:
                 for done in results:
                     yield self._smoothed(done)
         finally:
-            _close(frames)
+            close_frames(frames)
             pool.shutdown(cancel_futures=True)
 
     def _work(self, segmenter: Segmenter, frame: Frame) -> _Work:
@@ -218,8 +218,3 @@ class _Work:
     laps: _Laps
     output: GridLabels | NDArray[np.float32]
     size: tuple[int, int] = (0, 0)
-
-
-def _close(frames: Iterable[Frame]) -> None:
-    if isinstance(frames, Generator):
-        frames.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -92,3 +92,9 @@ class Source(Protocol):
         Raises StreamError when the source cannot be read any further.
         """
         ...
+
+
+def close_frames(frames: Iterator[Frame]) -> None:
+    """End a reading early, which frees its source."""
+    if isinstance(frames, Generator):
+        frames.close()

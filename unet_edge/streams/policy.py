@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Literal
 
-from unet_edge.streams.frame import Frame, Source
+from unet_edge.streams.frame import Frame, Source, close_frames
+from unet_edge.streams.pacing import Paced
 
 Policy = Literal["every", "latest"]
 """every: no frame is lost, and the source waits for the model. latest: the newest frame; older
@@ -21,13 +22,14 @@ def default_policy(source: Source) -> Policy:
 class LatestFrames:
     """The frames of a source, read by a thread that keeps only the newest.
 
+    A source that is not live, such as a file, is read at the pace at which its frames are shown.
     Iterate once. `dropped` counts the frames that were read and not given to the reader.
     """
 
     def __init__(self, source: Source) -> None:
         """Nothing is read before the iteration begins."""
         self.dropped = 0
-        self._source = source
+        self._source: Source = source if source.is_live else Paced(source)
         self._newest: Frame | None = None
         self._error: BaseException | None = None
         self._ended = False
@@ -78,15 +80,10 @@ class LatestFrames:
         except BaseException as error:  # raised in the thread that iterates
             self._error = error
         finally:
-            _close(frames)
+            close_frames(frames)
             with self._changed:
                 self._ended = True
                 self._changed.notify()
 
 
 _PATIENCE = 10  # seconds for a source that blocks; its thread is a daemon and cannot keep us
-
-
-def _close(frames: Iterator[Frame]) -> None:
-    if isinstance(frames, Generator):
-        frames.close()

@@ -6,13 +6,13 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
 from unet_edge.errors import StreamError
-from unet_edge.streams.frame import Frame, Source, StreamInfo
+from unet_edge.streams.frame import Frame, Source, StreamInfo, close_frames
 
 State = Literal["running", "reconnecting"]
 StatusCallback = Callable[[State, str], object]
@@ -89,8 +89,7 @@ class Reconnecting:
                 failures += 1
                 self._on_status("reconnecting", f"{error}; trying again in {pause:.0f} s")
             finally:
-                if isinstance(frames, Generator):
-                    frames.close()
+                close_frames(frames)
             self._wait(pause)
             if self._interrupted.is_set():
                 return
