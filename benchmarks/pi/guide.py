@@ -16,7 +16,11 @@ _SHIMS = Path(__file__).with_name("shims")
 _FENCE_OR_HEADING = re.compile(
     r"^```(?:sh\n(.*?)|.*?)^```$|^#+ ([^\n]+)$", re.MULTILINE | re.DOTALL
 )
-_WORKSTATION = "# on the workstation\n"
+# Blocks that begin so are not typed: the emulated machine is no workstation and has no camera.
+_ELSEWHERE = ("# on the workstation\n", "# with a camera\n")
+# A server serves until it is stopped. So it is given a minute, in which it must not fail.
+_SERVER = re.compile(r"^(unet-edge (?:live|serve) .*)$", re.MULTILINE)
+_STOPPED = r"timeout --signal=INT 60 \1 || test $? = 124"
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Block:
 
     def concerns(self, environment: Environment) -> bool:
         """Whether a user with this system types it on the Pi."""
-        if self.commands.startswith(_WORKSTATION):
+        if self.commands.startswith(_ELSEWHERE):
             return False
         bits = re.search(r"on (\d\d) bits(, lighter)?", self.heading)
         if bits is None:
@@ -50,6 +54,11 @@ def blocks(text: str) -> list[Block]:
     return commands
 
 
+def typed(chosen: list[Block]) -> str:
+    """The script that types the blocks; servers are stopped after a minute."""
+    return _SERVER.sub(_STOPPED, "".join(block.commands for block in chosen))
+
+
 def with_systemd(environment: Environment) -> Environment:
     """The same environment with the packages that the guide uses."""
     return replace(environment, packages=(*environment.packages, *PACKAGES))
@@ -62,7 +71,7 @@ def follow(here: Machine, environment: Environment) -> int:
     EmulationError if a command fails.
     """
     chosen = [block for block in blocks(GUIDE.read_text("utf-8")) if block.concerns(environment)]
-    (here.home / "guide.sh").write_text("".join(block.commands for block in chosen))
+    (here.home / "guide.sh").write_text(typed(chosen))
     done = here.run(
         "rm -f /etc/systemd/system/unet-edge.*; exec bash -e -o pipefail -x guide.sh",
         environment.cpu,

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.pi.check import GUIDED
 from benchmarks.pi.environments import ENVIRONMENTS
-from benchmarks.pi.guide import GUIDE, Block, blocks, with_systemd
+from benchmarks.pi.guide import GUIDE, Block, blocks, typed, with_systemd
 from unet_edge.cli import main
 
 TEXT = GUIDE.read_text("utf-8")
@@ -40,10 +40,18 @@ def test_the_guide_names_the_other_requirements_for_pip():
     assert all(f"[{extra}]\" '{also}'" in TEXT for extra, also in required)
 
 
-def test_every_block_but_the_copying_is_typed_somewhere():
+def test_every_block_is_typed_but_those_of_the_workstation_and_of_cameras():
     guided = [with_systemd(BY_NAME[name]) for name in GUIDED]
     untyped = [b for b in blocks(TEXT) if not any(b.concerns(system) for system in guided)]
-    assert [b.commands.splitlines()[1].split()[0] for b in untyped] == ["scp"]
+    reasons = [block.commands.splitlines()[0] for block in untyped]
+    assert reasons == ["# on the workstation", *["# with a camera"] * (len(untyped) - 1)]
+    assert len(untyped) < 7
+
+
+def test_servers_are_stopped():
+    script = typed([Block("", "one\nunet-edge live pattern bundle\n"), Block("", "two\n")])
+    stopped = "timeout --signal=INT 60 unet-edge live pattern bundle || test $? = 124"
+    assert script == f"one\n{stopped}\ntwo\n"
 
 
 def test_every_block_of_the_guide_is_a_block_of_commands():
