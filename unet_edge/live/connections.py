@@ -1,0 +1,210 @@
+"""Connections of slow and malformed clients: limits of time and number.
+
+uvicorn limits neither the time of a request's headers and body nor that of reading an answer. The
+protocol here notes when each of them began, and `Connections` closes those that take too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Phase = Literal["headers", "body", "answer", "unread"]
+"""headers: a request is awaited or incomplete. body: its body is. answer: we work. unread: the
+client has not read what was sent."""
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits of connections; times in s, rates in bytes a second.
+
+    A body may take `body` seconds, an answer `unread` seconds until it is read, and both one more
+    for each `rate` bytes. When a client has more than `per_client` connections, or all have more
+    than `total`, one of them that waits for its client is closed; if all are at work, the new one
+    is. All answers that are not read yet hold at most about `most_unread` bytes.
+    """
+
+    headers: float = 10.0
+    body: float = 10.0
+    unread: float = 20.0
+    rate: float = 16 * 1024
+    most_unread: int = 64 * 2**20
+    per_client: int = 64
+    total: int = 128
+    evict_after: float = 1.0
+
+
+class Connections:
+    """The open connections of a server."""
+
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        """No connection is open yet."""
+        self.limits = limits or ConnectionLimits()
+        self.open: set[WatchedProtocol] = set()
+        self.closed_slow = 0
+        self.refused = 0
+
+    async def sweep_forever(self) -> None:
+        """Close slow connections, once a second."""
+        while True:
+            await asyncio.sleep(1)
+            self.sweep(time.monotonic())
+
+    def sweep(self, now: float) -> None:
+        """Close the connections that are over a limit at `now`."""
+        for connection in tuple(self.open):
+            if connection.is_too_slow(now, self.limits):
+                self.closed_slow += 1
+                connection.close_slow()
+        self._bound_unread()
+
+    def _bound_unread(self) -> None:
+        unread = sum(each.unread_bytes for each in self.open)
+        for connection in sorted(self.open, key=lambda each: -each.unread_bytes):
+            if unread <= self.limits.most_unread:
+                return
+            unread -= connection.unread_bytes
+            self.closed_slow += 1
+            connection.abort()
+
+    def admit(self, new: WatchedProtocol) -> bool:
+        """Take a new connection; False if there is no room. May close one that waits."""
+        self.open.add(new)
+        clients = Counter(connection.address for connection in self.open)
+        if clients[new.address] > self.limits.per_client:
+            crowd = [each for each in self.open if each.address == new.address]
+        elif len(self.open) > self.limits.total:
+            most = max(clients.values())
+            crowd = [each for each in self.open if clients[each.address] == most]
+        else:
+            return True
+        now = time.monotonic()
+        waiting = [each for each in crowd if each is not new and each.waits_for_client(now)]
+        # An honest client sends its headers at once, so the longest waiting is the least honest;
+        # one that was answered before may be a browser that keeps its connection.
+        idle = min(waiting, key=lambda each: (each.answers, each.since), default=None)
+        if idle is None:
+            self.refused += 1
+            return False
+        self.closed_slow += 1
+        idle.abort()
+        return True
+
+
+class WatchedProtocol(H11Protocol):
+    """uvicorn's protocol of one connection, which knows since when it waits for its client."""
+
+    watcher: Connections  # set by `watched_protocol`
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, or close at once if there is no room."""
+        self.since = time.monotonic()
+        self.phase: Phase = "headers"
+        self.received = 0
+        self.answers = 0
+        self._unread_at_first = 0
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        if not self.watcher.admit(self):
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.watcher.open.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        if self.transport.is_closing():
+            return
+        self.received += len(data)
+        super().data_received(data)
+        self._note_phase()
+
+    def on_response_complete(self) -> None:
+        """Note that an answer was written."""
+        self.answers += 1
+        super().on_response_complete()
+        self._note_phase()
+
+    def pause_writing(self) -> None:
+        """Note that the client does not read fast enough."""
+        super().pause_writing()
+        self._note_phase()
+
+    def resume_writing(self) -> None:
+        """Note that the client reads again."""
+        super().resume_writing()
+        self._note_phase()
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that were written and not sent, because the client does not read them."""
+        return self.transport.get_write_buffer_size()
+
+    def is_too_slow(self, now: float, limits: ConnectionLimits) -> bool:
+        """Whether the connection is over a limit of time at `now`."""
+        self._note_phase()
+        waited = now - self.since
+        match self.phase:
+            case "headers":
+                return waited > limits.headers
+            case "body":
+                return waited > limits.body + self.received / limits.rate
+            case "unread":
+                return waited > limits.unread + self._unread_at_first / limits.rate
+            case "answer":
+                return False
+
+    def waits_for_client(self, now: float) -> bool:
+        """Whether it may be closed for another one: it has waited for its client for a while."""
+        self._note_phase()
+        # Headers are idle at once: an honest client's come with the connection.
+        least = 0.0 if self.phase == "headers" else self.watcher.limits.evict_after
+        return self.phase != "answer" and now - self.since > least
+
+    def close_slow(self) -> None:
+        """Answer 408 if nothing was answered yet, and close the connection."""
+        if self.phase == "body" and self.cycle and not self.cycle.response_started:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            headers = [(b"connection", b"close"), (b"content-length", b"0")]
+            answer = h11.Response(status_code=408, headers=headers, reason=b"Request Timeout")
+            self.transport.write(self.conn.send(answer))
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection, and drop what its client has not read."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.abort()
+
+    def _note_phase(self) -> None:
+        phase = self._current_phase()
+        if phase != self.phase:
+            self.phase, self.since, self.received = phase, time.monotonic(), 0
+            self._unread_at_first = self.unread_bytes
+
+    def _current_phase(self) -> Phase:
+        if self.flow.write_paused or (self.unread_bytes and self._has_answered()):
+            return "unread"
+        if self.conn.their_state is h11.SEND_BODY:
+            return "body"
+        return "headers" if self._has_answered() else "answer"
+
+    def _has_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+
+def watched_protocol(connections: Connections) -> type[asyncio.Protocol]:
+    """The class of the protocol that reports to `connections`, for uvicorn's `http`."""
+    return type("Protocol", (WatchedProtocol,), {"watcher": connections})
+
+
