@@ -36,6 +36,7 @@ SECTIONS = {
         "tune": _lazy("tuning", "Find the fastest file, interpreter and number of threads."),
         "inspect": _lazy("inspection", "Show what is in a bundle or in a model file."),
         "live": _lazy("live", "Show a camera's masks on a page in the browser."),
+        "serve": _lazy("live", "Segment pictures that other programs send over HTTP."),
     },
 }
 """The commands by the titles of --help."""

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never, get_args
+from typing import Any, Literal, assert_never
 
 from unet_edge.errors import ConfigError, ImageError
 from unet_edge.images.picture_file import opened
@@ -50,7 +50,7 @@ def choose_output(wanted: str | None, accept: str | None, *, many: bool) -> Outp
     Raises RequestError: 400 for an unknown output, 406 if Accept names none of ours.
     """
     if wanted is not None:
-        for output in get_args(Output):
+        for output in MEDIA_TYPES:
             if wanted == output:
                 return output
         raise RequestError(

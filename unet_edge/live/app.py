@@ -1,13 +1,15 @@
-"""The application: the page's files, the live routes, the service."""
+"""The application: the page's files, the live routes, the service, and what guards them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -18,38 +20,57 @@ from unet_edge.live.errors import (
     answer_request_error,
     error_response,
 )
-from unet_edge.live.live_routes import LiveRoutes
+from unet_edge.live.metrics import Metrics
+from unet_edge.live.security import Access, Guard
 from unet_edge.live.static_files import StaticFile, static_files
 
+Background = Callable[[], Awaitable[Any]]
+"""Runs in the event loop from the server's start to its end."""
 
-def make_app(live: LiveRoutes | None) -> Starlette:
-    """The application; `live` is None for a server without a camera."""
-    routes: list[Route] = []
-    if live is not None:
-        routes += live.routes()
-        routes += [
-            Route(path, _static(file), methods=["GET"]) for path, file in static_files().items()
-        ]
+
+def make_app(
+    routes: Sequence[Route],
+    access: Access,
+    metrics: Metrics,
+    *,
+    with_page: bool,
+    background: Sequence[Background] = (),
+) -> Guard:
+    """Make the application: `routes`, and the page's files if `with_page`, behind a Guard."""
+    page = static_files() if with_page else {}
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.ensure_future(each()) for each in background]
         yield
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     app = Starlette(
-        routes=routes,
+        routes=[
+            *routes,
+            *(Route(path, _static(file), methods=["GET"]) for path, file in page.items()),
+        ],
         lifespan=lifespan,
         exception_handlers={
             RequestError: answer_request_error,
             UnetEdgeError: answer_own_error,
             HTTPException: _answer_http_error,
+            ClientDisconnect: _answer_nobody,
         },
     )
     app.router.redirect_slashes = False
-    return app
+    return Guard(app, access, metrics, page=frozenset(page), known=frozenset(map(_path, routes)))
 
 
-def _static(file: StaticFile) -> Callable[[Request], Response]:
-    def answer(_: Request) -> Response:
+def _path(route: Route) -> str:
+    return route.path
+
+
+def _static(file: StaticFile) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
         return Response(file.content, media_type=file.media_type)
 
     return answer
@@ -58,3 +79,8 @@ def _static(file: StaticFile) -> Callable[[Request], Response]:
 async def _answer_http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return error_response(error.status_code, ConfigError(error.detail), error.headers)
+
+
+async def _answer_nobody(_: Request, __: Exception) -> Response:
+    """The answer to a client that has gone: the connection drops it."""
+    return Response(status_code=400)

@@ -206,5 +206,3 @@ class WatchedProtocol(H11Protocol):
 def watched_protocol(connections: Connections) -> type[asyncio.Protocol]:
     """The class of the protocol that reports to `connections`, for uvicorn's `http`."""
     return type("Protocol", (WatchedProtocol,), {"watcher": connections})
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,16 +13,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from unet_edge.errors import BackendError, BundleError, ConfigError
+from unet_edge.errors import BackendError, BundleError, ConfigError, StreamError
+from unet_edge.live.board_reader import BoardReader
 from unet_edge.live.camera import Camera
 from unet_edge.live.errors import RequestError
 from unet_edge.live.model_choice import ChangeUnderwayError, ModelChoice
 from unet_edge.live.published import Published
 from unet_edge.live.recording import Recorder
-from unet_edge.live.state import BoardReader, board_state, camera_state, model_state
+from unet_edge.live.snapshot import make_snapshot
+from unet_edge.live.state import board_state, camera_state, model_state
+from unet_edge.runtime.interpreters import installed_versions
 
 LONG_POLL = 10.0
 """The time that /api/frame waits for a frame, s."""
+
+MOST_WAITING = 48
+"""The most requests that wait for a frame, so that connections remain for others."""
 
 _T = TypeVar("_T")
 
@@ -65,6 +72,11 @@ class FrameSignal:
             future.cancel()
 
     @property
+    def waiting(self) -> int:
+        """The number of requests that wait."""
+        return len(self._waiting)
+
+    @property
     def closed(self) -> bool:
         """Whether the server ends."""
         return self._closed
@@ -79,14 +91,22 @@ class LiveRoutes:
     """Handlers of the live page's requests."""
 
     def __init__(
-        self, camera: Camera, models: ModelChoice, recorder: Recorder | None, version: str
+        self,
+        camera: Camera,
+        models: ModelChoice,
+        recorder: Recorder | None,
+        board: BoardReader,
+        version: str,
     ) -> None:
         """Handlers for one camera; `recorder` is None if recording is not allowed."""
         self.camera, self.models, self.recorder = camera, models, recorder
         self.signal = FrameSignal()
         self._version = version
-        self._board = BoardReader()
+        self._board = board
+        self._drawing = asyncio.Semaphore(1)  # a snapshot takes 0.1 s of a processor, and memory
         camera.watch(self.signal.notify)
+        if recorder is not None:
+            camera.watch(recorder.add)
 
     def routes(self) -> list[Route]:
         """The routes, for Starlette."""
@@ -94,6 +114,7 @@ class LiveRoutes:
             Route("/api/state", self.state, methods=["GET"]),
             Route("/api/frame", self.frame, methods=["GET"]),
             Route("/api/model", self.model, methods=["POST"]),
+            Route("/api/snapshot", self.snapshot, methods=["POST"]),
             Route("/api/recording", self.recording, methods=["POST"]),
             Route("/api/stream", self.stream, methods=["POST"]),
         ]
@@ -113,6 +134,9 @@ class LiveRoutes:
     async def frame(self, request: Request) -> Response:
         """GET /api/frame?after=N: the newest frame whose sequence is above N."""
         after = _after(request)
+        if self.signal.waiting >= MOST_WAITING:
+            busy = ConfigError("too many pages wait for a frame", fix="close some of them")
+            raise RequestError(503, busy, {"Retry-After": "5"})
         loop = asyncio.get_running_loop()
         until = loop.time() + LONG_POLL
         while (newest := self.camera.newest) is None or newest.sequence <= after:
@@ -140,6 +164,26 @@ class LiveRoutes:
             raise RequestError(422, error) from None
         self.camera.use(segmenter)
         return await self.state(request)
+
+    async def snapshot(self, _: Request) -> Response:
+        """POST /api/snapshot."""
+        newest = self.camera.newest
+        if newest is None:
+            raise RequestError(409, StreamError("there is no frame yet", fix="try again"))
+        about = {
+            "source": self.camera.source.name,
+            "smoothing": self.camera.smoothing,
+            "bundle": self.models.bundle and self.models.bundle.digest,
+            "versions": {"unet-edge": self._version, **installed_versions()},
+        }
+        async with self._drawing:
+            shot = await run_sync(make_snapshot, newest, about, datetime.now())
+        disposition = f'attachment; filename="{shot.name}"'
+        return Response(
+            shot.content,
+            media_type="application/zip",
+            headers={"Content-Disposition": disposition},
+        )
 
     async def recording(self, request: Request) -> Response:
         """POST /api/recording {"on": bool}."""

@@ -42,15 +42,18 @@ class ModelChoice:
         self._failed: set[str] = set()  # files that could not be opened here
         self._changing = threading.Lock()
 
-    def open(self, file: str | None = None) -> Segmenter:
-        """Open a file, or the bundle's best one, and run it once. Raises UnetEdgeError."""
+    def open(self, file: str | None = None, threads: int | None = None) -> Segmenter:
+        """Open a file, or the bundle's best one, and run it once.
+
+        `threads` is used in place of the options'. Raises UnetEdgeError.
+        """
         backend = self._options.backend
         # The command's interpreter may read only one of the bundle's formats.
         if file and self.bundle and backend:
             file_format = self.bundle.file(file).format
             backend = backend if format_read_by(backend) == file_format else None
         segmenter = Segmenter.open(
-            self.path, file=file, threads=self._options.threads, backend=backend
+            self.path, file=file, threads=threads or self._options.threads, backend=backend
         )
         # A file that an interpreter accepts may still fail when it runs.
         segmenter.segment(np.zeros((*segmenter.spec.size, 3), np.uint8))

@@ -24,6 +24,13 @@ MakeSink = Callable[[Path], Sink]
 """Makes the sink that writes a video to a path, complete or not at all."""
 
 
+def overlay_video(path: Path) -> Sink:
+    """The sink of overlay videos. Raises StreamError without PyAV."""
+    from unet_edge.sinks.overlay_video import OverlayVideo  # here: it needs PyAV
+
+    return OverlayVideo(path)
+
+
 class Recorder:
     """Records segmented frames into a folder; the server names the files.
 

@@ -21,14 +21,9 @@ from typing import Any
 
 from unet_edge.errors import ConfigError
 from unet_edge.live.errors import RequestError, error_response
+from unet_edge.live.metrics import Metrics
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-_PUBLIC = frozenset({"/", "/live.js", "/live.css", "/healthz"})
-"""Paths that need no token: they hold nothing secret."""
-
-_PAGE = frozenset({"/", "/live.js", "/live.css"})
-"""Paths that a page of another site may link to."""
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
@@ -52,6 +47,16 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that listens on `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def new_token() -> str:
@@ -79,9 +84,7 @@ class RateLimit:
 
     MOST = 1024
 
-    def __init__(
-        self, rate: float, burst: int, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, rate: float, burst: int, now: Callable[[], float] = time.monotonic) -> None:
         """`now` is the clock, in s."""
         self._rate, self._burst, self._now = rate, burst, now
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -147,9 +150,23 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 class Guard:
     """Serves what passes the checks, and adds the security headers to every answer."""
 
-    def __init__(self, app: App, access: Access) -> None:
-        """Guard `app`, an ASGI application."""
-        self._app, self._access = app, access
+    def __init__(
+        self,
+        app: App,
+        access: Access,
+        metrics: Metrics,
+        *,
+        page: frozenset[str],
+        known: frozenset[str],
+    ) -> None:
+        """Guard `app`, an ASGI application.
+
+        `page` holds the paths of the page's files, which hold nothing secret; they and /healthz
+        need no token, and pages of other sites may link to them. Answers are counted in `metrics`
+        by their path, if `known` or `page` has it.
+        """
+        self._app, self._access, self._metrics = app, access, metrics
+        self._page, self._known = page, known | page
         # The page posts when somebody presses a button; programs post pictures, whose own bound is
         # the queue. This one stops a client that posts faster than anything here could answer.
         self._posts = RateLimit(rate=200, burst=400)
@@ -163,8 +180,11 @@ class Guard:
         if scope["type"] != "http":
             raise RuntimeError(f"no such scope: {scope['type']}")
 
+        begun = time.monotonic()
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._count(scope["path"], message["status"], begun)
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
@@ -175,6 +195,12 @@ class Guard:
             await answer(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)
+
+    def _count(self, path: str, status: int, begun: float) -> None:
+        # Unknown paths share one name: their number has no bound.
+        self._metrics.requests[path if path in self._known else "other", status] += 1
+        if path == "/segment" and status == 200:
+            self._metrics.segment.add(time.monotonic() - begun)
 
     def _check(self, scope: Scope) -> None:
         headers = _single_headers(scope["headers"])
@@ -190,9 +216,10 @@ class Guard:
                     fix="start it with --allowed-host NAME",
                 ),
             )
-        if path not in _PAGE:
+        if path not in self._page:
             _require_own_site(headers, host)
-        if path not in _PUBLIC and not self._access.admits(headers.get("authorization")):
+        public = path in self._page or path == "/healthz"
+        if not public and not self._access.admits(headers.get("authorization")):
             if wait := self._failures.wait(client):
                 raise _too_many("wrong tokens", wait)
             raise RequestError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Any
 
 from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
@@ -67,9 +68,10 @@ async def _unless_gone(request: Request, result: asyncio.Future[Answer]) -> Answ
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    watch = asyncio.ensure_future(gone())
+    watch: asyncio.Future[None] = asyncio.ensure_future(gone())
+    waiting: list[asyncio.Future[Any]] = [result, watch]
     try:
-        await asyncio.wait({result, watch}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not result.done():
             raise ClientDisconnect
         return result.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -11,25 +10,7 @@ from unet_edge.live.model_choice import ModelChoice
 from unet_edge.live.recording import Recorder
 from unet_edge.palette import CLEAR, has_background
 from unet_edge.runtime.segmenter import Segmenter
-from unet_edge.system.board import Board, read_board
-
-_BOARD_SECONDS = 5.0  # a temperature is read at most this often: it starts a program on a Pi
-
-
-class BoardReader:
-    """Reads the board's temperature and throttling, not more often than every 5 s."""
-
-    def __init__(self) -> None:
-        """Nothing is read yet."""
-        self._lock = threading.Lock()
-        self._read: tuple[float, Board] | None = None
-
-    def board(self) -> Board:
-        """The board as it was at most 5 s ago. It may take a second: call it in a thread."""
-        with self._lock:
-            if self._read is None or time.monotonic() - self._read[0] > _BOARD_SECONDS:
-                self._read = time.monotonic(), read_board()
-            return self._read[1]
+from unet_edge.system.board import Board
 
 
 def model_state(models: ModelChoice, segmenter: Segmenter) -> dict[str, Any]:
