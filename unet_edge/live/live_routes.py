@@ -149,13 +149,11 @@ class LiveRoutes:
     async def model(self, request: Request) -> Response:
         """POST /api/model {"file": name}."""
         file = await _command(request, "file", str)
-        bundle = self.models.bundle
-        try:
-            if bundle is None:
-                raise BundleError(f"{self.models.path.name} is not a bundle with several files")
-            bundle.file(file)
-        except BundleError as error:
-            raise RequestError(404, error) from None
+        names = [entry["name"] for entry in self.models.files()]
+        if file not in names:
+            expected = f"it must be one of {', '.join(names)}" if names else "it is a single file"
+            unknown = BundleError("the bundle has no such file", expected=expected)
+            raise RequestError(404, unknown)
         try:
             segmenter = await run_sync(partial(self.models.change, file))
         except ChangeUnderwayError as error:
