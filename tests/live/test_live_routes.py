@@ -222,7 +222,7 @@ class FailingSource:
 
 
 def test_a_failed_camera_is_told_and_the_page_stays(bundle_path):
-    with live_server(bundle_path, source=lambda: FailingSource(0)) as server:
+    with live_server(bundle_path, source=lambda _: FailingSource(0)) as server:
         wait_until(lambda: server.parts.camera.status == "failed")
         state = server.client.get("/api/state").json()
         assert state["source"]["message"] == "the camera was unplugged; plug it in"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import threading
 import zipfile
 
@@ -117,7 +118,7 @@ def test_a_form_gives_a_zip_of_masks_whose_names_are_ours(server, segmenter, pic
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.namelist() == ["001.mask.png", "002.mask.png", "index.json"]
-        for name, picture in zip(archive.namelist(), pictures, strict=False):
+        for name, picture in zip(archive.namelist()[:2], pictures[:2], strict=True):
             labels = np.asarray(Image.open(archive.open(name)))
             assert np.array_equal(labels, segmenter.segment(picture).labels)
         index = json.loads(archive.read("index.json"))
@@ -169,9 +170,7 @@ def test_what_is_no_picture_is_refused(server, body, status):
     ],
 )
 def test_a_damaged_form_is_refused(server, content_type, body, status):
-    answer = server.client.post(
-        "/segment", content=body, headers={"Content-Type": content_type}
-    )
+    answer = server.client.post("/segment", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status, answer.text
 
 
@@ -185,9 +184,10 @@ def test_a_large_upload_is_refused_before_it_is_read(bundle_path):
                 yield b"x" * 100
 
         assert server.client.post("/segment", content=chunks()).status_code == 413
-        with pytest.raises(httpx.ReadTimeout):  # 1000 bytes are allowed, so they are awaited
-            head = {"Content-Length": "1000"}
-            httpx.post(f"{server.url}/segment", content=iter([b"x"]), headers=head, timeout=0.5)
+        told = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(told % 2000)  # and no byte of the body
+            assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 class Gate:

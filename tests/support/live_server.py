@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
-from starlette.applications import Starlette  # noqa: F401  a missing extra fails here, by name
 
 from unet_edge.live.camera import Camera
 from unet_edge.live.composition import Parts, closing_parts, make_server
@@ -36,21 +35,21 @@ def live_server(
     *,
     source=SMALL_PATTERN,
     token=None,
-    settings=ServiceSettings(),
-    limits=ConnectionLimits(),
+    settings=None,
+    limits=None,
     recorder=None,
     open_segmenter=None,
     start=True,
 ):
     """Run a server; without a `source` it has no camera."""
     models = ModelChoice(bundle, ModelOptions(threads=1))
-    service = Service(open_segmenter or models.open, settings)
+    service = Service(open_segmenter or models.open, settings or ServiceSettings())
     camera = None
     if source is not None:
-        make = source if callable(source) else lambda: open_source(source)
+        make = source if callable(source) else lambda on_status: open_source(source, on_status)
         camera = Camera(make, models.open("model-int8.tflite"))
     access = Access.of(LOOPBACK, token)
-    parts = Parts(models, service, access, "1.2.3", camera, recorder, limits)
+    parts = Parts(models, service, access, "1.2.3", camera, recorder, limits or ConnectionLimits())
     started = threading.Event()
     with listen("127.0.0.1", 0) as opened, closing_parts(parts):
         port = opened.getsockname()[1]

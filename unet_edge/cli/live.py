@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -165,18 +166,13 @@ def live(source: str, model: Path, record: Path | None, smoothing: float, **opti
     from unet_edge.streams.open_source import open_source
 
     settings = _ServerOptions(**options)
-    camera_source = open_source(source)  # a wrong name fails before the model is opened
     recorder = _recorder(record)
+    open_source(source)  # a wrong name fails before the model is opened, which may take long
     with _listen(settings) as opened:
         models = _models(model, settings)
         with captured_output():
             segmenter = models.open(settings.file)
-        sources = [camera_source]
-        camera = Camera(
-            lambda: sources.pop() if sources else open_source(source),
-            segmenter,
-            smoothing=smoothing,
-        )
+        camera = Camera(partial(open_source, source), segmenter, smoothing=smoothing)
         camera.start()
         _run(models, settings, opened, camera, recorder)
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from unet_edge.errors import ConfigError, UnetEdgeError
 from unet_edge.live.errors import (
     RequestError,
+    answer_fault,
     answer_own_error,
     answer_request_error,
     error_response,
@@ -59,6 +60,7 @@ def make_app(
             UnetEdgeError: answer_own_error,
             HTTPException: _answer_http_error,
             ClientDisconnect: _answer_nobody,
+            Exception: answer_fault,
         },
     )
     app.router.redirect_slashes = False

@@ -13,8 +13,13 @@ from unet_edge.live.published import Published
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.stream import SegmentedFrame, SegmentedStream
 from unet_edge.streams.frame import Source
+from unet_edge.streams.pacing import Paced
+from unet_edge.streams.reconnect import Reconnecting, State, StatusCallback
 
 Status = Literal["running", "stopped", "reconnecting", "ended", "failed"]
+
+MakeSource = Callable[[StatusCallback], Source]
+"""Makes a source, which calls the function when it is lost and when it is back."""
 
 Watcher = Callable[[Published], None]
 """Called in the camera's thread after each frame; it must return at once."""
@@ -29,13 +34,16 @@ class Camera:
 
     def __init__(
         self,
-        make_source: Callable[[], Source],
+        make_source: MakeSource,
         segmenter: Segmenter,
         *,
         smoothing: float = 0.0,
     ) -> None:
-        """`make_source` opens the source anew each time the camera starts."""
-        self.source = make_source()
+        """`make_source` makes the source anew each time the camera starts; see `open_source`.
+
+        Raises StreamError if it is none.
+        """
+        self.source = self._made(make_source)
         self.segmenter = segmenter
         self.newest: Published | None = None
         self.status: Status = "stopped"
@@ -43,7 +51,7 @@ class Camera:
         self.frames = 0
         self.smoothing = smoothing
         self.history = History()
-        self._make_source: Callable[[], Source] = make_source
+        self._make_source = make_source
         self._unused: Source | None = self.source
         self._rate = FrameRate()
         self._watchers: list[Watcher] = []
@@ -92,7 +100,7 @@ class Camera:
                 raise ConfigError(
                     "the camera is still being freed", fix="try again in some seconds"
                 )
-            self.source = self._unused or self._make_source()
+            self.source = self._unused or self._made(self._make_source)
             self._unused = None
             stream = SegmentedStream(
                 self.source, [self.segmenter], policy="latest", smoothing=self.smoothing
@@ -112,6 +120,8 @@ class Camera:
             if stream is not None:
                 self._end(stream, "stopped")
                 stream.stop()
+                if isinstance(self.source, Reconnecting):
+                    self.source.interrupt()
         if thread is not None:
             thread.join(patience)
 
@@ -120,6 +130,16 @@ class Camera:
         self.segmenter = segmenter
         if self._stream is not None:
             self._stream.segmenter = segmenter
+
+    def _made(self, make_source: MakeSource) -> Source:
+        source = make_source(self._note)
+        return source if source.is_live else Paced(source)
+
+    def _note(self, state: State, message: str) -> None:
+        """Take the status of a source that is lost or back; called in its thread."""
+        if self._stream is not None:
+            self.status = state
+            self.message = message if state == "reconnecting" else None
 
     def _run(self, stream: SegmentedStream) -> None:
         status: Status = "ended"

@@ -35,6 +35,11 @@ async def answer_request_error(_: Request, error: Exception) -> Response:
     return error_response(error.status, error.error, error.headers)
 
 
+async def answer_fault(_: Request, __: Exception) -> Response:
+    """Answer a fault of ours; uvicorn prints its traceback."""
+    return error_response(500, UnetEdgeError("the server has a fault", fix="see its output"))
+
+
 async def answer_own_error(_: Request, error: Exception) -> Response:
     """Answer an error of ours that no handler expects, such as a camera that cannot be opened."""
     assert isinstance(error, UnetEdgeError)

@@ -78,20 +78,20 @@ def form_files(content_type: str, body: bytes, most: int) -> list[Upload]:
     if not boundary:
         raise _damaged("it has no boundary")
     reader = _FormReader(most)
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": reader.begin,
-            "on_part_data": reader.add,
-            "on_part_end": reader.end,
-            "on_header_begin": reader.header_begin,
-            "on_header_field": reader.field,
-            "on_header_value": reader.value,
-            "on_header_end": reader.header_end,
-            "on_end": reader.finish,
-        },
-    )
     try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": reader.begin,
+                "on_part_data": reader.add,
+                "on_part_end": reader.end,
+                "on_header_begin": reader.header_begin,
+                "on_header_field": reader.field,
+                "on_header_value": reader.value,
+                "on_header_end": reader.header_end,
+                "on_end": reader.finish,
+            },
+        )
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
