@@ -121,9 +121,10 @@ class UsbCamera:
     def _opened(self, stack: ExitStack) -> Any:
         try:
             device = stack.enter_context(self._video.Device(self._path))
+            capabilities = device.info.device_capabilities
         except OSError as error:
             raise self._problem(error) from error
-        if self._video.Capability.VIDEO_CAPTURE not in device.info.device_capabilities:
+        if self._video.Capability.VIDEO_CAPTURE not in capabilities:
             raise StreamError(
                 f"{self._path} ({device.info.card}) gives no pictures",
                 expected="a camera has one device for its pictures, and others for metadata",
@@ -133,7 +134,10 @@ class UsbCamera:
 
     def _set_up(self, device: Any) -> PixelLayout | None:
         """Choose the format, size and rate; returns the layout of pixels, None for JPEG."""
-        offered = _formats(self._video, device)
+        try:
+            offered = _formats(self._video, device)
+        except OSError as error:
+            raise self._problem(error) from error
         usable = [code for code in _READABLE if code in offered]
         if not usable:
             raise StreamError(
@@ -292,6 +296,8 @@ def _holders(path: str) -> list[str]:
     holders = []
     real = os.path.realpath(path)
     for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
         try:
             if any(os.path.realpath(handle) == real for handle in (process / "fd").iterdir()):
                 holders.append(f"{(process / 'comm').read_text().strip()} (process {process.name})")
