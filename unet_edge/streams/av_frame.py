@@ -6,25 +6,25 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from unet_edge.images.placement import Pixels
+from PIL import Image
+
 from unet_edge.streams.frame import Frame
-from unet_edge.streams.frame_pixels import rgb_pixels
+from unet_edge.streams.frame_pixels import rgb_picture
 from unet_edge.streams.orientation import AS_STORED, Orientation, orientation_of
 
 
 def frame_of(picture: Any, index: int, pts: int, time_base: Fraction, captured: float) -> Frame:
-    """Make a Frame of an av.VideoFrame. Its image is uint8 (H, W, 3), upright."""
+    """Make a Frame of an av.VideoFrame. Its image is an upright RGB picture."""
     orientation = orientation_of(picture)
     return Frame(
         index,
         pts,
         time_base,
         captured,
-        partial(_upright_pixels, picture, orientation),
+        partial(_upright_picture, picture, orientation),
         picture if orientation == AS_STORED else None,
     )
 
 
-def _upright_pixels(picture: Any, orientation: Orientation) -> Pixels:
-    pixels = rgb_pixels(picture)
-    return pixels if orientation == AS_STORED else orientation.upright(pixels)
+def _upright_picture(picture: Any, orientation: Orientation) -> Image.Image:
+    return orientation.upright(rgb_picture(picture))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
-from unet_edge.images.placement import Pixels
+_TURNS = {
+    1: Image.Transpose.ROTATE_90,
+    2: Image.Transpose.ROTATE_180,
+    3: Image.Transpose.ROTATE_270,
+}
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,11 @@ class Orientation:
     turns: int = 0
     is_mirrored: bool = False
 
-    def upright(self, pixels: Pixels) -> Pixels:
-        """Turn stored pixels (H, W, 3)."""
+    def upright(self, picture: Image.Image) -> Image.Image:
+        """Turn a stored picture."""
         if self.is_mirrored:
-            pixels = pixels[:, ::-1]
-        return np.ascontiguousarray(np.rot90(pixels, self.turns))
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return picture.transpose(_TURNS[self.turns]) if self.turns else picture
 
     def upright_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) of a stored frame when it is upright."""
@@ -40,9 +46,8 @@ def orientation_of(frame: Any) -> Orientation:
     if data is None:
         return AS_STORED
     # A stored point (p, q), q downwards, is shown at (a p + c q, b p + d q); libavutil/display.h
-    a, b, _, c, d = np.frombuffer(bytes(data), "=i4")[:5].astype(float)
-    is_mirrored = bool(a * d - b * c < 0)
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(data))
+    is_mirrored = a * d - b * c < 0
     if is_mirrored:
         a, b = -a, -b
-    turns = round(np.degrees(np.arctan2(-b, a)) / 90) % 4
-    return Orientation(int(turns), is_mirrored)
+    return Orientation(round(math.atan2(-b, a) / (math.pi / 2)) % 4, is_mirrored)

@@ -38,9 +38,9 @@ _EARLY = 1.0  # seconds; the frame rate may vary, and a last frame may not say h
 class VideoFile:
     """The frames of a video file. A source.
 
-    Images are RGB, uint8 (H, W, 3), upright. They have the stored pixels: a pixel aspect ratio is
-    not applied, and interlaced frames are not deinterlaced. `index` counts the frames from the
-    first one at or after `start`, also those that `every` leaves out. `pts` is the file's own; see
+    Images are upright RGB pictures. They have the stored pixels: a pixel aspect ratio is not
+    applied, and interlaced frames are not deinterlaced. `index` counts the frames from the first
+    one at or after `start`, also those that `every` leaves out. `pts` is the file's own; see
     FrameTimes for files with gaps in it.
 
     `damaged` counts the packets and frames of the last reading that could not be decoded, or
