@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 from fractions import Fraction
 
 import numpy as np
@@ -93,37 +92,3 @@ def test_interrupting_ends_a_pause_at_once():
     assert next(frames).index == 0
     source.interrupt()
     assert list(frames) == []
-=======
-"""Files played at their own pace."""
-
-import pytest
-
-from unet_edge.streams.pacing import Paced
-from unet_edge.streams.test_pattern import TestPattern
-
-
-def test_frames_come_when_they_are_shown():
-    clock = 100.0
-
-    def wait(seconds):
-        nonlocal clock
-        clock += seconds
-
-    pattern = TestPattern((32, 24), rate=4, frames=5, is_live=False)
-    paced = Paced(pattern, now=lambda: clock, wait=wait)
-    came = [(frame.index, frame.captured) for frame in paced.frames()]
-    assert came == [(number, pytest.approx(100 + number / 4)) for number in range(5)]
-    assert paced.is_live
-    assert paced.info == pattern.info
-
-
-def test_a_late_reader_waits_for_no_frame():
-    pattern = TestPattern((32, 24), rate=4, frames=3, is_live=False)
-    clock = iter([0.0] + [10.0] * 10)
-
-    def wait(seconds):
-        raise AssertionError("nothing is early")
-
-    frames = list(Paced(pattern, now=lambda: next(clock), wait=wait).frames())
-    assert [frame.captured for frame in frames] == [10.0] * 3
->>>>>>> 8096481 (wip4)
