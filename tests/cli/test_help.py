@@ -260,9 +260,9 @@ def complete(shell: str, words: str, last: str) -> str:
 
 class TestCompletion:
     def test_the_name_of_a_command(self) -> None:
-        assert complete("bash", "se", "se") == "plain,segment\n"
-        assert complete("zsh", "se", "se").splitlines()[:2] == ["plain", "segment"]
-        assert complete("fish", "se", "se").startswith("plain,segment\t")
+        assert complete("bash", "seg", "seg") == "plain,segment\n"
+        assert complete("zsh", "seg", "seg").splitlines()[:2] == ["plain", "segment"]
+        assert complete("fish", "seg", "seg").startswith("plain,segment\t")
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_an_option_that_only_the_long_help_shows(self, shell: str) -> None:

@@ -161,7 +161,7 @@ def live(source: str, model: Path, record: Path | None, smoothing: float, **opti
       unet-edge live 'rtsp://camera/stream' bundle --port 8080 --record recordings
       unet-edge live pattern bundle
     """
-    _require_modules()
+    need("live", _MODULES)
     from unet_edge.live.camera import Camera
     from unet_edge.streams.open_source import open_source
 
@@ -197,18 +197,10 @@ def serve(model: Path, **options: Any) -> None:
       curl -F file=@a.jpg -F file=@b.jpg 'http://localhost:8000/segment?output=json'
       unet-edge serve bundle --host 0.0.0.0 --token-file token --workers 2
     """
-    _require_modules()
+    need("live", _MODULES)
     settings = _ServerOptions(**options)
     with _listen(settings) as opened:
         _run(_models(model, settings), settings, opened)
-
-
-def _require_modules() -> None:
-    need("live", _MODULES)
-    import logging
-
-    # uvicorn warns of every malformed request: a stranger could fill the log.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def _models(path: Path, settings: _ServerOptions) -> ModelChoice:

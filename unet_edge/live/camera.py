@@ -13,8 +13,7 @@ from unet_edge.live.published import Published
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.stream import SegmentedFrame, SegmentedStream
 from unet_edge.streams.frame import Source
-from unet_edge.streams.pacing import Paced
-from unet_edge.streams.reconnect import Reconnecting, State, StatusCallback
+from unet_edge.streams.reconnect import State, StatusCallback
 
 Status = Literal["running", "stopped", "reconnecting", "ended", "failed"]
 
@@ -43,7 +42,7 @@ class Camera:
 
         Raises StreamError if it is none.
         """
-        self.source = self._made(make_source)
+        self.source = make_source(self._note)
         self.segmenter = segmenter
         self.newest: Published | None = None
         self.status: Status = "stopped"
@@ -100,7 +99,7 @@ class Camera:
                 raise ConfigError(
                     "the camera is still being freed", fix="try again in some seconds"
                 )
-            self.source = self._unused or self._made(self._make_source)
+            self.source = self._unused or self._make_source(self._note)
             self._unused = None
             stream = SegmentedStream(
                 self.source, [self.segmenter], policy="latest", smoothing=self.smoothing
@@ -120,8 +119,6 @@ class Camera:
             if stream is not None:
                 self._end(stream, "stopped")
                 stream.stop()
-                if isinstance(self.source, Reconnecting):
-                    self.source.interrupt()
         if thread is not None:
             thread.join(patience)
 
@@ -130,10 +127,6 @@ class Camera:
         self.segmenter = segmenter
         if self._stream is not None:
             self._stream.segmenter = segmenter
-
-    def _made(self, make_source: MakeSource) -> Source:
-        source = make_source(self._note)
-        return source if source.is_live else Paced(source)
 
     def _note(self, state: State, message: str) -> None:
         """Take the status of a source that is lost or back; called in its thread."""

@@ -25,9 +25,11 @@ class ConnectionLimits:
     """Limits of connections; times in s, rates in bytes a second.
 
     A body may take `body` seconds, an answer `unread` seconds until it is read, and both one more
-    for each `rate` bytes. When a client has more than `per_client` connections, or all have more
-    than `total`, one of them that waits for its client is closed; if all are at work, the new one
-    is. All answers that are not read yet hold at most about `most_unread` bytes.
+    for each `rate` bytes. All answers that are not read yet hold at most about `most_unread` bytes.
+
+    While a client has more than `per_client` connections, or all have more than `total`, those
+    that have waited for their client for more than `grace` seconds are closed, the longest waiting
+    first. A connection beyond `most`, or beyond three quarters of it from one client, is refused.
     """
 
     headers: float = 10.0
@@ -37,7 +39,11 @@ class ConnectionLimits:
     most_unread: int = 64 * 2**20
     per_client: int = 64
     total: int = 128
-    evict_after: float = 1.0
+    grace: float = 1.0
+    most: int = 512
+
+
+_SWEEP_SECONDS = 0.5
 
 
 class Connections:
@@ -51,9 +57,9 @@ class Connections:
         self.refused = 0
 
     async def sweep_forever(self) -> None:
-        """Close slow connections, once a second."""
+        """Close slow connections, twice a second."""
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(_SWEEP_SECONDS)
             self.sweep(time.monotonic())
 
     def sweep(self, now: float) -> None:
@@ -63,6 +69,16 @@ class Connections:
                 self.closed_slow += 1
                 connection.close_slow()
         self._bound_unread()
+        self._bound_number(now)
+
+    def admit(self, new: WatchedProtocol) -> bool:
+        """Take a new connection; False if there is no room."""
+        same = sum(each.address == new.address for each in self.open)
+        if len(self.open) >= self.limits.most or 4 * same >= 3 * self.limits.most:
+            self.refused += 1
+            return False
+        self.open.add(new)
+        return True
 
     def _bound_unread(self) -> None:
         unread = sum(each.unread_bytes for each in self.open)
@@ -73,28 +89,18 @@ class Connections:
             self.closed_slow += 1
             connection.abort()
 
-    def admit(self, new: WatchedProtocol) -> bool:
-        """Take a new connection; False if there is no room. May close one that waits."""
-        self.open.add(new)
-        clients = Counter(connection.address for connection in self.open)
-        if clients[new.address] > self.limits.per_client:
-            crowd = [each for each in self.open if each.address == new.address]
-        elif len(self.open) > self.limits.total:
-            most = max(clients.values())
-            crowd = [each for each in self.open if clients[each.address] == most]
-        else:
-            return True
-        now = time.monotonic()
-        waiting = [each for each in crowd if each is not new and each.waits_for_client(now)]
-        # An honest client sends its headers at once, so the longest waiting is the least honest;
-        # one that was answered before may be a browser that keeps its connection.
-        idle = min(waiting, key=lambda each: (each.answers, each.since), default=None)
-        if idle is None:
-            self.refused += 1
-            return False
-        self.closed_slow += 1
-        idle.abort()
-        return True
+    def _bound_number(self, now: float) -> None:
+        # Not when a connection comes: many may come at once, and what an honest client has sent
+        # may not be read yet. One that was answered before may be a browser that keeps it.
+        clients = Counter(each.address for each in self.open)
+        for each in sorted(self.open, key=lambda each: (each.answers, each.since)):
+            crowded = clients[each.address] > self.limits.per_client
+            if not crowded and len(self.open) <= self.limits.total:
+                continue
+            if each.waits_for_client(now, self.limits.grace):
+                clients[each.address] -= 1
+                self.closed_slow += 1
+                each.abort()
 
 
 class WatchedProtocol(H11Protocol):
@@ -162,12 +168,10 @@ class WatchedProtocol(H11Protocol):
             case "answer":
                 return False
 
-    def waits_for_client(self, now: float) -> bool:
-        """Whether it may be closed for another one: it has waited for its client for a while."""
+    def waits_for_client(self, now: float, grace: float) -> bool:
+        """Whether it has waited for its client for more than `grace` seconds."""
         self._note_phase()
-        # Headers are idle at once: an honest client's come with the connection.
-        least = 0.0 if self.phase == "headers" else self.watcher.limits.evict_after
-        return self.phase != "answer" and now - self.since > least
+        return self.phase != "answer" and now - self.since > grace
 
     def close_slow(self) -> None:
         """Answer 408 if nothing was answered yet, and close the connection."""
@@ -181,6 +185,7 @@ class WatchedProtocol(H11Protocol):
 
     def abort(self) -> None:
         """Close the connection, and drop what its client has not read."""
+        self.watcher.open.discard(self)  # at once: it must not be chosen again
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import signal
 import socket
 import threading
@@ -90,6 +91,8 @@ class Server(uvicorn.Server):
                 h11_max_incomplete_event_size=16384,
             )
         )
+        # uvicorn warns of every malformed request: a stranger could fill the log.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._on_start, self._on_end = on_start, on_end
 
     @contextlib.contextmanager
