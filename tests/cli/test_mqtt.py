@@ -1,10 +1,14 @@
 """The options of commands that publish to an MQTT broker."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import click
 import pytest
 from mosquitto import Mosquitto, Subscriber, wait_for
+from paths import SMALL_BUNDLE
 
 from unet_edge import __version__
 from unet_edge.cli.mqtt import MqttOptions, mqtt_options
@@ -57,3 +61,40 @@ def test_the_broker_is_told_name_version_and_interval(tmp_path, monkeypatch):
         subscriber.close()
     finally:
         broker.kill()
+
+
+def test_the_live_page_publishes_until_it_is_stopped(tmp_path):
+    broker = Mosquitto(tmp_path)
+    subscriber = Subscriber(broker.port)
+    words = ("live", "pattern:96x64@20", SMALL_BUNDLE, "--port", "0", "--threads", "1")
+    mqtt = (f"--mqtt=mqtt://127.0.0.1:{broker.port}/house", "--mqtt-name=porch")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "unet_edge", *words, *mqtt, "--mqtt-interval", "0.2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: len(subscriber.texts("house/porch/state")) >= 3)
+        child.send_signal(signal.SIGINT)
+        child.wait(60)
+        wait_for(lambda: subscriber.texts("house/porch/availability") == ["online", "offline"])
+        state = json.loads(subscriber.texts("house/porch/state")[2])
+        assert sum(state["shares"].values()) == pytest.approx(100, abs=1e-3)
+        assert state["frames"] >= 1
+    finally:
+        child.kill()
+        child.wait()
+        subscriber.close()
+        broker.kill()
+
+
+def test_a_live_page_without_its_broker_ends_with_the_fix(tmp_path):
+    words = ("live", "pattern:96x64@20", SMALL_BUNDLE, "--port", "0", "--threads", "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "unet_edge", *words, "--mqtt", "mqtt://127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "cannot reach the MQTT broker 127.0.0.1:1: Connection refused" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import click
 
 import unet_edge
 from unet_edge.cli.group import is_exported, need
+from unet_edge.cli.mqtt import MqttOptions, mqtt_options
 from unet_edge.cli.options import (
     backend_option,
     file_option,
@@ -142,8 +144,16 @@ def _server_options(command: _F) -> _F:
     show_default=True,
     help="Weight of the frames before in each frame's scores, against flicker. It changes masks.",
 )
+@mqtt_options
 @_server_options
-def live(source: str, model: Path, record: Path | None, smoothing: float, **options: Any) -> None:
+def live(
+    source: str,
+    model: Path,
+    record: Path | None,
+    smoothing: float,
+    mqtt: MqttOptions,
+    **options: Any,
+) -> None:
     """Show the masks of a camera on a page in the browser.
 
     SOURCE is a camera such as /dev/video0 or picamera, a network stream, a video file, or pattern
@@ -160,6 +170,7 @@ def live(source: str, model: Path, record: Path | None, smoothing: float, **opti
       unet-edge live picamera bundle --host 0.0.0.0
       unet-edge live 'rtsp://camera/stream' bundle --port 8080 --record recordings
       unet-edge live pattern bundle
+      unet-edge live /dev/video0 bundle --mqtt mqtt://homeassistant.local
     """
     need("live", _MODULES)
     from unet_edge.live.camera import Camera
@@ -168,11 +179,14 @@ def live(source: str, model: Path, record: Path | None, smoothing: float, **opti
     settings = _ServerOptions(**options)
     recorder = _recorder(record)
     open_source(source)  # a wrong name fails before the model is opened, which may take long
-    with _listen(settings) as opened:
+    with contextlib.ExitStack() as at_end, _listen(settings) as opened:
         models = _models(model, settings)
         with captured_output():
             segmenter = models.open(settings.file)
         camera = Camera(partial(open_source, source), segmenter, smoothing=smoothing)
+        if sink := mqtt.open(segmenter.spec):
+            at_end.callback(sink.close)
+            camera.watch(lambda published: sink.write(published.result))
         camera.start()
         _run(models, settings, opened, camera, recorder)
 
