@@ -24,6 +24,7 @@ from unet_edge.batch.resume_log_entries import (
     Settings,
     has_mark,
     is_photo,
+    mark_of,
     marked,
     read_entries,
 )
@@ -57,6 +58,34 @@ class Work:
             )
         except FileExistsError as error:
             raise _foreign(self._folder / file) from error
+        self._new_files.discard(file)
+        self.entry["written"][file] = mark
+
+    def take_folder(self, file: str, source: Path, old: Path) -> None:
+        """Rename a finished folder to the one of `file`, which it holds; one before goes to `old`.
+
+        Raises OutputError as `write` does.
+        """
+        target = (self._folder / file).parent
+        if source.is_dir():  # else a run took it that was killed before it could log that
+            if target.exists():
+                if file in self._new_files:
+                    raise _foreign(target)
+                target.rename(old)
+            source.rename(target)
+        self._new_files.discard(file)
+        self.entry["written"][file] = mark_of(self._folder / file)
+
+    def take(self, file: str, source: Path) -> None:
+        """Rename a finished file of the same file system to a file of the entry.
+
+        Raises OutputError as `write` does.
+        """
+        target = self._folder / file
+        mark = mark_of(source)
+        if file in self._new_files and os.path.lexists(target):
+            raise _foreign(target)
+        source.replace(target)
         self._new_files.discard(file)
         self.entry["written"][file] = mark
 

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
-from unet_edge.errors import ImageError, OutputError
+from unet_edge.errors import ImageError, OutputError, StreamError
 from unet_edge.images.picture_file import file_and_page
 from unet_edge.system.files import Writer, sha256
 
@@ -17,12 +17,19 @@ Mark = list[int]
 """A written file's size in bytes and CRC-32."""
 
 
-class PhotoFacts(TypedDict):
-    """The identity of a photo's file: size in bytes, time of change, SHA-256."""
-
+class _Facts(TypedDict):
     bytes: int
     mtime_ns: int | None
     sha256: str
+
+
+class PhotoFacts(_Facts, total=False):
+    """The identity of a photo's file: size in bytes, time of change, SHA-256.
+
+    With `sampled`, for videos, the SHA-256 is that of three pieces of the file.
+    """
+
+    sampled: bool
 
 
 class Settings(TypedDict, total=False):
@@ -32,6 +39,7 @@ class Settings(TypedDict, total=False):
     edges: str
     tiles: dict[str, float]
     legend: str
+    video: dict[str, Any]
 
 
 class _Begun(TypedDict):
@@ -47,7 +55,8 @@ class Entry(_Begun, total=False):
     `picture` is its absolute path. `owned` lists every file that was ever written for it, and
     `written` the marks of its current files. A finished photo has the model and settings `by`,
     its `files` with them, its `size` (width, height) in px, and the share of each class as
-    `coverage`. The entry without name and picture owns the files for all photos.
+    `coverage`. A video also has its number of `frames` and its `seconds`. The
+    entry without name and picture owns the files for all photos.
     """
 
     files: list[str]
@@ -55,6 +64,8 @@ class Entry(_Begun, total=False):
     by: Settings
     size: list[int]
     coverage: dict[str, float]
+    frames: int
+    seconds: float
 
 
 _START = b'{"name": '
@@ -142,6 +153,35 @@ def _digest_of_pages(file: Path, size: int, mtime_ns: int) -> str:
     return sha256(file.read_bytes())
 
 
+def video_facts(video: Path) -> PhotoFacts:
+    """The identity of a video's file, which is not read in full. Raises StreamError."""
+    try:
+        status = video.stat()
+        digest = _sampled(video)
+    except OSError as error:
+        raise StreamError(f"cannot read {video}: {error.strerror or error}") from error
+    return {
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "sha256": digest,
+        "sampled": True,
+    }
+
+
+_PIECE = 2**20  # bytes of each of the three pieces
+
+
+def _sampled(video: Path) -> str:
+    """The SHA-256 of the beginning, the middle and the end of a file."""
+    size = video.stat().st_size
+    pieces = []
+    with video.open("rb") as file:
+        for place in (0, size // 2, max(0, size - _PIECE)):
+            file.seek(place)
+            pieces.append(file.read(_PIECE))
+    return sha256(*pieces)
+
+
 def is_photo(picture: Path, facts: PhotoFacts) -> bool:
     """Whether a photo has these facts: same size and time, or else same content, as in git."""
     try:
@@ -149,12 +189,15 @@ def is_photo(picture: Path, facts: PhotoFacts) -> bool:
         if status.st_size != facts["bytes"]:
             return False
         same: bool = (
-            status.st_mtime_ns == facts["mtime_ns"]
-            or _status_and_digest(picture)[1] == facts["sha256"]
+            status.st_mtime_ns == facts["mtime_ns"] or _digest(picture, facts) == facts["sha256"]
         )
     except OSError:
         return False
     return same
+
+
+def _digest(picture: Path, facts: PhotoFacts) -> str:
+    return _sampled(picture) if facts.get("sampled") else _status_and_digest(picture)[1]
 
 
 def marked(write: Writer, mark: Mark) -> Writer:
@@ -167,20 +210,26 @@ def marked(write: Writer, mark: Mark) -> Writer:
     return wrapper
 
 
+def mark_of(path: Path) -> Mark:
+    """The mark of a file that is written already."""
+    size = checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            size += len(block)
+            checksum = zlib.crc32(block, checksum)
+    return [size, checksum]
+
+
 def has_mark(path: Path, mark: Mark) -> bool:
     """Whether a file is unchanged since it was written, or missing."""
     try:
         if path.lstat().st_size != mark[0]:
             return False
-        checksum = 0
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                checksum = zlib.crc32(block, checksum)
+        return mark_of(path) == mark
     except FileNotFoundError:
         return not path.is_symlink()
     except OSError:
         return False
-    return checksum == mark[1]
 
 
 class _Marking:

@@ -1,4 +1,4 @@
-"""The command that segments pictures, on any machine, without TensorFlow."""
+"""The command that segments pictures and videos, on any machine, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ from unet_edge.cli.photo import (
 )
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
 from unet_edge.cli.photo_list import list_photos
+from unet_edge.cli.video_options import is_video, video_options
 from unet_edge.errors import ConfigError
 from unet_edge.images.picture_file import shown_name, stem_of
 from unet_edge.runtime.tile_settings import MAX_OVERLAP, Tiles
 from unet_edge.system.counting import counted
 
 if TYPE_CHECKING:
+    from unet_edge.batch.video_segmenting import VideoOptions
     from unet_edge.masks.mask import LegendPlace
     from unet_edge.masks.upsampling import Edges
     from unet_edge.runtime.packages import Package
@@ -98,7 +100,8 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
     is_flag=True,
     help="Segment every page of a TIFF and every frame of a GIF, WebP or PNG, not only the first.",
 )
-@click.option("--again", is_flag=True, help="Segment pictures again even if their files exist.")
+@video_options
+@click.option("--again", is_flag=True, help="Segment again even if the files exist.")
 @file_option
 @threads_option(
     "as tuned, for one photo without --file and --backend; else all processors, at most four"
@@ -116,6 +119,10 @@ def segment(
     tile_scale: float | None,
     legend: LegendPlace | None,
     frames: bool,
+    every: int | None,
+    start: float | None,
+    stop: float | None,
+    smoothing: float | None,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -124,14 +131,18 @@ def segment(
 ) -> None:
     """Segment IMAGES with MODEL, and save masks, overlays or outlines.
 
-    IMAGES are photos, folders, patterns, or - for a photo on standard input. MODEL is a bundle, a
-    file or a run. A mask holds the class of each pixel at the photo's own size. A palette mask
-    shows the classes in colour, too.
+    IMAGES are photos, videos, folders of photos, patterns of photos, or - for a photo on standard
+    input. MODEL is a bundle, a file or a run. A mask holds the class of each pixel at the photo's
+    own size. A palette mask shows the classes in colour, too.
 
     Repeat an interrupted command, and it continues: a picture is skipped if its files exist and
     were made from the same photo and model, with the same --edges, --tiles and --legend. A picture
     that cannot be read is reported at the end, and the exit status is then 1. Several pictures are
     segmented at once, by one interpreter for each of --threads.
+
+    Of a video, --save takes overlay (an MP4 file with the video's sound, the default), index (a
+    lossless video of class indices), palette (a PNG file for each frame), csv and jsonl (the
+    shares of each frame). A repeated command goes on after the last two seconds that are finished.
 
     \b
     Examples:
@@ -141,8 +152,13 @@ def segment(
       unet-edge segment bundle microscope.tif --tiles
       unet-edge segment bundle stack.tif --frames -o masks --save index,csv
       unet-edge segment bundle street.jpg --save overlay --legend beside
+      unet-edge segment bundle clip.mp4 -o out --save overlay,index,csv
+      unet-edge segment bundle clip.mp4 --from 1:30 --to 2:00 --every 5
       unet-edge segment bundle - -o - < photo.jpg > mask.png
     """
+    videos = [image for image in images if is_video(image)]
+    photos = [image for image in images if image not in videos]
+    of_videos = _of_videos(bool(videos), save, legend, edges, tiled, every, start, stop, smoothing)
     kinds = _kinds(save or (("palette",) if output == STREAM else ("palette", "overlay")))
     if legend and "overlay" not in kinds:
         raise ConfigError("--legend is given without an overlay", fix="add overlay to --save")
@@ -150,37 +166,107 @@ def segment(
     options = PhotoOptions(kinds, edges, tiles, legend or "on", frames)
     model_options = ModelOptions(file, threads, backend)
     forget_warnings()
+    if of_videos and output == STREAM:
+        _segment_raw(model, videos, len(photos), of_videos, model_options, as_json)
+        return
     if output == STREAM or STREAM in images:
         segment_stream(model, images, output, options, model_options, as_json)
         return
-    listed = list_photos(*images)
+    listed = list_photos(*photos) if photos else []
     segmenter = open_model(model, *model_options)
     require_scores(segmenter, options)
+    if of_videos:
+        from unet_edge.cli.video import require_scores_of_videos
+
+        require_scores_of_videos(segmenter, of_videos)
     if click.get_current_context().get_parameter_source("output") is ParameterSource.DEFAULT:
         require_own_folder(output)
     make_folder(output)  # after the model is open: a wrong model leaves no folder
-    results, collections = segment_folder(
-        listed,
-        output,
-        options,
-        segmenter,
-        lambda count: open_workers(model, model_options, segmenter, count),
-        again=again,
-    )
+
+    def workers(count: int) -> list[Segmenter]:
+        return open_workers(model, model_options, segmenter, count)
+
+    results: list[dict[str, Any]] = []
+    collections: list[str] = []
+    if listed:
+        results, collections = segment_folder(
+            listed, output, options, segmenter, workers, again=again
+        )
     _print_notes(results, options)
+    video_results: list[dict[str, Any]] = []
+    if of_videos:
+        from unet_edge.cli.video import print_video_notes, print_videos, segment_videos
+
+        video_results = segment_videos(videos, output, of_videos, segmenter, workers, again=again)
+        print_video_notes(video_results)
     if as_json:
         places = {"output": str(output), "collected": collections}
-        print_json({"model": segmenter.name, **places, "pictures": results})
+        also = {"videos": video_results} if of_videos else {}
+        print_json({"model": segmenter.name, **places, "pictures": results, **also})
     else:
-        _print_results(results, segmenter, output)
+        if listed:
+            _print_results(results, segmenter, output)
+        if of_videos:
+            print_videos(video_results, segmenter, output)
+    _require_no_errors([*results, *video_results], "file" if videos else "picture", again)
+
+
+def _require_no_errors(results: Sequence[dict[str, Any]], noun: str, again: bool) -> None:
+    """Print the errors of pictures or videos, and raise Failure if there are any."""
     if errors := [result["error"] for result in results if "error" in result]:
         for message in errors:
             print_note(f"error: {message}")
         repeat = "repeat the command without --again" if again else "repeat the command"
         raise Failure(
-            f"{len(errors)} of {counted(len(results), 'picture')} could not be segmented; "
+            f"{len(errors)} of {counted(len(results), noun)} could not be segmented; "
             f"{repeat} when they are fixed: the others are skipped"
         )
+
+
+def _of_videos(
+    any_videos: bool,
+    save: tuple[str, ...] | None,
+    legend: LegendPlace | None,
+    edges: Edges,
+    tiled: bool,
+    every: int | None,
+    start: float | None,
+    stop: float | None,
+    smoothing: float | None,
+) -> VideoOptions | None:
+    """The options of videos; None if there are none. Raises ConfigError for what does not fit."""
+    if any_videos:
+        from unet_edge.cli.video import options_for_videos  # here: photos start without it
+
+        return options_for_videos(save, legend, edges, tiled, every, start, stop, smoothing)
+    given = {"--every": every, "--from": start, "--to": stop, "--smoothing": smoothing}
+    for option in (name for name, value in given.items() if value is not None):
+        raise ConfigError(f"{option} is for videos, and there is none", fix="leave it out")
+    return None
+
+
+def _segment_raw(
+    model: Path,
+    videos: Sequence[Path],
+    others: int,
+    options: VideoOptions,
+    model_options: ModelOptions,
+    as_json: bool,
+) -> None:
+    """Segment one video to standard output."""
+    from unet_edge.cli.video import (
+        require_one_raw_video,
+        require_scores_of_videos,
+        segment_raw,
+    )
+
+    kind = require_one_raw_video(videos, others, options)
+    if as_json:
+        raise ConfigError("-o - and --json both write to standard output", fix="leave one out")
+    segmenter = open_model(model, *model_options)
+    require_scores_of_videos(segmenter, options)
+    workers = open_workers(model, model_options, segmenter, 2**16)
+    segment_raw(videos[0], kind, options, workers)
 
 
 def _kinds(save: tuple[str, ...]) -> tuple[str, ...]:

@@ -67,7 +67,9 @@ class SegmentedStream:
     """The segmented frames of a source, in order. Iterate once; `close` frees the source early.
 
     `dropped` counts the frames that the policy "latest" passed over, `damaged` those of a live
-    source that could not be decoded. A stream is a context manager, which closes it.
+    source that could not be decoded. `scores` are the smoothed ones after the frame that was given
+    last, None without smoothing; set before the iteration, they continue another stream's. A stream
+    is a context manager, which closes it.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class SegmentedStream:
         self.damaged = 0
         self._segmenters = segmenters
         self._smoothing = smoothing
-        self._smooth: NDArray[np.float32] | None = None
+        self.scores: NDArray[np.float32] | None = None
         self._latest = LatestFrames(source) if self.policy == "latest" else None
         self._results = self._segmented()
 
@@ -183,14 +185,14 @@ class SegmentedStream:
         grid = work.output
         if not isinstance(grid, GridLabels):
             work.laps("wait")
-            before = self._smooth
+            before = self.scores
             # After a change of the picture's size or of the model, smoothing begins anew.
             if before is None or before.shape != grid.shape:
-                self._smooth = grid
+                self.scores = grid
             else:
                 weight = np.float32(self._smoothing)
-                self._smooth = before * weight + grid * (np.float32(1) - weight)
-            grid = GridLabels(work.size, to_labels(self._smooth), work.segmenter.spec)
+                self.scores = before * weight + grid * (np.float32(1) - weight)
+            grid = GridLabels(work.size, to_labels(self.scores), work.segmenter.spec)
             work.laps("smooth")
             del work.laps.seconds["wait"]  # for frames before it in other threads
         return SegmentedFrame(work.frame, grid, work.laps.seconds, time.monotonic(), work.segmenter)

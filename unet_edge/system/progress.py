@@ -23,11 +23,22 @@ def progress(items: Iterable[_T], label: str, total: int | None = None) -> Itera
     return wrapped
 
 
-def progress_bar(total: int, label: str, *, delay: float = 0) -> Any:
+def progress_bar(
+    total: int | None, label: str, *, delay: float = 0, unit: str = "it", done: int = 0
+) -> Any:
     """Return a bar that the caller updates and closes; it appears after `delay` seconds.
 
-    It is shown only on a terminal, and disappears when it is closed.
+    It begins at `done` of `total`, or counts if the total is unknown. It is shown only on a
+    terminal, and disappears when it is closed.
     """
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=label, leave=False, disable=None, delay=delay)
+    return tqdm(
+        total=total,
+        desc=label,
+        leave=False,
+        disable=None,
+        delay=delay,
+        unit=unit,
+        initial=done,
+    )

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from unet_edge.system.duration import duration, rounded
 from unet_edge.training.history import RoundResult
 
 _INTERVAL = 60.0  # s between two lines within a round
@@ -104,7 +105,7 @@ class RunLog:
         speed = self._batch_size / pace.step if pace.step else 0.0
         shown = "-" if best is None else f"{best:.4f}"
         left = duration(pace.left(steps, rounds))
-        return f"{_rounded(speed, 3)} pictures/s, {left} left, best grid mIoU {shown}"
+        return f"{rounded(speed, 3)} pictures/s, {left} left, best grid mIoU {shown}"
 
     def _measured_pace(self) -> Pace:
         """The measured pace, or the estimate for a part that is not measured yet."""
@@ -113,20 +114,3 @@ class RunLog:
         # The first round's end also compiles the validation.
         closes = list(self._closes)[1:] or [self._pace.close]
         return Pace(step, sum(closes) / len(closes))
-
-
-def duration(seconds: float) -> str:
-    """Format a time for people: 0.12 s, 40 s, 12 min, 3 h 20 min."""
-    if 0 < seconds < 0.001:
-        return "under 1 ms"
-    if seconds < 10:
-        return f"{_rounded(seconds, 2)} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _rounded(value: float, digits: int) -> str:
-    """Round to significant digits without an exponent; below 0.001 it is 0."""
-    return f"{value:.0f}" if value >= 10 ** (digits - 1) else f"{round(value, 3):.{digits}g}"
