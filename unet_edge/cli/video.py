@@ -13,7 +13,7 @@ from unet_edge.batch.resume_log import open_resume_log
 from unet_edge.batch.video_outputs import VIDEO_KINDS
 from unet_edge.batch.video_run import Result, VideoRun
 from unet_edge.batch.video_segmenting import VideoOptions
-from unet_edge.cli.output import print_line, print_note, print_table
+from unet_edge.cli.output import print_line, print_note, print_texts
 from unet_edge.errors import ConfigError, OutputError
 from unet_edge.runtime.stream import SegmentedStream
 from unet_edge.sinks.raw_output import RawKind, RawOutput
@@ -146,14 +146,14 @@ def print_videos(results: Sequence[Result], segmenter: Segmenter, output: Path) 
     rows = [
         [
             Path(result["video"]).name,
-            result["frames"],
+            str(result["frames"]),
             duration(result["seconds"]),
             *(f"{share:.1%}" for share in result["coverage"].values()),
             f"{result['fps']:.1f}" if "fps" in result else "-",
         ]
         for result in done
     ]
-    print_table(rows, ["video", "frames", "length", *segmenter.spec.classes, "frames/s"])
+    print_texts(rows, ["video", "frames", "length", *segmenter.spec.classes, "frames/s"])
     skipped = sum(result["skipped"] for result in done)
     existed = f" ({skipped} of them existed)" if skipped else ""
     print_line(

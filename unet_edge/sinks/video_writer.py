@@ -42,7 +42,8 @@ class VideoWriter:
         self._waiting: EncodedPacket | None = None
         self._last = 1  # the duration of the last frame so far, in ticks
         self._source = open_file(audio_of) if audio_of else None
-        self._output = av.open(str(path), "w", format=container, options=_options(encoding))
+        options = _options(container, encoding)
+        self._output = av.open(str(path), "w", format=container, options=options)
         try:
             self._video = self._output.add_stream(encoding.codec)
             encoding.apply(self._video.codec_context)
@@ -135,7 +136,9 @@ class VideoWriter:
         )
 
 
-def _options(encoding: Encoding) -> dict[str, str]:
+def _options(container: Container, encoding: Encoding) -> dict[str, str]:
+    if container == "matroska":
+        return {}
     # The muxer's own rule for the ticks of a video track, libavformat/movenc.c. The file's edit
     # list, which holds the time of the first frame, needs the same to be exact.
     ticks = encoding.time_base.denominator
