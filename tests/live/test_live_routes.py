@@ -7,12 +7,14 @@ import time
 import zipfile
 import zlib
 
+import httpx
 import numpy as np
 import pytest
 from live_server import live_server, wait_until
 from PIL import Image
 
 from unet_edge.errors import StreamError
+from unet_edge.live.live_routes import FrameSignal
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.streams.test_pattern import TestPattern
 
@@ -238,13 +240,13 @@ def test_the_end_of_the_server_answers_those_who_wait(bundle_path):
         url = f"{server.url}/api/frame"
 
         def wait():
-            import httpx
-
             answers.append(httpx.get(url, timeout=30).status_code)
 
         waiting = threading.Thread(target=wait)
         waiting.start()
-        time.sleep(0.5)
+        watchers = (each.__self__ for each in server.parts.camera._watchers)
+        signal = next(each for each in watchers if isinstance(each, FrameSignal))
+        wait_until(lambda: signal.waiting)
         begun = time.monotonic()
     waiting.join(10)
     assert answers == [204]

@@ -7,11 +7,12 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from unet_edge.errors import ConfigError, OutputError, UnetEdgeError
+from unet_edge.errors import ConfigError, OutputError
 from unet_edge.live.published import Published
 from unet_edge.sinks.sink import Sink
 
@@ -106,12 +107,13 @@ class _Recording:
 
     def finish(self) -> None:
         """Write what is queued, and close the file."""
-        if self._thread.is_alive():
-            self._queue.put(None)
+        while self._thread.is_alive():
+            with suppress(queue.Full):
+                self._queue.put(None, timeout=0.5)
+                break
         self._thread.join()
 
     def _run(self) -> None:
-        error = None
         try:
             try:
                 while (published := self._queue.get()) is not None:
@@ -121,12 +123,8 @@ class _Recording:
                     self.frames += 1
             finally:
                 self._sink.close()
-        except (UnetEdgeError, OSError) as problem:
-            error = str(problem)
-        if error is not None:
-            self._failed(self, error)
-            while published is not None:  # so that `finish` does not wait for a full queue
-                published = self._queue.get()
+        except Exception as error:  # encoders raise many kinds; the camera must go on
+            self._failed(self, str(error))
 
 
 def _require_space(folder: Path) -> None:

@@ -54,6 +54,7 @@ def camera_state(camera: Camera, recorder: Recorder | None) -> dict[str, Any]:
         "stages_ms": figures["stages_ms"],
         "history": camera.history.since(now),
         "recording": recorder.state() if recorder else None,
+        "recording_error": recorder.error if recorder else None,
         "can_record": recorder is not None,
     }
 
