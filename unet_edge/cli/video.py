@@ -153,7 +153,8 @@ def print_videos(results: Sequence[Result], segmenter: Segmenter, output: Path) 
         ]
         for result in done
     ]
-    print_texts(rows, ["video", "frames", "length", *segmenter.spec.classes, "frames/s"])
+    if rows:
+        print_texts(rows, ["video", "frames", "length", *segmenter.spec.classes, "frames/s"])
     skipped = sum(result["skipped"] for result in done)
     existed = f" ({skipped} of them existed)" if skipped else ""
     print_line(
