@@ -182,8 +182,9 @@ class Mask:
         """The mask as supervision.Detections, an instance for each class that occurs.
 
         With `regions`, an instance for each connected region. A background has none. `mask` is
-        bool (N, H, W), `xyxy` float32 (N, 4), and `data["class_name"]` holds the names. Labels
-        have no confidence. Raises BackendError where supervision is not installed.
+        bool (N, H, W), a byte for each pixel of each instance. `xyxy` is float32 (N, 4), and
+        `data["class_name"]` holds the names. Labels have no confidence. Raises BackendError where
+        supervision is not installed.
         """
         from unet_edge.masks.detections import detections  # here: supervision is optional
 
