@@ -1,0 +1,113 @@
+"""A stream that cannot be read twice, such as a camera or standard input, to files.
+
+Nothing can be resumed, so each run writes files of its own, with the time in their names. They are
+finished when the stream ends, is interrupted or fails.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unet_edge.batch.video_outputs import VideoKind, palette_folder, video_file_name
+from unet_edge.errors import StreamError
+from unet_edge.runtime.stream import SegmentedStream
+from unet_edge.sinks.mask_pictures import MaskPictures
+from unet_edge.sinks.overlay import Legend
+from unet_edge.sinks.shares import SharesLog
+from unet_edge.sinks.sink import Sink
+
+
+@dataclass
+class StreamResult:
+    """What came of a stream: frames, seconds from the first to the last, mean class shares.
+
+    `dropped` frames were passed over, because the model was slower; `damaged` ones could not be
+    decoded. `interrupted`: Ctrl-C ended it.
+    """
+
+    frames: int = 0
+    seconds: float = 0.0
+    coverage: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0
+    damaged: int = 0
+    interrupted: bool = False
+
+
+def run_stream(
+    stream: SegmentedStream, sinks: Sequence[Sink], advance: Callable[[], object]
+) -> StreamResult:
+    """Give each frame to the sinks, until the stream ends or Ctrl-C; then close them.
+
+    `advance` is called after each frame. Raises StreamError or OSError when the stream or a sink
+    fails, also after the sinks are closed; and StreamError when there was no frame.
+    """
+    result = StreamResult()
+    sums: NDArray[np.float64] | None = None
+    first = 0.0
+    try:
+        with stream:
+            for done in stream:
+                for sink in sinks:
+                    sink.write(done)
+                shares = np.array(done.grid.shares())
+                sums = shares if sums is None else sums + shares
+                first = first if result.frames else done.frame.time
+                result.frames += 1
+                result.seconds = done.frame.time - first
+                advance()
+    except KeyboardInterrupt:
+        result.interrupted = True
+    finally:
+        for sink in sinks:
+            sink.close()
+    result.dropped, result.damaged = stream.dropped, stream.damaged
+    if sums is None:
+        if result.interrupted:
+            raise KeyboardInterrupt
+        raise StreamError(f"{stream.source.name} has given no frame")
+    classes = stream.segmenter.spec.classes
+    result.coverage = dict(zip(classes, (sums / result.frames).tolist(), strict=True))
+    return result
+
+
+def sink_of(
+    kind: VideoKind, folder: Path, name: str, *, legend: Legend, rate: Fraction | None
+) -> Sink:
+    """The sink that writes a kind of output for the run called `name`."""
+    path = folder / video_file_name(kind, name)
+    match kind:
+        case "overlay":
+            from unet_edge.sinks.overlay_video import OverlayVideo
+
+            return OverlayVideo(path, legend=legend, rate=rate)
+        case "index":
+            from unet_edge.sinks.mask_video import MaskVideo
+
+            return MaskVideo(path, rate=rate)
+        case "palette":
+            return MaskPictures(folder / palette_folder(name))
+        case "csv" | "jsonl":
+            return SharesLog(path, kind)
+        case _:
+            assert_never(kind)
+
+
+def run_name(source: str, now: time.struct_time) -> str:
+    """A name for the files of a run: what the source is called, and the local time.
+
+    "/dev/video0?size=640x480" at half past nine gives video0-20260131-093000.
+    """
+    base = re.sub(r"\?.*", "", source)
+    base = re.sub(r"^\w+:/+(?:[^/@]*@)?", "", base).removeprefix("/dev/")  # no password in a name
+    base = re.sub(r"\.mjpe?g$", "", base) if base != "-" else "stdin"
+    base = re.sub(r"[^\w.]+", "-", base).strip("-.")[-80:] or "stream"
+    return f"{base}-{time.strftime('%Y%m%d-%H%M%S', now)}"

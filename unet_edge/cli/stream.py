@@ -1,0 +1,139 @@
+"""Cameras, network streams and standard input for `unet-edge segment`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from unet_edge.batch.stream_run import StreamResult, run_name, run_stream, sink_of
+from unet_edge.batch.video_outputs import video_file_name
+from unet_edge.cli.output import print_json, print_line, print_note
+from unet_edge.errors import ConfigError, OutputError
+from unet_edge.runtime.stream import SegmentedStream
+from unet_edge.sinks.raw_output import RawKind, RawOutput
+from unet_edge.sinks.sink import Sink
+from unet_edge.streams.open_source import open_source
+from unet_edge.streams.selection import Selected
+from unet_edge.system.counting import counted
+
+if TYPE_CHECKING:
+    from unet_edge.batch.video_segmenting import VideoOptions
+    from unet_edge.runtime.segmenter import Segmenter
+
+
+def segment_source(
+    name: str,
+    output: Path,
+    options: VideoOptions,
+    segmenters: Sequence[Segmenter],
+    *,
+    as_json: bool,
+) -> None:
+    """Segment a stream into files of a folder, until it ends or Ctrl-C. Prints the result."""
+    stream = _opened(name, options, segmenters)
+    run = run_name(name, time.localtime())
+    rate = stream.source.info.rate
+    sinks = [
+        sink_of(kind, output, run, legend=options.legend, rate=rate) for kind in options.kinds
+    ]
+    print_note(f"{stream.source.name}: Ctrl-C ends it, and finishes the files")
+    with _ended_by_terminate():
+        result = run_stream(stream, sinks, _Lines(stream).advance)
+    files = [video_file_name(kind, run) for kind in options.kinds]
+    if as_json:
+        print_json(
+            {
+                "model": segmenters[0].name,
+                "output": str(output),
+                "stream": {"source": stream.source.name, **asdict(result), "files": files},
+            }
+        )
+    else:
+        _print_result(result, files, output, segmenters[0])
+
+
+def segment_source_raw(name: str, options: VideoOptions, segmenters: Sequence[Segmenter]) -> None:
+    """Segment a stream to raw frames on standard output. Raises OutputError when that fails."""
+    kind = options.kinds[0]
+    if len(options.kinds) != 1 or kind not in get_args(RawKind):
+        raise ConfigError(
+            f"--save {','.join(options.kinds)} cannot go to standard output",
+            fix=f"choose one of {', '.join(get_args(RawKind))}",
+        )
+    raw: RawKind = "index" if kind == "index" else "overlay"
+    sink: Sink = RawOutput(sys.stdout.buffer, raw, legend=options.legend)
+    try:
+        with _ended_by_terminate():
+            run_stream(_opened(name, options, segmenters), [sink], lambda: None)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def _opened(name: str, options: VideoOptions, segmenters: Sequence[Segmenter]) -> SegmentedStream:
+    source = open_source(name, lambda state, message: print_note(message))
+    if (options.every, options.start, options.stop) != (1, None, None):
+        source = Selected(source, every=options.every, start=options.start, stop=options.stop)
+    return SegmentedStream(source, segmenters, smoothing=options.smoothing)
+
+
+class _Lines:
+    """Prints how far a stream is, once a minute."""
+
+    def __init__(self, stream: SegmentedStream) -> None:
+        self._stream = stream
+        self._frames = self._told = 0
+        self._last = time.monotonic()
+
+    def advance(self) -> None:
+        self._frames += 1
+        if (passed := time.monotonic() - self._last) < _INTERVAL:
+            return
+        rate = (self._frames - self._told) / passed
+        dropped = f", {self._stream.dropped} dropped" if self._stream.dropped else ""
+        print_note(
+            f"{self._stream.source.name}: {counted(self._frames, 'frame')}, "
+            f"{rate:.3g} frames/s{dropped}"
+        )
+        self._told, self._last = self._frames, time.monotonic()
+
+
+_INTERVAL = 60.0  # s
+
+
+def _print_result(
+    result: StreamResult, files: Sequence[str], output: Path, segmenter: Segmenter
+) -> None:
+    left_out = [
+        f"{number} {word}"
+        for number, word in ((result.dropped, "dropped"), (result.damaged, "damaged"))
+        if number
+    ]
+    also = f" ({', '.join(left_out)})" if left_out else ""
+    print_line(
+        f"{counted(result.frames, 'frame')}{also} of {result.seconds:.1f} s, by {segmenter.name}"
+    )
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in result.coverage.items())
+    print_line(f"mean shares: {shares}")
+    print_line(f"{', '.join(files)} in {output}")
+
+
+@contextlib.contextmanager
+def _ended_by_terminate() -> Iterator[None]:
+    """Let SIGTERM, with which systemd stops a service, end the stream as Ctrl-C does."""
+
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[..., Any] | int | None = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
