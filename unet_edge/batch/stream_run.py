@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from unet_edge.batch.video_outputs import VideoKind, palette_folder, video_file_name
 from unet_edge.errors import StreamError
-from unet_edge.runtime.stream import SegmentedStream
+from unet_edge.runtime.stream import SegmentedFrame, SegmentedStream
 from unet_edge.sinks.mask_pictures import MaskPictures
 from unet_edge.sinks.overlay import Legend
 from unet_edge.sinks.shares import SharesLog
 from unet_edge.sinks.sink import Sink
+from unet_edge.system.csv_table import csv_text
 
 
 @dataclass
@@ -94,11 +95,31 @@ def sink_of(
 
             return MaskVideo(path, rate=rate)
         case "palette":
-            return MaskPictures(folder / palette_folder(name))
+            return _TimedPictures(folder / palette_folder(name), path)
         case "csv" | "jsonl":
             return SharesLog(path, kind)
         case _:
             assert_never(kind)
+
+
+class _TimedPictures:
+    """Writes masks into a folder, and the time of each frame into a table. A sink."""
+
+    def __init__(self, folder: Path, table: Path) -> None:
+        self._pictures = MaskPictures(folder)
+        self._table = table
+        self._is_new = True
+
+    def write(self, result: SegmentedFrame) -> None:
+        self._pictures.write(result)
+        row = csv_text(["index", "time"], [[result.frame.index, round(result.frame.time, 6)]])
+        header, line = row.splitlines(keepends=True)
+        with self._table.open("a", encoding="utf-8") as file:
+            file.write(header + line if self._is_new else line)
+        self._is_new = False
+
+    def close(self) -> None:
+        self._pictures.close()
 
 
 def run_name(source: str, now: time.struct_time) -> str:

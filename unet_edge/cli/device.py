@@ -30,6 +30,7 @@ from unet_edge.cli.photo import (
 )
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
 from unet_edge.cli.photo_list import list_photos
+from unet_edge.cli.stream_options import stream_of, stream_options
 from unet_edge.cli.video_options import is_video, video_options
 from unet_edge.errors import ConfigError
 from unet_edge.images.picture_file import shown_name, stem_of
@@ -101,6 +102,7 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
     help="Segment every page of a TIFF and every frame of a GIF, WebP or PNG, not only the first.",
 )
 @video_options
+@stream_options
 @click.option("--again", is_flag=True, help="Segment again even if the files exist.")
 @file_option
 @threads_option(
@@ -123,6 +125,9 @@ def segment(
     start: float | None,
     stop: float | None,
     smoothing: float | None,
+    frame_size: str | None,
+    pixel_format: str | None,
+    frame_rate: str | None,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -131,9 +136,9 @@ def segment(
 ) -> None:
     """Segment IMAGES with MODEL, and save masks, overlays or outlines.
 
-    IMAGES are photos, videos, folders of photos, patterns of photos, or - for a photo on standard
-    input. MODEL is a bundle, a file or a run. A mask holds the class of each pixel at the photo's
-    own size. A palette mask shows the classes in colour, too.
+    IMAGES are photos, videos, folders of photos, patterns of photos, - for a photo on standard
+    input, or one stream. MODEL is a bundle, a file or a run. A mask holds the class of each pixel
+    at the photo's own size. A palette mask shows the classes in colour, too.
 
     Repeat an interrupted command, and it continues: a picture is skipped if its files exist and
     were made from the same photo and model, with the same --edges, --tiles and --legend. A picture
@@ -143,6 +148,11 @@ def segment(
     Of a video, --save takes overlay (an MP4 file with the video's sound, the default), index (a
     lossless video of class indices), palette (a PNG file for each frame), csv and jsonl (the
     shares of each frame). A repeated command goes on after the last two seconds that are finished.
+
+    A stream is a camera (/dev/video0, picamera), a network stream (rtsp://…), an .mjpeg file, or -
+    with --frames (JPEG or PNG pictures one after another) or with --frame-size and --pixel-format
+    (raw frames). It cannot be resumed: Ctrl-C ends it and finishes its files, whose names have the
+    time. Of a camera, the newest frame is segmented whenever the model is free.
 
     \b
     Examples:
@@ -155,10 +165,16 @@ def segment(
       unet-edge segment bundle clip.mp4 -o out --save overlay,index,csv
       unet-edge segment bundle clip.mp4 --from 1:30 --to 2:00 --every 5
       unet-edge segment bundle - -o - < photo.jpg > mask.png
+      unet-edge segment bundle /dev/video0?size=1280x720 -o out --save csv
+      ffmpeg -i clip.mp4 -f rawvideo -pix_fmt rgb24 - |
+        unet-edge segment bundle - --frame-size 640x480 --pixel-format rgb24 --save csv -o out
     """
+    stream = stream_of(images, frame_size, pixel_format, frame_rate, frames=frames)
     videos = [image for image in images if is_video(image)]
     photos = [image for image in images if image not in videos]
-    of_videos = _of_videos(bool(videos), save, legend, edges, tiled, every, start, stop, smoothing)
+    of_videos = _of_videos(
+        bool(videos or stream), save, legend, edges, tiled, every, start, stop, smoothing
+    )
     kinds = _kinds(save or (("palette",) if output == STREAM else ("palette", "overlay")))
     if legend and "overlay" not in kinds:
         raise ConfigError("--legend is given without an overlay", fix="add overlay to --save")
@@ -166,6 +182,9 @@ def segment(
     options = PhotoOptions(kinds, edges, tiles, legend or "on", frames)
     model_options = ModelOptions(file, threads, backend)
     forget_warnings()
+    if stream and of_videos:
+        _segment_source(model, stream, output, of_videos, model_options, as_json)
+        return
     if of_videos and output == STREAM:
         _segment_raw(model, videos, len(photos), of_videos, model_options, as_json)
         return
@@ -243,6 +262,30 @@ def _of_videos(
     for option in (name for name, value in given.items() if value is not None):
         raise ConfigError(f"{option} is for videos, and there is none", fix="leave it out")
     return None
+
+
+def _segment_source(
+    model: Path,
+    stream: str,
+    output: Path,
+    options: VideoOptions,
+    model_options: ModelOptions,
+    as_json: bool,
+) -> None:
+    """Segment a camera, a network stream or standard input."""
+    from unet_edge.cli.stream import segment_source, segment_source_raw
+    from unet_edge.cli.video import require_scores_of_videos
+
+    if output == STREAM and as_json:
+        raise ConfigError("-o - and --json both write to standard output", fix="leave one out")
+    segmenter = open_model(model, *model_options)
+    require_scores_of_videos(segmenter, options)
+    workers = open_workers(model, model_options, segmenter, 2**16)
+    if output == STREAM:
+        segment_source_raw(stream, options, workers)
+        return
+    make_folder(output)
+    segment_source(stream, output, options, workers, as_json=as_json)
 
 
 def _segment_raw(

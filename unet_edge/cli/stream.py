@@ -39,9 +39,7 @@ def segment_source(
     stream = _opened(name, options, segmenters)
     run = run_name(name, time.localtime())
     rate = stream.source.info.rate
-    sinks = [
-        sink_of(kind, output, run, legend=options.legend, rate=rate) for kind in options.kinds
-    ]
+    sinks = [sink_of(kind, output, run, legend=options.legend, rate=rate) for kind in options.kinds]
     print_note(f"{stream.source.name}: Ctrl-C ends it, and finishes the files")
     with _ended_by_terminate():
         result = run_stream(stream, sinks, _Lines(stream).advance)
