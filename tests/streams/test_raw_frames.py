@@ -1,7 +1,9 @@
 """Raw frames on standard input, written by ffmpeg."""
 
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -70,3 +72,17 @@ def test_no_complete_frame_is_an_error(tmp_path):
 def test_settings_that_cannot_be_read(name, message):
     with pytest.raises(StreamError, match=message):
         open_source(name)
+
+
+def test_a_reader_that_waits_for_bytes_can_be_interrupted(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    handle = os.open(tmp_path / "pipe", os.O_RDWR)  # a writer that stays silent
+    os.write(handle, bytes(24))
+    source = RawFrames(LAYOUT, str(tmp_path / "pipe"))
+    frames = source.frames()
+    assert next(frames).index == 0
+    timer = threading.Timer(0.1, source.interrupt)
+    timer.start()
+    assert list(frames) == []
+    timer.join()
+    os.close(handle)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,12 +15,15 @@ from unet_edge.errors import StreamError
 STANDARD_INPUT = "-"
 
 
+_INTERVAL = 0.2  # s between two looks at whether a reader that waits is interrupted
+
+
 @contextlib.contextmanager
-def opened_bytes(name: str) -> Iterator[Callable[[int], bytes]]:
+def opened_bytes(name: str, interrupted: threading.Event) -> Iterator[Callable[[int], bytes]]:
     """Open a file, or standard input for "-"; gives a function that reads at most so many bytes.
 
-    It returns what is there without waiting for more, and nothing at the end. Raises StreamError
-    when it cannot be read.
+    It returns what is there without waiting for more, and nothing at the end or when `interrupted`
+    is set. Raises StreamError when it cannot be read.
     """
     shown = described(name)
     handle = None
@@ -35,7 +40,10 @@ def opened_bytes(name: str) -> Iterator[Callable[[int], bytes]]:
 
         def read(most: int) -> bytes:
             try:
-                return os.read(handle, most)
+                while not interrupted.is_set():
+                    if select.select([handle], [], [], _INTERVAL)[0]:
+                        return os.read(handle, most)
+                return b""
             except OSError as error:  # such as a folder
                 raise _unreadable(shown, error) from error
 

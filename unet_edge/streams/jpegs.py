@@ -6,6 +6,7 @@ streams. A JPEG is passed on as its file, so that the contract's scaled decoding
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -45,14 +46,20 @@ class PictureStream:
         self._on_note = on_note
         self._input = name
         self._rate = rate
+        self._interrupted = threading.Event()
+
+    def interrupt(self) -> None:
+        """End the reading from another thread, also while no bytes come."""
+        self._interrupted.set()
 
     def frames(self) -> Iterator[Frame]:
         """Yield the pictures. A damaged one raises ImageError when it is decoded.
 
         Raises StreamError when there is no picture, or when it cannot be read.
         """
+        self._interrupted.clear()
         index = 0
-        with opened_bytes(self._input) as read:
+        with opened_bytes(self._input, self._interrupted) as read:
             for picture in split_pictures(read):
                 if picture.is_cut and index:
                     self._on_note(f"{self.name} ends within picture {index + 1}; it is left out")
@@ -65,7 +72,7 @@ class PictureStream:
                     lambda picture=picture, number=index + 1: self._image(picture, number),  # type: ignore[misc]
                 )
                 index += 1
-        if not index:
+        if not index and not self._interrupted.is_set():
             raise StreamError(
                 f"{self.name} has no picture",
                 expected="JPEG or PNG pictures must come one after another",

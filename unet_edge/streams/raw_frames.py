@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -40,14 +41,20 @@ class RawFrames:
         self._layout = layout
         self._input = name
         self._rate = rate
+        self._interrupted = threading.Event()
+
+    def interrupt(self) -> None:
+        """End the reading from another thread, also while no bytes come."""
+        self._interrupted.set()
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames. A short one at the end is left out, with a note.
 
         Raises StreamError when there is no complete frame, or when it cannot be read.
         """
+        self._interrupted.clear()
         index, length = 0, self._layout.frame_bytes
-        with opened_bytes(self._input) as read:
+        with opened_bytes(self._input, self._interrupted) as read:
             while len(data := _read_fully(read, length)) == length:
                 yield Frame(
                     index,
@@ -57,6 +64,8 @@ class RawFrames:
                     lambda data=data: self._layout.rgb(data),  # type: ignore[misc]
                 )
                 index += 1
+        if self._interrupted.is_set():
+            return
         width, height = self._layout.size
         frame = f"a frame of {width}x{height} {self._layout.format} has {length:,} bytes"
         if not index:

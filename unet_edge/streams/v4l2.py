@@ -143,6 +143,7 @@ class UsbCamera:
             raise StreamError(
                 f"{self._path} gives {', '.join(offered) or 'no format'}",
                 expected=f"it must be one of {', '.join(_READABLE)}",
+                fix="a camera on the Raspberry Pi's camera connector is called picamera",
             )
         kind = self._video.BufferType.VIDEO_CAPTURE
         try:
