@@ -193,11 +193,9 @@ def opened(
     with _stream(source, name, at_once=not page) as stream:
         try:
             with no_warnings():
-                picture = Image.open(stream, formats=FORMATS)
+                picture: Image.Image = Image.open(stream, formats=FORMATS)
                 if page > 1:
-                    picture.seek(page - 1)
-                    if picture.width * picture.height > MAX_PIXELS:
-                        raise Image.DecompressionBombError
+                    picture = _turned_to(picture, page, source)
             if load:
                 before_loading(picture)
                 picture.load()
@@ -225,6 +223,18 @@ def opened(
             yield picture
         except MemoryError:
             raise _too_large(name) from None
+
+
+def _turned_to(picture: Image.Image, page: int, source: str | Path | bytes) -> Image.Image:
+    """An opened picture's page or frame, counted from 1."""
+    if picture.format in ("GIF", "WEBP") and isinstance(source, Path):
+        from unet_edge.images.animation import animation_frame
+
+        return animation_frame(source, page - 1)
+    picture.seek(page - 1)
+    if picture.width * picture.height > MAX_PIXELS:  # pages may have different sizes
+        raise Image.DecompressionBombError
+    return picture
 
 
 def _too_large(name: str) -> ImageError:
