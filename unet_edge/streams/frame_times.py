@@ -10,7 +10,7 @@ class FrameTimes:
     """Gives frames their pts, in order.
 
     A frame's own pts is kept, if it is later than that of the frame before. A frame without one
-    follows the frame before after the duration of a frame. One that goes back by less than a
+    follows the frame before after that one's duration. One that goes back by less than a
     second comes one tick after the frame before. One that goes back further has a new clock, as
     where two recordings were joined: it and the frames after it are moved to follow on.
     """
@@ -19,14 +19,14 @@ class FrameTimes:
         """`rate` is in frames a second, for frames that do not say how long they last."""
         self._tick = max(1, round(1 / ((rate or 25) * time_base)))
         self._second = round(1 / time_base)
-        self._offset = 0
+        self._offset = self._length = 0
         self._before: int | None = None
 
     def pts(self, frame: Any) -> int:
         """The pts of the next av.VideoFrame."""
         own = frame.pts if frame.pts is not None else frame.dts
         before = self._before
-        following = 0 if before is None else before + (frame.duration or self._tick)
+        following = 0 if before is None else before + self._length
         if own is None:
             pts = following
         else:
@@ -37,5 +37,5 @@ class FrameTimes:
                 else:
                     self._offset += following - pts
                     pts = following
-        self._before = pts
+        self._before, self._length = pts, frame.duration or self._tick
         return pts

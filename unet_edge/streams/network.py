@@ -113,27 +113,38 @@ class NetworkStream:
         else:
             # A connection that breaks is opened again where it broke.
             options |= {"reconnect": "1", "reconnect_on_network_error": "1"}
+        begun = time.monotonic()
         try:
-            container = av.open(
+            return av.open(
                 self._url,
                 options=options,
                 timeout=(self._open_timeout, self._stall_timeout),
                 metadata_errors="replace",
             )
-        except av.error.ExitError:
-            raise self._unopened(f"no video came in {self._open_timeout:g} s") from None
-        except av.error.ProtocolNotFoundError:
-            raise self._unopened(f"this PyAV is built without {self._scheme}") from None
-        except av.error.HTTPUnauthorizedError as error:
-            raise self._unopened(
-                reason_of(error),
-                fix=f"put a name and a password into it: {self._scheme}://NAME:PASSWORD@…",
-            ) from None
-        except (av.error.InvalidDataError, av.error.ArgumentError):
-            raise self._unopened("what it sends is no video that can be read") from None
         except av.error.FFmpegError as error:
-            raise self._unopened(reason_of(error)) from None
-        return container
+            # An opening that takes too long may end with any error.
+            if time.monotonic() - begun >= self._open_timeout:
+                raise self._unopened(f"no video came in {self._open_timeout:g} s") from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> StreamError:
+        from av.error import (
+            ArgumentError,
+            HTTPUnauthorizedError,
+            InvalidDataError,
+            ProtocolNotFoundError,
+        )
+
+        match error:
+            case ProtocolNotFoundError():
+                return self._unopened(f"this PyAV is built without {self._scheme}")
+            case HTTPUnauthorizedError():
+                url = f"{self._scheme}://NAME:PASSWORD@…"
+                return self._unopened(reason_of(error), f"put a name and a password into it: {url}")
+            case InvalidDataError() | ArgumentError():
+                return self._unopened("what it sends is no video that can be read")
+            case _:
+                return self._unopened(reason_of(error))
 
     def _unopened(self, reason: str, fix: str = "") -> StreamError:
         return StreamError(f"cannot open {self.name}: {reason}", fix=fix)

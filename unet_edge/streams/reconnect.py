@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -40,18 +39,16 @@ class Reconnecting:
         *,
         attempts: float = math.inf,
         wait: Callable[[float], object] | None = None,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`source` makes the source anew for each opening.
 
         `attempts` limits how often it is opened after a loss; the last error is then raised. `wait`
-        and `now` are the clock; a simulation has its own.
+        is the pause; a simulation has its own.
         """
         self._make, self._on_status = source, on_status
         self._attempts = attempts
         self._interrupted = threading.Event()
         self._wait = wait or self._interrupted.wait
-        self._now = now
         self._source = source()
         self.name = self._source.name
         self.reconnections = 0

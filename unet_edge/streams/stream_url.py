@@ -32,9 +32,11 @@ def scheme_of(url: str) -> str:
 def shown(url: str) -> str:
     """A URL for people, without the name, password and query, which may be secret."""
     scheme, mark, rest = url.partition("://")
-    # A password may hold any character, also "/" and "?", so what is before the last @ goes first.
-    rest = rest.rpartition("@")[2].partition("#")[0]
-    address, question, _ = rest.partition("?")
+    # What is before the last @ goes first, since a password may hold any character.
+    before, at, rest = rest.rpartition("@")
+    if at and ("?" in before or "/" in before):  # the @ may be of the query, after a secret
+        return f"{scheme}{mark}…"
+    address, question, _ = rest.partition("#")[0].partition("?")
     return scheme + mark + address + ("?…" if question else "")
 
 
