@@ -88,6 +88,42 @@ def test_the_live_page_publishes_until_it_is_stopped(tmp_path):
         broker.kill()
 
 
+def test_segment_publishes_a_stream_and_writes_no_file_unasked(tmp_path):
+    pytest.importorskip("av", reason="streams need PyAV")
+    broker = Mosquitto(tmp_path)
+    subscriber = Subscriber(broker.port)
+    mqtt = ("--mqtt", f"mqtt://127.0.0.1:{broker.port}", "--mqtt-name", "pipe")
+    words = (SMALL_BUNDLE, "-", "--frame-size", "8x6", "--pixel-format", "rgb24", "--threads", "1")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "unet_edge", "segment", *words, *mqtt, "--mqtt-interval", "100"],
+            input=bytes(8 * 6 * 3 * 5),
+            capture_output=True,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        wait_for(lambda: subscriber.texts("unet-edge/pipe/availability") == ["online", "offline"])
+        (state,) = map(json.loads, subscriber.texts("unet-edge/pipe/state"))
+        assert (state["frames"], state["frame"]) == (5, 4)
+        assert not (tmp_path / "masks").exists()
+    finally:
+        subscriber.close()
+        broker.kill()
+
+
+@pytest.mark.parametrize("words", [("photo.jpg",), ("clip.mp4",), ("pattern", "-o", "-")])
+def test_mqtt_is_for_streams(words, tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "unet_edge", "segment", SMALL_BUNDLE, *words, "--mqtt=mqtt://x"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "--mqtt is" in done.stderr
+
+
 def test_a_live_page_without_its_broker_ends_with_the_fix(tmp_path):
     words = ("live", "pattern:96x64@20", SMALL_BUNDLE, "--port", "0", "--threads", "1")
     done = subprocess.run(

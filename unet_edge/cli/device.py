@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 
 from unet_edge.batch.outputs import KINDS, PhotoKind, file_names
 from unet_edge.cli.group import Failure, ModelOptions, open_model, open_workers
+from unet_edge.cli.mqtt import MqttOptions, mqtt_options
 from unet_edge.cli.options import (
     Names,
     backend_option,
@@ -103,6 +105,7 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
 )
 @video_options
 @stream_options
+@mqtt_options
 @click.option("--again", is_flag=True, help="Segment again even if the files exist.")
 @file_option
 @threads_option(
@@ -128,6 +131,7 @@ def segment(
     frame_size: str | None,
     pixel_format: str | None,
     frame_rate: str | None,
+    mqtt: MqttOptions,
     again: bool,
     file: str | None,
     threads: int | None,
@@ -152,7 +156,8 @@ def segment(
     A stream is a camera (/dev/video0, picamera), a network stream (rtsp://…), an .mjpeg file, or -
     with --frames (JPEG or PNG pictures one after another) or with --frame-size and --pixel-format
     (raw frames). It cannot be resumed: Ctrl-C ends it and finishes its files, whose names have the
-    time. Of a camera, the newest frame is segmented whenever the model is free.
+    time. Of a camera, the newest frame is segmented whenever the model is free. With --mqtt and
+    without --save, no file is written.
 
     \b
     Examples:
@@ -166,6 +171,7 @@ def segment(
       unet-edge segment bundle clip.mp4 --from 1:30 --to 2:00 --every 5
       unet-edge segment bundle - -o - < photo.jpg > mask.png
       unet-edge segment bundle /dev/video0?size=1280x720 -o out --save csv
+      unet-edge segment bundle rtsp://camera/stream --mqtt mqtt://homeassistant.local
       ffmpeg -i clip.mp4 -f rawvideo -pix_fmt rgb24 - |
         unet-edge segment bundle - --frame-size 640x480 --pixel-format rgb24 --save csv -o out
     """
@@ -183,8 +189,12 @@ def segment(
     model_options = ModelOptions(file, threads, backend)
     forget_warnings()
     if stream and of_videos:
-        _segment_source(model, stream, output, of_videos, model_options, as_json)
+        if mqtt.mqtt and save is None:  # a camera runs for months: no file grows unasked
+            of_videos = replace(of_videos, kinds=())
+        _segment_source(model, stream, output, of_videos, model_options, mqtt, as_json)
         return
+    if mqtt != MqttOptions():
+        raise ConfigError("--mqtt is for a stream, and there is none", fix="leave it out")
     if of_videos and output == STREAM:
         _segment_raw(model, videos, len(photos), of_videos, model_options, as_json)
         return
@@ -270,6 +280,7 @@ def _segment_source(
     output: Path,
     options: VideoOptions,
     model_options: ModelOptions,
+    mqtt: MqttOptions,
     as_json: bool,
 ) -> None:
     """Segment a camera, a network stream or standard input."""
@@ -282,10 +293,15 @@ def _segment_source(
     require_scores_of_videos(segmenter, options)
     workers = open_workers(model, model_options, segmenter, 2**16)
     if output == STREAM:
+        if mqtt != MqttOptions():
+            raise ConfigError("--mqtt is given with -o -", fix="choose a folder with -o")
         segment_source_raw(stream, options, workers)
         return
-    make_folder(output)
-    segment_source(stream, output, options, workers, as_json=as_json)
+    if options.kinds:
+        make_folder(output)
+    sink = mqtt.open(segmenter.spec)
+    also = [sink] if sink else []
+    segment_source(stream, output, options, workers, also=also, as_json=as_json)
 
 
 def _segment_raw(

@@ -33,13 +33,18 @@ def segment_source(
     options: VideoOptions,
     segmenters: Sequence[Segmenter],
     *,
+    also: Sequence[Sink] = (),
     as_json: bool,
 ) -> None:
-    """Segment a stream into files of a folder, until it ends or Ctrl-C. Prints the result."""
+    """Segment a stream into files of a folder, until it ends or Ctrl-C. Prints the result.
+
+    `also` are sinks beside those of the files; they are closed, too.
+    """
     stream = _opened(name, options, segmenters)
     run = run_name(name, time.localtime())
     rate = stream.source.info.rate
     sinks = [sink_of(kind, output, run, legend=options.legend, rate=rate) for kind in options.kinds]
+    sinks += also
     print_note(f"{stream.source.name}: Ctrl-C ends it, and finishes the files")
     with _ended_by_terminate():
         result = run_stream(stream, sinks, _Lines(stream).advance)
@@ -120,7 +125,8 @@ def _print_result(
     )
     shares = ", ".join(f"{name} {share:.1%}" for name, share in result.coverage.items())
     print_line(f"mean shares: {shares}")
-    print_line(f"{', '.join(files)} in {output}")
+    if files:
+        print_line(f"{', '.join(files)} in {output}")
 
 
 @contextlib.contextmanager
