@@ -72,7 +72,9 @@ async function watchFrames() {
         continue;
       }
       setLink("down");
-      await pauseFor(pause, (left) => showBanner("No connection.", `${reason(error)}Trying again in ${left} s.`, "Try now"));
+      await pauseFor(pause, (left) =>
+        showBanner("No connection.", `${reason(error)}Trying again in ${left} s.`),
+      );
       pause = Math.min(2 * pause, LONGEST_PAUSE);
     }
   }
@@ -161,8 +163,12 @@ async function show(packed) {
   panels.showSpeed(header);
   const drawing = drawnAt.length > 2 ? (1000 * (drawnAt.length - 1)) / (now - drawnAt[0]) : null;
   panels.showPageRate(drawing, header.rate);
-  if (look.classes.length === header.shares.length) panels.showShares(header.shares);
+  if (look.classes.length !== header.shares.length) return;
+  panels.showShares(header.shares);
+  if (drawnAt.length === 1) describe();
 }
+
+const describe = () => panels.describePicture(look.classes, shown.header.shares, look.view);
 
 /** Draw the frame again, as the controls say. */
 function redraw() {
@@ -189,7 +195,7 @@ function apply(state) {
     if (state.source.size) [canvas.width, canvas.height] = state.source.size;
   }
   panels.showHistory(state.history, look.classes);
-  if (shown) panels.describePicture(look.classes, shown.header.shares, look.view);
+  if (shown?.header.shares.length === look.classes.length) describe();
   showActions();
   showStatus();
 }
@@ -216,9 +222,8 @@ function showStatus() {
   byId("status").lastElementChild.textContent = word;
   if (link === "up") {
     const waiting = status === "running" && !shown;
-    const action = { stopped: "Start", ended: "Start again", failed: "Start again" }[status];
-    if (waiting) showBanner("Waiting for the first frame.", "", null);
-    else if (title) showBanner(title, known.source.message ?? text, action);
+    if (waiting) showBanner("Waiting for the first frame.", "");
+    else if (title) showBanner(title, known.source.message ?? text);
     else byId("banner").hidden = true;
   }
   const now = `${word}. ${known?.source.message ?? ""}`.trim();
@@ -235,11 +240,10 @@ const LINK = {
   token: ["Token needed"],
 };
 
-function showBanner(title, text, action) {
+function showBanner(title, text) {
   panels.setText("banner-title", title);
   panels.setText("banner-text", text);
-  byId("banner-action").hidden = !action;
-  panels.setText("banner-action", action ?? "");
+  byId("try-now").hidden = link !== "down";
   byId("banner").hidden = false;
 }
 
@@ -348,7 +352,7 @@ function connectControls() {
   byId("record").addEventListener("click", startOrEndRecording);
   byId("file").addEventListener("change", changeFile);
   byId("notice-dismiss").addEventListener("click", () => (byId("notice").hidden = true));
-  byId("banner-action").addEventListener("click", () => (link === "down" ? wake() : startOrStop()));
+  byId("try-now").addEventListener("click", () => wake());
   window.addEventListener("online", () => wake());
   window.addEventListener("resize", () => known && panels.showHistory(known.history, look.classes));
   document.addEventListener("visibilitychange", () => {
@@ -369,7 +373,7 @@ function start() {
   server.takeToken();
   connectControls();
   if (typeof DecompressionStream === "undefined") {
-    showBanner("This browser is too old.", "It needs Chrome 80, Firefox 113, Safari 16.4 or newer.", null);
+    showBanner("This browser is too old.", "The page needs Chrome 80, Firefox 113 or Safari 16.4.");
     return;
   }
   watchFrames();

@@ -75,8 +75,8 @@ export function showState(state) {
   setText("frames", count(state.frames));
   setText("version", state.version);
   const read = state.frames + state.dropped;
-  const part = read && state.dropped ? ` (${Math.round((100 * state.dropped) / read)} %)` : "";
-  setText("dropped", count(state.dropped) + part);
+  setText("dropped", count(state.dropped));
+  setText("dropped-part", read ? `${Math.round((100 * state.dropped) / read)} % of all` : "");
   setLine("damaged", state.damaged ? `${count(state.damaged)} damaged frames were left out.` : null);
   const { temperature, throttling } = state;
   setText("temperature", temperature === null ? "not known here" : `${temperature.toFixed(1)} °C`);

@@ -1,0 +1,340 @@
+"""The live page in a real browser: what it draws and shows, and what its controls do."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_page import PATIENCE, live_server, next_canvas, open_page, read_canvas
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from unet_edge import Segmenter
+from unet_edge.images.placement import Labels, resize_labels
+from unet_edge.streams.test_pattern import TestPattern
+
+pytestmark = pytest.mark.slow  # a server, and a browser
+
+expect.set_options(timeout=PATIENCE)
+
+MEMBRANE = (255, 64, 133)
+CELL = (0, 0, 0)
+
+
+def offline(bundle: Path, index: int, *, file: str) -> Labels:
+    """The mask of a frame of the pattern, segmented as a picture."""
+    picture = TestPattern((320, 240), 10).picture(index)
+    return Segmenter.open(bundle, file=file, threads=1).segment(picture).labels
+
+
+def is_color(pixels: NDArray[np.uint8], color: tuple[int, int, int]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (pixels == (*color, 255)).all(axis=-1)
+    return found
+
+
+def choose(page: Page, label: str) -> None:
+    page.get_by_role("radio", name=label, exact=True).check()
+
+
+def fade_to(page: Page, percent: int) -> None:
+    page.get_by_role("slider", name="Opacity").fill(str(percent))
+
+
+def test_a_filled_mask_is_the_offline_mask_pixel_by_pixel(page: Page, bundle_path: Path) -> None:
+    fade_to(page, 100)
+    for _ in range(3):
+        shown = next_canvas(page)
+        membrane = offline(bundle_path, shown.index, file=shown.file) == 1
+        assert 0.05 < membrane.mean() < 0.95  # both classes occur
+        assert shown.pixels.shape == (240, 320, 4)
+        # No pixel of the pattern has the colour of membranes, so the two sets are equal.
+        assert np.array_equal(is_color(shown.pixels, MEMBRANE), membrane)
+
+
+def test_a_background_is_off_at_first_and_shows_the_picture(page: Page, bundle_path: Path) -> None:
+    expect(page.get_by_role("checkbox", name="cell")).not_to_be_checked()
+    fade_to(page, 100)
+    shown = next_canvas(page)
+    cell = offline(bundle_path, shown.index, file=shown.file) == 0
+    picture = TestPattern((320, 240), 10).picture(shown.index)
+    # JPEG at quality 75 or more: far from edges, a pixel of a flat area keeps its value by 8. The
+    # mean over the picture includes edges.
+    error = np.abs(shown.pixels[cell][:, :3].astype(int) - picture[cell]).mean()
+    assert error < 8
+    page.get_by_role("checkbox", name="cell").check()
+    shown = next_canvas(page)
+    cell = offline(bundle_path, shown.index, file=shown.file) == 0
+    assert is_color(shown.pixels, CELL)[cell].all()
+
+
+def test_a_mask_is_exact_on_a_picture_that_was_sent_smaller(
+    browser: Browser, bundle_path: Path
+) -> None:
+    size = (1600, 900)
+    with (
+        live_server("pattern:1600x900@2", bundle_path, "--port", 0) as address,
+        open_page(browser, address) as page,
+    ):
+        fade_to(page, 100)
+        shown = next_canvas(page)
+    assert shown.pixels.shape == (720, 1280, 4)
+    segmenter = Segmenter.open(bundle_path, file=shown.file, threads=1)
+    grid = segmenter.grid_labels(TestPattern(size, 2).picture(shown.index)).labels
+    membrane = resize_labels(grid, 720, 1280) == 1
+    assert np.array_equal(is_color(shown.pixels, MEMBRANE), membrane)
+
+
+def test_outlines_are_the_pixels_within_1_px_of_another_class(
+    page: Page, bundle_path: Path
+) -> None:
+    fade_to(page, 100)
+    choose(page, "Outlines")
+    shown = next_canvas(page)
+    membrane = offline(bundle_path, shown.index, file=shown.file) == 1
+    around = np.pad(membrane, 1, mode="edge")  # the picture's own edge is no outline
+    neighbours = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    assert np.array_equal(is_color(shown.pixels, MEMBRANE), membrane & ~neighbours)
+
+
+def test_opacity_mixes_colour_and_picture(page: Page, bundle_path: Path) -> None:
+    choose(page, "Picture only")
+    picture = next_canvas(page)
+    choose(page, "Both")
+    fade_to(page, 50)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#status")).to_have_text("Stopped")
+    mixed = read_canvas(page)
+    choose(page, "Picture only")
+    picture = read_canvas(page)
+    assert picture.sequence == mixed.sequence
+    membrane = offline(bundle_path, mixed.index, file=mixed.file) == 1
+    # 128 of 255 is the opacity; the canvas rounds once for the layer and once for the sum.
+    expected = picture.pixels[membrane][:, :3] * (127 / 255) + np.array(MEMBRANE) * (128 / 255)
+    assert np.abs(mixed.pixels[membrane][:, :3] - expected).max() <= 2
+    assert np.array_equal(mixed.pixels[~membrane], picture.pixels[~membrane])
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#status")).to_have_text("Running")
+
+
+def test_a_class_that_is_off_is_not_drawn(page: Page) -> None:
+    fade_to(page, 100)
+    assert is_color(next_canvas(page).pixels, MEMBRANE).any()
+    page.get_by_role("checkbox", name="membrane").uncheck()
+    assert not is_color(next_canvas(page).pixels, MEMBRANE).any()
+
+
+def test_mask_only_and_picture_only(page: Page, bundle_path: Path) -> None:
+    choose(page, "Mask only")
+    expect(page.get_by_role("slider", name="Opacity")).to_be_disabled()
+    shown = next_canvas(page)
+    membrane = offline(bundle_path, shown.index, file=shown.file) == 1
+    assert np.array_equal(is_color(shown.pixels, MEMBRANE), membrane)
+    assert (shown.pixels[~membrane] == 0).all()  # clear
+    choose(page, "Picture only")
+    assert not is_color(next_canvas(page).pixels, MEMBRANE).any()
+
+
+def test_figures_are_the_servers(page: Page, address: str) -> None:
+    expect(page.locator("#rate")).to_have_text(re.compile(r"^\d+\.\d$"))
+    expect(page.locator("#delay")).to_have_text(re.compile(r"^[\d.]+ ms$"))
+    stages = page.locator("#stages tr")
+    expect(stages).to_have_count(4)
+    for name, row in zip(("decode", "place", "infer", "mask"), stages.all(), strict=True):
+        expect(row).to_have_text(re.compile(rf"^{name}[\d.]+ ms$"))
+    state = page.request.get(f"{address}api/state").json()
+    rate = float(page.locator("#rate").inner_text())
+    assert 0 < rate < 11  # the pattern gives 10 frames a second
+    expect(page.locator("#source")).to_have_text("test pattern 320x240")
+    expect(page.locator("#size")).to_have_text("320x240 px")
+    expect(page.locator("#bundle")).to_have_text(state["model"]["bundle"])
+    expect(page.locator("#version")).to_have_text(state["version"])
+    read_canvas(page)
+    assert page.title() == "test pattern 320x240 – unet-edge live"
+
+
+def test_shares_are_those_of_the_offline_mask(page: Page, bundle_path: Path) -> None:
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#status")).to_have_text("Stopped")
+    shown = read_canvas(page)
+    labels = offline(bundle_path, shown.index, file=shown.file)
+    expect(page.get_by_role("img", name=re.compile("membrane"))).not_to_have_count(0)
+    described = page.locator("canvas").get_attribute("aria-label")
+    found = re.fullmatch(r"Camera picture with masks: cell (.+) %, membrane (.+) %", described)
+    # The page rounds to 0.1 %.
+    assert float(found[1]) == pytest.approx(100 * (labels == 0).mean(), abs=0.06)
+    assert float(found[2]) == pytest.approx(100 * (labels == 1).mean(), abs=0.06)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#status")).to_have_text("Running")
+
+
+def test_the_last_minute_is_a_plot_a_sentence_and_a_table(page: Page) -> None:
+    plot = page.locator("#plot")
+    expect(plot).to_have_attribute(
+        "aria-label",
+        re.compile(r"^Share of the picture over the last minute: membrane [\d.]+ % now, between"),
+    )
+    expect(plot.locator("path.share")).to_have_count(1)  # the background is off
+    page.get_by_role("checkbox", name="cell").check()
+    expect(plot.locator("path.share")).to_have_count(2)
+    page.get_by_text("The same as a table").click()
+    row = page.locator("#shares tr").nth(1)
+    now, lowest, mean, highest = (float(text[:-2]) for text in row.locator("td").all_inner_texts())
+    assert 5 < lowest <= min(now, mean) <= max(now, mean) <= highest < 95
+
+
+def test_another_model_file_gives_its_own_masks(page: Page, bundle_path: Path) -> None:
+    fade_to(page, 100)
+    first = next_canvas(page)
+    other = "model-int8.onnx" if first.file != "model-int8.onnx" else "model-float32.onnx"
+    page.get_by_label("File").select_option(other)
+    expect(page.locator("#model-file")).to_have_text(other)
+    expect(page.locator("#notice-text")).to_have_text(f"The model file is {other}.")
+    page.wait_for_function("file => document.querySelector('canvas').dataset.file === file", arg=other)
+    shown = read_canvas(page)
+    mine = offline(bundle_path, shown.index, file=other) == 1
+    theirs = offline(bundle_path, shown.index, file=first.file) == 1
+    assert not np.array_equal(mine, theirs)  # the files differ on this frame
+    assert np.array_equal(is_color(shown.pixels, MEMBRANE), mine)
+
+
+def test_a_file_that_cannot_be_opened_is_refused_and_the_old_one_stays(
+    browser: Browser, bundle_path: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for path in bundle_path.rglob("*"):
+        if path.is_file():
+            (bundle / path.relative_to(bundle_path)).parent.mkdir(parents=True, exist_ok=True)
+            (bundle / path.relative_to(bundle_path)).write_bytes(path.read_bytes())
+    (bundle / "model-int8.onnx").write_bytes(b"not a model")
+    with (
+        live_server("pattern:64x48@5", bundle, "--port", 0) as address,
+        open_quiet_page(browser, address) as page,
+    ):
+        before = next_canvas(page).file
+        page.get_by_label("File").select_option("model-int8.onnx")
+        expect(page.locator("#notice")).to_have_attribute("data-kind", "error")
+        expect(page.locator("#notice-text")).to_contain_text("model-int8.onnx")
+        expect(page.get_by_label("File")).to_have_value(before)
+        assert next_canvas(page).file == before
+
+
+def open_quiet_page(browser: Browser, address: str):
+    """A page of a test in which requests fail: Chromium prints each of them."""
+    return open_page(browser, address, ignore=r"^error: Failed to load resource")
+
+
+def test_a_snapshot_is_the_offline_mask_of_its_picture(page: Page, bundle_path: Path) -> None:
+    next_canvas(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Snapshot").click()
+    name = download.value.suggested_filename
+    assert re.fullmatch(r"unet-edge-\d{8}-\d{6}-\d+\.zip", name)
+    expect(page.locator("#notice-text")).to_have_text(f"Snapshot: {name}")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        made = json.loads(archive.read("made.json"))
+        picture = np.asarray(Image.open(io.BytesIO(archive.read("picture.png"))).convert("RGB"))
+        mask = np.asarray(Image.open(io.BytesIO(archive.read("mask.png"))))
+    file = page.locator("#model-file").inner_text()
+    segmenter = Segmenter.open(bundle_path, file=file, threads=1)
+    assert np.array_equal(picture, TestPattern((320, 240), 10).picture(int(name.split("-")[-1][:-4])))
+    assert np.array_equal(mask, segmenter.segment(picture).labels)
+    assert file in json.dumps(made)
+
+
+def test_stop_keeps_the_picture_and_start_continues(page: Page) -> None:
+    next_canvas(page)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#status")).to_have_text("Stopped")
+    expect(page.locator("#announcer")).to_have_text("Stopped.")
+    expect(page.locator("#banner-title")).to_have_text("Stopped.")
+    stopped = read_canvas(page)
+    page.wait_for_timeout(500)
+    assert read_canvas(page).sequence == stopped.sequence
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#status")).to_have_text("Running")
+    expect(page.locator("#banner")).to_be_hidden()
+    assert read_canvas(page, after=stopped.sequence).sequence > stopped.sequence
+
+
+def test_the_page_comes_back_by_itself_after_the_server(
+    browser: Browser, bundle_path: Path
+) -> None:
+    pattern = "pattern:64x48@10"
+    with live_server(pattern, bundle_path, "--port", 0) as address:
+        opened = open_quiet_page(browser, address)
+        page = opened.__enter__()
+        last = next_canvas(page).sequence
+        page.wait_for_function("last => document.querySelector('canvas').dataset.sequence > last + 5", arg=last)
+    expect(page.locator("#status")).to_have_text("No connection")
+    expect(page.locator("#banner")).to_contain_text(re.compile(r"Trying again in \d+ s"))
+    port = address.rstrip("/").rsplit(":", 1)[1]
+    with live_server(pattern, bundle_path, "--port", port):
+        expect(page.locator("#status")).to_have_text("Running")
+        expect(page.locator("#banner")).to_be_hidden()
+        # The new server counts from one.
+        page.wait_for_function("() => document.querySelector('canvas').dataset.sequence > 3")
+    opened.__exit__(None, None, None)
+
+
+COUNT = """() => {
+    const real = window.fetch;
+    window.going = 0;
+    window.most = 0;
+    window.fetch = async (path, options) => {
+        const isFrame = path.startsWith("api/frame");
+        window.going += isFrame;
+        window.most = Math.max(window.most, window.going);
+        try {
+            return await real(path, options);
+        } finally {
+            window.going -= isFrame;
+        }
+    };
+}"""
+
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_one_frame_is_asked_for_at_a_time(page: Page) -> None:
+    next_canvas(page)
+    page.evaluate(COUNT)
+    for _ in range(5):
+        next_canvas(page)
+    assert page.evaluate("window.most") == 1
+
+
+def test_a_hidden_page_asks_for_nothing_and_then_for_the_newest(page: Page) -> None:
+    next_canvas(page)
+    page.evaluate(HIDE, True)
+    page.wait_for_timeout(500)  # a request may be on its way
+    hidden_at = read_canvas(page).sequence
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == []
+    assert read_canvas(page).sequence == hidden_at
+    page.evaluate(HIDE, False)
+    # The pattern gave 25 frames in the meantime, fewer on a loaded machine.
+    assert read_canvas(page, after=hidden_at).sequence > hidden_at + 2
+
+
+def test_nothing_is_fetched_from_elsewhere(browser: Browser, address: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    next_canvas(page)
+    context.close()
+    assert len(asked) > 5
+    assert {url for url in asked if not url.startswith((address, "blob:"))} == set()
