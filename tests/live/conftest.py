@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_page import chromium, live_server, open_page
+from live_page import chromium, live_command, open_page
 from playwright.sync_api import Browser, Page
 
 PATTERN = "pattern:320x240@10"
@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(bundle_path: Path) -> Iterator[str]:
-    with live_server(PATTERN, bundle_path, "--port", 0) as printed:
+    with live_command(PATTERN, bundle_path, "--port", 0) as printed:
         yield printed
 
 

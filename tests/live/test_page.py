@@ -6,17 +6,22 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from live_page import PATIENCE, live_server, next_canvas, open_page, read_canvas
+from live_page import PATIENCE, live_command, next_canvas, open_page, read_canvas
+from live_server import live_server
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from unet_edge import Segmenter
+from unet_edge.errors import StreamError
 from unet_edge.images.placement import Labels, resize_labels
+from unet_edge.streams.frame import Frame, StreamInfo
 from unet_edge.streams.test_pattern import TestPattern
 
 pytestmark = pytest.mark.slow  # a server, and a browser
@@ -44,6 +49,11 @@ def choose(page: Page, label: str) -> None:
 
 def fade_to(page: Page, percent: int) -> None:
     page.get_by_role("slider", name="Opacity").fill(str(percent))
+
+
+def open_quiet_page(browser: Browser, address: str) -> AbstractContextManager[Page]:
+    """A page of a test in which requests fail: Chromium prints each of them."""
+    return open_page(browser, address, ignore=r"^error: Failed to load resource")
 
 
 def test_a_filled_mask_is_the_offline_mask_pixel_by_pixel(page: Page, bundle_path: Path) -> None:
@@ -78,7 +88,7 @@ def test_a_mask_is_exact_on_a_picture_that_was_sent_smaller(
 ) -> None:
     size = (1600, 900)
     with (
-        live_server("pattern:1600x900@2", bundle_path, "--port", 0) as address,
+        live_command("pattern:1600x900@2", bundle_path, "--port", 0) as address,
         open_page(browser, address) as page,
     ):
         fade_to(page, 100)
@@ -195,7 +205,9 @@ def test_another_model_file_gives_its_own_masks(page: Page, bundle_path: Path) -
     page.get_by_label("File").select_option(other)
     expect(page.locator("#model-file")).to_have_text(other)
     expect(page.locator("#notice-text")).to_have_text(f"The model file is {other}.")
-    page.wait_for_function("file => document.querySelector('canvas').dataset.file === file", arg=other)
+    page.wait_for_function(
+        "file => document.querySelector('canvas').dataset.file === file", arg=other
+    )
     shown = read_canvas(page)
     mine = offline(bundle_path, shown.index, file=other) == 1
     theirs = offline(bundle_path, shown.index, file=first.file) == 1
@@ -214,7 +226,7 @@ def test_a_file_that_cannot_be_opened_is_refused_and_the_old_one_stays(
             (bundle / path.relative_to(bundle_path)).write_bytes(path.read_bytes())
     (bundle / "model-int8.onnx").write_bytes(b"not a model")
     with (
-        live_server("pattern:64x48@5", bundle, "--port", 0) as address,
+        live_command("pattern:64x48@5", bundle, "--port", 0) as address,
         open_quiet_page(browser, address) as page,
     ):
         before = next_canvas(page).file
@@ -223,11 +235,6 @@ def test_a_file_that_cannot_be_opened_is_refused_and_the_old_one_stays(
         expect(page.locator("#notice-text")).to_contain_text("model-int8.onnx")
         expect(page.get_by_label("File")).to_have_value(before)
         assert next_canvas(page).file == before
-
-
-def open_quiet_page(browser: Browser, address: str):
-    """A page of a test in which requests fail: Chromium prints each of them."""
-    return open_page(browser, address, ignore=r"^error: Failed to load resource")
 
 
 def test_a_snapshot_is_the_offline_mask_of_its_picture(page: Page, bundle_path: Path) -> None:
@@ -243,7 +250,9 @@ def test_a_snapshot_is_the_offline_mask_of_its_picture(page: Page, bundle_path: 
         mask = np.asarray(Image.open(io.BytesIO(archive.read("mask.png"))))
     file = page.locator("#model-file").inner_text()
     segmenter = Segmenter.open(bundle_path, file=file, threads=1)
-    assert np.array_equal(picture, TestPattern((320, 240), 10).picture(int(name.split("-")[-1][:-4])))
+    assert np.array_equal(
+        picture, TestPattern((320, 240), 10).picture(int(name.split("-")[-1][:-4]))
+    )
     assert np.array_equal(mask, segmenter.segment(picture).labels)
     assert file in json.dumps(made)
 
@@ -267,20 +276,20 @@ def test_the_page_comes_back_by_itself_after_the_server(
     browser: Browser, bundle_path: Path
 ) -> None:
     pattern = "pattern:64x48@10"
-    with live_server(pattern, bundle_path, "--port", 0) as address:
-        opened = open_quiet_page(browser, address)
-        page = opened.__enter__()
-        last = next_canvas(page).sequence
-        page.wait_for_function("last => document.querySelector('canvas').dataset.sequence > last + 5", arg=last)
-    expect(page.locator("#status")).to_have_text("No connection")
-    expect(page.locator("#banner")).to_contain_text(re.compile(r"Trying again in \d+ s"))
-    port = address.rstrip("/").rsplit(":", 1)[1]
-    with live_server(pattern, bundle_path, "--port", port):
+    with ExitStack() as stack:
+        with live_command(pattern, bundle_path, "--port", 0) as address:
+            page = stack.enter_context(open_quiet_page(browser, address))
+            for _ in range(6):
+                last = next_canvas(page).sequence
+        expect(page.locator("#status")).to_have_text("No connection")
+        expect(page.locator("#banner")).to_contain_text(re.compile(r"Trying again in \d+ s"))
+        expect(page.get_by_role("button", name="Try now")).to_be_visible()
+        port = address.rstrip("/").rsplit(":", 1)[1]
+        stack.enter_context(live_command(pattern, bundle_path, "--port", port))
         expect(page.locator("#status")).to_have_text("Running")
         expect(page.locator("#banner")).to_be_hidden()
-        # The new server counts from one.
-        page.wait_for_function("() => document.querySelector('canvas').dataset.sequence > 3")
-    opened.__exit__(None, None, None)
+        # The new server counts from one again.
+        assert read_canvas(page).sequence < last or next_canvas(page).sequence > 0
 
 
 COUNT = """() => {
@@ -326,6 +335,130 @@ def test_a_hidden_page_asks_for_nothing_and_then_for_the_newest(page: Page) -> N
     page.evaluate(HIDE, False)
     # The pattern gave 25 frames in the meantime, fewer on a loaded machine.
     assert read_canvas(page, after=hidden_at).sequence > hidden_at + 2
+
+
+TOKEN = "a-token-of-enough-letters"
+
+
+def test_a_token_in_the_address_is_used_and_removed_from_it(
+    browser: Browser, bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNET_EDGE_TOKEN", TOKEN)
+    with live_command("pattern:64x48@10", bundle_path, "--port", 0) as printed:
+        assert printed.endswith(f"/#token={TOKEN}")
+        with open_page(browser, printed) as page:
+            next_canvas(page)
+            assert page.url == printed.partition("#")[0]
+            page.reload()  # the tab remembers it
+            next_canvas(page)
+
+
+def test_a_token_is_asked_for_until_it_is_right(
+    browser: Browser, bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNET_EDGE_TOKEN", TOKEN)
+    with (
+        live_command("pattern:64x48@10", bundle_path, "--port", 0) as printed,
+        open_quiet_page(browser, printed.partition("#")[0]) as page,
+    ):
+        dialog = page.get_by_role("dialog", name="Token needed")
+        expect(dialog).to_be_visible()
+        expect(page.locator("#status")).to_have_text("Token needed")
+        field = page.get_by_label("Token", exact=True)
+        expect(field).to_be_focused()
+        for _ in range(3):  # Chromium closes a dialog at the second one
+            page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()
+        expect(page.get_by_role("alert")).to_have_count(0)
+        field.fill("a-wrong-token-of-enough-letters")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("The server did not accept this token.")
+        expect(field).to_have_value("")
+        field.fill(TOKEN)
+        page.get_by_role("button", name="Connect").click()
+        expect(dialog).to_be_hidden()
+        next_canvas(page)
+
+
+def test_a_recording_is_started_and_ended(
+    browser: Browser, bundle_path: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("av", reason="no PyAV, which writes videos")
+    options = ("--port", 0, "--record", tmp_path)
+    with (
+        live_command("pattern:64x48@10", bundle_path, *options) as address,
+        open_page(browser, address) as page,
+    ):
+        next_canvas(page)
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.locator("#record")).to_have_text(re.compile(r"End recording 0:0[1-9]"))
+        page.locator("#record").click()
+        expect(page.locator("#record")).to_have_text("Record")
+        expect(page.locator("#notice-text")).to_have_text(re.compile(r"Recorded 0:\d\d into "))
+        name = page.locator("#notice-text").inner_text().rsplit(" ", 1)[1]
+    (file,) = tmp_path.iterdir()
+    assert file.name == Path(name).name
+    import av
+
+    with av.open(str(file)) as video:
+        assert (video.streams.video[0].width, video.streams.video[0].height) == (64, 48)
+
+
+def test_without_record_there_is_no_button_for_it(page: Page) -> None:
+    next_canvas(page)
+    expect(page.locator("#record")).to_be_hidden()
+
+
+class FailingSource:
+    """Gives a frame, then fails as a camera that is unplugged for good."""
+
+    name = "a camera"
+    is_live = True
+    info = StreamInfo((64, 48))
+
+    def frames(self) -> Iterator[Frame]:
+        yield next(TestPattern((64, 48), 10).frames())
+        raise StreamError("the camera gave no picture", fix="run: lsusb")
+
+
+def test_a_source_that_fails_says_why(browser: Browser, bundle_path: Path) -> None:
+    with (
+        live_server(bundle_path, source=lambda *_: FailingSource()) as server,
+        open_page(browser, f"{server.url}/") as page,
+    ):
+        expect(page.locator("#status")).to_have_text("Failed")
+        expect(page.locator("#banner")).to_contain_text("the camera gave no picture")
+        expect(page.locator("#announcer")).to_contain_text("the camera gave no picture")
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_visible()
+
+
+def test_what_only_some_machines_have_is_shown(page: Page, address: str) -> None:
+    """Temperature, throttling and files that do not run: put into the real server's answer."""
+
+    def answer(route: Route) -> None:
+        state = route.fetch().json()
+        state |= {"temperature": 81.25, "throttling": ["under-voltage", "frequency capped"]}
+        state |= {"damaged": 3}
+        first, second = state["model"]["files"][:2]
+        first |= {"runs": False}
+        second |= {"kept_floor": False, "agreement": 0.98765}
+        state["source"] |= {"status": "reconnecting", "message": "no frame for 5 s"}
+        route.fulfill(json=state)
+
+    page.route("**/api/state", answer)
+    expect(page.locator("#temperature")).to_have_text("81.3 °C")
+    expect(page.locator("#throttling")).to_have_text(
+        "The board is throttled: under-voltage, frequency capped."
+    )
+    expect(page.locator("#damaged")).to_have_text("3 damaged frames were left out.")
+    first, second = page.locator("#file option").all()[:2]
+    expect(first).to_have_text(re.compile("^model-float32.tflite .* does not run here$"))
+    expect(first).to_be_disabled()
+    expect(second).to_have_text("model-float16.tflite · 98.765 % · below its floor")
+    expect(second).to_be_enabled()
+    expect(page.locator("#status")).to_have_text("Reconnecting")
+    expect(page.locator("#banner")).to_contain_text("no frame for 5 s")
+    page.unroute_all(behavior="wait")
 
 
 def test_nothing_is_fetched_from_elsewhere(browser: Browser, address: str) -> None:

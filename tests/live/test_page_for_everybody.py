@@ -65,7 +65,8 @@ CONTRASTS = """() => {
         texts.push([text, contrast(parts(color), ground(element))]);
     }
     const edges = [];
-    for (const element of document.querySelectorAll("button, select, input[type=password], .choice span")) {
+    const controls = "button, select, input[type=password], .choice span";
+    for (const element of document.querySelectorAll(controls)) {
         if (!element.checkVisibility()) continue;
         const around = ground(element.parentElement);
         const edge = parts(getComputedStyle(element).borderTopColor);
@@ -116,7 +117,7 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, address: str, width:
 TARGETS = """() => [...document.querySelectorAll("button, select, summary, input")]
     .filter((each) => each.checkVisibility())
     .map((each) => {
-        const target = each.type === "checkbox" || each.type === "radio" ? each.closest("label") : each;
+        const target = ["checkbox", "radio"].includes(each.type) ? each.closest("label") : each;
         const { width, height } = target.getBoundingClientRect();
         return [each.id || each.value || each.textContent, width, height];
     })"""
@@ -202,6 +203,7 @@ def test_keys_do_what_the_page_says(page: Page) -> None:
     expect(page.get_by_role("radio", name="Both")).to_be_checked()
     page.keyboard.press("1")
     expect(page.get_by_role("checkbox", name="cell")).to_be_checked()
+    page.keyboard.press("o")
     page.keyboard.press("+")
     expect(page.locator("#opacity-value")).to_have_text("60 %")
     page.keyboard.press("-")

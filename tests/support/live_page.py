@@ -34,7 +34,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def live_server(source: str, bundle: Path, *options: object) -> Iterator[str]:
+def live_command(source: str, bundle: Path, *options: object) -> Iterator[str]:
     """Run `unet-edge live`; yields the address that it prints."""
     command = [sys.executable, "-m", "unet_edge", "live", source, bundle, "--threads", 1, *options]
     process = subprocess.Popen(

@@ -123,16 +123,17 @@ function askForToken() {
     byId("token-form").onsubmit = (event) => {
       event.preventDefault();
       server.keepToken(byId("token").value);
-      dialog.close();
       given = null;
+      dialog.close();
       resolve();
     };
-    // Without a token nothing here works, so Escape must not close it.
+    // Without a token nothing here works. Browsers let Escape close a dialog in the end.
     dialog.oncancel = (event) => event.preventDefault();
+    dialog.onclose = () => given && dialog.showModal();
     window.onhashchange = () => {
       if (!server.takeToken()) return;
-      dialog.close();
       given = null;
+      dialog.close();
       resolve();
     };
   });

@@ -4,8 +4,16 @@ const KEY = "unet-edge-look";
 const VIEWS = ["overlay", "mask", "picture"];
 const STYLES = ["fill", "outlines"];
 
-/** The choices of this page; `picture.js` says what they mean. */
-export const look = { view: "overlay", style: "fill", opacity: 0.5, classes: [] };
+/** The choices of this page; `picture.js` says what they mean. Each style has its own opacity. */
+export const look = {
+  view: "overlay",
+  style: "fill",
+  opacities: { fill: 0.5, outlines: 1 },
+  classes: [],
+  get opacity() {
+    return this.opacities[this.style];
+  },
+};
 
 const radio = (name, value) => document.querySelector(`input[name="${name}"][value="${value}"]`);
 const slider = document.getElementById("opacity");
@@ -29,7 +37,7 @@ export function connectLook(changed) {
     }
   }
   slider.addEventListener("input", () => {
-    look.opacity = slider.valueAsNumber / 100;
+    look.opacities[look.style] = slider.valueAsNumber / 100;
     update();
   });
   shortcuts.addEventListener("change", remember);
@@ -47,7 +55,8 @@ function choose(name, values, update) {
 }
 
 function fade(step, update) {
-  look.opacity = Math.min(1, Math.max(0, Math.round(100 * (look.opacity + step)) / 100));
+  const opacity = Math.round(100 * (look.opacity + step)) / 100;
+  look.opacities[look.style] = Math.min(1, Math.max(0, opacity));
   update();
 }
 
@@ -71,9 +80,9 @@ export function setClasses(classes, hasBackground) {
 }
 
 function remember() {
-  const { view, style, opacity } = look;
+  const { view, style, opacities } = look;
   try {
-    localStorage.setItem(KEY, JSON.stringify({ view, style, opacity, keys: shortcuts.checked }));
+    localStorage.setItem(KEY, JSON.stringify({ view, style, opacities, keys: shortcuts.checked }));
   } catch {
     // A browser without storage forgets.
   }
@@ -88,7 +97,10 @@ function restore() {
   }
   if (VIEWS.includes(kept.view)) look.view = kept.view;
   if (STYLES.includes(kept.style)) look.style = kept.style;
-  if (kept.opacity >= 0 && kept.opacity <= 1) look.opacity = kept.opacity;
+  for (const style of STYLES) {
+    const opacity = kept.opacities?.[style];
+    if (opacity >= 0 && opacity <= 1) look.opacities[style] = opacity;
+  }
   if (kept.keys === false) shortcuts.checked = false;
 }
 

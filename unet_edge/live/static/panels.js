@@ -21,6 +21,9 @@ export function setLine(id, text) {
 const count = (number) => number.toLocaleString("en");
 const milliseconds = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
+const wholePercent = (share) =>
+  share > 0 && share < 0.005 ? "under 1 %" : `${Math.round(100 * share)} %`;
+
 /** An agreement as the commands print it: three decimals, rounded down; 100 only if all agree. */
 function agreement(share) {
   if (share === null) return "–";
@@ -76,7 +79,7 @@ export function showState(state) {
   setText("version", state.version);
   const read = state.frames + state.dropped;
   setText("dropped", count(state.dropped));
-  setText("dropped-part", read ? `${Math.round((100 * state.dropped) / read)} % of all` : "");
+  setText("dropped-part", read ? `${wholePercent(state.dropped / read)} of all` : "");
   setLine("damaged", state.damaged ? `${count(state.damaged)} damaged frames were left out.` : null);
   const { temperature, throttling } = state;
   setText("temperature", temperature === null ? "not known here" : `${temperature.toFixed(1)} °C`);
