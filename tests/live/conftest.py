@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 PATTERN = "pattern:320x240@10"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread, where others need theirs
 def browser() -> Iterator[Browser]:
     with chromium() as opened:
         yield opened

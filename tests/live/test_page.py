@@ -86,17 +86,17 @@ def test_a_background_is_off_at_first_and_shows_the_picture(page: Page, bundle_p
 def test_a_mask_is_exact_on_a_picture_that_was_sent_smaller(
     browser: Browser, bundle_path: Path
 ) -> None:
-    size = (1600, 900)
+    size = (1400, 420)
     with (
-        live_command("pattern:1600x900@2", bundle_path, "--port", 0) as address,
+        live_command("pattern:1400x420@2", bundle_path, "--port", 0) as address,
         open_page(browser, address) as page,
     ):
         fade_to(page, 100)
         shown = next_canvas(page)
-    assert shown.pixels.shape == (720, 1280, 4)
+    assert shown.pixels.shape == (384, 1280, 4)
     segmenter = Segmenter.open(bundle_path, file=shown.file, threads=1)
     grid = segmenter.grid_labels(TestPattern(size, 2).picture(shown.index)).labels
-    membrane = resize_labels(grid, 720, 1280) == 1
+    membrane = resize_labels(grid, 384, 1280) == 1
     assert np.array_equal(is_color(shown.pixels, MEMBRANE), membrane)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, sync_playwright
 from system_programs import require_program
 
-PATIENCE = 15_000  # ms; a loaded machine needs seconds for what takes a tenth alone
+PATIENCE = 60_000  # ms; a loaded machine needs seconds for what takes a tenth alone
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Microscope:
 
 def main() -> None:
     """Show a minute of the page, and write the picture."""
-    screen = {"width": 1360, "height": 1040}
+    screen = {"width": 1360, "height": 1110}
     with (
         live_server(BUNDLE, source=lambda *_: Microscope()) as server,
         chromium() as browser,
