@@ -61,6 +61,22 @@ def segmenter(bundle_path):
 
 
 @pytest.fixture
+def encoded(once):
+    """Writes the video of a codec, once for all tests."""
+
+    def encoded(codec):
+        name, encoding, _ = CODECS[codec]
+
+        def write(folder):
+            folder.mkdir()
+            write_video(folder / name, *encoding)
+
+        return once(f"video {codec.replace(':', '')}", write) / name
+
+    return encoded
+
+
+@pytest.fixture
 def h264(tmp_path):
     return write_video(tmp_path / "clip.mp4", "-c:v", "libx264", *B_FRAMES)
 
@@ -82,10 +98,9 @@ def assert_same(some, others):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_frames_have_the_pixels_that_ffmpeg_gives_without_vector_instructions(codec, tmp_path):
-    name, encoding, stored = CODECS[codec]
-    path = write_video(tmp_path / name, *encoding)
-    expected = reference_frames(path, SIZE, **stored)
+def test_frames_have_the_pixels_that_ffmpeg_gives_without_vector_instructions(codec, encoded):
+    path = encoded(codec)
+    expected = reference_frames(path, SIZE, **CODECS[codec][2])
     video = VideoFile(path)
     frames = list(video.frames())
     assert [frame.index for frame in frames] == list(range(20))
@@ -100,10 +115,11 @@ def test_frames_have_the_pixels_that_ffmpeg_gives_without_vector_instructions(co
 @pytest.mark.parametrize(
     "codec", ["h264", "hevc with open groups", "vp9", "mpeg2", "prores, 4:2:2 of 10 bits"]
 )
-def test_the_mask_of_a_frame_is_that_of_the_same_frame_as_a_picture(codec, segmenter, tmp_path):
-    name, encoding, stored = CODECS[codec]
-    path = write_video(tmp_path / name, *encoding, frames=5)
-    references = reference_frames(path, SIZE, **stored)
+def test_the_mask_of_a_frame_is_that_of_the_same_frame_as_a_picture(
+    codec, segmenter, encoded, tmp_path
+):
+    path = encoded(codec)
+    references = reference_frames(path, SIZE, **CODECS[codec][2])
     count = 0
     with segmenter.stream(path) as stream:
         for frame, mask in stream:
@@ -112,21 +128,19 @@ def test_the_mask_of_a_frame_is_that_of_the_same_frame_as_a_picture(codec, segme
             assert np.array_equal(mask.labels, segmenter.segment(picture).labels)
             assert mask.labels.shape == SIZE[::-1]
             count += 1
-    assert count == 5
+    assert count == 20
 
 
 @pytest.mark.parametrize("codec", [codec for codec in CODECS if codec not in WITHOUT_TIMES])
-def test_times_are_those_of_the_file(codec, tmp_path):
-    name, encoding, _ = CODECS[codec]
-    path = write_video(tmp_path / name, *encoding)
+def test_times_are_those_of_the_file(codec, encoded):
+    path = encoded(codec)
     assert [frame.pts for frame in VideoFile(path).frames()] == frame_times(path)
 
 
 @pytest.mark.parametrize("codec", WITHOUT_TIMES)
-def test_times_that_a_file_lacks_follow_its_frame_rate(codec, tmp_path):
+def test_times_that_a_file_lacks_follow_its_frame_rate(codec, encoded):
     # ffprobe 5.1 guesses other times for these: it counts from the order of decoding.
-    name, encoding, _ = CODECS[codec]
-    frames = list(VideoFile(write_video(tmp_path / name, *encoding)).frames())
+    frames = list(VideoFile(encoded(codec)).frames())
     steps = {after.pts - before.pts for before, after in pairwise(frames)}
     assert [step * frames[0].time_base for step in steps] == [Fraction(1, RATE)]
 
@@ -139,9 +153,8 @@ def test_a_variable_frame_rate_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_reading_goes_on_where_it_ended_with_the_same_frames(codec, tmp_path):
-    name, encoding, _ = CODECS[codec]
-    path = write_video(tmp_path / name, *encoding)
+def test_reading_goes_on_where_it_ended_with_the_same_frames(codec, encoded):
+    path = encoded(codec)
     whole = read(path)
     for index in (0, 1, 7, 8, 9, 13, 19):
         assert_same(read(path, resume_at=whole[index][:2]), whole[index:])
