@@ -11,13 +11,17 @@ from unet_edge.runtime.stream import SegmentedFrame
 from unet_edge.sinks.overlay import overlay_frame, yuv_of
 from unet_edge.spec import ModelSpec
 from unet_edge.streams.frame import Frame
-from unet_edge.streams.frame_pixels import rgb_pixels
+from unet_edge.streams.frame_pixels import rgb_picture
 from unet_edge.streams.yuv_colors import YuvColors
 
 av = pytest.importorskip("av", reason="no PyAV, as on a device without video")
 
 SPEC = ModelSpec(32, 32, ("background", "cell", "nucleus"))
 TAGS = {"bt709": 1, "bt601": 6, "bt2020": 9, "smpte240m": 7, "fcc": 4}  # AVCOL_SPC_*
+
+
+def rgb_pixels(frame):
+    return np.asarray(rgb_picture(frame))
 
 
 def grid_of(size, spec=SPEC):
