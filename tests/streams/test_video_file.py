@@ -269,6 +269,23 @@ def test_the_size_may_change_within_a_file(tmp_path):
     assert_same(read(path, resume_at=whole[37][:2]), whole[37:])
 
 
+def test_the_pixel_format_may_change_within_a_file(tmp_path):
+    # As some cameras for wildlife write them; https://github.com/opencv/opencv/issues/29699
+    parts = []
+    for form in ("yuvj422p", "yuvj420p"):
+        part = write_video(tmp_path / f"{form}.mjpg", "-c:v", "mjpeg", "-pix_fmt", form, frames=2)
+        parts.append((part.read_bytes(), reference_frames(part, SIZE, span="full")))
+    whole = tmp_path / "both.mjpg"
+    whole.write_bytes(b"".join(data for data, _ in parts))
+    path = tmp_path / "both.avi"
+    ffmpeg("-i", whole, "-c", "copy", path)
+    frames = list(VideoFile(path).frames())
+    assert [frame.native.format.name for frame in frames] == ["yuvj422p"] * 2 + ["yuvj420p"] * 2
+    expected = np.concatenate([references for _, references in parts])
+    for frame, reference in zip(frames, expected, strict=True):
+        assert np.array_equal(pixels(frame), reference)
+
+
 def test_a_pixel_aspect_ratio_is_not_applied(tmp_path):
     path = write_video(tmp_path / "wide.mp4", "-c:v", "libx264", "-aspect", "16:9", frames=2)
     assert next(VideoFile(path).frames()).image.size == SIZE

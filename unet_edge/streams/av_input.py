@@ -101,7 +101,8 @@ _ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 def _is_cover(stream: Any) -> bool:
     """Whether a stream is the cover picture of a piece of music."""
-    return bool(int(stream.disposition) & _ATTACHED_PICTURE)
+    disposition = stream.disposition  # an int, a flag before PyAV 18
+    return bool(getattr(disposition, "value", disposition) & _ATTACHED_PICTURE)
 
 
 def packets(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
