@@ -187,9 +187,11 @@ def test_a_part_begins_at_seconds_from_the_beginning_of_the_file(tmp_path):
     assert [entry[0] for entry in part] == list(range(10))
 
 
-def test_a_part_after_the_end_is_refused(h264):
-    with pytest.raises(StreamError, match=r"no frame at 5 s or later; it ends at 0.80 s"):
+def test_a_part_without_frames_is_refused(h264):
+    with pytest.raises(StreamError, match=r"no frame at 5 s or later; what was read ends at 0\.80"):
         read(h264, start=5)
+    with pytest.raises(StreamError, match=r"no frame at 0\.41 s or later and before 0\.43 s"):
+        read(h264, start=0.41, stop=0.43)
 
 
 def test_a_file_that_changed_is_not_resumed(h264):

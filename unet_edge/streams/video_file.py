@@ -143,15 +143,17 @@ class VideoFile:
         """Yield those of the pictures that are wanted; `index` is that of the first."""
         times = FrameTimes(stream.time_base, stream.average_rate or stream.guessed_rate)
         first_index, end = self._resume_at[0] if self._resume_at else 0, 0.0
-        for picture in pictures:
+        for number, picture in enumerate(pictures):
+            if number == 0:
+                self._look_at(picture)
             pts = times.pts(picture)
             seconds = float((pts - _origin(stream)) * stream.time_base)
-            if not end:
-                self._look_at(picture)
             end = seconds + float((picture.duration or 0) * stream.time_base)
             if self._start is not None and seconds < self._start:
                 continue
             if self._stop is not None and seconds >= self._stop:
+                if index == 0:
+                    raise self._no_frames(end)
                 return
             if self._resume_at is not None and index == first_index:
                 self._require_same(pts, stream.time_base)
@@ -187,13 +189,14 @@ class VideoFile:
             )
 
     def _no_frames(self, end: float) -> StreamError:
-        if end:
-            return StreamError(
-                f"has no frame at {self._start} s or later",
-                expected=f"it ends at {end:.2f} s",
-                subject=self.name,
-            )
-        return _undecodable(self.name)
+        if self._start is None and self._stop is None:
+            return _undecodable(self.name)
+        stop = "" if self._stop is None else f" and before {self._stop} s"
+        return StreamError(
+            f"has no frame at {self._start or 0} s or later{stop}",
+            expected=f"what was read ends at {end:.2f} s",
+            subject=self.name,
+        )
 
     def _damage(self) -> None:
         self.damaged += 1
