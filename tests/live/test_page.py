@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ from playwright.sync_api import Browser, Page, Route, expect
 from unet_edge import Segmenter
 from unet_edge.errors import StreamError
 from unet_edge.images.placement import Labels, resize_labels
+from unet_edge.live.recording import Recorder
+from unet_edge.runtime.stream import SegmentedFrame
 from unet_edge.streams.frame import Frame, StreamInfo
 from unet_edge.streams.test_pattern import TestPattern
 
@@ -402,6 +406,36 @@ def test_a_recording_is_started_and_ended(
 
     with av.open(str(file)) as video:
         assert (video.streams.video[0].width, video.streams.video[0].height) == (64, 48)
+
+
+class FullDisk:
+    """A sink that cannot write its second frame."""
+
+    def __init__(self, path: Path) -> None:
+        self.frames = 0
+
+    def write(self, result: SegmentedFrame) -> None:
+        self.frames += 1
+        if self.frames == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_recording_that_fails_says_why(
+    browser: Browser, bundle_path: Path, tmp_path: Path
+) -> None:
+    with (
+        live_server(bundle_path, recorder=Recorder(tmp_path, FullDisk)) as server,
+        open_page(browser, f"{server.url}/") as page,
+    ):
+        next_canvas(page)
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.locator("#notice-text")).to_contain_text("The recording ended: ")
+        expect(page.locator("#notice-text")).to_contain_text("No space left on device")
+        expect(page.locator("#record")).to_have_text("Record")
+        next_canvas(page)  # the camera goes on
 
 
 def test_without_record_there_is_no_button_for_it(page: Page) -> None:

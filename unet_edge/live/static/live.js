@@ -184,6 +184,10 @@ function redraw() {
 
 function apply(state) {
   const classesBefore = JSON.stringify(known?.model.classes);
+  const failure = state.recording_error;
+  if (known && failure && failure !== known.recording_error) {
+    notify(`The recording ended: ${failure}`, "error");
+  }
   known = state;
   panels.showState(state);
   if (JSON.stringify(state.model.classes) !== classesBefore) {
