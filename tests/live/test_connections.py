@@ -9,9 +9,9 @@ from dataclasses import replace
 import httpx
 import pytest
 from live_server import live_server, wait_until
-from slow_clients import BEHAVIOURS, SlowClients
 
 from benchmarks.resident_memory import resident_bytes
+from benchmarks.slow_clients import BEHAVIOURS, SlowClients
 from unet_edge.live.connections import ConnectionLimits
 
 QUICK = ConnectionLimits(headers=1, body=1, unread=1)
