@@ -55,7 +55,9 @@ def test_mjpeg_on_standard_input(bundle_path: Path) -> None:
     arguments = ["segment", str(bundle_path), "-", "-o", "-"]
     result = CliRunner().invoke(main, arguments, input=mjpeg())
     assert result.exit_code == 0
-    assert result.stderr == "standard input: 3 frames; only the first is used\n"
+    assert result.stderr == (
+        "standard input: 3 frames; only the first is used; for all of them, add --frames\n"
+    )
     assert result.stdout_bytes.startswith(b"\x89PNG")
 
 

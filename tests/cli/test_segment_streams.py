@@ -205,3 +205,4 @@ def test_the_photo_on_standard_input_is_still_a_photo(bundle_path):
     done = CliRunner().invoke(main, ["segment", str(bundle_path), "-", "-o", "-"], input=b"text")
     assert done.exit_code == 1
     assert "is not a picture that can be read" in done.output
+    assert "for raw frames, give --frame-size and --pixel-format" in done.output

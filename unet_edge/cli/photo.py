@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from unet_edge.batch.outputs import PhotoKind, Segmented, contents
 from unet_edge.cli.group import open_model
 from unet_edge.cli.output import print_note
-from unet_edge.errors import ConfigError, DataError, OutputError
+from unet_edge.errors import ConfigError, DataError, ImageError, OutputError
 from unet_edge.images.decoding import Photo, depth_warning, file_bits, read_photo
 from unet_edge.images.picture_file import count_frames, has_pages
 from unet_edge.system.progress import progress_bar
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 STREAM = Path("-")
 """Standard input among the pictures, standard output in place of a folder."""
+
+_STDIN_NAME = "standard input"
 
 _STREAMED = [kind for kind in get_args(PhotoKind) if kind != "probabilities"]
 """The kinds of output that are one file of one photo."""
@@ -72,7 +74,8 @@ def require_scores(segmenter: Segmenter, options: PhotoOptions) -> None:
 
 def frames_note(name: str, frames: int) -> str:
     """The note about a picture of several frames."""
-    fix = "; for all of them, add --frames" if has_pages(Path(name)) else ""
+    has_fix = name == _STDIN_NAME or has_pages(Path(name))
+    fix = "; for all of them, add --frames" if has_fix else ""
     return f"{name}: {frames} frames; only the first is used{fix}"
 
 
@@ -177,11 +180,14 @@ def segment_stream(
     elif not image.is_file():
         raise DataError(f"no such picture: {image}")
     if (frames := count_frames(source)) > 1:
-        print_note(frames_note("standard input" if image == STREAM else str(image), frames))
+        print_note(frames_note(_STDIN_NAME if image == STREAM else str(image), frames))
     segmenter = open_model(model, *model_options)
     require_scores(segmenter, options)
     with tile_bar(image.name, lambda: None, shown=options.tiles is not None) as watch:
-        result = segment_photo(segmenter, source, image.name, options, watch)
+        try:
+            result = segment_photo(segmenter, source, image.name, options, watch)
+        except ImageError as error:
+            raise _for_stream(error, image) from error
     (write,) = contents([kind], result)
     try:
         write(sys.stdout.buffer)
@@ -198,7 +204,8 @@ def _require_stream(
     """The picture and the kind of output. Raises ConfigError if they do not fit one stream."""
     if output != STREAM:
         raise ConfigError(
-            f"the picture is on standard input, and the results go to {output}", fix="add -o -"
+            f"the picture is on standard input, and the results go to {output}",
+            fix="add -o -, or for pictures one after another --frames",
         )
     if len(images) != 1:
         raise ConfigError(f"{len(images)} pictures for -o -", expected="-o - takes one picture")
@@ -215,6 +222,14 @@ def _require_stream(
     if as_json:
         raise ConfigError("-o - and --json both write to standard output", fix="leave one out")
     return images[0], cast(PhotoKind, options.kinds[0])
+
+
+def _for_stream(error: ImageError, image: Path) -> ImageError:
+    """The error, with the fix for raw frames if their bytes are on standard input."""
+    if image != STREAM or error.fix:
+        return error
+    fix = "for raw frames, give --frame-size and --pixel-format"
+    return ImageError(error.found, expected=error.expected, fix=fix, subject=error.subject)
 
 
 def _standard_input() -> bytes:

@@ -40,6 +40,8 @@ class Paced:
     def interrupt(self) -> None:
         """End the reading from another thread, at once."""
         self._interrupted.set()
+        if interrupt := getattr(self._source, "interrupt", None):
+            interrupt()  # a source that waits for bytes
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames. Raises StreamError as the source does."""
