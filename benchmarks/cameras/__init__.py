@@ -1,0 +1,1 @@
+"""USB cameras on Linux's own test driver, vivid, in a virtual machine."""
