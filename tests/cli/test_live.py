@@ -145,6 +145,20 @@ def test_mistakes_are_one_line(bundle_path, arguments, text):
     assert text in failed(*given, "--port", 0)
 
 
+def test_a_camera_that_fails_is_told_where_the_server_was_started(bundle_path, tmp_path):
+    damaged = tmp_path / "clip.mp4"
+    damaged.write_bytes(b"no video")
+    with started("live", damaged, bundle_path) as (process, ready):
+        line = process.stderr.readline()
+        while line and "the camera has failed" not in line:
+            line = process.stderr.readline()
+        assert "clip.mp4" in line
+        assert httpx.get(f"{ready['address']}healthz").status_code == 503
+        status, _, err, _ = ended(process, signal.SIGINT)
+    assert status == 0
+    assert "Traceback" not in err
+
+
 def test_a_weak_token_is_refused(bundle_path):
     error = failed("serve", bundle_path, "--port", 0, UNET_EDGE_TOKEN="secret")
     assert "at least 16" in error

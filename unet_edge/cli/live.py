@@ -185,7 +185,12 @@ def live(
         models = _models(model, settings)
         with captured_output():
             segmenter = models.open(settings.file)
-        camera = Camera(partial(open_source, source), segmenter, smoothing=smoothing)
+        camera = Camera(
+            partial(open_source, source),
+            segmenter,
+            smoothing=smoothing,
+            on_failure=lambda message: print_note(f"the camera has failed: {message}"),
+        )
         if sink := mqtt.open(segmenter.spec):
             at_end.callback(sink.close)
             camera.watch(lambda published: sink.write(published.result))

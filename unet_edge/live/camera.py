@@ -37,10 +37,12 @@ class Camera:
         segmenter: Segmenter,
         *,
         smoothing: float = 0.0,
+        on_failure: Callable[[str], object] = lambda message: None,
     ) -> None:
         """`make_source` makes the source anew each time the camera starts; see `open_source`.
 
-        Raises StreamError if it is none.
+        `on_failure` is called with the error of a source that cannot be read any further. Raises
+        StreamError if it is none.
         """
         self.source = make_source(self._note)
         self.segmenter = segmenter
@@ -50,7 +52,7 @@ class Camera:
         self.frames = 0
         self.smoothing = smoothing
         self.history = History()
-        self._make_source = make_source
+        self._make_source, self._on_failure = make_source, on_failure
         self._unused: Source | None = self.source
         self._rate = FrameRate()
         self._watchers: list[Watcher] = []
@@ -156,6 +158,8 @@ class Camera:
             self._before = (self.dropped, self.damaged)
             self._stream = None
             self.status, self.message = status, message
+            if status == "failed":
+                self._on_failure(message or "")
 
     def _publish(self, result: SegmentedFrame) -> None:
         now = time.monotonic()
