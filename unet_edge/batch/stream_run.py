@@ -7,6 +7,7 @@ finished when the stream ends, is interrupted or fails.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,12 +45,16 @@ class StreamResult:
 
 
 def run_stream(
-    stream: SegmentedStream, sinks: Sequence[Sink], advance: Callable[[], object]
+    stream: SegmentedStream,
+    sinks: Sequence[Sink],
+    advance: Callable[[], object],
+    ending: threading.Event,
 ) -> StreamResult:
-    """Give each frame to the sinks, until the stream ends or Ctrl-C; then close them.
+    """Give each frame to the sinks, until the stream ends or `ending` is set; then close them.
 
-    `advance` is called after each frame. Raises StreamError or OSError when the stream or a sink
-    fails, also after the sinks are closed; and StreamError when there was no frame.
+    `advance` is called after each frame. Each sink gets each frame, or none does. Raises
+    StreamError or OSError when the stream or a sink fails, also after the sinks are closed; and
+    StreamError when there was no frame.
     """
     result = StreamResult()
     sums: NDArray[np.float64] | None = None
@@ -65,11 +70,12 @@ def run_stream(
                 result.frames += 1
                 result.seconds = done.frame.time - first
                 advance()
-    except KeyboardInterrupt:
-        result.interrupted = True
+                if ending.is_set():
+                    break
     finally:
         for sink in sinks:
             sink.close()
+    result.interrupted = ending.is_set()
     result.dropped, result.damaged = stream.dropped, stream.damaged
     if sums is None:
         if result.interrupted:

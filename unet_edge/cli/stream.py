@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -46,8 +47,8 @@ def segment_source(
     sinks = [sink_of(kind, output, run, legend=options.legend, rate=rate) for kind in options.kinds]
     sinks += also
     print_note(f"{stream.source.name}: Ctrl-C ends it, and finishes the files")
-    with _ended_by_terminate():
-        result = run_stream(stream, sinks, _Lines(stream).advance)
+    with _ended_by_signals(stream) as ending:
+        result = run_stream(stream, sinks, _Lines(stream).advance, ending)
     files = [video_file_name(kind, run) for kind in options.kinds]
     if as_json:
         print_json(
@@ -72,8 +73,9 @@ def segment_source_raw(name: str, options: VideoOptions, segmenters: Sequence[Se
     raw: RawKind = "index" if kind == "index" else "overlay"
     sink: Sink = RawOutput(sys.stdout.buffer, raw, legend=options.legend)
     try:
-        with _ended_by_terminate():
-            run_stream(_opened(name, options, segmenters), [sink], lambda: None)
+        stream = _opened(name, options, segmenters)
+        with _ended_by_signals(stream) as ending:
+            run_stream(stream, [sink], lambda: None, ending)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -130,14 +132,25 @@ def _print_result(
 
 
 @contextlib.contextmanager
-def _ended_by_terminate() -> Iterator[None]:
-    """Let SIGTERM, with which systemd stops a service, end the stream as Ctrl-C does."""
+def _ended_by_signals(stream: SegmentedStream) -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C sets, or SIGTERM, with which systemd stops a service.
+
+    The frame that is being written is finished. A second signal stops at once.
+    """
+    ending = threading.Event()
 
     def end(*_: Any) -> None:
-        raise KeyboardInterrupt
+        if ending.is_set():
+            raise KeyboardInterrupt
+        ending.set()
+        stream.stop()
+        if interrupt := getattr(stream.source, "interrupt", None):
+            interrupt()
 
-    before: Callable[..., Any] | int | None = signal.signal(signal.SIGTERM, end)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, end) for number in signals]
     try:
-        yield
+        yield ending
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
