@@ -472,7 +472,7 @@ def test_what_only_some_machines_have_is_shown(page: Page, address: str) -> None
     def answer(route: Route) -> None:
         state = route.fetch().json()
         state |= {"temperature": 81.25, "throttling": ["under-voltage", "frequency capped"]}
-        state |= {"damaged": 3}
+        state |= {"damaged": 3, "frames": 2_345_678, "dropped": 1_234_567}
         first, second = state["model"]["files"][:2]
         first |= {"runs": False}
         second |= {"kept_floor": False, "agreement": 0.98765}
@@ -485,6 +485,9 @@ def test_what_only_some_machines_have_is_shown(page: Page, address: str) -> None
         "The board is throttled: under-voltage, frequency capped."
     )
     expect(page.locator("#damaged")).to_have_text("3 damaged frames were left out.")
+    expect(page.locator("#dropped")).to_have_text("1.2M")
+    expect(page.locator("#dropped-part")).to_have_text("34 %")
+    expect(page.locator("#frames")).to_have_text("2,345,678")
     first, second = page.locator("#file option").all()[:2]
     expect(first).to_have_text(re.compile("^model-float32.tflite .* does not run here$"))
     expect(first).to_be_disabled()

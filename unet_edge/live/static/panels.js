@@ -19,6 +19,9 @@ export function setLine(id, text) {
 }
 
 const count = (number) => number.toLocaleString("en");
+// Large figures have room for six digits: 1.2M from then on.
+const short = (number) =>
+  number < 100_000 ? count(number) : number.toLocaleString("en", { notation: "compact" });
 const milliseconds = (ms) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 
 const wholePercent = (share) =>
@@ -78,8 +81,8 @@ export function showState(state) {
   setText("frames", count(state.frames));
   setText("version", state.version);
   const read = state.frames + state.dropped;
-  setText("dropped", count(state.dropped));
-  setText("dropped-part", read ? `${wholePercent(state.dropped / read)} of all` : "");
+  setText("dropped", short(state.dropped));
+  setText("dropped-part", read ? wholePercent(state.dropped / read) : "");
   setLine("damaged", state.damaged ? `${count(state.damaged)} damaged frames were left out.` : null);
   const { temperature, throttling } = state;
   setText("temperature", temperature === null ? "not known here" : `${temperature.toFixed(1)} °C`);
