@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # Tests that need a program which is not installed are skipped, and say which.
-TEST_PROGRAMS := mosquitto openssl ffmpeg chromium gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
+TEST_PROGRAMS := mosquitto openssl ffmpeg chromium systemd gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
   gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-tools python3-gi
 
 .PHONY: demo test test-fast test-programs test-torch test-processors test-pi lint docs wheel bench clean
