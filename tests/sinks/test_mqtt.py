@@ -91,8 +91,9 @@ def test_a_state_is_the_mean_of_the_masks_of_a_second(broker, subscriber, segmen
     assert sink.dropped == 0
 
 
-def test_availability_and_discovery_are_retained(broker, segmenter):
+def test_availability_and_discovery_are_retained(broker, subscriber, segmenter):
     sink = sink_of(broker, segmenter, version="1.2.3")
+    wait_for(lambda: subscriber.texts(AVAILABILITY) and subscriber.texts(DISCOVERY))
     later = Subscriber(broker.port)
     wait_for(lambda: len(later.messages) == 2)
     retained = {topic: text for topic, text, is_retained in later.messages if is_retained}
