@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,13 +15,13 @@ from numpy.typing import NDArray
 from unet_edge.batch.video_outputs import DrawnFrame, VideoKind, drawn
 from unet_edge.batch.video_parts import Part, PartsFolder, Track
 from unet_edge.errors import StreamError
+from unet_edge.runtime.ordered_work import work_in_order
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.runtime.stream import SegmentedFrame, SegmentedStream
 from unet_edge.sinks.encoding import EncodedPacket, Encoding, VideoCodec, VideoEncoder
 from unet_edge.sinks.overlay import Legend
 from unet_edge.streams.av_input import open_file, video_stream
 from unet_edge.streams.video_file import VideoFile
-from unet_edge.system.look_ahead import results_in_order
 
 PART_FRAMES = 50
 """Frames of a part: two seconds of 25 frames."""
@@ -117,20 +116,18 @@ def _drawn_frames(
     stream: SegmentedStream, options: VideoOptions, pictures: Path, threads: int
 ) -> Generator[_Drawn, None, None]:
     """Draw the segmented frames in threads, since this one decodes and encodes."""
-    pool = ThreadPoolExecutor(threads, "draw")
 
-    def work(result: SegmentedFrame, scores: NDArray[np.float32] | None) -> _Drawn:
+    def segmented() -> Iterator[tuple[SegmentedFrame, NDArray[np.float32] | None]]:
+        for result in stream:
+            if result.frame.native is not None:
+                result.frame.__dict__.pop("image", None)  # the model has seen it: free its memory
+            yield result, stream.scores
+
+    def work(task: tuple[SegmentedFrame, NDArray[np.float32] | None]) -> _Drawn:
+        result, scores = task
         return drawn(result, options.kinds, options.legend, pictures), scores
 
-    def submit(result: SegmentedFrame) -> Future[_Drawn]:
-        if result.frame.native is not None:
-            result.frame.__dict__.pop("image", None)  # the model has seen it: free its memory
-        return pool.submit(work, result, stream.scores)
-
-    try:
-        yield from results_in_order(submit, stream, threads)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from work_in_order(work, segmented(), threads, ahead=threads, name="draw")
 
 
 def _shown_aspect(path: Path, source: VideoFile, clock: SourceClock) -> Fraction | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -11,8 +12,10 @@ from unet_edge.palette import Color
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
+@functools.lru_cache(maxsize=8)
 def default_font(size: int) -> Font:
     """Pillow's own font in `size` px; before Pillow 10.1 it has only one size, 11 px."""
+    # Kept, with its drawn letters: a legend of a video is drawn many times.
     try:
         return ImageFont.load_default(size)
     except TypeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,10 @@ class GridLabels:
 
     def shares(self) -> tuple[float, ...]:
         """Share of the photo, 0..1, that each class covers: that of `mask`, without drawing it."""
+        return self._shares
+
+    @functools.cached_property  # tables, legends and messages ask for them
+    def _shares(self) -> tuple[float, ...]:
         width, height = self.size
         rows, columns = (
             np.bincount(nearest_cells(cells, pixels), minlength=cells)

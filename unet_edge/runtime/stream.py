@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,9 +23,9 @@ from unet_edge.images.decoding import read_photo
 from unet_edge.images.placement import Placement
 from unet_edge.runtime.argmax import to_labels
 from unet_edge.runtime.grid_labels import GridLabels
+from unet_edge.runtime.ordered_work import work_in_order
 from unet_edge.streams.frame import Frame, Source, close_frames
 from unet_edge.streams.policy import LatestFrames, Policy, default_policy
-from unet_edge.system.look_ahead import results_in_order
 
 if TYPE_CHECKING:
     from unet_edge.masks.mask import Mask
@@ -157,16 +156,15 @@ class SegmentedStream:
                 free.put(segmenter)
 
         count = len(self._segmenters)
-        pool = ThreadPoolExecutor(count, "segment")
         frames = self.source.frames()
         try:
-            results = results_in_order(lambda frame: pool.submit(work, frame), frames, 2 * count)
-            with closing(results):
+            with closing(
+                work_in_order(work, frames, count, ahead=2 * count, name="segment")
+            ) as results:
                 for done in results:
                     yield self._smoothed(done)
         finally:
             close_frames(frames)
-            pool.shutdown(cancel_futures=True)
 
     def _work(self, segmenter: Segmenter, frame: Frame) -> _Work:
         laps = _Laps()
