@@ -39,6 +39,13 @@ def test_the_history_keeps_a_minute():
     assert history.since(230)[0][0] <= 60
 
 
+def test_a_second_before_a_pause_keeps_its_time():
+    history = History()
+    history.add(0.0, (1.0,))
+    history.add(30.0, (0.0,))
+    assert history.since(30) == [(29.0, (1.0,))]
+
+
 def test_a_model_with_other_classes_begins_anew():
     history = History()
     history.add(0.0, (0.5, 0.5))

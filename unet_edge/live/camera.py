@@ -44,6 +44,7 @@ class Camera:
         `on_failure` is called with the error of a source that cannot be read any further. Raises
         StreamError if it is none.
         """
+        self._stream: SegmentedStream | None = None
         self.source = make_source(self._note)
         self.segmenter = segmenter
         self.newest: Published | None = None
@@ -57,22 +58,22 @@ class Camera:
         self._rate = FrameRate()
         self._watchers: list[Watcher] = []
         self._before = (0, 0)  # dropped and damaged, of streams that have ended
-        self._stream: SegmentedStream | None = None
         self._thread: threading.Thread | None = None
         self._control = threading.Lock()
+        self._counts = threading.RLock()  # of `_stream` and `_before` together
         self._since = time.monotonic()
 
     @property
     def dropped(self) -> int:
         """Frames that were read and not segmented."""
-        stream = self._stream
-        return self._before[0] + (stream.dropped if stream else 0)
+        with self._counts:
+            return self._before[0] + (self._stream.dropped if self._stream else 0)
 
     @property
     def damaged(self) -> int:
         """Frames that could not be decoded."""
-        stream = self._stream
-        return self._before[1] + (stream.damaged if stream else 0)
+        with self._counts:
+            return self._before[1] + (self._stream.damaged if self._stream else 0)
 
     @property
     def rate(self) -> float | None:
@@ -107,6 +108,7 @@ class Camera:
                 self.source, [self.segmenter], policy="latest", smoothing=self.smoothing
             )
             self._stream = stream
+            stream.segmenter = self.segmenter  # `use` may have been called since
             self._since = time.monotonic()
             self.status, self.message = "running", None
             self._thread = threading.Thread(
@@ -127,8 +129,8 @@ class Camera:
     def use(self, segmenter: Segmenter) -> None:
         """Segment with another model, from the next frame on."""
         self.segmenter = segmenter
-        if self._stream is not None:
-            self._stream.segmenter = segmenter
+        if (stream := self._stream) is not None:
+            stream.segmenter = segmenter
 
     def _note(self, state: State, message: str) -> None:
         """Take the status of a source that is lost or back; called in its thread."""
@@ -154,12 +156,14 @@ class Camera:
             self._end(stream, status, message)
 
     def _end(self, stream: SegmentedStream, status: Status, message: str | None = None) -> None:
-        if self._stream is stream:
+        with self._counts:  # the stream may end while `stop` ends it
+            if self._stream is not stream:
+                return
             self._before = (self.dropped, self.damaged)
             self._stream = None
             self.status, self.message = status, message
-            if status == "failed":
-                self._on_failure(message or "")
+        if status == "failed":
+            self._on_failure(message or "")
 
     def _publish(self, result: SegmentedFrame) -> None:
         now = time.monotonic()

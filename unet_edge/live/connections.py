@@ -80,6 +80,11 @@ class Connections:
         self.open.add(new)
         return True
 
+    def close(self) -> None:
+        """Close the connections that are left when the server ends."""
+        for connection in tuple(self.open):
+            connection.abort()
+
     def _bound_unread(self) -> None:
         unread = sum(each.unread_bytes for each in self.open)
         for connection in sorted(self.open, key=lambda each: -each.unread_bytes):

@@ -51,7 +51,8 @@ class History:
         """Count the shares of a frame at `now`."""
         if self._frames and (now - self._begun >= 1 or len(shares) != len(self._sums)):
             point = tuple(total / self._frames for total in self._sums)
-            self._points.append((now, point))
+            # The next frame may come after a pause.
+            self._points.append((min(now, self._begun + 1), point))
             self._frames = 0
         if not self._frames:
             self._begun, self._sums = now, [0.0] * len(shares)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -58,15 +60,17 @@ class FrameSignal:
         self._closed = True
         self._wake()
 
-    async def wait(self, timeout: float) -> None:
-        """Wait for the next frame, at most `timeout` seconds."""
+    async def wait(self, timeout: float, is_there: Callable[[], object]) -> None:
+        """Wait for a frame, at most `timeout` seconds, and not at all if `is_there`."""
         if self._closed or timeout <= 0:
             return
         self._loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.add(future)
         try:
-            await asyncio.wait([future], timeout=timeout)
+            # A frame that came since the caller looked for one has woken nobody.
+            if not is_there():
+                await asyncio.wait([future], timeout=timeout)
         finally:
             self._waiting.discard(future)
             future.cancel()
@@ -137,12 +141,17 @@ class LiveRoutes:
         if self.signal.waiting >= MOST_WAITING:
             busy = ConfigError("too many pages wait for a frame", fix="close some of them")
             raise RequestError(503, busy, {"Retry-After": "5"})
+
+        def newer() -> Published | None:
+            newest = self.camera.newest
+            return newest if newest is not None and newest.sequence > after else None
+
         loop = asyncio.get_running_loop()
         until = loop.time() + LONG_POLL
-        while (newest := self.camera.newest) is None or newest.sequence <= after:
+        while (newest := newer()) is None:
             if (left := until - loop.time()) <= 0 or self.signal.closed:
                 return Response(status_code=204)
-            await self.signal.wait(left)
+            await self.signal.wait(left, newer)
         message = await run_sync(newest.message)
         return Response(message, media_type="application/octet-stream")
 
@@ -203,7 +212,7 @@ class LiveRoutes:
 
 def _after(request: Request) -> int:
     text = request.query_params.get("after", "0")
-    if not (text.isascii() and text.lstrip("-").isdigit() and len(text) < 20):
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise RequestError(400, ConfigError("after is no number"))
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -9,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -92,7 +94,10 @@ class Server(uvicorn.Server):
             )
         )
         # uvicorn warns of every malformed request: a stranger could fill the log.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        log = logging.getLogger("uvicorn.error")
+        log.setLevel(logging.ERROR)
+        log.addFilter(_is_fault)
+        self._connections = connections
         self._on_start, self._on_end = on_start, on_end
 
     @contextlib.contextmanager
@@ -108,12 +113,25 @@ class Server(uvicorn.Server):
             for each, handler in before.items():
                 signal.signal(each, handler)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end. A second signal changes nothing: timeout(1) sends SIGINT twice."""
+        # uvicorn's own handler cancels its tasks at the second one, and prints their tracebacks.
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
         await super().startup(sockets)
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End: requests that wait for a frame are answered first."""
+        """End: requests that wait for a frame are answered first, then all connections closed."""
         self._on_end()
         await super().shutdown(sockets)
+        self._connections.close()
+        await asyncio.sleep(0)  # the loop frees their sockets
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether uvicorn logs a fault, and not a request that was cut off by the server's end."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, asyncio.CancelledError) or str(record.msg).startswith("Cancel "))

@@ -11,6 +11,7 @@ from unet_edge.live.recording import Recorder
 from unet_edge.palette import CLEAR, has_background
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.board import Board
+from unet_edge.system.printable import printable
 
 
 def model_state(models: ModelChoice, segmenter: Segmenter) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def model_state(models: ModelChoice, segmenter: Segmenter) -> dict[str, Any]:
         {"name": segmenter.name, "agreement": None, "kept_floor": True, "runs": True}
     ]
     return {
-        "bundle": models.path.name,
+        "bundle": printable(models.path.absolute().name),
         "file": segmenter.name,
         "interpreter": segmenter.backend.name,
         "files": files,
@@ -40,7 +41,7 @@ def camera_state(camera: Camera, recorder: Recorder | None) -> dict[str, Any]:
     now = time.monotonic()
     return {
         "source": {
-            "name": camera.source.name,
+            "name": printable(camera.source.name),  # JSON has no lone surrogates
             "status": camera.status,
             "message": camera.message,
             "size": size,
