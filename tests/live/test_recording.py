@@ -107,6 +107,28 @@ def test_a_failed_recording_is_told_and_another_can_begin(bundle_path, tmp_path)
     assert [sink.closed for sink in sinks] == [1, 1]
 
 
+def test_a_recording_ends_before_the_disk_is_full(bundle_path, tmp_path, monkeypatch):
+    sink = SlowSink()
+    sink.release.set()
+    recorder = Recorder(tmp_path, lambda path: sink)
+    with live_server(bundle_path, recorder=recorder) as server:
+        recorder.start()
+        wait_until(lambda: sink.written)
+        monkeypatch.setattr(recording, "LEAST_FREE", shutil.disk_usage(tmp_path).total + 1)
+        assert "MiB are free" in wait_until(lambda: recorder.error)
+        assert recorder.state() is None
+        assert server.parts.camera.status == "running"
+    assert sink.closed == 1
+
+
+def test_a_recording_without_frames_says_that_there_is_no_file(tmp_path):
+    recorder = Recorder(tmp_path, overlay_video)
+    recorder.start()
+    recorder.stop()
+    assert recorder.error == "no frame came, so there is no file"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_begins_no_recording(bundle_path, tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "LEAST_FREE", shutil.disk_usage(tmp_path).total + 1)
     recorder = Recorder(tmp_path, overlay_video)

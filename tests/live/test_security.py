@@ -1,14 +1,17 @@
 """Which requests are served: names, origins, tokens, rates, paths."""
 
+import asyncio
 import http.client
 import socket
 
 import httpx
 import pytest
 from live_server import live_server
+from starlette.responses import Response
 
 from unet_edge.errors import ConfigError
-from unet_edge.live.security import Access, RateLimit, host_name, is_loopback, require_token
+from unet_edge.live.metrics import Metrics
+from unet_edge.live.security import Access, Guard, RateLimit, host_name, is_loopback, require_token
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -244,6 +247,32 @@ def test_a_rate_is_a_burst_and_then_a_pace():
     now = 0.5
     assert limit.wait("a") == 0
     assert limit.wait("a") == pytest.approx(0.5)
+
+
+def test_a_client_that_posts_without_end_is_slowed_down():
+    async def app(scope, receive, send):
+        await Response()(scope, receive, send)
+
+    guard = Guard(app, Access.of(["localhost"]), Metrics(), page=frozenset(), known=frozenset())
+    statuses = []
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    def post(client):
+        scope = {
+            "type": "http", "method": "POST", "path": "/segment", "client": (client, 1),
+            "headers": [(b"host", b"localhost")],
+        }  # fmt: skip
+        asyncio.run(guard(scope, None, send))
+
+    for _ in range(2000):
+        post("192.0.2.1")
+    assert statuses[:400] == [200] * 400
+    assert 429 in statuses
+    post("192.0.2.2")
+    assert statuses[-1] == 200
 
 
 def test_clients_of_a_rate_limit_take_bounded_memory():

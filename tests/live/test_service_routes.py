@@ -269,6 +269,22 @@ def test_a_client_that_leaves_frees_its_place(bundle_path, pictures):
         assert server.client.post("/segment", content=pictures[0]).status_code == 200
 
 
+def test_the_pictures_of_a_form_are_left_when_its_client_leaves(bundle_path, pictures):
+    gate = Gate(bundle_path)
+    with live_server(bundle_path, source=None, open_segmenter=gate.open_segmenter) as server:
+        service = server.parts.service
+        service.open_now()
+        files = [("file", (f"{number}.png", data)) for number, data in enumerate(pictures)]
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/segment", files=files, timeout=1)
+        wait_until(lambda: gate.working == 1)
+        left = 'unet_edge_requests_total{path="/segment",status="400"} 1'
+        wait_until(lambda: left in server.client.get("/metrics").text)
+        gate.opened.set()
+        wait_until(lambda: service.jobs == 1)
+        assert gate.working == 1  # of five pictures
+
+
 def test_two_workers_segment_at_once_with_models_of_their_own(bundle_path, segmenter, pictures):
     opened = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,15 +105,20 @@ def answer_one(segmenter: Segmenter, upload: Upload, output: Output) -> Answer:
     return Answer(body, MEDIA_TYPES[output])
 
 
-def answer_many(segmenter: Segmenter, uploads: Sequence[Upload], output: Output) -> Answer:
+def answer_many(
+    segmenter: Segmenter, uploads: Sequence[Upload], output: Output, left: threading.Event
+) -> Answer:
     """Segment the pictures of a form: a JSON list, or a zip of masks or overlays.
 
-    A picture that cannot be read has an error in its entry.
+    A picture that cannot be read has an error in its entry. After `left` is set, no other picture
+    is begun: the client has gone, or the server ends.
     """
     entries: list[dict[str, Any]] = []
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # stored: PNG and JPEG are compressed
         for number, upload in enumerate(uploads, start=1):
+            if left.is_set():
+                break
             entry: dict[str, Any] = {"name": upload.name}
             entries.append(entry)
             try:

@@ -11,7 +11,12 @@ _ERROR = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
 
-_COMMON = {"401": "The token is missing or wrong.", "403": "A page of another site sent it."}
+_COMMON = {
+    "401": "The token is missing or wrong.",
+    "403": "A page of another site sent it.",
+    "421": "The server does not answer to that name.",
+    "429": "Too many requests, or wrong tokens: try again after Retry-After seconds.",
+}
 
 
 def description(version: str, *, with_camera: bool) -> dict[str, Any]:
@@ -97,6 +102,7 @@ def _camera_paths() -> dict[str, Any]:
     frame = _get("The newest frame after a sequence number", "application/octet-stream")
     frame["parameters"] = [after]
     frame["responses"]["204"] = {"description": "No frame has come for 10 s."}
+    frame["responses"] |= _errors({"503": "Too many pages wait for a frame."})
     snapshot = _get("The newest picture, its mask and what made them", "application/zip")
     snapshot["responses"] |= _errors({"409": "There is no frame yet."})
     model = _command("Use another file of the bundle", "file", "string")
@@ -108,14 +114,18 @@ def _camera_paths() -> dict[str, Any]:
         }
     )
     recording = _command("Begin or finish a recording", "on", "boolean")
-    recording["responses"] |= _errors({"409": "Recording is not allowed."})
+    recording["responses"] |= _errors(
+        {"409": "Recording is not allowed.", "422": "The recording cannot begin."}
+    )
+    stream = _command("Start or stop the camera", "running", "boolean")
+    stream["responses"] |= _errors({"422": "The camera cannot be opened."})
     return {
         "/api/state": {"get": _get("Source, model and figures", "application/json")},
         "/api/frame": {"get": frame},
         "/api/model": {"post": model},
         "/api/snapshot": {"post": snapshot},
         "/api/recording": {"post": recording},
-        "/api/stream": {"post": _command("Start or stop the camera", "running", "boolean")},
+        "/api/stream": {"post": stream},
     }
 
 

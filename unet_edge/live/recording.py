@@ -123,6 +123,8 @@ class _Recording:
                     self.frames += 1
             finally:
                 self._sink.close()
+            if not self.frames:
+                raise OutputError("no frame came, so there is no file")
         except Exception as error:  # encoders raise many kinds; the camera must go on
             self._failed(self, str(error))
 

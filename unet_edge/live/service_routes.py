@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,7 @@ class ServiceRoutes:
         output = choose_output(
             request.query_params.get("output"), request.headers.get("accept"), many=many
         )
+        left = threading.Event()
         try:
             self.service.require_place()  # before the body is read
             async with self._memory.body(request, self.service.settings.max_upload) as body:
@@ -49,12 +51,15 @@ class ServiceRoutes:
                         raise RequestError(
                             422, ImageError("the form has no files", fix="send -F file=@photo.jpg")
                         )
-                    job = partial(answer_many, uploads=uploads, output=output)
+                    job = partial(answer_many, uploads=uploads, output=output, left=left)
                 else:
                     job = partial(answer_one, upload=Upload("", body), output=output)
+                del body  # a form's files are copies
                 answer = await _unless_gone(request, self.service.submit(job))
         except QueueFullError as error:
             raise RequestError(429, error, {"Retry-After": str(error.retry_after)}) from None
+        finally:
+            left.set()
         headers = {"Vary": "Accept"}
         if answer.file_name:
             headers["Content-Disposition"] = f'attachment; filename="{answer.file_name}"'

@@ -40,10 +40,10 @@ class UploadMemory:
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most:
             raise _too_large(most)
-        held = bytearray()
+        held, size = bytearray(), 0
         try:
             async for chunk in request.stream():
-                if len(held) + len(chunk) > most:
+                if size + len(chunk) > most:
                     raise _too_large(most)
                 if self.used + len(chunk) > self.most:
                     raise RequestError(
@@ -52,10 +52,18 @@ class UploadMemory:
                         {"Retry-After": "1"},
                     )
                 self.used += len(chunk)
+                size += len(chunk)
                 held += chunk
-            yield bytes(held)
+            yield _emptied(held)
         finally:
-            self.used -= len(held)
+            self.used -= size
+
+
+def _emptied(held: bytearray) -> bytes:
+    """The bytes of `held`, which is emptied: they are in memory once."""
+    body = bytes(held)
+    held.clear()
+    return body
 
 
 def _too_large(most: int) -> RequestError:

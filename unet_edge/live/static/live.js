@@ -309,8 +309,9 @@ const startOrEndRecording = () =>
   order(byId("record"), async () => {
     if (!known?.can_record) return;
     const { recording } = known;
-    accept(await server.setRecording(recording === null));
-    if (recording) notify(`Recorded ${panels.clock(recording.seconds)} into ${recording.file}`, "done");
+    const state = await server.setRecording(recording === null);
+    accept(state);
+    if (recording && !state.recording_error) notify(`Recorded ${panels.clock(recording.seconds)} into ${recording.file}`, "done");
   });
 
 let wanted = null; // the file chosen last; arrow keys in the list choose one after another

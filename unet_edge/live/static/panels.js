@@ -102,6 +102,11 @@ function showModel(model) {
     select.dataset.files = names;
     select.replaceChildren(...model.files.map(fileOption));
     select.disabled = model.files.length < 2;
+    select.dataset.used = "";
+  }
+  // Another page may have changed the file.
+  if (select.dataset.used !== model.file && select.ariaBusy !== "true") {
+    select.dataset.used = model.file;
     select.value = model.file;
   }
 }
