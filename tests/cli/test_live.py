@@ -96,7 +96,54 @@ def test_another_host_needs_the_token_that_is_told(bundle_path):
         assert httpx.get(url, headers=told).status_code == 200
         name = {"Host": f"{socket.gethostname()}:{ready['port']}", **told}
         assert httpx.get(url, headers=name).status_code == 200
-        assert httpx.get(url, headers={"Host": "evil.example", **told}).status_code == 421
+        for other in ("evil.example", f"0.0.0.0:{ready['port']}"):
+            assert httpx.get(url, headers={"Host": other, **told}).status_code == 421
+
+
+def test_a_second_signal_is_no_traceback(bundle_path):
+    with started("live", "pattern:64x48@20", bundle_path) as (process, _):
+        process.send_signal(signal.SIGINT)  # as timeout(1) does
+        time.sleep(0.05)
+        status, _, err, _ = ended(process, signal.SIGINT)
+    assert (status, err) == (0, "")
+
+
+@pytest.mark.parametrize("command", [("live", "pattern:64x48@20"), ("serve",)])
+def test_a_token_of_the_user_is_not_printed_into_the_journal(bundle_path, command):
+    reading, writing = os.pipe()
+    status = os.fstat(writing)
+    with os.fdopen(reading) as journal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "unet_edge", *command, bundle_path, "--port", "0"],
+            stdout=writing, stderr=writing, env=os.environ | {
+                "UNET_EDGE_TOKEN": "from-the-environment",
+                "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
+            },
+        )  # fmt: skip
+        os.close(writing)
+        printed = ""
+        while "Ctrl-C ends it" not in printed:
+            line = journal.readline()
+            assert line, printed
+            printed += line
+        process.send_signal(signal.SIGINT)
+        printed += journal.read()
+        assert process.wait(60) == 0
+    assert "the token is that of UNET_EDGE_TOKEN" in printed
+    assert "from-the-environment" not in printed
+
+
+def test_names_without_a_token_are_told(bundle_path):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "unet_edge", "serve", bundle_path, "--port", "0"),
+            *("--allowed-host", "pi.example"),
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stdout.readline()
+    _, _, err, _ = ended(process, signal.SIGINT)
+    assert "who reaches it as pi.example needs no token" in err
 
 
 def test_a_token_comes_from_a_file_or_the_environment(bundle_path, tmp_path):
@@ -160,5 +207,6 @@ def test_a_camera_that_fails_is_told_where_the_server_was_started(bundle_path, t
 
 
 def test_a_weak_token_is_refused(bundle_path):
-    error = failed("serve", bundle_path, "--port", 0, UNET_EDGE_TOKEN="secret")
-    assert "at least 16" in error
+    for command in (("live", "pattern"), ("serve",)):
+        error = failed(*command, bundle_path, "--port", 0, UNET_EDGE_TOKEN="secret")
+        assert "at least 16" in error

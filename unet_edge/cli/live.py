@@ -43,6 +43,7 @@ _MODULES = ("starlette", "uvicorn", "python_multipart")
 _TOKEN_VARIABLE = "UNET_EDGE_TOKEN"
 _MIB = 2**20
 _SWITCH_SECONDS = 0.0005
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def live(
     from unet_edge.streams.open_source import open_source
 
     settings = _ServerOptions(**options)
-    recorder = _recorder(record)
+    access, recorder = _access(settings), _recorder(record)
     open_source(source)  # a wrong name fails before the model is opened, which may take long
     with contextlib.ExitStack() as at_end, _listen(settings) as opened:
         models = _models(model, settings)
@@ -194,8 +195,7 @@ def live(
         if sink := mqtt.open(segmenter.spec):
             at_end.callback(sink.close)
             camera.watch(lambda published: sink.write(published.result))
-        camera.start()
-        _run(models, settings, opened, camera, recorder)
+        _run(_parts(models, settings, access, camera, recorder), settings, opened)
 
 
 @click.command()
@@ -220,8 +220,9 @@ def serve(model: Path, **options: Any) -> None:
     """
     need("live", _MODULES)
     settings = _ServerOptions(**options)
+    access = _access(settings)
     with _listen(settings) as opened:
-        _run(_models(model, settings), settings, opened)
+        _run(_parts(_models(model, settings), settings, access), settings, opened)
 
 
 def _models(path: Path, settings: _ServerOptions) -> ModelChoice:
@@ -246,30 +247,31 @@ def _listen(settings: _ServerOptions) -> socket.socket:
     return listen(settings.host, settings.port)
 
 
-def _run(
+def _parts(
     models: ModelChoice,
     settings: _ServerOptions,
-    opened: socket.socket,
+    access: Access,
     camera: Camera | None = None,
     recorder: Recorder | None = None,
-) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
-    from unet_edge.live.composition import Parts, closing_parts, make_server
+) -> Parts:
+    from unet_edge.live.composition import Parts
 
-    parts = Parts(
-        models,
-        _service(models, settings),
-        _access(settings),
-        unet_edge.__version__,
-        camera,
-        recorder,
-    )
+    service = _service(models, settings)
+    return Parts(models, service, access, unet_edge.__version__, camera, recorder)
+
+
+def _run(parts: Parts, settings: _ServerOptions, opened: socket.socket) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    from unet_edge.live.composition import closing_parts, make_server
+
     # The camera's thread waits for the interpreter's lock after each call into NumPy or a model, up
     # to this time while requests are handled. Under 200 slow clients, three runs kept 50 to 90 % of
     # the frames with Python's 5 ms, three runs all of them with this (AMD EPYC, two busy cores).
     sys.setswitchinterval(_SWITCH_SECONDS)
     with closing_parts(parts):
-        if camera is None:
+        if parts.camera is not None:
+            parts.camera.start()
+        else:
             with captured_output():
                 parts.service.open_now()  # a model that cannot run is told at once
         server = make_server(parts, on_start=lambda: _announce(parts, settings, opened))
@@ -304,7 +306,9 @@ def _access(settings: _ServerOptions) -> Access:
         token = require_token(text, str(settings.token_file))
     elif text := os.environ.get(_TOKEN_VARIABLE, ""):
         token = require_token(text, _TOKEN_VARIABLE)
-    names: Sequence[str] = (*LOOPBACK, settings.host, *settings.allowed_host)
+    names: Sequence[str] = (*LOOPBACK, *settings.allowed_host)
+    if settings.host not in _ANY_ADDRESS:
+        names = (*names, settings.host)
     if not is_loopback(settings.host):
         machine = socket.gethostname()
         names = (*names, machine, f"{machine.partition('.')[0]}.local")
@@ -315,12 +319,11 @@ def _access(settings: _ServerOptions) -> Access:
 def _announce(parts: Parts, settings: _ServerOptions, opened: socket.socket) -> None:
     """Tell the address, once the server answers."""
     from unet_edge.live.security import is_loopback
-    from unet_edge.system.service_notification import notify
+    from unet_edge.system.service_notification import notify, writes_to_journal
 
     port = opened.getsockname()[1]
     token = parts.access.token
-    any_address = settings.host in ("0.0.0.0", "::", "")
-    host = socket.gethostname() if any_address else settings.host
+    host = socket.gethostname() if settings.host in _ANY_ADDRESS else settings.host
     base = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     notify("READY=1")
     if settings.as_json:
@@ -329,10 +332,19 @@ def _announce(parts: Parts, settings: _ServerOptions, opened: socket.socket) -> 
         about = {"address": base, "host": settings.host, "port": port, "token": token}
         click.echo(json.dumps(about))
         return
+    chosen = settings.token_file or (os.environ.get(_TOKEN_VARIABLE) and _TOKEN_VARIABLE)
+    if chosen and writes_to_journal():  # others may read it
+        print_note(f"the token is that of {chosen}")
+        token = None
     fragment = f"#token={token}" if token and parts.camera else ""
     print_line(f"{base}{fragment}")
     if token and not parts.camera:
         print_line(f"Authorization: Bearer {token}")
+    if settings.allowed_host and parts.access.token is None:
+        print_note(
+            f"who reaches it as {settings.allowed_host[0]} needs no token: give a --token-file, or "
+            "let the proxy check who gets in"
+        )
     if is_loopback(settings.host):
         machine = socket.gethostname()
         print_note(

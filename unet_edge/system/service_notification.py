@@ -24,6 +24,15 @@ def notify(message: str) -> bool:
     return True
 
 
+def writes_to_journal() -> bool:
+    """Whether standard output is kept in systemd's journal (JOURNAL_STREAM, systemd.exec(5))."""
+    try:
+        status = os.fstat(1)
+    except OSError:  # closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def watchdog_interval() -> float | None:
     """Seconds between two WATCHDOG=1, half of what systemd allows; None if it watches nobody."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
