@@ -187,6 +187,15 @@ def test_a_part_begins_at_seconds_from_the_beginning_of_the_file(tmp_path):
     assert [entry[0] for entry in part] == list(range(10))
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts"])
+def test_a_part_that_starts_at_the_time_of_a_frame_begins_with_it(name, tmp_path):
+    path = write_video(tmp_path / name, "-c:v", "libx264", *B_FRAMES, frames=60)
+    origin, *others = VideoFile(path).frames()
+    for frame in others:
+        start = float((frame.pts - origin.pts) * frame.time_base)
+        assert next(VideoFile(path, start=start).frames()).pts == frame.pts
+
+
 def test_a_part_without_frames_is_refused(h264):
     with pytest.raises(StreamError, match=r"no frame at 5 s or later; what was read ends at 0\.80"):
         read(h264, start=5)

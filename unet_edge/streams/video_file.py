@@ -123,7 +123,7 @@ class VideoFile:
         return decoded(stream, packets(container, stream, self._damage), self._damage), 0
 
     def _from_start(self, container: Any, stream: Any) -> _Beginning | None:
-        pts = _origin(stream) + math.ceil((self._start or 0) / stream.time_base)
+        pts = _origin(stream) + _first_tick(self._start or 0, stream.time_base)
         pictures = pictures_from(container, stream, pts, self._damage)
         return None if pictures is None else (pictures, 0)
 
@@ -239,6 +239,14 @@ def _require_part(start: float | None, stop: float | None, every: int) -> None:
 
 def _undecodable(name: str) -> StreamError:
     return StreamError("has no frame that can be decoded", subject=name)
+
+
+def _first_tick(seconds: float, time_base: Fraction) -> int:
+    """The first tick at `seconds` or later, compared as floats, as the times of frames are."""
+    tick = math.ceil(Fraction(seconds) / time_base)
+    while float((tick - 1) * time_base) >= seconds:
+        tick -= 1
+    return tick
 
 
 def _origin(stream: Any) -> int:
