@@ -85,6 +85,8 @@ class VideoJoiner:
             self.notes.append(
                 f"its audio ({', '.join(writer.left_out)}) was left out: MP4 cannot hold it"
             )
+        if writer.damaged_audio:
+            self.notes.append(f"{writer.damaged_audio} damaged packets of its audio were left out")
         return path
 
     def _start(self, first: PartRecord) -> Fraction:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unet_edge.sinks.encoding import EncodedPacket, Encoding
-from unet_edge.streams.av_input import open_file, require_av
+from unet_edge.streams.av_input import open_file, packets, require_av
 
 Container = Literal["mp4", "matroska"]
 
@@ -17,7 +17,8 @@ class VideoWriter:
     """Writes one video file from packets, in order.
 
     An MP4 file keeps all times exactly. Matroska rounds them to milliseconds. `left_out` names
-    the codecs of audio that the container cannot hold.
+    the codecs of audio that the container cannot hold, `damaged_audio` counts packets of audio
+    that cannot be copied.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class VideoWriter:
         """
         av = require_av()
         self.left_out: list[str] = []
+        self.damaged_audio = 0
         self._encoding = encoding
         self._start = start
         self._ticks = round(start / encoding.time_base)
@@ -53,11 +55,6 @@ class VideoWriter:
         except BaseException:
             self.abandon()
             raise
-
-    @property
-    def header(self) -> bytes:
-        """The codec's global header, which packets of all parts must share."""
-        return bytes(self._video.codec_context.extradata or b"")
 
     def write(self, packet: EncodedPacket) -> None:
         """Take the next packet."""
@@ -102,6 +99,8 @@ class VideoWriter:
 
     def _mux_audio(self, until: Fraction | None) -> None:
         """Copy the packets of audio before a time, so that both stand near each other."""
+        from av.error import FFmpegError
+
         while self._next_audio is not None:
             packet, stream, time = self._next_audio
             if until is not None and time >= until:
@@ -111,8 +110,16 @@ class VideoWriter:
                 packet.pts -= ticks
                 packet.dts = packet.pts if packet.dts is None else packet.dts - ticks
                 packet.stream = stream
-                self._output.mux_one(packet)
+                try:
+                    self._output.mux_one(packet)
+                except FFmpegError as error:
+                    if isinstance(error, OSError):  # of the disk
+                        raise
+                    self._damage()  # such as a time that goes back, where recordings were joined
             self._next_audio = next(self._audio, None)
+
+    def _damage(self) -> None:
+        self.damaged_audio += 1
 
     def _audio_packets(self) -> Iterator[tuple[Any, Any, Fraction]]:
         """Add streams for the audio of the source; return its packets, streams and times."""
@@ -131,8 +138,8 @@ class VideoWriter:
             return iter(())
         return (
             (packet, streams[packet.stream.index], packet.pts * packet.time_base)
-            for packet in self._source.demux(list(self._source.streams.audio))
-            if packet.stream.index in streams and packet.pts is not None and packet.size
+            for packet in packets(self._source, list(self._source.streams.audio), self._damage)
+            if packet and packet.stream.index in streams and packet.pts is not None and packet.size
         )
 
 
