@@ -213,6 +213,31 @@ def test_files_of_others_are_not_overwritten(clip, bundle_path, tmp_path):
     assert index.read_bytes() == b"changed"
 
 
+def test_a_mask_that_was_corrected_by_hand_is_not_overwritten(clip, bundle_path, tmp_path):
+    arguments = ["segment", bundle_path, clip, "-o", tmp_path, "--save", "palette"]
+    run(*arguments, "--every", 50)
+    folder = tmp_path / "clip.palette"
+    (folder / ".directory").touch()  # of a file manager
+    run(*arguments, "--every", 65)
+    assert [path.name for path in sorted(folder.glob("*.png"))] == ["000000.png", "000065.png"]
+    (folder / "000065.png").write_bytes(b"corrected")
+    message = refused(*arguments, "--every", 50)
+    assert "clip.palette was changed since segment wrote it" in message
+    assert (folder / "000065.png").read_bytes() == b"corrected"
+
+
+def test_sound_whose_times_go_back_does_not_cost_the_video(clip, bundle_path, tmp_path):
+    once = make_clip(tmp_path / "once.ts", "-i", str(clip), "-c", "copy", "-f", "mpegts")
+    (tmp_path / "twice.ts").write_bytes(2 * once.read_bytes())
+    arguments = ["segment", bundle_path, tmp_path / "twice.ts", "-o", tmp_path / "out"]
+    (video,) = run_json(*arguments, "--every", 20)["videos"]
+    assert video["frames"] == 2 * FRAMES / 20
+    (note,) = video["notes"]
+    assert "damaged packets of its audio were left out" in note
+    assert len(frame_times(tmp_path / "out" / "twice.overlay.mp4")) == 13
+    assert len(audio_packets(tmp_path / "out" / "twice.overlay.mp4")) > 200
+
+
 def test_two_videos_of_one_name_get_files_of_their_own(clip, bundle_path, tmp_path):
     other = tmp_path / "other" / "clip.mkv"
     other.parent.mkdir()

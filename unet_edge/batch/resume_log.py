@@ -22,7 +22,9 @@ from unet_edge.batch.resume_log_entries import (
     Mark,
     PhotoFacts,
     Settings,
+    folder_mark,
     has_mark,
+    is_of_folder,
     is_photo,
     mark_of,
     marked,
@@ -74,7 +76,7 @@ class Work:
                 target.rename(old)
             source.rename(target)
         self._new_files.discard(file)
-        self.entry["written"][file] = mark_of(self._folder / file)
+        self.entry["written"][file] = folder_mark(self._folder / file)
 
     def take(self, file: str, source: Path) -> None:
         """Rename a finished file of the same file system to a file of the entry.
@@ -180,8 +182,9 @@ class ResumeLog:
                 if os.path.lexists(path):
                     raise _foreign(path)
             elif (mark := written.get(file)) and not has_mark(path, mark):
+                changed = path.parent if is_of_folder(mark) else path
                 raise OutputError(
-                    f"{path} was changed since segment wrote it",
+                    f"{changed} was changed since segment wrote it",
                     fix="move it away, or choose another --output",
                 )
         return {file for file in files if file not in owned}

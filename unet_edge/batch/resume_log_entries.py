@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
@@ -14,7 +15,8 @@ from unet_edge.images.picture_file import file_and_page
 from unet_edge.system.files import Writer, sha256
 
 Mark = list[int]
-"""A written file's size in bytes and CRC-32."""
+"""A written file's size in bytes and CRC-32. A folder's mark is that of one of its files, whose
+CRC-32 goes on over the other ones, and their number."""
 
 
 class _Facts(TypedDict):
@@ -213,11 +215,34 @@ def marked(write: Writer, mark: Mark) -> Writer:
 def mark_of(path: Path) -> Mark:
     """The mark of a file that is written already."""
     size = checksum = 0
+    for block in _blocks(path):
+        size += len(block)
+        checksum = zlib.crc32(block, checksum)
+    return [size, checksum]
+
+
+def folder_mark(path: Path) -> Mark:
+    """The mark of a finished folder, by one of its files. Hidden files do not count."""
+    size, checksum = mark_of(path)
+    others = sorted(
+        other for other in path.parent.iterdir() if other != path and other.name[0] != "."
+    )
+    for other in others:
+        checksum = zlib.crc32(os.fsencode(other.name), checksum)
+        for block in _blocks(other):
+            checksum = zlib.crc32(block, checksum)
+    return [size, checksum, len(others)]
+
+
+def is_of_folder(mark: Mark) -> bool:
+    """Whether `folder_mark` gave it."""
+    return len(mark) > 2
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
-            size += len(block)
-            checksum = zlib.crc32(block, checksum)
-    return [size, checksum]
+            yield block
 
 
 def has_mark(path: Path, mark: Mark) -> bool:
@@ -225,9 +250,9 @@ def has_mark(path: Path, mark: Mark) -> bool:
     try:
         if path.lstat().st_size != mark[0]:
             return False
-        return mark_of(path) == mark
+        return (folder_mark(path) if is_of_folder(mark) else mark_of(path)) == mark
     except FileNotFoundError:
-        return not path.is_symlink()
+        return not os.path.lexists(path.parent if is_of_folder(mark) else path)
     except OSError:
         return False
 

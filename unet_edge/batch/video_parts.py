@@ -9,6 +9,7 @@ A part's file is a line of JSON, the record, and then the packets and the scores
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -105,14 +106,13 @@ class PartsFolder:
         """Read what an earlier run with the same `identity` has finished; delete anything else."""
         self.path = path
         self.pictures = path / "palette"
-        text = json.dumps(identity, sort_keys=True)
-        kept = path / _IDENTITY
-        if not (kept.is_file() and kept.read_bytes() == text.encode()):
+        if not _is_of(path, identity):
             self.delete()
-            write_atomically(kept, text)
-        for file in path.iterdir():
-            if temporary_file_target(file.name) is not None:
-                file.unlink(missing_ok=True)
+            write_atomically(path / _IDENTITY, _text(identity))
+        for folder in (path, self.pictures):
+            for file in folder.iterdir() if folder.is_dir() else ():
+                if temporary_file_target(file.name) is not None:
+                    file.unlink(missing_ok=True)
         self.parts = self._finished()
 
     @property
@@ -133,6 +133,9 @@ class PartsFolder:
 
     def delete(self) -> None:
         """Delete all parts and the folder."""
+        # First the identity: what a kill leaves of the parts must not be used.
+        with contextlib.suppress(OSError):
+            (self.path / _IDENTITY).unlink()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _finished(self) -> list[PartRecord]:
@@ -146,6 +149,21 @@ class PartsFolder:
                 break
             parts.append(part)
         return parts
+
+
+def delete_finished(path: Path, identity: dict[str, Any]) -> None:
+    """Delete what is left of the parts of a finished video, whose run was killed at its end."""
+    if path.is_dir() and (_is_of(path, identity) or not (path / _IDENTITY).exists()):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_of(path: Path, identity: dict[str, Any]) -> bool:
+    kept = path / _IDENTITY
+    return kept.is_file() and kept.read_bytes() == _text(identity).encode()
+
+
+def _text(identity: dict[str, Any]) -> str:
+    return json.dumps(identity, sort_keys=True)
 
 
 def _name(number: int) -> str:

@@ -13,11 +13,12 @@ from unet_edge.batch.resume_log import ResumeLog, Work
 from unet_edge.batch.resume_log_entries import Entry, PhotoFacts, Settings, video_facts
 from unet_edge.batch.video_joining import VideoJoiner
 from unet_edge.batch.video_outputs import palette_folder, video_file_name
-from unet_edge.batch.video_parts import PartsFolder
+from unet_edge.batch.video_parts import PartsFolder, delete_finished
 from unet_edge.batch.video_segmenting import SourceClock, VideoOptions, segment_into_parts
 from unet_edge.errors import OutputError, UnetEdgeError
 from unet_edge.images.listing import absolute_path
 from unet_edge.runtime.segmenter import Segmenter
+from unet_edge.streams.av_input import require_av
 from unet_edge.streams.video_file import VideoFile
 
 _FORMAT = 1
@@ -91,6 +92,7 @@ class VideoRun:
     ) -> Result:
         files = self._files(name)
         if not again and (entry := self._log.finished(name, video, self._settings, files)):
+            delete_finished(self._place(name), self._identity(video, entry["photo"]))
             return _result(video, entry, files, skipped=True)
         try:
             facts = video_facts(video)
@@ -112,14 +114,7 @@ class VideoRun:
     ) -> Result:
         self._require_own(name, files)
         clock = SourceClock.read(video)
-        identity = {
-            "format": _FORMAT,
-            "video": absolute_path(video),
-            "facts": {**facts, "mtime_ns": None},  # copied or not, its content counts
-            "settings": self._settings,
-            "kinds": sorted(self._options.kinds),
-        }
-        place = self._output / f".{name}.video"
+        identity, place = self._identity(video, facts), self._place(name)
         parts = PartsFolder(place, identity)
         if again and parts.frames:
             parts.delete()
@@ -144,6 +139,20 @@ class VideoRun:
         if new and seconds:
             result["fps"] = new / seconds
         return {**result, "notes": [*notes, *joiner.notes]}
+
+    def _identity(self, video: Path, facts: PhotoFacts) -> dict[str, Any]:
+        """What the parts of a video depend on."""
+        return {
+            "format": _FORMAT,
+            "encoders": require_av().__version__,  # packets of others may not follow each other
+            "video": absolute_path(video),
+            "facts": {**facts, "mtime_ns": None},  # copied or not, its content counts
+            "settings": self._settings,
+            "kinds": sorted(self._options.kinds),
+        }
+
+    def _place(self, name: str) -> Path:
+        return self._output / f".{name}.video"
 
     def _describe(self, work: Work, parts: PartsFolder, joiner: VideoJoiner) -> None:
         first, last = parts.parts[0].positions[0], parts.parts[-1].positions[-1]
