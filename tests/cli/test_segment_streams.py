@@ -15,7 +15,10 @@ from PIL import Image
 from system_programs import require_program
 
 from unet_edge.batch.stream_run import run_name
+from unet_edge.batch.video_segmenting import VideoOptions
 from unet_edge.cli import main
+from unet_edge.cli.stream import _opened
+from unet_edge.cli.stream_options import stream_of
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.streams.test_pattern import TestPattern
 
@@ -195,6 +198,9 @@ def test_names_of_runs():
         "/dev/v4l/by-id/usb-046d_C920": "v4l-by-id-usb-046d_C920",
         "picamera:1": "picamera-1",
         "rtsp://me:secret@cam.local:554/stream1": "cam.local-554-stream1",
+        "rtsp://me:se@cret@cam/stream1": "cam-stream1",
+        "rtsp://me:se/cret@cam/stream1": "stream",
+        "rtsp://cam/user=me&password=secret": "cam",
         "clips/day.mjpeg": "clips-day",
     }
     for source, name in names.items():
@@ -206,3 +212,24 @@ def test_the_photo_on_standard_input_is_still_a_photo(bundle_path):
     assert done.exit_code == 1
     assert "is not a picture that can be read" in done.output
     assert "for raw frames, give --frame-size and --pixel-format" in done.output
+
+
+@pytest.mark.parametrize(
+    "url", ["rtsp://cam//live", "http://cam/video/", f"https://cam/live?token={'x' * 300}"]
+)
+def test_a_url_is_passed_on_as_it_is(url):
+    assert stream_of([url], None, None, None, frames=False) == url
+
+
+def test_one_model_with_all_threads_works_for_a_camera(bundle_path):
+    segmenter = Segmenter.open(bundle_path)
+    counts = []
+
+    def workers(count):
+        counts.append(count)
+        return [segmenter]
+
+    assert _opened("pattern:96x64@20", VideoOptions(), segmenter, workers).segmenter is segmenter
+    assert counts == []
+    _opened("-?size=4x2&format=gray", VideoOptions(), segmenter, workers)
+    assert len(counts) == 1

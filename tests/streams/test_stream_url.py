@@ -16,6 +16,7 @@ from unet_edge.streams.stream_url import names_file, shown
         ("http://camera/video?user=me&password=secret", "http://camera/video?…"),
         ("http://camera/video?mail=me@example.org&password=secret", "http://…"),
         ("http://camera/video#secret", "http://camera/video"),
+        ("rtsp://camera:554/user=me&password=secret&channel=1.sdp", "rtsp://camera:554/…"),
         ("udp://@239.0.0.1:5000", "udp://239.0.0.1:5000"),
     ],
 )
@@ -28,6 +29,7 @@ def test_files_of_web_servers_are_told_from_live_streams():
     assert not names_file("http://camera/video.cgi?file=clip.mp4")
     assert not names_file("http://host/live.m3u8")
     assert not names_file("rtsp://camera/clip.mp4")
+    assert not names_file("http://[::1/clip.mp4")  # half an IPv6 address
     assert open_source("http://host/clip.mp4").is_live is False
     assert open_source("rtsp://host/clip.mp4").is_live is True
 

@@ -6,12 +6,15 @@ finished when the stream ends, is interrupted or fails.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain, count
 from pathlib import Path
 from typing import assert_never
 
@@ -25,6 +28,7 @@ from unet_edge.sinks.mask_pictures import MaskPictures
 from unet_edge.sinks.overlay import Legend
 from unet_edge.sinks.shares import SharesLog
 from unet_edge.sinks.sink import Sink
+from unet_edge.streams.stream_url import shown
 from unet_edge.system.csv_table import csv_text
 
 
@@ -52,29 +56,28 @@ def run_stream(
 ) -> StreamResult:
     """Give each frame to the sinks, until the stream ends or `ending` is set; then close them.
 
-    `advance` is called after each frame. Each sink gets each frame, or none does. Raises
-    StreamError or OSError when the stream or a sink fails, also after the sinks are closed; and
-    StreamError when there was no frame.
+    `advance` is called after each frame. `ending` is looked at between frames, so that all sinks
+    have the same ones. Raises StreamError or OSError when the stream or a sink fails, after all
+    sinks are closed; and StreamError when there was no frame.
     """
     result = StreamResult()
     sums: NDArray[np.float64] | None = None
     first = 0.0
-    try:
-        with stream:
-            for done in stream:
-                for sink in sinks:
-                    sink.write(done)
-                shares = np.array(done.grid.shares())
-                sums = shares if sums is None else sums + shares
-                first = first if result.frames else done.frame.time
-                result.frames += 1
-                result.seconds = done.frame.time - first
-                advance()
-                if ending.is_set():
-                    break
-    finally:
+    with ExitStack() as stack:
         for sink in sinks:
-            sink.close()
+            stack.callback(sink.close)  # each of them, even if another one fails
+        stack.enter_context(stream)
+        for done in stream:
+            for sink in sinks:
+                sink.write(done)
+            shares = np.array(done.grid.shares())
+            sums = shares if sums is None else sums + shares
+            first = first if result.frames else done.frame.time
+            result.frames += 1
+            result.seconds = done.frame.time - first
+            advance()
+            if ending.is_set():
+                break
     result.interrupted = ending.is_set()
     result.dropped, result.damaged = stream.dropped, stream.damaged
     if sums is None:
@@ -133,8 +136,20 @@ def run_name(source: str, now: time.struct_time) -> str:
 
     "/dev/video0?size=640x480" at half past nine gives video0-20260131-093000.
     """
-    base = re.sub(r"\?.*", "", source)
-    base = re.sub(r"^\w+:/+(?:[^/@]*@)?", "", base).removeprefix("/dev/")  # no password in a name
+    base = shown(source).partition("?")[0]  # no password in a name
+    base = re.sub(r"^\w+:/+", "", base).removeprefix("/dev/")
     base = re.sub(r"\.mjpe?g$", "", base) if base != "-" else "stdin"
     base = re.sub(r"[^\w.]+", "-", base).strip("-.")[-80:] or "stream"
     return f"{base}-{time.strftime('%Y%m%d-%H%M%S', now)}"
+
+
+def free_name(name: str, folder: Path, kinds: Sequence[VideoKind]) -> str:
+    """`name`, or with a number behind it if files of that name exist in a folder."""
+    return next(
+        candidate
+        for candidate in chain([name], (f"{name}-{number}" for number in count(2)))
+        if not any(
+            os.path.lexists(folder / Path(video_file_name(kind, candidate)).parts[0])
+            for kind in kinds
+        )
+    )

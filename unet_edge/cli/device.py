@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from unet_edge.masks.upsampling import Edges
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
+    from unet_edge.sinks.sink import Sink
 
 
 _NAMED = 3  # pictures that a note names, of those with several frames or longer names
@@ -52,7 +54,8 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
 
 @click.command()
 @click.argument("model", type=path_type())
-@click.argument("images", type=path_type(), nargs=-1, required=True)
+# As text: a Path would change a URL, such as rtsp://camera//live.
+@click.argument("images", type=click.Path(), nargs=-1, required=True)
 @click.option(
     "--output",
     "-o",
@@ -115,7 +118,7 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
 @json_option
 def segment(
     model: Path,
-    images: Sequence[Path],
+    images: Sequence[str],
     output: Path,
     save: tuple[str, ...] | None,
     edges: Edges,
@@ -176,8 +179,9 @@ def segment(
         unet-edge segment bundle - --frame-size 640x480 --pixel-format rgb24 --save csv -o out
     """
     stream = stream_of(images, frame_size, pixel_format, frame_rate, frames=frames)
-    videos = [image for image in images if is_video(image)]
-    photos = [image for image in images if image not in videos]
+    paths = [] if stream else [Path(image) for image in images]
+    videos = [path for path in paths if is_video(path)]
+    photos = [path for path in paths if path not in videos]
     of_videos = _of_videos(
         bool(videos or stream), save, legend, edges, tiled, every, start, stop, smoothing
     )
@@ -198,8 +202,8 @@ def segment(
     if of_videos and output == STREAM:
         _segment_raw(model, videos, len(photos), of_videos, model_options, as_json)
         return
-    if output == STREAM or STREAM in images:
-        segment_stream(model, images, output, options, model_options, as_json)
+    if output == STREAM or STREAM in paths:
+        segment_stream(model, paths, output, options, model_options, as_json)
         return
     listed = list_photos(*photos) if photos else []
     segmenter = open_model(model, *model_options)
@@ -291,17 +295,20 @@ def _segment_source(
         raise ConfigError("-o - and --json both write to standard output", fix="leave one out")
     segmenter = open_model(model, *model_options)
     require_scores_of_videos(segmenter, options)
-    workers = open_workers(model, model_options, segmenter, 2**16)
+    workers = partial(open_workers, model, model_options, segmenter)
     if output == STREAM:
         if mqtt != MqttOptions():
             raise ConfigError("--mqtt is given with -o -", fix="choose a folder with -o")
-        segment_source_raw(stream, options, workers)
+        segment_source_raw(stream, options, segmenter, workers)
         return
     if options.kinds:
         make_folder(output)
-    sink = mqtt.open(segmenter.spec)
-    also = [sink] if sink else []
-    segment_source(stream, output, options, workers, also=also, as_json=as_json)
+
+    def published() -> list[Sink]:
+        sink = mqtt.open(segmenter.spec)
+        return [sink] if sink else []
+
+    segment_source(stream, output, options, segmenter, workers, also=published, as_json=as_json)
 
 
 def _segment_raw(

@@ -7,17 +7,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from unet_edge.batch.stream_run import StreamResult, run_name, run_stream, sink_of
+from unet_edge.batch.stream_run import StreamResult, free_name, run_name, run_stream, sink_of
 from unet_edge.batch.video_outputs import video_file_name
 from unet_edge.cli.output import print_json, print_line, print_note
-from unet_edge.errors import ConfigError, OutputError
+from unet_edge.cli.video import raw_kind
+from unet_edge.errors import OutputError
 from unet_edge.runtime.stream import SegmentedStream
-from unet_edge.sinks.raw_output import RawKind, RawOutput
+from unet_edge.sinks.raw_output import RawOutput
 from unet_edge.sinks.sink import Sink
 from unet_edge.streams.open_source import open_source
 from unet_edge.streams.selection import Selected
@@ -27,25 +28,29 @@ if TYPE_CHECKING:
     from unet_edge.batch.video_segmenting import VideoOptions
     from unet_edge.runtime.segmenter import Segmenter
 
+    OpenWorkers = Callable[[int], Sequence[Segmenter]]
+
 
 def segment_source(
     name: str,
     output: Path,
     options: VideoOptions,
-    segmenters: Sequence[Segmenter],
+    segmenter: Segmenter,
+    workers: OpenWorkers,
     *,
-    also: Sequence[Sink] = (),
+    also: Callable[[], Sequence[Sink]],
     as_json: bool,
 ) -> None:
     """Segment a stream into files of a folder, until it ends or Ctrl-C. Prints the result.
 
-    `also` are sinks beside those of the files; they are closed, too.
+    `workers` opens segmenters for a number of frames, where several work side by side. `also` opens
+    the sinks beside those of the files; they are closed, too.
     """
-    stream = _opened(name, options, segmenters)
-    run = run_name(name, time.localtime())
+    stream = _opened(name, options, segmenter, workers)
+    run = free_name(run_name(name, time.localtime()), output, options.kinds)
     rate = stream.source.info.rate
     sinks = [sink_of(kind, output, run, legend=options.legend, rate=rate) for kind in options.kinds]
-    sinks += also
+    sinks += also()
     print_note(f"{stream.source.name}: Ctrl-C ends it, and finishes the files")
     with _ended_by_signals(stream) as ending:
         result = run_stream(stream, sinks, _Lines(stream).advance, ending)
@@ -53,27 +58,22 @@ def segment_source(
     if as_json:
         print_json(
             {
-                "model": segmenters[0].name,
+                "model": segmenter.name,
                 "output": str(output),
                 "stream": {"source": stream.source.name, **asdict(result), "files": files},
             }
         )
     else:
-        _print_result(result, files, output, segmenters[0])
+        _print_result(result, files, output, segmenter)
 
 
-def segment_source_raw(name: str, options: VideoOptions, segmenters: Sequence[Segmenter]) -> None:
+def segment_source_raw(
+    name: str, options: VideoOptions, segmenter: Segmenter, workers: OpenWorkers
+) -> None:
     """Segment a stream to raw frames on standard output. Raises OutputError when that fails."""
-    kind = options.kinds[0]
-    if len(options.kinds) != 1 or kind not in get_args(RawKind):
-        raise ConfigError(
-            f"--save {','.join(options.kinds)} cannot go to standard output",
-            fix=f"choose one of {', '.join(get_args(RawKind))}",
-        )
-    raw: RawKind = "index" if kind == "index" else "overlay"
-    sink: Sink = RawOutput(sys.stdout.buffer, raw, legend=options.legend)
+    sink: Sink = RawOutput(sys.stdout.buffer, raw_kind(options), legend=options.legend)
     try:
-        stream = _opened(name, options, segmenters)
+        stream = _opened(name, options, segmenter, workers)
         with _ended_by_signals(stream) as ending:
             run_stream(stream, [sink], lambda: None, ending)
     except BrokenPipeError:
@@ -82,10 +82,14 @@ def segment_source_raw(name: str, options: VideoOptions, segmenters: Sequence[Se
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
-def _opened(name: str, options: VideoOptions, segmenters: Sequence[Segmenter]) -> SegmentedStream:
+def _opened(
+    name: str, options: VideoOptions, segmenter: Segmenter, workers: OpenWorkers
+) -> SegmentedStream:
     source = open_source(name, lambda state, message: print_note(message))
     if (options.every, options.start, options.stop) != (1, None, None):
         source = Selected(source, every=options.every, start=options.start, stop=options.stop)
+    # Of a live source, one frame at a time is segmented, by one model with all threads.
+    segmenters = [segmenter] if source.is_live else workers(2**16)  # more than are useful
     return SegmentedStream(source, segmenters, smoothing=options.smoothing)
 
 

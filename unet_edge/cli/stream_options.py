@@ -13,18 +13,17 @@ from unet_edge.errors import ConfigError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-# Sources that are read once, from their beginning: see `streams.open_source.SOURCES`. As paths,
-# in which pathlib has joined the slashes of a URL.
+# Sources that are read once, from their beginning: see `streams.open_source.SOURCES`.
 _STREAMS = re.compile(
     r"/dev/v\S*|picamera(:\d+)?(\?.*)?|pattern(:\d.*)?|-\?.*|(rtsps?|https?|udp|tcp|rtp|srt):/.*"
     r"|.*\.mjpe?g",
     re.IGNORECASE,
 )
-_STANDARD_INPUT = Path("-")
+_STANDARD_INPUT = "-"
 
 
 def stream_of(
-    images: Sequence[Path],
+    images: Sequence[str],
     frame_size: str | None,
     pixel_format: str | None,
     frame_rate: str | None,
@@ -37,7 +36,7 @@ def stream_of(
     """
     raw = {"size": frame_size, "format": pixel_format, "rate": frame_rate}
     query = "&".join(f"{key}={value}" for key, value in raw.items() if value is not None)
-    names = [_name(image) for image in images if _is_stream(image, frames=frames or bool(query))]
+    names = [image for image in images if _is_stream(image, frames=frames or bool(query))]
     if query and "-" not in names:
         raise ConfigError(
             f"--{'frame-rate' if frame_rate else 'frame-size' if frame_size else 'pixel-format'} "
@@ -54,20 +53,16 @@ def stream_of(
     return f"{names[0]}?{query}" if query else names[0]
 
 
-def _is_stream(image: Path, *, frames: bool) -> bool:
+def _is_stream(image: str, *, frames: bool) -> bool:
     if image == _STANDARD_INPUT:
         return frames
+    if not _STREAMS.fullmatch(image):
+        return False
+    if image.startswith("/dev/") or "://" in image:
+        return True
     # A file or folder may be called as a camera is.
-    is_source = bool(_STREAMS.fullmatch(str(image)))
-    return is_source and (str(image).startswith("/dev/") or _is_mjpeg(image) or not image.exists())
-
-
-def _is_mjpeg(image: Path) -> bool:
-    return image.suffix.lower() in (".mjpeg", ".mjpg") and image.is_file()
-
-
-def _name(image: Path) -> str:
-    return re.sub(r"^(\w{3,}):/(?=[^/])", r"\1://", str(image))
+    path = Path(image)
+    return not path.exists() or (path.suffix.lower() in (".mjpeg", ".mjpg") and path.is_file())
 
 
 def stream_options(command: _F) -> _F:

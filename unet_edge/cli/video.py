@@ -168,6 +168,11 @@ def require_one_raw_video(videos: Sequence[Path], others: int, options: VideoOpt
         raise ConfigError(
             f"{len(videos) + others} files for -o -", expected="-o - takes one video or photo"
         )
+    return raw_kind(options)
+
+
+def raw_kind(options: VideoOptions) -> RawKind:
+    """The kind that goes to standard output. Raises ConfigError for another one, or several."""
     kind = options.kinds[0]
     if len(options.kinds) != 1 or kind not in get_args(RawKind):
         raise ConfigError(

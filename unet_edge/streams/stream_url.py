@@ -37,12 +37,18 @@ def shown(url: str) -> str:
     if at and ("?" in before or "/" in before):  # the @ may be of the query, after a secret
         return f"{scheme}{mark}…"
     address, question, _ = rest.partition("#")[0].partition("?")
+    host, _, path = address.partition("/")
+    if "=" in path:  # some cameras take /user=me&password=secret
+        address = f"{host}/…"
     return scheme + mark + address + ("?…" if question else "")
 
 
 def names_file(url: str) -> bool:
     """Whether a URL names a video file on a web server, which ends, instead of a live stream."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half an IPv6 address: opening it says so
+        return False
     return parts.scheme in ("http", "https") and PurePosixPath(parts.path).suffix.lower() in _FILES
 
 
