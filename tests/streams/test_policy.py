@@ -1,3 +1,4 @@
+import sys
 import threading
 from fractions import Fraction
 
@@ -6,7 +7,9 @@ import pytest
 
 from unet_edge.errors import StreamError
 from unet_edge.streams.frame import Frame, StreamInfo
+from unet_edge.streams.pixel_layouts import PixelLayout
 from unet_edge.streams.policy import LatestFrames, default_policy
+from unet_edge.streams.raw_frames import RawFrames
 from unet_edge.streams.test_pattern import TestPattern
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -91,3 +94,35 @@ def test_closing_ends_the_thread_and_frees_the_source():
 def test_every_frame_of_a_file_is_read_and_the_latest_of_a_camera():
     assert default_policy(TestPattern(is_live=False)) == "every"
     assert default_policy(TestPattern(is_live=True)) == "latest"
+
+
+def test_a_frame_that_was_read_and_never_taken_is_dropped():
+    source = Steps(3)
+    source.interrupt = source.tickets.release  # lets the reading end
+    latest = LatestFrames(source)
+    frames = iter(latest)
+    source.tickets.release()
+    assert next(frames).index == 0
+    source.read.acquire()
+    source.give(2)
+    frames.close()
+    assert source.closed.is_set()
+    assert latest.dropped == 2
+
+
+def test_a_source_that_cannot_begin_is_an_error():
+    class Broken(Steps):
+        def frames(self):
+            raise StreamError("no such camera")
+
+    with pytest.raises(StreamError, match="no such camera"):
+        list(LatestFrames(Broken(0)))
+
+
+def test_standard_input_is_read_as_fast_as_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "frames").write_bytes(bytes(3 * 12))
+    with (tmp_path / "frames").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        slow = RawFrames(PixelLayout("rgb24", (2, 2)), rate=Fraction(1, 1000))
+        *_, last = LatestFrames(slow)
+    assert last.index == 2

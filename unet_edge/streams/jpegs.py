@@ -42,6 +42,7 @@ class PictureStream:
         """
         self.name = described(name)
         self.is_live = is_live
+        self.is_pipe = name == STANDARD_INPUT
         self.info = StreamInfo(rate=rate)
         self._on_note = on_note
         self._input = name
@@ -61,6 +62,8 @@ class PictureStream:
         index = 0
         with opened_bytes(self._input, self._interrupted) as read:
             for picture in split_pictures(read):
+                if picture.is_cut and self._interrupted.is_set():
+                    return
                 if picture.is_cut and index:
                     self._on_note(f"{self.name} ends within picture {index + 1}; it is left out")
                     return

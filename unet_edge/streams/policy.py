@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
 from typing import Literal
 
 from unet_edge.streams.frame import Frame, Source, close_frames
@@ -23,13 +24,16 @@ class LatestFrames:
     """The frames of a source, read by a thread that keeps only the newest.
 
     A source that is not live, such as a file, is read at the pace at which its frames are shown.
-    Iterate once. `dropped` counts the frames that were read and not given to the reader.
+    Standard input is read at the pace of the program that writes it. Iterate once. `dropped` counts
+    the frames that were read and not given to the reader.
     """
 
     def __init__(self, source: Source) -> None:
         """Nothing is read before the iteration begins."""
         self.dropped = 0
-        self._source: Source = source if source.is_live else Paced(source)
+        # Waiting would hold a pipe's program back, and the delay would grow.
+        has_pace = source.is_live or getattr(source, "is_pipe", False)
+        self._source: Source = source if has_pace else Paced(source)
         self._newest: Frame | None = None
         self._error: BaseException | None = None
         self._ended = False
@@ -55,9 +59,7 @@ class LatestFrames:
                 yield frame
         finally:
             self._stop = True
-            if interrupt := getattr(self._source, "interrupt", None):
-                interrupt()  # a source that waits, such as Reconnecting
-            reader.join(timeout=_PATIENCE)
+            self._end(reader)
 
     def stop(self) -> None:
         """End the iteration, from another thread, also while the source gives no frame."""
@@ -66,9 +68,22 @@ class LatestFrames:
             self._ended = True
             self._changed.notify()
 
+    def _end(self, reader: threading.Thread) -> None:
+        interrupt = getattr(self._source, "interrupt", None)
+        deadline = time.monotonic() + _PATIENCE
+        while reader.is_alive() and time.monotonic() < deadline:
+            if interrupt is not None:
+                interrupt()  # again, because a source that only now begins forgets the first one
+            reader.join(timeout=0.1)
+        with self._changed:
+            if self._newest is not None:
+                self._newest = None
+                self.dropped += 1
+
     def _read(self) -> None:
-        frames = self._source.frames()
+        frames: Iterator[Frame] = iter(())
         try:
+            frames = self._source.frames()
             for frame in frames:
                 with self._changed:
                     if self._newest is not None:

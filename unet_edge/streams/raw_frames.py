@@ -36,6 +36,7 @@ class RawFrames:
         """
         self.name = described(name)
         self.is_live = is_live
+        self.is_pipe = name == STANDARD_INPUT
         self.info = StreamInfo(layout.size, rate)
         self._on_note = on_note
         self._layout = layout
