@@ -160,3 +160,12 @@ def test_settings_out_of_range_are_refused(segmenter):
         segmenter.stream(TestPattern(), policy="some")
     with pytest.raises(ConfigError, match="at least 0 and below 1"):
         segmenter.stream(TestPattern(), smoothing=1)
+
+
+def test_smoothing_begins_anew_when_the_model_changes():
+    red, blue = (Image.new("RGB", (8, 8), color) for color in ("#ff0000", "#0000ff"))
+    for digests, labels in {("a", "a"): [1, 1], ("a", "b"): [1, 0]}.items():
+        # The second frame is for the second segmenter, because the first one comes back behind it.
+        segmenters = [Segmenter(SPEC, Redness(), "redness", digest) for digest in digests]
+        smooth = SegmentedStream(Pictures([red, blue]), segmenters, smoothing=0.8)
+        assert [mask.labels[0, 0] for _, mask in smooth] == labels

@@ -100,6 +100,7 @@ class SegmentedStream:
         self._segmenters = segmenters
         self._smoothing = smoothing
         self.scores: NDArray[np.float32] | None = None
+        self._scores_of: str | None = None  # the digest of the model that gave them
         self._latest = LatestFrames(source) if self.policy == "latest" else None
         self._results = self._segmented()
 
@@ -169,7 +170,8 @@ class SegmentedStream:
     def _work(self, segmenter: Segmenter, frame: Frame) -> _Work:
         laps = _Laps()
         if not self._smoothing:
-            return _Work(frame, segmenter, laps, segmenter.grid_labels(frame.image, laps))
+            labels = segmenter.grid_labels(frame.image, laps)
+            return _Work(frame, segmenter, laps, time.monotonic(), labels)
         photo = read_photo(frame.image, segmenter.spec)
         laps("decode")
         placement = Placement.plan(photo.size, segmenter.spec)
@@ -177,23 +179,26 @@ class SegmentedStream:
         laps("place")
         logits = segmenter.logits(pixels)[placement.box]
         laps("infer")
-        return _Work(frame, segmenter, laps, logits, photo.size)
+        return _Work(frame, segmenter, laps, time.monotonic(), logits, photo.size)
 
     def _smoothed(self, work: _Work) -> SegmentedFrame:
-        grid = work.output
+        grid, finished = work.output, work.finished
         if not isinstance(grid, GridLabels):
             work.laps("wait")
-            before = self.scores
-            # After a change of the picture's size or of the model, smoothing begins anew.
-            if before is None or before.shape != grid.shape:
+            before, model = self.scores, work.segmenter.digest
+            # After a change of the shape on the grid or of the model, smoothing begins anew. Scores
+            # that were set before the iteration are those of the same model.
+            if before is None or before.shape != grid.shape or self._scores_of not in (None, model):
                 self.scores = grid
             else:
                 weight = np.float32(self._smoothing)
                 self.scores = before * weight + grid * (np.float32(1) - weight)
+            self._scores_of = model
             grid = GridLabels(work.size, to_labels(self.scores), work.segmenter.spec)
             work.laps("smooth")
             del work.laps.seconds["wait"]  # for frames before it in other threads
-        return SegmentedFrame(work.frame, grid, work.laps.seconds, time.monotonic(), work.segmenter)
+            finished = time.monotonic()
+        return SegmentedFrame(work.frame, grid, work.laps.seconds, finished, work.segmenter)
 
 
 class _Laps:
@@ -216,5 +221,6 @@ class _Work:
     frame: Frame
     segmenter: Segmenter
     laps: _Laps
+    finished: float
     output: GridLabels | NDArray[np.float32]
     size: tuple[int, int] = (0, 0)
