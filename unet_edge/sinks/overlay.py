@@ -20,17 +20,11 @@ from unet_edge.runtime.grid_labels import GridLabels
 from unet_edge.runtime.stream import SegmentedFrame
 from unet_edge.sinks.yuv420 import Plane, even_size, planes_of, yuv420_copy
 from unet_edge.spec import ModelSpec
-from unet_edge.streams.yuv_colors import Matrix, YuvColors
+from unet_edge.streams.yuv_colors import LUMA_SHARES, YuvColors
 
 Legend = Literal["on", "none"]
 
 OPACITY = 0.5
-
-# Weights of red and blue in luma: ITU-R BT.601, BT.709 and BT.2020, FCC 73.682, SMPTE 240M
-_LUMA: dict[Matrix, tuple[float, float]] = {
-    "bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593),
-    "fcc": (0.30, 0.11), "smpte240m": (0.212, 0.087),
-}  # fmt: skip
 
 
 def overlay_frame(result: SegmentedFrame, legend: Legend = "on") -> Any:
@@ -53,7 +47,7 @@ def overlay_frame(result: SegmentedFrame, legend: Legend = "on") -> Any:
 
 def yuv_of(rgb: NDArray[np.uint8], colors: YuvColors) -> NDArray[np.uint8]:
     """RGB colours (..., 3) as Y, U, V in a matrix and range, uint8 (..., 3)."""
-    red, blue = _LUMA[colors.matrix]
+    red, blue = LUMA_SHARES[colors.matrix]
     r, g, b = np.moveaxis(rgb / 255.0, -1, 0)
     y = red * r + (1 - red - blue) * g + blue * b
     u, v = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)

@@ -91,7 +91,8 @@ class RaspberryPiCamera:
                     index,
                     nanoseconds - first,
                     Fraction(1, _NANOSECONDS),
-                    nanoseconds / _NANOSECONDS,  # libcamera's clock is CLOCK_MONOTONIC
+                    # Since boot: the clock of time.monotonic(), because a Pi never sleeps.
+                    nanoseconds / _NANOSECONDS,
                     lambda data=data: layout.rgb(data),  # type: ignore[misc]
                 )
                 index += 1

@@ -152,6 +152,7 @@ class UsbCamera:
             device.set_format(kind, width, height, usable[0])
             given = device.get_format(kind)
             rate = self._set_rate(device, kind)
+            pixels = self._video.get_raw_format(device, kind).fmt.pix
         except OSError as error:
             raise self._problem(error) from error
         size = (given.width, given.height)
@@ -167,8 +168,7 @@ class UsbCamera:
             return None
         if code not in _PIXELS:
             raise StreamError(f"{self._path} gives {code}, and not {usable[0]} as asked for")
-        colors = _colors(self._video.get_raw_format(device, kind).fmt.pix)
-        return PixelLayout(_PIXELS[code], size, given.bytes_per_line, colors)
+        return PixelLayout(_PIXELS[code], size, given.bytes_per_line, _colors(pixels))
 
     def _set_rate(self, device: Any, kind: Any) -> Fraction | None:
         try:

@@ -13,17 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unet_edge.images.placement import Pixels
-from unet_edge.streams.yuv_colors import Matrix, YuvColors
-
-# The shares of red and blue in luma: ITU-R BT.601-7 2.5.1, BT.709-6 3.2, BT.2020-2 table 4, FCC
-# 73.682 and SMPTE 240M.
-_SHARES: dict[Matrix, tuple[float, float]] = {
-    "bt601": (0.299, 0.114),
-    "bt709": (0.2126, 0.0722),
-    "bt2020": (0.2627, 0.0593),
-    "fcc": (0.30, 0.11),
-    "smpte240m": (0.212, 0.087),
-}
+from unet_edge.streams.yuv_colors import LUMA_SHARES, YuvColors
 
 
 def rgb_of_yuv(
@@ -72,7 +62,7 @@ class _Tables:
 
 @functools.cache
 def _tables(colors: YuvColors) -> _Tables:
-    red, blue = _SHARES[colors.matrix]
+    red, blue = LUMA_SHARES[colors.matrix]
     green = 1 - red - blue
     black, luma, chroma = (0, 1.0, 1.0) if colors.full_range else (16, 255 / 219, 255 / 224)
     value = np.arange(256, dtype=np.float64)

@@ -7,6 +7,16 @@ from typing import Any, Literal
 
 Matrix = Literal["bt601", "bt709", "fcc", "smpte240m", "bt2020"]
 
+# ITU-R BT.601-7 2.5.1, BT.709-6 3.2, BT.2020-2 table 4, FCC 73.682 and SMPTE 240M.
+LUMA_SHARES: dict[Matrix, tuple[float, float]] = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+    "fcc": (0.30, 0.11),
+    "smpte240m": (0.212, 0.087),
+}
+"""The shares of red and blue in luma."""
+
 
 @dataclass(frozen=True)
 class YuvColors:
