@@ -13,7 +13,7 @@ import pytest
 from patterns import encoded, pattern
 from PIL import Image
 
-pytest.importorskip("linuxpy", reason="linuxpy is part of unet-edge[video]")
+pytest.importorskip("linuxpy", reason="linuxpy is part of unet-edge[usb]")
 
 from fake_v4l2 import FakeDriver, Shot, shots
 

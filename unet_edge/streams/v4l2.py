@@ -313,6 +313,6 @@ def _linuxpy() -> Any:
     except ImportError as error:
         raise StreamError(
             f"linuxpy is not installed, which reads USB cameras ({error})",
-            fix="run: pip install 'unet-edge[video]'",
+            fix="run: pip install 'unet-edge[usb]'",
         ) from None
     return device
