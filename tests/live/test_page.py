@@ -241,6 +241,19 @@ def test_a_file_that_cannot_be_opened_is_refused_and_the_old_one_stays(
         assert next_canvas(page).file == before
 
 
+def test_a_file_that_another_page_chose_is_shown_as_chosen(
+    browser: Browser, bundle_path: Path
+) -> None:
+    with (
+        live_server(bundle_path) as server,
+        open_page(browser, f"{server.url}/") as page,
+    ):
+        expect(page.get_by_label("File")).to_have_value("model-int8.tflite")
+        server.client.post("/api/model", json={"file": "model-float32.onnx"}).raise_for_status()
+        expect(page.locator("#model-file")).to_have_text("model-float32.onnx")
+        expect(page.get_by_label("File")).to_have_value("model-float32.onnx")
+
+
 def test_a_snapshot_is_the_offline_mask_of_its_picture(page: Page, bundle_path: Path) -> None:
     next_canvas(page)
     with page.expect_download() as download:
@@ -436,6 +449,31 @@ def test_a_recording_that_fails_says_why(
         expect(page.locator("#notice-text")).to_contain_text("No space left on device")
         expect(page.locator("#record")).to_have_text("Record")
         next_canvas(page)  # the camera goes on
+
+
+class FullAtTheEnd(FullDisk):
+    """A sink that cannot finish its file."""
+
+    def write(self, result: SegmentedFrame) -> None:
+        pass
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_recording_that_cannot_be_finished_is_not_told_as_recorded(
+    browser: Browser, bundle_path: Path, tmp_path: Path
+) -> None:
+    with (
+        live_server(bundle_path, recorder=Recorder(tmp_path, FullAtTheEnd)) as server,
+        open_page(browser, f"{server.url}/") as page,
+    ):
+        next_canvas(page)
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.locator("#record")).to_have_text(re.compile("End recording"))
+        page.locator("#record").click()
+        expect(page.locator("#record")).to_have_text("Record")
+        expect(page.locator("#notice-text")).to_contain_text("No space left on device")
 
 
 def test_without_record_there_is_no_button_for_it(page: Page) -> None:

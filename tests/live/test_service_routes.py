@@ -1,7 +1,9 @@
 """POST /segment on a real server: answers, refusals, and the bounds of queue and memory."""
 
+import contextlib
 import io
 import json
+import select
 import socket
 import threading
 import zipfile
@@ -188,6 +190,28 @@ def test_a_large_upload_is_refused_before_it_is_read(bundle_path):
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
             connection.sendall(told % 2000)  # and no byte of the body
             assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_uploads_together_have_bounded_memory(bundle_path):
+    settings = ServiceSettings(max_upload=1000)  # 4000 bytes for all
+    head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    with (
+        live_server(bundle_path, source=None, settings=settings) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        uploads = []
+        for _ in range(5):
+            upload = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+            uploads.append(stack.enter_context(upload))
+            upload.sendall(head + b"x" * 900)
+        refused, _, _ = select.select(uploads, [], [], 30)
+        assert len(refused) == 1
+        answer = refused[0].recv(10_000)
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: 1" in answer.lower()
+        stack.close()  # the others leave, and free their memory
+        full = b"x" * 1000
+        wait_until(lambda: server.client.post("/segment", content=full).status_code == 415)
 
 
 class Gate:
