@@ -100,12 +100,21 @@ def test_another_host_needs_the_token_that_is_told(bundle_path):
             assert httpx.get(url, headers={"Host": other, **told}).status_code == 421
 
 
-def test_a_second_signal_is_no_traceback(bundle_path):
-    with started("live", "pattern:64x48@20", bundle_path) as (process, _):
-        process.send_signal(signal.SIGINT)  # as timeout(1) does
-        time.sleep(0.05)
-        status, _, err, _ = ended(process, signal.SIGINT)
-    assert (status, err) == (0, "")
+def test_more_signals_are_no_traceback_and_break_no_recording(bundle_path, tmp_path):
+    pytest.importorskip("av", reason="no PyAV to encode videos with")
+    words = ("live", "pattern:64x48@20", bundle_path, "--record", tmp_path)
+    with started(*words) as (process, ready):
+        with httpx.Client(base_url=ready["address"], timeout=60) as client:
+            state = client.post("api/recording", json={"on": True}).json()
+            while state["recording"]["frames"] < 5:
+                time.sleep(0.05)
+                state = client.get("api/state").json()
+        while process.poll() is None:  # timeout(1) sends two, and people are impatient
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, "")
+    assert [each.name for each in tmp_path.iterdir()] == [state["recording"]["file"]]
 
 
 @pytest.mark.parametrize("command", [("live", "pattern:64x48@20"), ("serve",)])

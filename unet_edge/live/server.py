@@ -102,7 +102,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Let the signals end the server. uvicorn's own raises them again afterwards."""
+        """Let the signals end the server; afterwards, Ctrl-C is ignored until the process ends."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -110,8 +110,10 @@ class Server(uvicorn.Server):
         try:
             yield
         finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
+            # uvicorn's own would raise the signals again. What is open is closed next, such as a
+            # recording, which a second Ctrl-C must not break; SIGTERM still ends the process.
+            signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end. A second signal changes nothing: timeout(1) sends SIGINT twice."""
