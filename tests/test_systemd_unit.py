@@ -20,8 +20,10 @@ def test_the_command_of_the_unit_has_only_options_that_exist():
     from unet_edge.cli.live import live
 
     (command,) = [value for name, value in settings() if name == "ExecStart"]
-    program, name, *arguments = shlex.split(command)
-    assert (program, name) == ("/opt/unet-edge/bin/unet-edge", "live")
+    *program, name = shlex.split(command)[:4]
+    arguments = shlex.split(command)[4:]
+    assert program == ["/opt/unet-edge/venv/bin/python", "-m", "unet_edge"]
+    assert name == "live"
     context = live.make_context("live", arguments)
     assert context.params["host"] == "0.0.0.0"
     assert str(context.params["token_file"]).endswith("/token")
@@ -41,7 +43,7 @@ def test_the_watchdog_allows_for_what_counts_as_silence():
 def test_systemd_finds_no_fault_and_little_exposure(tmp_path):
     analyze = require_program("systemd-analyze", package="systemd")
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/unet-edge/bin/unet-edge", "/bin/true"))
+    copy.write_text(UNIT.read_text().replace("/opt/unet-edge/venv/bin/python", "/bin/true"))
     checked = subprocess.run([analyze, "verify", copy], capture_output=True, text=True, timeout=60)
     assert (checked.returncode, checked.stderr) == (0, "")
     exposure = subprocess.run(

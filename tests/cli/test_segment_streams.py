@@ -190,6 +190,26 @@ def test_an_empty_pipe_is_an_error_and_leaves_no_file(bundle_path, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_tables_and_pictures_of_raw_frames_need_no_pyav(bundle_path, tmp_path):
+    def done(*save):
+        blocked = "import sys; sys.modules['av'] = None; from unet_edge.cli import main; main()"
+        arguments = ["segment", str(bundle_path), "-", *RAW, "-o", str(tmp_path / "out"), *save]
+        return subprocess.run(
+            [sys.executable, "-c", blocked, *arguments], input=bytes(2 * 18432), capture_output=True
+        )
+
+    refused = done("--save", "overlay,csv")
+    assert refused.returncode == 1
+    assert b"PyAV cannot be loaded" in refused.stderr
+    assert b"Traceback" not in refused.stderr
+    assert not (tmp_path / "out").exists()
+    written = done("--save", "palette,csv")
+    assert written.returncode == 0, written.stderr
+    (table,) = (tmp_path / "out").glob("*.shares.csv")
+    assert [row["index"] for row in rows_of(table)] == ["0", "1"]
+    assert len(list((tmp_path / "out").glob("*.palette/*.png"))) == 2
+
+
 def test_names_of_runs():
     moment = time.strptime("2026-01-31 09:30", "%Y-%m-%d %H:%M")
     names = {

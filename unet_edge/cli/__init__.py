@@ -28,7 +28,7 @@ SECTIONS = {
         "diagnose": _lazy("diagnosis", "Show where and why a file differs from the float32 file."),
     },
     "On the device": {
-        "segment": _lazy("device", "Segment photos, and save masks, overlays or outlines."),
+        "segment": _lazy("device", "Segment photos, videos and cameras; save masks or overlays."),
         "verify": _lazy("verification", "Prove on this machine that a bundle gives Keras' masks."),
         "benchmark": _lazy(
             "benchmarking", "Measure time, memory and accuracy of a bundle's files."

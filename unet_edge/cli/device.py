@@ -67,7 +67,8 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
 @click.option(
     "--save",
     type=Names(),
-    help=f"What to write: {', '.join(KINDS)}.  [default: palette,overlay; palette for -o -]",
+    help=f"What to write: {', '.join(KINDS)}.  [default: palette,overlay; overlay of videos and "
+    "streams; palette for -o -]",
 )
 @click.option(
     "--edges",
@@ -104,7 +105,8 @@ _NAMED = 3  # pictures that a note names, of those with several frames or longer
 @click.option(
     "--frames",
     is_flag=True,
-    help="Segment every page of a TIFF and every frame of a GIF, WebP or PNG, not only the first.",
+    help="Segment every page of a TIFF and every frame of a GIF, WebP or PNG, not only the first; "
+    "of standard input, JPEG or PNG pictures one after another.",
 )
 @video_options
 @stream_options
@@ -152,13 +154,13 @@ def segment(
     that cannot be read is reported at the end, and the exit status is then 1. Several pictures are
     segmented at once, by one interpreter for each of --threads.
 
-    Of a video, --save takes overlay (an MP4 file with the video's sound, the default), index (a
+    Of a video, --save takes overlay (an MP4 file with the video's sound; the default), index (a
     lossless video of class indices), palette (a PNG file for each frame), csv and jsonl (the
     shares of each frame). A repeated command goes on after the last two seconds that are finished.
 
     A stream is a camera (/dev/video0, picamera), a network stream (rtsp://…), an .mjpeg file, or -
     with --frames (JPEG or PNG pictures one after another) or with --frame-size and --pixel-format
-    (raw frames). It cannot be resumed: Ctrl-C ends it and finishes its files, whose names have the
+    (raw frames). It cannot be resumed: Ctrl-C ends it and finishes its files, whose names hold the
     time. Of a camera, the newest frame is segmented whenever the model is free. With --mqtt and
     without --save, no file is written.
 
@@ -173,9 +175,9 @@ def segment(
       unet-edge segment bundle clip.mp4 -o out --save overlay,index,csv
       unet-edge segment bundle clip.mp4 --from 1:30 --to 2:00 --every 5
       unet-edge segment bundle - -o - < photo.jpg > mask.png
-      unet-edge segment bundle /dev/video0?size=1280x720 -o out --save csv
+      unet-edge segment bundle '/dev/video0?size=1280x720' -o out --save csv
       unet-edge segment bundle rtsp://camera/stream --mqtt mqtt://homeassistant.local
-      ffmpeg -i clip.mp4 -f rawvideo -pix_fmt rgb24 - |
+      ffmpeg -v error -i clip.mp4 -vf scale=640:480 -f rawvideo -pix_fmt rgb24 - |
         unet-edge segment bundle - --frame-size 640x480 --pixel-format rgb24 --save csv -o out
     """
     stream = stream_of(images, frame_size, pixel_format, frame_rate, frames=frames)
@@ -199,6 +201,10 @@ def segment(
         return
     if mqtt != MqttOptions():
         raise ConfigError("--mqtt is for a stream, and there is none", fix="leave it out")
+    if of_videos:
+        from unet_edge.cli.video import require_av_for
+
+        require_av_for(videos, of_videos)
     if of_videos and output == STREAM:
         _segment_raw(model, videos, len(photos), of_videos, model_options, as_json)
         return
@@ -289,10 +295,12 @@ def _segment_source(
 ) -> None:
     """Segment a camera, a network stream or standard input."""
     from unet_edge.cli.stream import segment_source, segment_source_raw
-    from unet_edge.cli.video import require_scores_of_videos
+    from unet_edge.cli.video import require_av_for, require_scores_of_videos
 
     if output == STREAM and as_json:
         raise ConfigError("-o - and --json both write to standard output", fix="leave one out")
+    if output != STREAM:  # raw frames need no encoder
+        require_av_for([], options)
     segmenter = open_model(model, *model_options)
     require_scores_of_videos(segmenter, options)
     workers = partial(open_workers, model, model_options, segmenter)

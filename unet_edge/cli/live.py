@@ -114,7 +114,7 @@ def _server_options(command: _F) -> _F:
             default=32,
             show_default=True,
             metavar="MIB",
-            help="Largest upload.",
+            help="Largest upload, in MiB.",
         ),
         file_option,
         threads_option("as tuned, else all processors, at most four"),
@@ -235,7 +235,9 @@ def _recorder(folder: Path | None) -> Recorder | None:
     if folder is None:
         return None
     from unet_edge.live.recording import Recorder, overlay_video
+    from unet_edge.streams.av_input import require_av
 
+    require_av()  # at the start, and not when somebody presses the button
     folder.mkdir(parents=True, exist_ok=True)
     require_writable_path(folder)
     return Recorder(folder, overlay_video)
@@ -353,4 +355,9 @@ def _announce(parts: Parts, settings: _ServerOptions, opened: socket.socket) -> 
         )
     else:
         print_note("the connection is not encrypted: use a network that you trust")
+    if settings.host in _ANY_ADDRESS:
+        name = host.partition(".")[0]
+        print_note(
+            f"if a browser does not find {host}, write {name}.local or the machine's IP address"
+        )
     print_note("Ctrl-C ends it")

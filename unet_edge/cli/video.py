@@ -40,16 +40,11 @@ def options_for_videos(
     stop: float | None,
     smoothing: float | None,
 ) -> VideoOptions:
-    """The options of videos. Raises ConfigError, or StreamError without PyAV.
-
-    Options that make no sense for videos are refused with a fix.
-    """
-    require_av()
+    """The options of videos. Raises ConfigError for options that make no sense for videos."""
     kinds = tuple(kind for kind in VIDEO_KINDS if kind in (save or ("overlay",)))
     if unfit := [kind for kind in save or () if kind not in VIDEO_KINDS]:
         raise ConfigError(
-            f"--save {','.join(unfit)} is for photos",
-            expected="there are videos among the arguments",
+            f"--save {','.join(unfit)} is for photos, and a video or a stream is given",
             fix=f"choose from {', '.join(VIDEO_KINDS)}, or segment the photos alone",
         )
     for option, is_given, fix in (
@@ -58,9 +53,7 @@ def options_for_videos(
         ("--legend beside", legend == "beside", "give --legend on or --legend none"),
     ):
         if is_given:
-            raise ConfigError(
-                f"{option} is for photos", expected="there are videos among the arguments", fix=fix
-            )
+            raise ConfigError(f"{option} is for photos, and a video or a stream is given", fix=fix)
     if stop is not None and stop <= (start or 0):
         raise ConfigError(
             f"--from {start or 0:g} s and --to {stop:g} s", expected="--to must be after --from"
@@ -73,6 +66,15 @@ def options_for_videos(
         stop,
         smoothing or 0.0,
     )
+
+
+def require_av_for(videos: Sequence[Path], options: VideoOptions) -> None:
+    """Raise StreamError if PyAV is missing and a video is read or written.
+
+    Tables and PNG files of a camera need none: PyAV has no wheels for 32-bit ARM.
+    """
+    if videos or {"overlay", "index"} & set(options.kinds):
+        require_av()
 
 
 def require_scores_of_videos(segmenter: Segmenter, options: VideoOptions) -> None:

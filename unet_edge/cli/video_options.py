@@ -45,22 +45,25 @@ def video_options(command: _F) -> _F:
         click.option(
             "--smoothing",
             type=click.FloatRange(0, 1, max_open=True),
-            help="Of videos, average each frame's scores with those of the frames before, whose "
-            "weight this is; less flicker, later changes.  [default: 0]",
+            help="Of videos and streams, average each frame's scores with those of the frames "
+            "before, which have this weight, against flicker. It changes masks.  [default: 0]",
         ),
         click.option(
-            "--to", "stop", type=Time(), help="Of videos, stop before this time.  [default: end]"
+            "--to",
+            "stop",
+            type=Time(),
+            help="Of videos and streams, stop before this time.  [default: end]",
         ),
         click.option(
             "--from",
             "start",
             type=Time(),
-            help="Of videos, start at this time: seconds, or HH:MM:SS.  [default: 0]",
+            help="Of videos and streams, start at this time: seconds, or HH:MM:SS.  [default: 0]",
         ),
         click.option(
             "--every",
             type=click.IntRange(min=1),
-            help="Of videos, segment every n-th frame.  [default: 1]",
+            help="Of videos and streams, segment every n-th frame.  [default: 1]",
         ),
     ):
         command = option(command)

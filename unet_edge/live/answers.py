@@ -61,7 +61,7 @@ def choose_output(wanted: str | None, accept: str | None, *, many: bool) -> Outp
             ),
         )
     if not accept or not accept.strip():
-        return "json" if many else "mask"
+        return "mask"
     types: dict[str, Output] = {media: output for output, media in MEDIA_TYPES.items()}
     if many:
         types = {"application/zip": "mask", MEDIA_TYPES["coco"]: "coco", "application/json": "json"}

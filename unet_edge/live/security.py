@@ -226,7 +226,8 @@ class Guard:
                 401,
                 ConfigError(
                     "the token is missing or wrong",
-                    fix="open the address that the server printed when it started",
+                    fix="open the address that the server printed, or send the header "
+                    "Authorization: Bearer TOKEN",
                 ),
                 {"WWW-Authenticate": "Bearer"},
             )
@@ -258,4 +259,5 @@ def _require_own_site(headers: Mapping[str, str], host: str) -> None:
 
 def _too_many(what: str, wait: float) -> RequestError:
     seconds = str(max(1, round(wait + 0.5)))
-    return RequestError(429, ConfigError(f"too many {what}"), {"Retry-After": seconds})
+    error = ConfigError(f"too many {what}", fix=f"try again in {seconds} s")
+    return RequestError(429, error, {"Retry-After": seconds})

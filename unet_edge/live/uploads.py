@@ -48,7 +48,9 @@ class UploadMemory:
                 if self.used + len(chunk) > self.most:
                     raise RequestError(
                         429,
-                        ConfigError("other uploads use the memory for pictures"),
+                        ConfigError(
+                            "other uploads use the memory for pictures", fix="try again in 1 s"
+                        ),
                         {"Retry-After": "1"},
                     )
                 self.used += len(chunk)

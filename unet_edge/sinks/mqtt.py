@@ -84,6 +84,7 @@ class MqttSink:
             raise ConfigError(
                 f"the name {self.name!r} cannot be part of a topic",
                 expected="letters, digits, - and _ can",
+                fix="choose another name, with --mqtt-name",
             )
         if not 0 <= interval < math.inf:
             raise ConfigError(
@@ -290,5 +291,6 @@ def _unreachable(broker: Broker, error: Exception) -> StreamError:
 
 def _login(broker: Broker) -> str:
     if broker.user is None:
-        return f"name a user: mqtt://USER@{broker.host}"
+        scheme = "mqtts" if broker.tls else "mqtt"
+        return f"name a user: {scheme}://USER@{broker.host}"
     return f"check the user {printable(broker.user)} and the password"

@@ -28,7 +28,7 @@ def require_av() -> Any:
     except ImportError as error:
         raise StreamError(
             f"PyAV cannot be loaded ({error})",
-            expected="it decodes video files and network streams",
+            expected="it reads videos and network streams, and writes videos",
             fix="run: pip install 'unet-edge[video]'",
         ) from None
     return av
@@ -86,7 +86,11 @@ def video_stream(container: Any, name: str) -> Any:
     stream = best if best in streams else streams[0]
     context = stream.codec_context
     if context is None:
-        raise StreamError("has video that no decoder of this PyAV can read", subject=name)
+        raise StreamError(
+            "has video that no decoder of this PyAV can read",
+            fix="convert it: ffmpeg -i IN -c:v libx264 OUT.mp4",
+            subject=name,
+        )
     context.thread_type = "AUTO"
     # The same pixels on every processor: FFmpeg's own tests decode so. Other inverse transforms
     # round differently in the vector instructions of x86 and ARM.

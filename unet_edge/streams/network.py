@@ -124,7 +124,7 @@ class NetworkStream:
         except av.error.FFmpegError as error:
             # An opening that takes too long may end with any error.
             if time.monotonic() - begun >= self._open_timeout:
-                raise self._unopened(f"no video came in {self._open_timeout:g} s") from None
+                raise self._unopened(f"no video came in {self._open_timeout:g} s", _CHECK) from None
             raise self._refused(error) from None
 
     def _refused(self, error: Exception) -> StreamError:
@@ -137,14 +137,15 @@ class NetworkStream:
 
         match error:
             case ProtocolNotFoundError():
-                return self._unopened(f"this PyAV is built without {self._scheme}")
+                reason = f"this PyAV is built without {self._scheme}"
+                return self._unopened(reason, "use another protocol of the camera, such as rtsp")
             case HTTPUnauthorizedError():
                 url = f"{self._scheme}://NAME:PASSWORD@…"
                 return self._unopened(reason_of(error), f"put a name and a password into it: {url}")
             case InvalidDataError() | ArgumentError():
-                return self._unopened("what it sends is no video that can be read")
+                return self._unopened("what it sends is no video that can be read", _CHECK)
             case _:
-                return self._unopened(reason_of(error))
+                return self._unopened(reason_of(error), _CHECK)
 
     def _unopened(self, reason: str, fix: str = "") -> StreamError:
         return StreamError(f"cannot open {self.name}: {reason}", fix=fix)
@@ -163,6 +164,8 @@ def _has_length(container: Any) -> bool:
     """Whether what was read is a file, which a web server says the length of."""
     return bool(container.duration) or container.size > 0
 
+
+_CHECK = "check the address, and that the camera or server is on"
 
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 

@@ -184,7 +184,7 @@ class VideoFile:
             raise StreamError(
                 f"frame {index} is at {float(pts * time_base):.3f} s",
                 expected=f"it was at {float(before * time_base):.3f} s; the file has changed",
-                fix="start again from the beginning",
+                fix="start again from the beginning, with --again",
                 subject=f"{self.name}:",
             )
 
