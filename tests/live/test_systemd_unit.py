@@ -7,7 +7,7 @@ import pytest
 from paths import ROOT
 from system_programs import require_program
 
-UNIT = ROOT / "docs" / "systemd" / "unet-edge-live.service"
+UNIT = ROOT / "unet_edge" / "live" / "unet-edge-live.service"
 
 
 def settings():
