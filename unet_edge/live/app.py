@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -43,10 +45,12 @@ def make_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.ensure_future(each()) for each in background]
+        for task in tasks:
+            task.add_done_callback(_end_after_fault)
         yield
         for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, Exception):  # a fault was printed
                 await task
 
     app = Starlette(
@@ -86,3 +90,10 @@ async def _answer_http_error(_: Request, error: Exception) -> Response:
 async def _answer_nobody(_: Request, __: Exception) -> Response:
     """The answer to a client that has gone: the connection drops it."""
     return Response(status_code=400)
+
+
+def _end_after_fault(task: asyncio.Future[Any]) -> None:
+    """End the server if a background task failed: without it, its limits would not hold."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        traceback.print_exception(fault)
+        signal.raise_signal(signal.SIGTERM)
