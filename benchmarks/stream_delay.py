@@ -142,8 +142,9 @@ def _markdown(report: dict[str, Any]) -> str:
         f"second, {fast['frames']} frames, {fast['dropped']} dropped): {fast['delay_ms']:.2f} ms "
         f"from the frame to the mask, {fast['single_ms']:.2f} ms for the same picture alone. "
         f"Median ratio {fast['ratio']:.3f} (quartiles {low:.3f} to {high:.3f}).",
-        f"The model takes {_SLOWNESS} frames' time: {slow['frames']:,} frames, an hour of "
-        f"{_RATE} frames a second, in {slow['seconds']:.0f} s ({slow['speed']:g} times as fast). "
+        f"The model takes {_SLOWNESS} frames' time: {slow['frames']:,} frames, "
+        f"{slow['frames'] / _RATE / 60:g} minutes of {_RATE} frames a second, in "
+        f"{slow['seconds']:.0f} s ({slow['speed']:g} times as fast). "
         f"Segmented {slow['segmented']:,}, dropped {slow['dropped']:,}, together "
         f"{'all' if slow['complete'] else 'NOT all'}. Delay in inference times: median "
         f"{slow['median_delay']:.2f}, 99.9 % {slow['p999_delay']:.2f}, longest "
