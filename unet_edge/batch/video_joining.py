@@ -77,7 +77,7 @@ class VideoJoiner:
                 for packet in part.packets(kind):
                     writer.write(packet)
             writer.close(stop=self._options.stop is not None)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: FFmpeg's handles are freed, and it is raised again
             writer.abandon()
             raise
         synced(path)

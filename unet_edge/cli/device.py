@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from unet_edge.batch.outputs import KINDS, PhotoKind, file_names
+from unet_edge.batch.outputs import KINDS
 from unet_edge.cli.group import Failure, ModelOptions, open_model, open_workers
 from unet_edge.cli.mqtt import MqttOptions, mqtt_options
 from unet_edge.cli.options import (
@@ -22,21 +22,20 @@ from unet_edge.cli.options import (
     path_type,
     threads_option,
 )
-from unet_edge.cli.output import print_json, print_line, print_note, print_table
+from unet_edge.cli.output import print_json, print_note
 from unet_edge.cli.photo import (
     STREAM,
     PhotoOptions,
     forget_warnings,
-    frames_note,
     require_scores,
     segment_stream,
 )
 from unet_edge.cli.photo_folder import make_folder, require_own_folder, segment_folder
 from unet_edge.cli.photo_list import list_photos
+from unet_edge.cli.photo_results import print_photo_notes, print_photo_results
 from unet_edge.cli.stream_options import stream_of, stream_options
 from unet_edge.cli.video_options import is_video, video_options
 from unet_edge.errors import ConfigError
-from unet_edge.images.picture_file import shown_name, stem_of
 from unet_edge.runtime.tile_settings import MAX_OVERLAP, Tiles
 from unet_edge.system.counting import counted
 
@@ -47,9 +46,6 @@ if TYPE_CHECKING:
     from unet_edge.runtime.packages import Package
     from unet_edge.runtime.segmenter import Segmenter
     from unet_edge.sinks.sink import Sink
-
-
-_NAMED = 3  # pictures that a note names, of those with several frames or longer names
 
 
 @click.command()
@@ -231,7 +227,7 @@ def segment(
         results, collections = segment_folder(
             listed, output, options, segmenter, workers, again=again
         )
-    _print_notes(results, options)
+    print_photo_notes(results, options)
     video_results: list[dict[str, Any]] = []
     if of_videos:
         from unet_edge.cli.video import print_video_notes, print_videos, segment_videos
@@ -244,7 +240,7 @@ def segment(
         print_json({"model": segmenter.name, **places, "pictures": results, **also})
     else:
         if listed:
-            _print_results(results, segmenter, output)
+            print_photo_results(results, segmenter, output)
         if of_videos:
             print_videos(video_results, segmenter, output)
     _require_no_errors([*results, *video_results], "file" if videos else "picture", again)
@@ -359,47 +355,3 @@ def _tiles(tiled: bool, overlap: float | None, scale: float | None) -> Tiles | N
     for name in given:
         raise ConfigError(f"--tile-{name} is given without --tiles", fix="add --tiles")
     return None
-
-
-def _print_notes(results: Sequence[dict[str, Any]], options: PhotoOptions) -> None:
-    """Print which pictures have several frames, and which results have longer names."""
-    frames = {result["picture"]: result["frames"] for result in results if "frames" in result}
-    for picture, count in list(frames.items())[:_NAMED]:
-        print_note(frames_note(picture, count))
-    if len(frames) > _NAMED:
-        print_note(
-            f"{len(frames)} pictures hold several frames; only the first of each is used; for all "
-            "of them, add --frames"
-        )
-    if options.photo_kinds:
-        _print_longer_names(results, options.photo_kinds[0])
-
-
-def _print_longer_names(results: Sequence[dict[str, Any]], kind: PhotoKind) -> None:
-    """Print which files have a longer name, because the photo's own name was taken."""
-    longer = [
-        f"{shown_name(picture)} as {result['files'][0]}"
-        for result in results
-        if result.get("files") and not result["skipped"]
-        for picture in [Path(result["picture"])]
-        if result["files"][0] != file_names(kind, stem_of(picture), 1)[0]
-    ]
-    if longer:
-        more = f" and {len(longer) - _NAMED} more" if len(longer) > _NAMED else ""
-        print_note(
-            f"longer names, because the short ones are taken: {', '.join(longer[:_NAMED])}{more}"
-        )
-
-
-def _print_results(results: Sequence[dict[str, Any]], segmenter: Segmenter, output: Path) -> None:
-    done = [result for result in results if "coverage" in result]
-    shares = [
-        [shown_name(Path(result["picture"])), *result["coverage"].values()] for result in done
-    ]
-    print_table(shares, ["picture", *segmenter.spec.classes], ".1%")
-    skipped = sum(result["skipped"] for result in done)
-    existed = f" ({skipped} of them existed)" if skipped else ""
-    print_line(
-        f"{len(done)} of {counted(len(results), 'picture')} in {output}{existed}, "
-        f"by {segmenter.name}"
-    )

@@ -149,7 +149,7 @@ class Camera:
                     self._publish(result)
         except (UnetEdgeError, OSError) as error:
             status, message = "failed", str(error)
-        except BaseException as error:
+        except BaseException as error:  # whatever ends the thread, the page says so
             status, message = "failed", f"{type(error).__name__}: {error}"
             raise  # a fault of ours: the thread prints it
         finally:

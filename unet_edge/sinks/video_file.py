@@ -57,7 +57,7 @@ class VideoFileSink:
             self._writer.close()
             synced(self._temporary)
             self._temporary.replace(self._path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: FFmpeg's handles are freed, and it is raised again
             self._writer.abandon()
             with contextlib.suppress(OSError):  # the first error is raised
                 self._temporary.unlink(missing_ok=True)

@@ -52,7 +52,7 @@ class VideoWriter:
             self._audio = self._audio_packets()
             self._next_audio = next(self._audio, None)
             self._output.start_encoding()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: FFmpeg's handles are freed, and it is raised again
             self.abandon()
             raise
 

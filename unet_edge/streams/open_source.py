@@ -63,7 +63,8 @@ def _network_stream(url: str, on_status: StatusCallback) -> Source:
 
 
 def _standard_input(name: str, on_note: Note) -> Source:
-    from unet_edge.streams.jpegs import ASSUMED_RATE, PictureStream
+    from unet_edge.streams.byte_input import ASSUMED_RATE
+    from unet_edge.streams.jpegs import PictureStream
     from unet_edge.streams.source_name import split_name
 
     _, settings = split_name(name, ("size", "format", "rate"))

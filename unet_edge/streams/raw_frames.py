@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 
 from unet_edge.errors import StreamError
-from unet_edge.streams.byte_input import STANDARD_INPUT, described, opened_bytes
-from unet_edge.streams.frame import Frame, Note, StreamInfo, no_note
-from unet_edge.streams.jpegs import ASSUMED_RATE
+from unet_edge.streams.byte_input import ASSUMED_RATE, STANDARD_INPUT, ByteSource
+from unet_edge.streams.frame import Frame, Note, no_note
 from unet_edge.streams.pixel_layouts import PixelLayout
 
 
-class RawFrames:
-    """Frames of one layout in a stream of bytes.
-
-    A source. Frames have no timestamps: they count `rate` a second.
-    """
+class RawFrames(ByteSource):
+    """Frames of one layout in a stream of bytes. A source."""
 
     def __init__(
         self,
@@ -29,41 +24,19 @@ class RawFrames:
         is_live: bool = False,
         on_note: Note = no_note,
     ) -> None:
-        """`name` is a file, or "-" for standard input; nothing is read yet.
-
-        Give `is_live` if a camera's program writes: then the newest frame is segmented, instead of
-        each one.
-        """
-        self.name = described(name)
-        self.is_live = is_live
-        self.is_pipe = name == STANDARD_INPUT
-        self.info = StreamInfo(layout.size, rate)
-        self._on_note = on_note
+        """`name` is a file, or "-" for standard input; nothing is read yet."""
+        super().__init__(name, size=layout.size, rate=rate, is_live=is_live, on_note=on_note)
         self._layout = layout
-        self._input = name
-        self._rate = rate
-        self._interrupted = threading.Event()
-
-    def interrupt(self) -> None:
-        """End the reading from another thread, also while no bytes come."""
-        self._interrupted.set()
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames. A short one at the end is left out, with a note.
 
         Raises StreamError when there is no complete frame, or when it cannot be read.
         """
-        self._interrupted.clear()
         index, length = 0, self._layout.frame_bytes
-        with opened_bytes(self._input, self._interrupted) as read:
+        with self._opened() as read:
             while len(data := _read_fully(read, length)) == length:
-                yield Frame(
-                    index,
-                    index,
-                    1 / self._rate,
-                    time.monotonic(),
-                    lambda data=data: self._layout.rgb(data),  # type: ignore[misc]
-                )
+                yield self._frame(index, partial(self._layout.rgb, data))
                 index += 1
         if self._interrupted.is_set():
             return
