@@ -8,6 +8,7 @@ from typing import assert_never
 
 import keras
 
+from converters.device_graph.rewriting import for_device
 from converters.float_layers import float_layers_of
 from converters.int8.correction import correct_channels
 from converters.int8.fitting import fit_to_int8
@@ -16,7 +17,7 @@ from converters.onnx.conversion import float_graph, to_onnx
 from converters.settings import Artifact
 from converters.tflite.conversion import dynamic_float_layers, float_file, to_tflite
 from unet_edge.images.placement import Pixels
-from unet_edge.model_files.embedded_contract import Precision
+from unet_edge.model_files.embedded_contract import Format, Precision
 from unet_edge.spec import ModelSpec
 
 INTEGERS: tuple[Precision, ...] = ("int8", "int16x8", "dynamic")
@@ -46,6 +47,7 @@ class Converter:
     ) -> None:
         self._model, self._spec = model, spec
         self._grids, self._full_integer = grids, full_integer
+        self._device_models: dict[Format, keras.Model] = {}
 
     def convert(self, artifact: Artifact) -> tuple[bytes, tuple[str, ...]]:
         """Convert to a file's bytes, without contract, with the best preparation for its kind.
@@ -53,11 +55,12 @@ class Converter:
         Also returns the names of the layers that int8 leaves in float32. Raises ConversionError.
         """
         file_format, precision = artifact
+        model = self._for_device(file_format)
         float_layers: tuple[str, ...] = ()
         if precision == "int8" and not self._full_integer:
-            float_layers = float_layers_of(self._model, file_format)
-        source = _prepared(self._model, artifact, self._grids, float_layers)
-        shared = source is self._model
+            float_layers = float_layers_of(model, file_format)
+        source = _prepared(model, artifact, self._grids, float_layers)
+        shared = source is model
         spec, grids = self._spec, self._grids
         match file_format:
             case "tflite":
@@ -75,13 +78,18 @@ class Converter:
                 assert_never(file_format)
         return data, float_layers
 
+    def _for_device(self, file_format: Format) -> keras.Model:
+        if file_format not in self._device_models:
+            self._device_models[file_format] = for_device(self._model, file_format)
+        return self._device_models[file_format]
+
     @cached_property
     def _float_file(self) -> bytes:
-        return float_file(self._model, self._spec)
+        return float_file(self._for_device("tflite"), self._spec)
 
     @cached_property
     def _float_graph(self) -> bytes:
-        return float_graph(self._model, self._spec)
+        return float_graph(self._for_device("onnx"), self._spec)
 
 
 def _prepared(
