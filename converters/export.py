@@ -17,13 +17,14 @@ from converters.freeze import require_tensorflow
 from converters.golden import golden_pictures
 from converters.int8.calibration import calibration_grids
 from converters.int8.search import Search, SearchResult
-from converters.references import HeldOut, held_out
+from converters.references import HeldOut, held_out, held_out_unlabelled
 from converters.settings import Artifact, ExportSettings
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import FLOORS, BundleFile
 from unet_edge.bundle.manifest import DataCounts
 from unet_edge.bundle.writing import require_replaceable_bundle, write_bundle
 from unet_edge.dataset import Dataset
+from unet_edge.dataset.unlabelled import UnlabelledPictures
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.evaluation.verification import Verification, verify
 from unet_edge.images.placement import Pixels
@@ -45,21 +46,23 @@ _TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai-edge-lite
 def export(
     model: keras.Model,
     spec: ModelSpec,
-    dataset: Dataset,
+    dataset: Dataset | UnlabelledPictures,
     output: Path,
     *,
     keras_sha256: str,
     network: str | None = None,
+    trained_here: bool = True,
     settings: ExportSettings | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Convert `model`, prove the files and write a bundle to `output`.
 
     Calibrates on training pictures. Proves each file on validation pictures at their own size,
-    against the masks of `model` itself. A file under its floor is written and marked. `network`
-    describes the model in the card. `say` gets a line of text on each file. Replaces an older
-    bundle at `output`. An export that is killed leaves the older bundle or none, and the next
-    export removes its temporary files.
+    against the masks of `model` itself. Pictures without masks prove the same agreement, and give
+    no mIoU. A file under its floor is written and marked. `network` describes the model in the
+    card. `trained_here` says that the pictures are those of the model's own training. `say` gets a
+    line of text on each file. Replaces an older bundle at `output`. An export that is killed leaves
+    the older bundle or none, and the next export removes its temporary files.
 
     Raises BundleError when `output` is not a bundle, ConversionError when a file cannot be
     converted, ConfigError for settings that exclude each other, and ImageError or DataError for
@@ -77,7 +80,7 @@ def export(
     require_writable_path(output)
     with temporary_files_beside(output):
         exporter = _Exporter(model, spec, dataset, settings, say)
-        return exporter.export(output, keras_sha256, network)
+        return exporter.export(output, keras_sha256, network, trained_here=trained_here)
 
 
 @dataclass(frozen=True)
@@ -100,19 +103,22 @@ class _Exporter:
 
     model: keras.Model
     spec: ModelSpec
-    dataset: Dataset
+    dataset: Dataset | UnlabelledPictures
     settings: ExportSettings
     say: Callable[[str], None]
 
-    def export(self, output: Path, keras_sha256: str, network: str | None) -> Bundle:
+    def export(
+        self, output: Path, keras_sha256: str, network: str | None, *, trained_here: bool
+    ) -> Bundle:
         dataset, settings = self.dataset, self.settings
         grids = self._calibration_grids()
-        pictures, confusion = self._held_out("validation")
+        pictures, confusion = self._held_out()
+        keras_miou = math.nan if confusion is None else confusion.miou
         # Before a search, which takes hours: a damaged test picture must not end it.
-        tests = self._held_out("test") if dataset.test else None
-        search = self._search(grids, pictures, confusion) if settings.budget else None
+        tests = self._tests()
+        search = self._search(grids, pictures, keras_miou) if settings.budget else None
         files = self._files(grids, search)
-        proofs = self._proofs(files, pictures, confusion)
+        proofs = self._proofs(files, pictures, keras_miou)
         entries = tuple(
             self._entry(file, proofs[file.name]) for file in files if file.name in proofs
         )
@@ -136,7 +142,9 @@ class _Exporter:
                 parameters=self.model.count_params(),
             ),
             tools={tool: _version(tool) for tool in _TOOLS},
-            data=DataCounts(len(dataset.train), len(dataset.validation), len(grids)),
+            data=DataCounts(
+                len(dataset.train) if trained_here else 0, len(dataset.validation), len(grids)
+            ),
             license=settings.license,
             search=None if search is None else search.record(),
             processor=read_processor(),
@@ -156,16 +164,26 @@ class _Exporter:
         count, seed = settings.calibration, settings.seed
         return calibration_grids(self.dataset, self.spec, count=count, seed=seed)
 
-    def _held_out(self, split: str) -> tuple[list[HeldOut], Confusion]:
-        return held_out(self.model, self.spec, self.dataset, self.settings.check, split)
+    def _held_out(self) -> tuple[list[HeldOut], Confusion | None]:
+        """The pictures to prove on, and the confusion over them, None without labels."""
+        count = self.settings.check
+        if isinstance(self.dataset, UnlabelledPictures):
+            return held_out_unlabelled(self.model, self.spec, self.dataset, count), None
+        return held_out(self.model, self.spec, self.dataset, count)
+
+    def _tests(self) -> tuple[list[HeldOut], Confusion] | None:
+        """The test pictures, and the confusion over them; None without any."""
+        if isinstance(self.dataset, UnlabelledPictures) or not self.dataset.test:
+            return None
+        return held_out(self.model, self.spec, self.dataset, self.settings.check, "test")
 
     def _search(
-        self, grids: Sequence[Pixels], pictures: Sequence[HeldOut], confusion: Confusion
+        self, grids: Sequence[Pixels], pictures: Sequence[HeldOut], keras_miou: float
     ) -> SearchResult:
         """Search for a file within the budget; raises ConversionError if there is none."""
         budget = self.settings.budget
         assert budget is not None
-        if budget.max_miou_drop is not None and math.isnan(confusion.miou):
+        if budget.max_miou_drop is not None and math.isnan(keras_miou):
             raise ConfigError(
                 "no held-out picture has true labels",
                 expected="--max-miou-drop needs true labels",
@@ -176,7 +194,7 @@ class _Exporter:
             self.spec,
             grids,
             lambda label: (picture.unpacked() for picture in progress(pictures, label)),
-            confusion.miou,
+            keras_miou,
             budget,
             fine_tune_steps=self.settings.fine_tuning,
             say=self.say,
@@ -226,7 +244,7 @@ class _Exporter:
         return seal(data, Contract(self.spec, *artifact))
 
     def _proofs(
-        self, files: Sequence[_File], pictures: Sequence[HeldOut], confusion: Confusion
+        self, files: Sequence[_File], pictures: Sequence[HeldOut], keras_miou: float
     ) -> dict[str, Verification]:
         """Prove each file on the held-out pictures, by name; leaves out those over the budget."""
         budget = self.settings.budget
@@ -239,7 +257,7 @@ class _Exporter:
                 floor=file.floor,
             )
             share = f"{file.name}: {percent(proof.agreement)} % of pixels as Keras"
-            if budget and not budget.holds(proof, confusion.miou):
+            if budget and not budget.holds(proof, keras_miou):
                 self.say(f"{share}, misses the budget, left out")
                 continue
             mark = "" if proof.passed else f"  UNDER ITS FLOOR of {percent(proof.floor)} %"

@@ -48,20 +48,20 @@ def file_entry(
 
 def reference_entry(
     pictures: Sequence[HeldOut],
-    confusion: Confusion,
+    confusion: Confusion | None,
     *,
     keras_sha256: str,
     network: str | None,
     parameters: int,
 ) -> Reference:
-    """The entry of the Keras model, measured on `pictures`."""
+    """The entry of the Keras model, measured on `pictures`; `confusion` is None without labels."""
     mious = (picture.miou for picture in pictures if not math.isnan(picture.miou))
-    quality = _quality(confusion)
+    quality = None if confusion is None else _quality(confusion)
     return Reference(
         keras_sha256=keras_sha256,
-        label_miou=quality.label_miou,
+        label_miou=None if quality is None else quality.label_miou,
         pictures=len(pictures),
-        label_iou=quality.label_iou,
+        label_iou=None if quality is None else quality.label_iou,
         worst_miou=min(mious, default=None),
         network=network,
         parameters=parameters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from unet_edge.dataset import Dataset, Sample
+from unet_edge.dataset.unlabelled import UnlabelledPictures
 from unet_edge.evaluation.verification import ReferenceMask
+from unet_edge.images.decoding import read_photo
 from unet_edge.images.mask_file import read_labels
 from unet_edge.images.placement import Pixels, Placement
 from unet_edge.masks.mask import png_bytes
@@ -32,20 +35,22 @@ class HeldOut:
     """A held-out picture with the reference's mask and the true mask.
 
     `labels` and `truth` are the two masks as PNG, which takes 18 to 300 times less memory than
-    arrays. `miou` is the reference's on this picture, nan if every pixel is ignored. `near_ties` is
-    the share of its pixels on the grid, without padding, whose two best logits nearly tie.
+    arrays; `truth` is None for a picture without labels. `miou` is the reference's on this picture,
+    nan without labels or if every pixel is ignored. `near_ties` is the share of its pixels on the
+    grid, without padding, whose two best logits nearly tie.
     """
 
     name: str
     image: Path
     labels: bytes
-    truth: bytes
+    truth: bytes | None
     miou: float
     near_ties: float
 
     def unpacked(self) -> ReferenceMask:
-        """The picture with both masks as uint8 (H, W), for `verify`."""
-        labels, truth = (np.asarray(read_labels(png)) for png in (self.labels, self.truth))
+        """The picture with its masks as uint8 (H, W), for `verify`."""
+        labels = np.asarray(read_labels(self.labels))
+        truth = None if self.truth is None else np.asarray(read_labels(self.truth))
         # The path, not the pixels: the proof includes decoding.
         return ReferenceMask(self.name, self.image, labels, truth)
 
@@ -82,6 +87,24 @@ def held_out(
             HeldOut(sample.name, sample.image, labels_png, truth_png, confusion.miou, ties)
         )
     return pictures, total
+
+
+def held_out_unlabelled(
+    model: keras.Model, spec: ModelSpec, pictures: UnlabelledPictures, count: int
+) -> list[HeldOut]:
+    """Run the Keras model on up to `count` pictures to prove on, which have no true masks.
+
+    Raises ImageError.
+    """
+    backend = _Recorder(model)
+    segmenter = Segmenter(spec, backend, "Keras")
+    results = []
+    for sample in progress(_spread(pictures.validation, count), "Keras reference"):
+        photo = read_photo(sample.image, spec)
+        labels = png_bytes(Image.fromarray(segmenter.segment(photo).labels))
+        ties = near_ties(backend.last, Placement.plan(photo.size, spec))
+        results.append(HeldOut(sample.name, sample.image, labels, None, math.nan, ties))
+    return results
 
 
 def near_ties(logits: Scores, placement: Placement) -> float:

@@ -82,9 +82,7 @@ def card_text(bundle: Bundle, rows: Sequence[GoldenRow], latency: Latency | None
         "## Data",
         _data(bundle),
         "## How well it segments",
-        "IoU against the true labels of the held-out pictures, all pixels counted together.",
-        _quality(bundle),
-        *_test_split(bundle),
+        *_quality_section(bundle),
         "## Files",
         "*As Keras* is the share of pixels whose class is the Keras model's own, over the "
         "held-out pictures; the *floor* is what was asked for.",
@@ -132,11 +130,36 @@ def _model(bundle: Bundle) -> list[str]:
 
 
 def _data(bundle: Bundle) -> str:
+    data, used = bundle.data, bundle.reference.pictures
+    if not data.train:  # an imported model, or photos without masks
+        return (
+            "The pictures that trained this model are not recorded here. The files were proven on "
+            f"{used} of {counted(data.validation, 'picture')}. "
+            f"{_calibration(data.calibration, 'other pictures')}"
+        )
     return (
-        f"Trained on {counted(bundle.data.train, 'picture')}; {bundle.data.validation} were held "
-        f"out (validation), of which {bundle.reference.pictures} were used for the figures here. "
-        f"{_calibration(bundle.data.calibration)}"
+        f"Trained on {counted(data.train, 'picture')}; {data.validation} were held "
+        f"out (validation), of which {used} were used for the figures here. "
+        f"{_calibration(data.calibration, 'the training pictures')}"
     )
+
+
+def is_labelled(bundle: Bundle) -> bool:
+    """Whether the export had true labels, so that the bundle has figures against them."""
+    return bundle.reference.label_iou is not None
+
+
+def _quality_section(bundle: Bundle) -> list[str]:
+    if not is_labelled(bundle):
+        return [
+            "Not measured: the pictures of this export had no true labels. They prove that the "
+            "files give Keras' masks, and not that these masks are right."
+        ]
+    return [
+        "IoU against the true labels of the held-out pictures, all pixels counted together.",
+        _quality(bundle),
+        *_test_split(bundle),
+    ]
 
 
 def _golden_pictures(bundle: Bundle, rows: Sequence[GoldenRow]) -> list[str]:
@@ -191,13 +214,14 @@ def _files(bundle: Bundle) -> str:
             f"{percent(entry.worst)} %",
             f"{percent(entry.floor)} %",
             "yes" if entry.kept_floor else "**NO**",
-            _score(entry.label_miou),
+            *([_score(entry.label_miou)] if is_labelled(bundle) else []),
             f"`{entry.sha256[:12]}`",
         )
         for entry in bundle.files
     ]
-    headers = ["file", "precision", "MB", "as Keras", "worst picture", "floor", "kept", "mIoU"]
-    return _table([*headers, "SHA-256"], rows)
+    headers = ["file", "precision", "MB", "as Keras", "worst picture", "floor", "kept"]
+    quality = ["mIoU"] if is_labelled(bundle) else []
+    return _table([*headers, *quality, "SHA-256"], rows)
 
 
 def _latency(bundle: Bundle, latency: Latency | None) -> str:
@@ -243,8 +267,7 @@ def _limits(bundle: Bundle) -> list[str]:
         *measured,
         f"The figures are of {counted(bundle.reference.pictures, 'picture')} of one data set. Of "
         "pictures taken otherwise, by another camera or of other things, they say nothing.",
-        "Training keeps its best round by the held-out (validation) pictures, so figures over them "
-        "are a little too good.",
+        *_limit_of_training(bundle),
         "Every pixel gets one of the classes, also where the picture shows none of them.",
         f"A picture is looked at with {spec.height}x{spec.width} px: what is thinner than a pixel "
         "there is lost, and borders are no finer.",
@@ -280,10 +303,26 @@ def _licence(text: str | None) -> str:
     return _plain(text)
 
 
-def _calibration(pictures: int) -> str:
+def _calibration(pictures: int, of: str) -> str:
     if not pictures:
         return "No file was calibrated."
-    return f"{pictures} of the training pictures scaled the calibrated files."
+    which = f"of {of}" if of.startswith("the ") else of
+    return f"{pictures} {which} scaled the calibrated files."
+
+
+def _limit_of_training(bundle: Bundle) -> list[str]:
+    """What figures over the held-out pictures are worth."""
+    if not is_labelled(bundle):
+        return []
+    if not bundle.data.train:
+        return [
+            "Whether the model was trained on the pictures of these figures is not known; if it "
+            "was, they are too good."
+        ]
+    return [
+        "Training keeps its best round by the held-out (validation) pictures, so figures over them "
+        "are a little too good."
+    ]
 
 
 def _picture(index: int) -> str:

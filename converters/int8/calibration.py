@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unet_edge.dataset import Dataset
+from unet_edge.dataset.unlabelled import UnlabelledPictures
 from unet_edge.images.decoding import grid_of
 from unet_edge.images.placement import Pixels
 from unet_edge.spec import ModelSpec
@@ -12,7 +13,7 @@ from unet_edge.system.progress import progress
 
 
 def calibration_grids(
-    dataset: Dataset, spec: ModelSpec, *, count: int, seed: int = 0
+    dataset: Dataset | UnlabelledPictures, spec: ModelSpec, *, count: int, seed: int = 0
 ) -> list[Pixels]:
     """Draw up to `count` training pictures with `seed`; returns grids, uint8 (H, W, 3).
 

@@ -64,6 +64,11 @@ def inspect(path: Path, as_json: bool) -> None:
       unet-edge inspect model-int8.tflite --json
       unet-edge inspect --schema
     """
+    from unet_edge.runtime.run_folder import foreign_model, is_foreign_model
+
+    if is_foreign_model(path):
+        foreign = foreign_model(path)
+        raise ModelFileError(foreign.found, fix=foreign.fix)
     if path.is_dir():
         _inspect_folder(path, as_json)
     else:

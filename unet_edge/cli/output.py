@@ -95,6 +95,7 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
     print_spec(bundle.spec)
     click.echo()
     test = bundle.test
+    labelled = bundle.reference.label_iou is not None
     rows = [
         (
             entry.name,
@@ -102,22 +103,30 @@ def print_bundle(bundle: Bundle, as_json: bool) -> None:
             f"{percent(entry.agreement)} %",
             f"{percent(entry.floor)} %",
             f"{entry.mask_miou:.4f}",
-            _miou(entry.label_miou),
+            *([_miou(entry.label_miou)] if labelled else []),
             *([_miou(test.files[index].label_miou)] if test else []),
             "ok" if entry.kept_floor else "BELOW FLOOR",
             entry.sha256[:12],
         )
         for index, entry in enumerate(bundle.files)
     ]
-    headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU", "label mIoU"]
+    headers = ["file", "MB", "pixels as Keras", "floor", "mask mIoU"]
+    headers += ["label mIoU"] if labelled else []
     print_texts(rows, [*headers, *(["test mIoU"] if test else []), "", "SHA-256"])
-    click.echo("mask mIoU is against Keras' masks, label mIoU against the true labels")
+    click.echo(
+        "mask mIoU is against Keras' masks"
+        + (", label mIoU against the true labels" if labelled else "; no picture had true labels")
+    )
     if bundle.search:
         _print_search(bundle.search)
     click.echo(f"measured on {bundle.processor}")
     reference = bundle.reference
     click.echo(
-        f"Keras itself: label mIoU {_miou(reference.label_miou)} on "
+        (
+            f"Keras itself: label mIoU {_miou(reference.label_miou)} on "
+            if labelled
+            else "proven on "
+        )
         + counted(reference.pictures, "validation picture" if test else "held-out picture")
         + (
             f", {_miou(test.keras.label_miou)} on {counted(test.pictures, 'test picture')}"

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -17,16 +17,14 @@ from converters.settings import (
     artifact_name,
     parse_artifact,
 )
+from unet_edge.cli.export_data import export_data, require_data_options
 from unet_edge.cli.group import Failure, need
 from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, print_note
+from unet_edge.cli.settings import run_data_options
 from unet_edge.errors import ConfigError
 from unet_edge.system.files import require_writable_path
 from unet_edge.system.printable import printable
-from unet_edge.system.progress import progress
-
-if TYPE_CHECKING:
-    from unet_edge.dataset import Dataset
 
 _EXPORT_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert")
 
@@ -38,7 +36,19 @@ _NOT_BY_DEFAULT = " and ".join(artifact_name(each) for each in ARTIFACTS if each
 @click.option(
     "--output", "-o", type=path_type(), help="The bundle's folder.  [default: RUN/bundle]"
 )
-@click.option("--data", type=path_type(), help="Pictures with masks.  [default: the run's]")
+@click.option(
+    "--data",
+    type=path_type(),
+    help="Pictures with masks, or a folder of photos without any, which prove agreement alone.  "
+    "[default: the run's]",
+)
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="Use every picture directly in --data without a mask, whatever else lies there. A folder "
+    "of photos with no sign of masks needs no flag.",
+)
+@run_data_options
 @click.option(
     "--formats",
     type=Names(),
@@ -115,6 +125,7 @@ def export(
     run: Path,
     output: Path | None,
     data: Path | None,
+    unlabelled: bool,
     formats: tuple[str, ...] | None,
     as_json: bool,
     calibration: int,
@@ -127,18 +138,25 @@ def export(
     license: str | None,
     benchmark: Path | None,
     labels: bool,
+    **rules: Any,
 ) -> None:
-    """Export a training RUN as a bundle of proven TFLite and ONNX files.
+    """Export a RUN as a bundle of proven TFLite and ONNX files.
 
     Each file's masks are compared with those of the Keras model, pixel by pixel. The exit status is
     1 if a file is below its agreement floor; the bundle is written anyway, and says so.
 
     The bundle's README.md is a model card. The same export gives the same bytes.
 
+    RUN is a folder that train or import wrote. A model of other training code has no pictures of
+    its own: give them with --data. Without masks the files are proven as well, half of the photos
+    calibrate and the other half prove, and no mIoU is given.
+
     \b
     Examples:
       unet-edge export runs/cats
       unet-edge export runs/cats --formats tflite-int8 -o cats-on-the-pi
+      unet-edge export runs/mine --data photos/
+      unet-edge export runs/mine --data cells --masks 'binary>127'
       unet-edge export runs/cats --min-agreement 0.998 --max-miou-drop 0.1
       unet-edge export runs/cats --license 'CC BY 4.0' --benchmark benchmark.json
     """
@@ -146,6 +164,7 @@ def export(
     from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 
     spec = read_spec(run / SPEC_FILE)  # first, because the imports take long
+    require_data_options(run, data, unlabelled=unlabelled, rules=rules)
     if (run / PROGRESS_FOLDER).is_dir():
         print_note(_unfinished(run))
     need("export", _EXPORT_MODULES)
@@ -154,7 +173,6 @@ def export(
     from converters.int8.search import Budget
     from unet_edge.runtime.backends.keras_model import load_keras
     from unet_edge.system.files import sha256
-    from unet_edge.training.config import read_config
 
     if max_miou_drop is not None and min_agreement is None:
         raise ConfigError(
@@ -174,14 +192,15 @@ def export(
     )
     if labels:
         spec = dataclasses.replace(spec, output="labels")
-    dataset = _export_data(run, data)
+    pictures, trained_here = export_data(run, spec, data, unlabelled=unlabelled, rules=rules)
     bundle = export_bundle(
         load_keras(run / KERAS_MODEL),
         spec,
-        dataset,
+        pictures,
         output or run / "bundle",
         keras_sha256=sha256((run / KERAS_MODEL).read_bytes()),
-        network=str(read_config(run).network),
+        network=_network(run),
+        trained_here=trained_here,
         settings=settings,
         say=print_note,
     )
@@ -195,6 +214,19 @@ def export(
         raise Failure(
             "\n".join(_next_steps(run, below, usable, searched=min_agreement is not None))
         )
+
+
+def _network(run: Path) -> str:
+    """The network in words, for the model card."""
+    from unet_edge.runtime.run_folder import is_imported
+
+    if is_imported(run):
+        from unet_edge.runtime.imported import read_imported
+
+        return read_imported(run).network
+    from unet_edge.training.config import read_config
+
+    return str(read_config(run).network)
 
 
 def _unfinished(run: Path) -> str:
@@ -222,21 +254,6 @@ def _next_steps(
         better += f", or search for a better .tflite file: {command}"
     lines.append(f'{better}; see "Export and int8" in the docs')
     return [printable(line) for line in lines]
-
-
-def _export_data(run: Path, data: Path | None) -> Dataset:
-    """The run's data set, or the pictures at `data`, read as the run read its own."""
-    from unet_edge.training.config import read_config, run_dataset
-
-    config = read_config(run)
-    if data is None or data.resolve() == config.data.resolve():
-        return run_dataset(run)
-    # The lists name the run's own pictures.
-    config = dataclasses.replace(
-        config, data=data, train_list=None, validation_list=None, test_list=None
-    )
-    # The run may have trained on these test pictures, so the model card must not quote them.
-    return dataclasses.replace(config.dataset(progress=progress), test=())
 
 
 @click.command()

@@ -23,7 +23,12 @@ from unet_edge.runtime.backends.backend import Backend, no_scores, to_logits
 from unet_edge.runtime.grid_labels import GridLabels
 from unet_edge.runtime.interpreter_choice import open_backend
 from unet_edge.runtime.packages import Package
-from unet_edge.runtime.run_folder import PROGRESS_FOLDER, absence
+from unet_edge.runtime.run_folder import (
+    PROGRESS_FOLDER,
+    absence,
+    foreign_model,
+    is_foreign_model,
+)
 from unet_edge.spec import ModelSpec
 from unet_edge.system.files import read_regular, sha256
 
@@ -151,6 +156,9 @@ class Segmenter:
                 f"{path} is not a bundle, so it has no file {file}",
                 expected=f"a bundle is a folder with {MANIFEST}",
             )
+        if is_foreign_model(path):
+            foreign = foreign_model(path)
+            raise ModelFileError(foreign.found, fix=foreign.fix)
         if path.suffix == ".keras" or (path / KERAS_MODEL).is_file():
             if backend is not None:
                 raise ConfigError(f"Keras runs {path}, not {backend}", fix="leave out the backend")

@@ -8,7 +8,7 @@ from typing import Any
 from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.run_folder import absence
+from unet_edge.runtime.run_folder import absence, is_imported
 from unet_edge.runtime.segmenter import CONFIG_FILE, MOST_CONFIG, SPLIT_FILE
 from unet_edge.system.files import read_regular
 from unet_edge.training.settings.train_config import TrainConfig
@@ -17,6 +17,11 @@ from unet_edge.training.toml import load_toml
 
 def read_config(run: Path) -> TrainConfig:
     """Read the settings of a training run. Raises ConfigError if the folder is not a run."""
+    if is_imported(run):
+        raise ConfigError(
+            f"{run} is an imported model, which has no settings of a training",
+            fix="name a run that 'unet-edge train' wrote",
+        )
     if not (run / CONFIG_FILE).is_file():
         found, expected, fix = absence(
             run,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unet_edge.dataset import Dataset
 from unet_edge.dataset.split_file import SplitNames
 from unet_edge.errors import ConfigError
-from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
+from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER, is_imported
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.system.files import write_atomically
 from unet_edge.training.settings.train_config import TrainConfig
@@ -27,6 +27,8 @@ def require_free_folder(run: Path, *, overwrite: bool, leads: bool) -> None:
     """Raise ConfigError if a new run would replace files in the folder."""
     if run.exists() and not run.is_dir():
         raise ConfigError(f"{run} is a file", fix="choose another --output")
+    if is_imported(run):
+        raise ConfigError(f"{run} holds an imported model", fix="choose another --output")
     unfinished = (run / PROGRESS_FOLDER).is_dir()
     if unfinished and not overwrite and leads:
         raise ConfigError(
@@ -53,6 +55,11 @@ def require_unfinished(run: Path) -> None:
     if not run.exists():
         raise ConfigError(
             f"no such folder: {run}", fix="name a folder that 'unet-edge train' wrote"
+        )
+    if is_imported(run):
+        raise ConfigError(
+            f"{run} is an imported model, which has no training to resume",
+            fix=f"start a training from it: unet-edge train DATA --weights {run} -o runs/NEW",
         )
     if (run / RESULT_FILE).is_file():
         raise ConfigError(f"{run} is finished", fix=f"export it with 'unet-edge export {run}'")
