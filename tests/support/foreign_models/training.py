@@ -1,0 +1,50 @@
+"""A few steps of training on generated discs, so that a foreign network's masks have shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from foreign_models.zoo import ForeignNetwork
+
+
+def discs(count: int, size: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Noisy pictures (N, size, size, 3) of one bright disc, and their labels (N, size, size)."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size]
+    pictures = np.empty((count, size, size, 3), np.float32)
+    labels = np.zeros((count, size, size), np.uint8)
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[:] = rng.integers(30, 110, 3)
+        y, x = rng.uniform(0.3 * size, 0.7 * size, 2)
+        radius = rng.uniform(0.15, 0.35) * size
+        disc = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+        picture[disc], label[disc] = rng.integers(150, 256, 3), 1
+        picture += rng.normal(0, 15, picture.shape)
+    return pictures.clip(0, 255).astype(np.uint8), labels
+
+
+def train(
+    entry: ForeignNetwork, model: keras.Model, *, size: int, steps: int, batch: int = 4
+) -> None:
+    """Train `model` in place for `steps` steps, with the loss that its output asks for."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.8  # the few steps must reach the statistics
+    model.compile(keras.optimizers.Adam(3e-3), _loss(entry))
+    pictures, labels = discs(8 * batch, size, seed=0)
+    inputs, truth = entry.scale(pictures), labels[:, :: entry.stride, :: entry.stride]
+    if len(model.output_shape) == 3:
+        truth = truth.reshape(len(truth), -1)
+    for step in range(steps):
+        part = slice(step % 8 * batch, step % 8 * batch + batch)
+        model.train_on_batch(inputs[part], truth[part].astype(np.int32)[..., None])
+
+
+def _loss(entry: ForeignNetwork) -> Any:
+    if entry.output == "sigmoid":
+        return keras.losses.BinaryCrossentropy()
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=entry.output == "logits")
