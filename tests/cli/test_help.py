@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -59,7 +58,7 @@ class TestCommands:
         found = sections(page("--help"))
         assert named(found["Get started"]) == ["demo", "doctor"]
         assert named(found["On the workstation"]) == [
-            "data", "train", "resume", "evaluate", "export", "diagnose",
+            "data", "train", "resume", "import", "evaluate", "export", "diagnose",
         ]  # fmt: skip
         device = ["segment", "verify", "benchmark", "tune", "inspect"]
         assert named(found["On the device"])[: len(device)] == device
@@ -83,7 +82,7 @@ class TestCommands:
     def test_each_is_where_the_list_says(self) -> None:
         for section in SECTIONS.values():
             for name, lazy in section.items():
-                command = getattr(importlib.import_module(lazy.module), name)
+                command = lazy.load(name)
                 assert command is main.get_command(click.Context(main), name)
                 assert command.name == name
 

@@ -10,8 +10,8 @@ import unet_edge
 from unet_edge.cli.group import Group, LazyCommand
 
 
-def _lazy(module: str, summary: str) -> LazyCommand:
-    return LazyCommand(f"{__name__}.{module}", summary)
+def _lazy(module: str, summary: str, function: str = "") -> LazyCommand:
+    return LazyCommand(f"{__name__}.{module}", summary, function)
 
 
 SECTIONS = {
@@ -23,6 +23,10 @@ SECTIONS = {
         "data": _lazy("data", "Check, split and preview a data set before training."),
         "train": _lazy("training", "Train a model on pictures and masks."),
         "resume": _lazy("training", "Finish an interrupted training run."),
+        # A function cannot be called import.
+        "import": _lazy(
+            "importing", "Make a run of a Keras model that other code trained.", "import_model"
+        ),
         "evaluate": _lazy("evaluation", "Score a model against the true masks of a data set."),
         "export": _lazy("workstation", "Export a run as TFLite and ONNX, and prove each file."),
         "diagnose": _lazy("diagnosis", "Show where and why a file differs from the float32 file."),

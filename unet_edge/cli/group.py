@@ -44,10 +44,20 @@ class Interrupted(click.ClickException):
 
 
 class LazyCommand(NamedTuple):
-    """A command that is not imported yet: its module, and its line in the list of commands."""
+    """A command that is not imported yet: its module, and its line in the list of commands.
+
+    `function` is its name in the module, if that is not the command's.
+    """
 
     module: str
     summary: str
+    function: str = ""
+
+    def load(self, name: str) -> click.Command:
+        """Import and return the command called `name`."""
+        module = importlib.import_module(self.module)
+        command: click.Command = getattr(module, self.function or name)
+        return command
 
 
 class ModelOptions(NamedTuple):
@@ -86,9 +96,7 @@ class Group(click.Group):
         """Import and return a command; None for an unknown name."""
         if cmd_name not in self._lazy:
             return None
-        module = importlib.import_module(self._lazy[cmd_name].module)
-        command: click.Command = getattr(module, cmd_name)
-        return command
+        return self._lazy[cmd_name].load(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section, each with its summary in full."""

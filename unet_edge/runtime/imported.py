@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unet_edge.bundle.json_schema import first_error
 from unet_edge.bundle.manifest import parse_json
@@ -48,7 +48,7 @@ class InputContract:
     range: str | None
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    color_order: str
+    color_order: Literal["rgb", "bgr"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Found:
 
     input_shape: tuple[int | None, ...]
     output_shape: tuple[int | None, ...]
-    output: str | None
+    output: str
     last_activation: str
     layers: int
     parameters: int
