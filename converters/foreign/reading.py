@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import keras
 
+from converters.foreign.file_kind import Kind, kind_of
+from converters.foreign.h5_file import read_h5_file
+from converters.foreign.keras_file import read_keras_file
+from converters.foreign.refusal import Refusal
 from converters.foreign.settings import Architecture
+from converters.foreign.weights_file import read_weights_file
 from unet_edge.errors import ModelFileError
-from unet_edge.runtime.backends.keras_model import load_keras
-
-Kind = Literal["keras", "h5", "weights", "savedmodel"]
-"""A `.keras` file, a complete model in HDF5, weights alone, a TensorFlow SavedModel."""
+from unet_edge.system.captured_output import captured_output
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,25 @@ def read_foreign(
     """Open a model file of any supported kind; the content decides which, not the name.
 
     `architecture`, `classes` and `size` (height, width) describe the network of a file of weights
-    alone, and are needed for it only. `size` may be left out: the network then takes any size.
+    alone, and are needed for it only. Without `size` the network takes any size.
+
+    Layers that change nothing outside training (dropout, augmentation) become Dropout of rate 0.
 
     Raises ModelFileError when the file is missing, damaged, unsupported, or holds code.
     """
-    if architecture is not None:
-        raise ModelFileError(f"{path}: weights alone are not read yet")
-    return ForeignModel(load_keras(path), str(path), "keras")
+    try:
+        kind = kind_of(path)
+        with captured_output():  # TensorFlow prints on standard error
+            if architecture is not None:
+                model = read_weights_file(path, kind, architecture, classes, size)
+                return ForeignModel(model, str(path), "weights")
+            match kind:
+                case "keras":
+                    model = read_keras_file(path)
+                case "h5" | "weights":
+                    model = read_h5_file(path)
+                case "savedmodel":
+                    raise Refusal("is a SavedModel")
+    except Refusal as refusal:
+        raise ModelFileError(refusal.reason, fix=refusal.fix, subject=str(path)) from refusal
+    return ForeignModel(model, str(path), kind)
