@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -27,6 +28,22 @@ def discs(count: int, size: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[
     return pictures.clip(0, 255).astype(np.uint8), labels
 
 
+def trained(entry: ForeignNetwork, *, width: float, size: int, steps: int) -> keras.Model:
+    """The network, trained in float32 and then set to its own precision.
+
+    A processor without float16 arithmetic takes minutes for the steps of a float16 model, and a
+    mixed policy keeps its variables in float32 anyway.
+    """
+    keras.utils.set_random_seed(0)
+    model = replace(entry, policy="float32").model(width, size)
+    train(entry, model, size=size, steps=steps)
+    if entry.policy == "float32":
+        return model
+    mixed = entry.model(width, size)
+    mixed.set_weights(model.get_weights())
+    return mixed
+
+
 def train(
     entry: ForeignNetwork, model: keras.Model, *, size: int, steps: int, batch: int = 4
 ) -> None:
@@ -34,7 +51,8 @@ def train(
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.8  # the few steps must reach the statistics
-    model.compile(keras.optimizers.Adam(3e-3), _loss(entry))
+    # Eagerly: tracing the graph takes longer than these steps.
+    model.compile(keras.optimizers.Adam(5e-3), _loss(entry), run_eagerly=steps < 50)
     pictures, labels = discs(8 * batch, size, seed=0)
     inputs, truth = entry.scale(pictures), labels[:, :: entry.stride, :: entry.stride]
     if len(model.output_shape) == 3:

@@ -33,7 +33,7 @@ class ForeignNetwork:
     saved: Literal["weights.h5", "h5", "keras"]
     output: Literal["logits", "softmax", "sigmoid"]
     tiny: float
-    """The width of its tests."""
+    """The width of its tests; 1 for weights alone, which come without their widths."""
     policy: str = "float32"
     stride: int = 1
     """Pixels of the input for one of the output."""
@@ -70,15 +70,26 @@ class ForeignNetwork:
                 mean = np.array([0.485, 0.456, 0.406], np.float32)
                 return (pixels / 255 - mean) / np.array([0.229, 0.224, 0.225], np.float32)
 
-    def labels(self, model: keras.Model, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-        """The model's own classes of RGB pixels (N, H, W, 3), at its output's size (N, h, w)."""
+    def logits(self, model: keras.Model, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """The model's own scores of RGB pixels (N, H, W, 3) as logits (N, H, W, classes >= 2).
+
+        A softmax's logits are known up to a constant in each pixel, which no argmax sees. Scores
+        at a part of the size are resized bilinearly.
+        """
         scores = np.asarray(model(self.scale(pixels), training=False), np.float32)
-        if scores.ndim == 3:  # a list of pixels
-            side = int(scores.shape[1] ** 0.5)
-            scores = scores.reshape(len(scores), side, side, -1)
-        if scores.shape[-1] == 1:
-            return (scores[..., 0] > 0.5).astype(np.uint8)
-        return scores.argmax(-1).astype(np.uint8)
+        side = pixels.shape[1] // self.stride
+        scores = scores.reshape(len(pixels), side, side, -1)
+        match self.output:
+            case "softmax":
+                scores = np.log(scores.clip(1e-30))
+            case "sigmoid":
+                scores = scores.clip(1e-30, 1 - 1e-7)
+                scores = np.log(scores / (1 - scores))
+                scores = np.concatenate([np.zeros_like(scores), scores], -1)
+            case "logits":
+                pass
+        resize = keras.layers.UpSampling2D(self.stride, interpolation="bilinear")
+        return np.asarray(resize(scores)) if self.stride > 1 else scores
 
     def save(self, model: keras.Model, folder: Path) -> Path:
         """Save `model` as the network's own code does; return the file."""
@@ -96,7 +107,7 @@ NETWORKS = (
         "-1..1",
         "weights.h5",
         "logits",
-        1 / 8,
+        1,
         architecture="tutorial-mobilenet-unet",
     ),
     ForeignNetwork(
@@ -105,7 +116,7 @@ NETWORKS = (
         "-1..1",
         "weights.h5",
         "logits",
-        1 / 4,
+        1,
         architecture="tutorial-unet-mini",
     ),
     ForeignNetwork("vgg-unet", vgg_unet, "caffe", "h5", "softmax", 1 / 16, stride=2),
@@ -113,12 +124,8 @@ NETWORKS = (
     ForeignNetwork("oxford-pets", oxford_pets, "0..255", "h5", "softmax", 1 / 4),
     ForeignNetwork("deeplabv3-plus", deeplabv3_plus, "0..255", "keras", "logits", 1 / 8),
     ForeignNetwork("unet-resnet18", unet_resnet, "0..255", "h5", "sigmoid", 1 / 8),
-    ForeignNetwork("unet-resnet18-imagenet", unet_resnet, "imagenet", "keras", "sigmoid", 1 / 8),
     ForeignNetwork(
-        "oxford-pets-bfloat16", oxford_pets, "0..255", "keras", "softmax", 1 / 4, "mixed_bfloat16"
-    ),
-    ForeignNetwork(
-        "unet-mini-float16", unet_mini, "0..1", "keras", "logits", 1 / 4, "mixed_float16"
+        "unet-mini-float16", unet_mini, "imagenet", "keras", "logits", 1 / 4, "mixed_float16"
     ),
 )
 
