@@ -29,6 +29,7 @@ from unet_edge.model_files.read_graph import (
     read_graph,
 )
 from unet_edge.model_files.runtime_support import RuntimeSupport, runtime_support
+from unet_edge.spec import ModelSpec
 from unet_edge.system.files import sha256
 
 AnyGraph = TFLiteGraph | OnnxGraph
@@ -83,12 +84,7 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
     is_run = (path / KERAS_MODEL).is_file() or (path / PROGRESS_FOLDER).is_dir()
     if is_run and not (path / MANIFEST).exists():
         if not (path / "bundle" / MANIFEST).exists():
-            spec = read_spec(path / SPEC_FILE)
-            if as_json:
-                print_json({"path": str(path), "spec": spec.to_dict(), "files": []})
-            else:
-                print_spec(spec)
-            print_note(f"{path} is a run without a bundle; 'unet-edge export {path}' writes one")
+            _inspect_run(path, read_spec(path / SPEC_FILE), as_json)
             return
         path = path / "bundle"
     bundle = Bundle.open(path)
@@ -127,6 +123,24 @@ def _inspect_folder(path: Path, as_json: bool) -> None:
         if isinstance(graph, OnnxGraph) and graph.can_saturate:
             click.echo(f"{name}: {SATURATES}")
     click.echo(describe(bundle))
+
+
+def _inspect_run(run: Path, spec: ModelSpec, as_json: bool) -> None:
+    """Show the contract of a run without a bundle, and where an imported model came from."""
+    from unet_edge.runtime.imported import read_imported
+    from unet_edge.runtime.run_folder import is_imported
+
+    imported = read_imported(run) if is_imported(run) else None
+    if as_json:
+        source = {} if imported is None else {"imported": imported.to_dict()}
+        print_json({"path": str(run), "spec": spec.to_dict(), "files": [], **source})
+    else:
+        print_spec(spec)
+        if imported is not None:
+            source = dataclasses.asdict(imported.source)
+            print_table([(f"imported: {name}", value) for name, value in source.items() if value])
+    data = " --data PICTURES" if imported else ""
+    print_note(f"{run} is a run without a bundle; 'unet-edge export {run}{data}' writes one")
 
 
 def _inspect_file(path: Path, as_json: bool) -> None:

@@ -59,7 +59,7 @@ def require_unfinished(run: Path) -> None:
     if is_imported(run):
         raise ConfigError(
             f"{run} is an imported model, which has no training to resume",
-            fix=f"start a training from it: unet-edge train DATA --weights {run} -o runs/NEW",
+            fix=f"run: unet-edge train DATA --weights {run} -o runs/NEW",
         )
     if (run / RESULT_FILE).is_file():
         raise ConfigError(f"{run} is finished", fix=f"export it with 'unet-edge export {run}'")
