@@ -9,9 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
 
+from converters.foreign.description import chosen_output, describe
+from converters.foreign.flatten import FlatModel, Value, flatten
+from converters.foreign.input_folding import fold_input
 from converters.foreign.input_scaling import InputScaling
-from unet_edge.errors import ConversionError
+from converters.foreign.layer_translation import translate_layer
+from converters.foreign.operation_translation import translate_operation
+from converters.foreign.pixel_scale import PixelScale
+from converters.foreign.proof import Proof, check, probe, run, sentences
+from converters.foreign.scores import Scores, rewrite_scores
+from converters.foreign.steps import Step, Steps, build, free_size
+from converters.foreign.translation import Translation, UnknownLayerError
+from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.spec import Normalisation
 
 
@@ -55,4 +68,147 @@ def canonicalise(
     Raises ConversionError if the model is none that a device can run, or a rewrite changes its
     results, and ConfigError if `size` or `classes` do not fit it.
     """
-    raise ConversionError("not written yet")
+    described = describe(model, output)
+    flat = flatten(model)
+    _, value = chosen_output(flat, output)
+    translation = _translated(flat, value, scaling, size)
+    end = translation.step(value)
+    pixels = probe(size)
+    scaled = PixelScale.of(scaling).of_pixels(pixels)
+    proof = Proof(flat, value, translation, scaled)
+    scores = rewrite_scores(translation.steps, end, classes=classes)
+    assert translation.scale_input is not None  # every output depends on the pixels
+    normalisation, folded = fold_input(translation.steps, *translation.scale_input, scores.step)
+    order = translation.steps.needed_for(scores.step)
+    _check_vocabulary(order)
+    free = free_size(order)
+    if not free and described.size not in (None, size):
+        own = f"{described.size[0]}x{described.size[1]}" if described.size else ""
+        raise ConfigError(
+            f"the model takes pictures of {own} px only, because its layers hold sizes",
+            fix=f"choose --size {own}",
+        )
+    result = build(translation.steps, scores.step, "imported", free=free)
+    difference = _prove(translation, scores, result, proof, pixels)
+    if described.precision == "float32" and output is None and described.size in (None, size):
+        # Both round in another order, each by about `rounding`. 32 times that is no error of order
+        # or border, which changes logits by a part of themselves.
+        given = run(model, scaled.astype(np.float32))
+        check(given, proof.output, "opening nested models", rounding=32 * difference.rounding)
+    whole = [*_removed(translation), *folded, *scores.sentences]
+    rewrites = [
+        *sentences(proof),
+        *((sentence, difference.found) for sentence in whole),
+        ("the complete model, in float32", difference.float32),
+    ]
+    return Canonical(
+        result, normalisation, tuple(Rewrite(what, largest) for what, largest in rewrites)
+    )
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """The largest differences of logits."""
+
+    found: float  # of the two models in double precision
+    float32: float  # of the canonical model in float32 to the foreign one in double precision
+    rounding: float  # of the canonical model in float32 to itself in double precision
+
+
+def _prove(
+    translation: Translation,
+    scores: Scores,
+    result: keras.Model,
+    proof: Proof,
+    pixels: NDArray[np.uint8],
+) -> _Difference:
+    """Compare the canonical model with the foreign one in double precision."""
+    double = build(translation.steps, scores.step, "double", dtype="float64")
+    made, right = run(double, pixels), scores.expected(proof.logits)
+    found = check(made, right, "the scaling of the input, or the scores at the end")
+    single = run(result, pixels)
+    # Rounding grows with depth as the model itself makes it grow: it is measured, not guessed.
+    rounding = float(np.abs(single - made).max())
+    return _Difference(found, float(np.abs(single - right).max()), rounding)
+
+
+def _translated(
+    flat: FlatModel, output: Value, scaling: InputScaling, size: tuple[int, int]
+) -> Translation:
+    """Translate the model for one size. Raises ConfigError that names sizes that would fit."""
+    try:
+        return translate(flat, output, scaling, size)
+    except ValueError as error:
+        fitting = _multiple(flat, output, scaling, size)
+        if fitting is None:
+            raise ConversionError(
+                f"the model's layers do not fit together at {size[0]}x{size[1]} px: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        raise ConfigError(
+            f"the model does not take pictures of {size[0]}x{size[1]} px",
+            expected=f"height and width must be multiples of {fitting}",
+            fix=f"choose --size {_round_up(size[0], fitting)}x{_round_up(size[1], fitting)}",
+        ) from error
+
+
+def _multiple(
+    flat: FlatModel, output: Value, scaling: InputScaling, size: tuple[int, int]
+) -> int | None:
+    """The smallest power of 2 whose multiples the model takes."""
+    for power in range(1, 9):
+        step = 2**power
+        try:
+            translate(flat, output, scaling, (_round_up(size[0], step), _round_up(size[1], step)))
+        except ValueError:
+            continue
+        return step
+    return None
+
+
+def _round_up(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
+def translate(
+    flat: FlatModel, output: Value, scaling: InputScaling, size: tuple[int, int]
+) -> Translation:
+    """Translate the calls that `output` needs. Raises ValueError if shapes do not fit."""
+    translation = Translation(Steps(size))
+    (pixels,) = flat.inputs.values()
+    translation.sources[pixels] = PixelScale.of(scaling)
+    for call in flat.up_to(output):
+        if call.does_nothing:
+            translation.sources[call.results[0]] = translation.sources[call.values[0]]
+            if isinstance(call.operation, keras.Layer):
+                translation.removed.append(call.name)
+        elif len(call.results) != 1 or not call.values:
+            raise UnknownLayerError(call)
+        elif isinstance(call.operation, keras.Layer):
+            translation.sources[call.results[0]] = translate_layer(translation, call)
+        else:
+            translation.sources[call.results[0]] = translate_operation(translation, call)
+    translation.step(output)
+    return translation
+
+
+def _removed(translation: Translation) -> list[str]:
+    """Sentences on layers that inference does without and on scalings inside the model."""
+    found = []
+    if names := translation.removed:
+        found.append(f"layers that do nothing in inference were removed: {', '.join(names)}")
+    if names := translation.scaled_in_model:
+        found.append(f"scalings at the model's start joined the input's: {', '.join(names)}")
+    return found
+
+
+def _check_vocabulary(order: list[Step]) -> None:
+    for step in order:
+        softmax = step.kind is layers.Activation and step.config["activation"] == "softmax"
+        if softmax or len(step.shape) != 3:
+            raise ConversionError(
+                f"the layer {step.name!r} inside the model "
+                + ("is a softmax" if softmax else f"gives {step.shape}, which is no map"),
+                expected="expected a softmax at the end only, and maps everywhere",
+                fix="name the layer in front of it with --output, if that gives the scores",
+            )
