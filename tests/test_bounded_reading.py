@@ -139,9 +139,9 @@ def test_the_contract_of_a_run_that_is_not_a_file(tmp_path: Path, kind: str) -> 
 
 def read_settings(path: Path) -> object:
     pytest.importorskip("keras", reason="no Keras, which settings of a training name")
-    from unet_edge.training.config import load_config
+    from unet_edge.training.config import load_settings
 
-    return load_config(path)
+    return load_settings(path)
 
 
 def read_measured(path: Path) -> object:

@@ -23,8 +23,8 @@ from unet_edge.training.settings.network import Network
 from unet_edge.training.settings.optimisation import Optimisation
 from unet_edge.training.settings.train_config import TrainConfig
 
-# `--class-weights balanced` sets it.
-WITHOUT_AN_OPTION_OF_ITS_OWN = {"loss.balanced"}
+# `--class-weights balanced` sets the first one, and every run that starts from another the second.
+WITHOUT_AN_OPTION_OF_ITS_OWN = {"loss.balanced", "weights_sha256"}
 
 
 def leaves(config, prefix=""):

@@ -55,7 +55,14 @@ CROPPED = TrainConfig(
     ),
     distillation=Distillation(Path("/runs/teacher"), 0.75, 3.0),
 )
-WHOLE = TrainConfig(data=DATA, augment=False, loss=Loss(balanced=True))
+WHOLE = TrainConfig(
+    data=DATA,
+    augment=False,
+    loss=Loss(balanced=True),
+    weights=Path("/runs/cats"),
+    weights_sha256="ab" * 32,
+    encoder_weights="none",
+)
 
 
 def leaves(config, prefix=""):

@@ -54,6 +54,7 @@ _COMMON = (
     "masks",
     "size",
     "crop",
+    "weights",
     "network__encoder",
     "network__alpha",
     "steps",
@@ -116,11 +117,9 @@ def train(
       unet-edge train --config runs/cells/config.toml --seed 1 -o runs/cells-1
       unet-edge train cats --alpha 0.25 --teacher runs/cats -o runs/small-cats
       unet-edge train cats --set optimisation.learning_rate=0.0005
+      unet-edge train new-cats --weights runs/cats -o runs/cats-2
     """
     need("train", _SETTINGS_MODULES)
-    from unet_edge.training.config import load_config
-    from unet_edge.training.settings.train_config import TrainConfig
-
     given = nested(settings | {"data": data}, assignments)
     if given.get("network", {}).get("architecture") == "unet_mini":
         given.setdefault("encoder_weights", "none")
@@ -128,14 +127,11 @@ def train(
         raise ConfigError(
             "--distill-weight and --distill-temperature need a --teacher", fix="add --teacher RUN"
         )
-    if config is not None:
-        chosen = load_config(config, given)
-    elif "data" in given:
-        chosen = TrainConfig.from_dict(given, OPTIONS)
-    else:
+    if config is None and "data" not in given:
         raise ConfigError(
             "no data is named", fix="name a folder with pictures and masks, or a --config with data"
         )
+    chosen = _chosen(given, config)
     _check_before_loading(chosen, output, overwrite=overwrite, leads=not process)
     need("train", _MODULES)
     from unet_edge.training.run import train as run_training
@@ -182,11 +178,35 @@ def resume(
         _report(result, read_config(run).classes, as_json)
 
 
+def _chosen(given: dict[str, Any], file: Path | None) -> TrainConfig:
+    """The settings of a new run: options, then a file, then the run that `weights` names."""
+    from unet_edge.training.config import load_settings
+    from unet_edge.training.settings.train_config import TrainConfig
+    from unet_edge.training.starting_run import completed
+    from unet_edge.training.toml import merged
+
+    settings = given if file is None else merged(load_settings(file), given)
+    if isinstance(settings.get("weights"), str):
+        if given.get("encoder_weights", "none") != "none":
+            raise ConfigError(
+                "--encoder-weights is given, but with --weights all weights come from the run",
+                fix="omit one of them",
+            )
+        if "weights" in given:  # what the file says is of another start
+            settings = {**settings, "encoder_weights": "none"}
+            if "weights_sha256" not in given:
+                settings.pop("weights_sha256", None)
+        settings, line = completed({"encoder_weights": "none", **settings})
+        print_note(printable(line))
+    return TrainConfig.from_dict(settings, OPTIONS if file is None else str(file))
+
+
 def _check_before_loading(config: TrainConfig, run: Path, *, overwrite: bool, leads: bool) -> None:
     """Raise the errors of a new run that are found without Keras, whose import takes long."""
     from unet_edge.dataset.missing_layout import require_data_folder
     from unet_edge.runtime.segmenter import SPEC_FILE, read_spec
     from unet_edge.training.run_files import require_free_folder
+    from unet_edge.training.starting_run import require_run
     from unet_edge.training.weights_file import require_weights_file
 
     require_data_folder(config.data)
@@ -195,6 +215,8 @@ def _check_before_loading(config: TrainConfig, run: Path, *, overwrite: bool, le
     require_free_folder(run, overwrite=overwrite, leads=leads)
     if config.encoder_weights not in ("imagenet", "none"):
         require_weights_file(Path(config.encoder_weights))
+    if config.weights is not None:
+        require_run(config.weights)
     if config.distillation is not None:
         read_spec(config.distillation.teacher / SPEC_FILE)
 
@@ -287,5 +309,9 @@ def _report(result: TrainResult, classes: tuple[str, ...], as_json: bool) -> Non
         "measured at the pictures' own size, as 'unet-edge evaluate' does; mIoU on the model's "
         f"grid, which chose the round: {result.validation_grid_miou:.4f}"
     )
+    if result.start_grid_miou is not None:
+        click.echo(f"mIoU on the model's grid before training: {result.start_grid_miou:.4f}")
+    if not result.best_step:
+        click.echo("no round was better than the start: the model is that of the run it began with")
     click.echo(f"best at step {result.best_step}; look at {result.run / 'samples'}")
     click.echo(f"next: unet-edge export {result.run}")

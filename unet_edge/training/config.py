@@ -49,9 +49,9 @@ def run_dataset(run: Path) -> Dataset:
     )
 
 
-def load_config(path: Path, changes: dict[str, Any] | None = None) -> TrainConfig:
-    """Read the settings in a TOML file, with `changes` as in from_toml. Raises ConfigError."""
-    return TrainConfig.from_toml(_read(path), str(path), changes)
+def load_settings(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings as plain values, not checked yet. Raises ConfigError."""
+    return load_toml(_read(path), str(path))
 
 
 def _read(path: Path) -> str:

@@ -12,11 +12,12 @@ from unet_edge.errors import ConfigError
 from unet_edge.runtime.backends.keras_model import load_keras
 from unet_edge.runtime.segmenter import KERAS_MODEL, SPEC_FILE, read_spec
 from unet_edge.spec import IGNORE, ModelSpec
-from unet_edge.training.config import read_config
+from unet_edge.training.graph import require_size
 from unet_edge.training.losses import Objective
 from unet_edge.training.precision import dtype_policy
 from unet_edge.training.settings.distillation import Distillation
 from unet_edge.training.settings.train_config import TrainConfig
+from unet_edge.training.starting_run import network_of
 
 
 def with_teacher(
@@ -40,22 +41,21 @@ def with_teacher(
 def _open_teacher(distillation: Distillation, config: TrainConfig, spec: ModelSpec) -> keras.Model:
     folder = distillation.teacher
     teacher_spec = read_spec(folder / SPEC_FILE)
-    for name, of_teacher, of_student in (
-        ("classes", teacher_spec.classes, spec.classes),
-        ("normalisation", teacher_spec.normalisation, spec.normalisation),
-    ):
-        if of_teacher != of_student:
-            raise ConfigError(
-                f"the teacher {folder} has the {name} {of_teacher}",
-                expected=f"expected {of_student}",
-            )
-    stride = read_config(folder).network.stride
+    # Normalisations may differ: each network gets pixels and normalises them itself.
+    if teacher_spec.classes != spec.classes:
+        raise ConfigError(
+            f"the teacher {folder} has the classes {teacher_spec.classes}",
+            expected=f"expected {spec.classes}",
+        )
+    stride = network_of(folder).stride
     if any(edge % stride for edge in config.crop_size):
         raise ConfigError(
             f"the crops are {config.crop_size[0]}x{config.crop_size[1]} px",
             expected=f"the teacher {folder} needs multiples of {stride} px",
         )
     teacher = load_keras(folder / KERAS_MODEL)
+    if network_of(folder).architecture == "imported":
+        require_size(teacher, config.crop_size, "the crop", f"the teacher {folder}")
     teacher.trainable = False
     return teacher
 

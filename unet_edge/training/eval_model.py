@@ -16,7 +16,7 @@ from unet_edge.training.batches import Batch, training_batches
 from unet_edge.training.checkpoint import model_state, restore_model
 from unet_edge.training.distribution import undistributed
 from unet_edge.training.losses import Objective
-from unet_edge.training.models import build, freeze_encoder
+from unet_edge.training.network_builder import NetworkBuilder
 from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.validation import validate
 
@@ -37,15 +37,21 @@ class EvalModel:
     """
 
     def __init__(
-        self, config: TrainConfig, dataset: Dataset, spec: ModelSpec, objective: Objective
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        spec: ModelSpec,
+        objective: Objective,
+        builder: NetworkBuilder,
     ) -> None:
         self._config = config
         self._dataset = dataset
         self._spec = spec
         self._objective = objective
+        self.builder = builder
         self.views = _views(config, dataset, spec)
         self._probe_samples = _probe_samples(dataset)
-        self.model = build(config.network, len(config.classes), spec.normalisation)
+        self.model = builder.build()
 
     @property
     def probed(self) -> int:
@@ -62,13 +68,17 @@ class EvalModel:
                 seconds = time.perf_counter() - started
         return seconds * sum(map(len, self.views.values()))
 
+    def adopt(self, model: keras.Model) -> None:
+        """Copy the weights of `model` with the statistics that it has."""
+        restore_model(self.model, model_state(model))
+
     def update(self, model: keras.Model, *, frozen: bool) -> str:
         """Copy the weights of `model` and re-estimate the statistics; return their views' name.
 
         With `frozen`, the encoder keeps its statistics.
         """
         # Frozen layers were trained with the statistics they have.
-        freeze_encoder(self.model, frozen)
+        self.builder.freeze(self.model, frozen)
         # Random states too: the statistics depend on what dropout leaves out, and must be the same
         # in a resumed run.
         restore_model(self.model, model_state(model))
@@ -82,7 +92,7 @@ class EvalModel:
             {name: [pixels for pixels, _ in views] for name, views in self.views.items()},
             lambda: self.score(self._probe_samples)[0],
         )
-        freeze_encoder(self.model, False)
+        self.builder.freeze(self.model, False)
         return statistics
 
     def score(self, samples: Sequence[Sample]) -> tuple[float, Confusion]:

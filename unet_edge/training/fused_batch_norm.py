@@ -22,8 +22,8 @@ def fuse_batch_norm(model: keras.Model) -> None:
     if keras.backend.backend() != "tensorflow":
         return
     for layer in model.layers:
-        # The kernel normalises over the last axis only, as all models here do.
-        if isinstance(layer, keras.layers.BatchNormalization):
+        # The kernel normalises over the last axis only.
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, 3):
             layer.call = MethodType(_call, layer)
 
 
@@ -32,17 +32,21 @@ def _call(layer: Any, inputs: Any, training: bool | None = None, mask: Any = Non
         return type(layer).call(layer, inputs, training=training, mask=mask)
     import tensorflow as tf
 
+    channels = inputs.shape[-1]
+    # An imported network may have layers without a scale or an offset.
+    gamma = tf.ones(channels) if layer.gamma is None else layer.gamma
+    beta = tf.zeros(channels) if layer.beta is None else layer.beta
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
-        scale=tf.cast(layer.gamma, tf.float32),
-        offset=tf.cast(layer.beta, tf.float32),
+        scale=tf.cast(gamma, tf.float32),
+        offset=tf.cast(beta, tf.float32),
         mean=tf.zeros(0),
         variance=tf.zeros(0),
         epsilon=layer.epsilon,
         is_training=True,
     )
     # The kernel returns the unbiased variance: n / (n - 1) times the one it normalises with.
-    count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
+    count = tf.cast(tf.size(inputs) / channels, tf.float32)
     variance *= (count - 1) / count
     momentum = layer.momentum
     layer.moving_mean.assign(layer.moving_mean * momentum + mean * (1 - momentum))

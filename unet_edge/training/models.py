@@ -12,7 +12,7 @@ from typing import assert_never
 import keras
 from keras import layers
 
-from unet_edge.errors import WeightsError
+from unet_edge.errors import ConfigError, WeightsError
 from unet_edge.spec import Normalisation
 from unet_edge.training.encoders import features, multiple_of_8
 from unet_edge.training.fused_batch_norm import fuse_batch_norm
@@ -30,7 +30,8 @@ def build(network: Network, classes: int, normalisation: Normalisation) -> keras
     """Build an untrained model for any height and width.
 
     Input: pixels, any dtype, 0..255, shape (N, H, W, 3), H and W multiples of `network.stride`.
-    Output: logits, float32, shape (N, H, W, classes).
+    Output: logits, float32, shape (N, H, W, classes). Raises ConfigError for an imported network,
+    which a `NetworkBuilder` builds.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
     x = layers.Rescaling(
@@ -41,6 +42,10 @@ def build(network: Network, classes: int, normalisation: Normalisation) -> keras
             logits = _mobilenet_unet(x, network, classes)
         case "unet_mini":
             logits = _unet_mini(x, classes)
+        case "imported":
+            raise ConfigError(
+                "an imported network is built from its run alone", fix="pass --weights RUN"
+            )
         case _:
             assert_never(network.architecture)
     model = keras.Model(pixels, logits, name=network.architecture)

@@ -73,8 +73,8 @@ def short_try(config: TrainConfig) -> str:
     """Return the options that make a run of these settings short; empty if it is already."""
     network, options = config.network, []
     smallest = ALPHAS[network.encoder][0]
-    # A weights file fits one alpha.
-    any_alpha = config.encoder_weights in ("imagenet", "none")
+    # A weights file fits one alpha, and so does a run to start from.
+    any_alpha = config.encoder_weights in ("imagenet", "none") and config.weights is None
     if network.architecture == "mobilenet_unet" and network.alpha > smallest and any_alpha:
         options.append(f"--alpha {smallest}")
     if max(config.size) > _SHORT_EDGE:

@@ -12,7 +12,6 @@ from unet_edge.system.timing import StageClock
 from unet_edge.training.batches import Batch, TrainingBatches
 from unet_edge.training.checkpoint import Checkpoint, restore_optimizer
 from unet_edge.training.losses import Objective
-from unet_edge.training.models import freeze_encoder
 from unet_edge.training.optimisation import build_optimizer
 from unet_edge.training.pace import measure_pace, short_try
 from unet_edge.training.rounds import ValidationLoop
@@ -39,7 +38,7 @@ def run_phases(
     for first, last in itertools.pairwise(bounds):
         if not first <= rounds.done < last or rounds.exhausted:
             continue
-        freeze_encoder(model, frozen=last <= config.frozen_rounds)
+        rounds.eval_model.builder.freeze(model, frozen=last <= config.frozen_rounds)
         optimizer = build_optimizer(config.optimisation, config.total_steps, first * steps)
         model.compile(optimizer=optimizer, loss=loss)
         if checkpoint is not None and rounds.done > first:

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from unet_edge.spec import Normalisation
 from unet_edge.training.losses import objective
-from unet_edge.training.models import build
 from unet_edge.training.optimisation import build_optimizer
 from unet_edge.training.settings.optimisation import TrainingPrecision
 from unet_edge.training.settings.train_config import TrainConfig
@@ -33,14 +31,17 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 def choose_precision(
-    config: TrainConfig, normalisation: Normalisation, say: Callable[[str], None]
+    config: TrainConfig, build: Callable[[], keras.Model], say: Callable[[str], None]
 ) -> TrainingPrecision:
-    """Choose the dtype policy of a run; "auto" compares float32 and mixed_bfloat16 in time."""
+    """Choose the dtype policy of a run; "auto" compares float32 and mixed_bfloat16 in time.
+
+    `build` builds the network in the current policy.
+    """
     precision = config.optimisation.precision
     if precision != "auto":
         return precision
     float32, bfloat16 = (
-        _step_seconds(config, normalisation, policy) for policy in ("float32", "mixed_bfloat16")
+        _step_seconds(config, build, policy) for policy in ("float32", "mixed_bfloat16")
     )
     faster = float32 > _LEAST_SPEED_UP * bfloat16
     chosen: TrainingPrecision = "mixed_bfloat16" if faster else "float32"
@@ -51,10 +52,10 @@ def choose_precision(
     return chosen
 
 
-def _step_seconds(config: TrainConfig, normalisation: Normalisation, policy: str) -> float:
+def _step_seconds(config: TrainConfig, build: Callable[[], keras.Model], policy: str) -> float:
     """The time of the fastest of a few training steps, after two that compile."""
     with dtype_policy(policy):
-        model = build(config.network, len(config.classes), normalisation)
+        model = build()
     model.compile(
         optimizer=build_optimizer(config.optimisation, config.total_steps),
         loss=objective(config.loss),

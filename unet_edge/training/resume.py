@@ -14,12 +14,14 @@ from unet_edge.training.run import Say, fit, leads
 from unet_edge.training.run_files import require_unfinished
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.settings.train_config import TrainConfig
+from unet_edge.training.starting_run import StartingRun
 from unet_edge.training.toml import flattened, load_toml
 from unet_edge.training.train_result import TrainResult
 
 # Settings that name the place of a file, or what is written beside the model.
 _MAY_CHANGE = {
-    *("data", "train_list", "validation_list", "test_list", "encoder_weights", "tensorboard"),
+    *("data", "train_list", "validation_list", "test_list", "tensorboard"),
+    *("encoder_weights", "weights"),
     "distillation.teacher",
 }
 
@@ -42,7 +44,10 @@ def resume(
         if (path := progress_folder / CHECKPOINT_FILE).is_file():
             checkpoint = Checkpoint.read(path)
             _require_same_settings(config, checkpoint, progress_folder / CONFIG_FILE)
-        return fit(config, run, checkpoint, lock, machines, say)
+        start = None
+        if config.weights is not None:
+            start = StartingRun.kept(run, config.weights, config.network, config.weights_sha256)
+        return fit(config, run, start, checkpoint, lock, machines, say)
 
 
 def _require_same_settings(config: TrainConfig, checkpoint: Checkpoint, path: Path) -> None:

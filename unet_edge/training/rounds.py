@@ -18,6 +18,7 @@ from unet_edge.masks.metrics import Confusion
 from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPEC_FILE, SPLIT_FILE
 from unet_edge.spec import ModelSpec
+from unet_edge.system.counting import counted
 from unet_edge.system.files import write_atomically
 from unet_edge.system.progress import progress_bar
 from unet_edge.training.checkpoint import (
@@ -36,6 +37,7 @@ from unet_edge.training.history import (
     write_history,
 )
 from unet_edge.training.losses import Objective
+from unet_edge.training.network_builder import NetworkBuilder
 from unet_edge.training.optimisation import Schedule
 from unet_edge.training.run_files import (
     LAST_MODEL,
@@ -60,6 +62,7 @@ class ValidationLoop:
         run: Path,
         objective: Objective,
         *,
+        builder: NetworkBuilder,
         say: Callable[[str], None] = lambda _: None,
         writes: bool = True,
     ) -> None:
@@ -72,6 +75,7 @@ class ValidationLoop:
         self._losses: list[float] = []
         self._best: tuple[RoundResult, Confusion] | None = None
         self._best_state: Arrays = []
+        self.start_miou: float | None = None
         self._bar = progress_bar(config.total_steps, "training")
         self.log = RunLog(
             config.total_steps,
@@ -80,7 +84,8 @@ class ValidationLoop:
             say,
             watched=not self._bar.disable,
         )
-        self.eval_model = EvalModel(config, dataset, spec, objective)
+        self.eval_model = EvalModel(config, dataset, spec, objective, builder)
+        self._say = say
 
     @property
     def done(self) -> int:
@@ -93,7 +98,8 @@ class ValidationLoop:
         patience = self._config.patience
         if not patience or self._best is None:
             return False
-        return self.done - 1 - self._history.index(self._best[0]) >= patience
+        best = self._best[0].step // self._config.steps_per_round  # 0: the start
+        return self.done - best >= patience
 
     @property
     def _step(self) -> int:
@@ -120,7 +126,27 @@ class ValidationLoop:
         best = RoundResult(**facts["best"])
         self._best = (best, Confusion(np.array(facts["confusion"], np.int64)))
         self._best_state = checkpoint.best
+        self.start_miou = facts.get("start_miou")
         self._bar.update(self._step)
+
+    def score_start(self, model: keras.Model, *, new_classes: int) -> None:
+        """Score the weights that a run starts from, before its first step.
+
+        Without new classes, they compete with the rounds: the result is never worse than they are.
+        """
+        with undistributed():
+            self.eval_model.adopt(model)
+            loss, confusion = self.eval_model.score(self._dataset.validation)
+        self.start_miou = confusion.miou
+        line = f"before training, the start scores {confusion.miou:.4f} grid mIoU"
+        if new_classes:
+            self._say(f"{line} with {counted(new_classes, 'class')} that starts anew")
+            return
+        self._say(line)
+        # It was not trained on this run's batches, so its loss on them is not known.
+        entry = RoundResult(0, 0.0, float("nan"), loss, confusion.miou, "start")
+        self._best = (entry, confusion)
+        self._best_state = model_state(self.eval_model.model)
 
     def step(self, loss: float) -> None:
         """Record a training step. Raises TrainingError for a loss that is not finite."""
@@ -185,6 +211,8 @@ class ValidationLoop:
         self._run.mkdir(parents=True, exist_ok=True)
         if improved:
             self._write_best()
+        elif self.done == 1:
+            self._write_start()
         save_model(self.eval_model.model, self._run / LAST_MODEL)
         write_history(self._run, self._history)
         if self.done == 1:
@@ -196,6 +224,7 @@ class ValidationLoop:
             "best": asdict(self._best[0]),
             "confusion": self._best[1].counts.tolist(),
             "settings": self._config.to_toml(),
+            "start_miou": self.start_miou,
         }
         Checkpoint(
             model=model_state(model),
@@ -203,6 +232,13 @@ class ValidationLoop:
             best=self._best_state,
             facts=facts,
         ).write(self._run / PROGRESS_FOLDER / CHECKPOINT_FILE)
+
+    def _write_start(self) -> None:
+        """Write the start, which the first round did not improve, as the best model."""
+        state = model_state(self.eval_model.model)
+        restore_model(self.eval_model.model, self._best_state)
+        self._write_best()
+        restore_model(self.eval_model.model, state)
 
     def _write_best(self) -> None:
         """Write the best model with its contract, settings and split."""

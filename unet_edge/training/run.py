@@ -27,7 +27,8 @@ from unet_edge.training.class_weights import balanced_weights
 from unet_edge.training.distillation import with_teacher
 from unet_edge.training.distribution import Machines, data_parallel, part_of
 from unet_edge.training.losses import Objective, objective
-from unet_edge.training.models import build, freeze_encoder, load_encoder
+from unet_edge.training.models import load_encoder
+from unet_edge.training.network_builder import NetworkBuilder
 from unet_edge.training.phases import data_wait, run_phases
 from unet_edge.training.precision import choose_precision, dtype_policy
 from unet_edge.training.rounds import ValidationLoop
@@ -41,6 +42,7 @@ from unet_edge.training.run_files import (
 from unet_edge.training.run_lock import RunLock
 from unet_edge.training.samples import save_samples
 from unet_edge.training.settings.train_config import TrainConfig
+from unet_edge.training.starting_run import StartingRun
 from unet_edge.training.train_result import TrainResult
 from unet_edge.training.validation import compare_modes, score_at_own_size
 
@@ -60,7 +62,7 @@ def train(
 
     Each round saves the best model so far, by validation mIoU. So an interrupted run has a usable
     model, and `resume` can finish it. `say` gets each line of progress. `machines` makes this one
-    process of several.
+    process of several. With `config.weights`, nothing is read from that run after the start.
 
     Raises ConfigError, DataError, WeightsError, or TrainingError if the loss is not finite.
     """
@@ -72,7 +74,25 @@ def train(
             lock.acquire()
         if (run / BUNDLE_FOLDER).exists():
             say(f"{run / BUNDLE_FOLDER} is of the earlier model: export again after this run")
-        return fit(config, run, None, lock, machines, say)
+        start = None if config.weights is None else _starting_run(config, config.weights)
+        return fit(config, run, start, None, lock, machines, say)
+
+
+def _starting_run(config: TrainConfig, folder: Path) -> StartingRun:
+    """Read the run that `config` starts from. Raises ConfigError if it is not the one meant."""
+    start = StartingRun.read(folder)
+    if config.network != start.network:
+        raise ConfigError(
+            f"the network is {config.network}, but that of {folder} is {start.network}",
+            fix="train with the network of the run that --weights names",
+        )
+    if config.weights_sha256 not in (None, start.sha256):
+        raise ConfigError(
+            f"the model of {folder} has the SHA-256 {start.sha256}",
+            expected=f"weights_sha256 is {config.weights_sha256}",
+            fix="omit weights_sha256 to start from the model that is there now",
+        )
+    return start
 
 
 def leads(machines: Machines | None) -> bool:
@@ -83,38 +103,46 @@ def leads(machines: Machines | None) -> bool:
 def fit(
     config: TrainConfig,
     run: Path,
+    start: StartingRun | None,
     checkpoint: Checkpoint | None,
     lock: RunLock,
     machines: Machines | None,
     say: Say,
 ) -> TrainResult:
     """Train from the beginning or from a checkpoint, and write the run's folder."""
-    spec, dataset = config.spec(), _dataset(config, run, checkpoint)
+    if start is not None:
+        config = replace(config, weights_sha256=start.sha256)
+    spec, dataset = _spec(config, start), _dataset(config, run, checkpoint)
+    builder = NetworkBuilder(config, spec, start)
     _check_data(dataset, run, say)
     part = part_of(machines, config.batch_size)
     _require_equal_decisions(config, machines)
     writes = leads(machines)
-    precision = choose_precision(config, spec.normalisation, say)
+    precision = choose_precision(config, builder.build, say)
     # The choice becomes a setting, because a resumed run must not choose again.
     config = replace(config, optimisation=replace(config.optimisation, precision=precision))
     target = _objective(config, dataset, say)
-    rounds = ValidationLoop(config, dataset, spec, run, target, say=say, writes=writes)
+    rounds = ValidationLoop(
+        config, dataset, spec, run, target, builder=builder, say=say, writes=writes
+    )
 
     with data_parallel() as devices:
         _require_even_shares(config.batch_size, devices)
         if devices > 1:
             say(f"training on {devices} devices")
-        model = _initial_model(config, spec, checkpoint, say)
+        model = _initial_model(config, builder, start, checkpoint, say)
         if checkpoint is not None:
             rounds.restore(checkpoint)
             say(f"continuing after round {rounds.done} of {config.total_rounds}")
+        elif start is not None:
+            rounds.score_start(model, new_classes=len(builder.change.new))
         say(f"model: {config.network.architecture}, {model.count_params() / 1e6:.2f} M parameters")
         batch_norm.set_momentum(model, config.steps)
         trained, loss = with_teacher(model, config, spec, target)
         if writes:
             run.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-            begin_progress(run, config, dataset, keep_checkpoint=checkpoint is not None)
+            begin_progress(run, config, dataset, start, keep_checkpoint=checkpoint is not None)
         batches = training_batches(config, dataset, spec, seed=config.seed, part=part)
         try:
             clock = run_phases(trained, loss, config, batches, rounds, checkpoint)
@@ -123,7 +151,7 @@ def fit(
                 end_progress(run)
             raise
 
-    result = _result(config, run, dataset, rounds, target, clock)
+    result = _result(config, run, dataset, spec, rounds, target, clock)
     if writes:
         save_samples(rounds.eval_model.model, dataset, spec, run / SAMPLES_FOLDER)
         write_atomically(run / RESULT_FILE, json_text(result.to_dict()))
@@ -135,6 +163,20 @@ def fit(
             "like inference. More steps or a larger batch make BatchNorm statistics more stable."
         )
     return result
+
+
+def _spec(config: TrainConfig, start: StartingRun | None) -> ModelSpec:
+    """The contract of the run; its pixels are normalised as those of the run it starts from."""
+    spec = config.spec()
+    if start is None:
+        return spec
+    palette = start.spec.palette if spec.classes == start.spec.classes else spec.palette
+    return replace(
+        spec,
+        normalisation=start.spec.normalisation,
+        pad_color=start.spec.pad_color,
+        palette=palette,
+    )
 
 
 def _dataset(config: TrainConfig, run: Path, checkpoint: Checkpoint | None) -> Dataset:
@@ -175,16 +217,23 @@ def _require_even_shares(batch_size: int, devices: int) -> None:
 
 
 def _initial_model(
-    config: TrainConfig, spec: ModelSpec, checkpoint: Checkpoint | None, say: Say
+    config: TrainConfig,
+    builder: NetworkBuilder,
+    start: StartingRun | None,
+    checkpoint: Checkpoint | None,
+    say: Say,
 ) -> keras.Model:
-    """Build the model, with the weights of a checkpoint or of a pretrained encoder."""
+    """Build the model, with the weights of a checkpoint, a run or a pretrained encoder."""
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(config.optimisation.precision):
-        model = build(config.network, len(config.classes), spec.normalisation)
-    if checkpoint is None:
-        _load_encoder(model, config, say)
-    else:
+        model = builder.build()
+    if checkpoint is not None:
         restore_model(model, checkpoint.model)
+    elif start is not None:
+        for line in builder.load_start(model):
+            say(printable(line))
+    else:
+        _load_encoder(model, config, say)
     return model
 
 
@@ -210,6 +259,7 @@ def _result(
     config: TrainConfig,
     run: Path,
     dataset: Dataset,
+    spec: ModelSpec,
     rounds: ValidationLoop,
     target: Objective,
     clock: StageClock,
@@ -218,10 +268,12 @@ def _result(
     entry, on_grid = rounds.best()
     model = rounds.eval_model.model
     # Frozen layers of the best round were trained with the statistics they have.
-    freeze_encoder(model, entry.step <= config.frozen_rounds * config.steps_per_round)
-    views = rounds.eval_model.views[entry.statistics]
+    frozen = 0 < entry.step <= config.frozen_rounds * config.steps_per_round
+    rounds.eval_model.builder.freeze(model, frozen)
+    # The statistics of the start are of the pictures of another run.
+    views = rounds.eval_model.views.get(entry.statistics, rounds.eval_model.views["plain"])
     training_loss, inference_loss = compare_modes(model, views, target)
-    confusion = score_at_own_size(model, dataset, dataset.validation, config.spec())
+    confusion = score_at_own_size(model, dataset, dataset.validation, spec)
     return TrainResult(
         run=run,
         best_step=entry.step,
@@ -231,4 +283,5 @@ def _result(
         training_loss=training_loss,
         inference_loss=inference_loss,
         data_wait=data_wait(clock),
+        start_grid_miou=rounds.start_miou,
     )

@@ -14,6 +14,7 @@ from unet_edge.runtime.run_folder import CHECKPOINT_FILE, PROGRESS_FOLDER, is_im
 from unet_edge.runtime.segmenter import CONFIG_FILE, KERAS_MODEL, SPLIT_FILE
 from unet_edge.system.files import write_atomically
 from unet_edge.training.settings.train_config import TrainConfig
+from unet_edge.training.starting_run import StartingRun
 
 if TYPE_CHECKING:
     import keras
@@ -67,12 +68,19 @@ def require_unfinished(run: Path) -> None:
 
 
 def begin_progress(
-    run: Path, config: TrainConfig, dataset: Dataset, *, keep_checkpoint: bool
+    run: Path,
+    config: TrainConfig,
+    dataset: Dataset,
+    start: StartingRun | None,
+    *,
+    keep_checkpoint: bool,
 ) -> None:
     """Write the files that make a run unfinished; `resume` needs them."""
     folder = run / PROGRESS_FOLDER
     if not keep_checkpoint:  # it would be an earlier run's
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    if start is not None:
+        start.keep(run)
     write_atomically(folder / SPLIT_FILE, SplitNames.of(dataset).to_json())
     write_atomically(folder / CONFIG_FILE, config.to_toml())
 

@@ -21,7 +21,9 @@ class TrainResult:
     `unet-edge evaluate` and `export` do. `validation_grid_miou` is measured on the model's grid;
     it chose the best round. `training_loss` and `inference_loss` are measured over the same
     training crops, with batch statistics and with the re-estimated moving statistics. `data_wait`
-    is the share of the training time, 0..1, in which the model waited for data.
+    is the share of the training time, 0..1, in which the model waited for data. `start_grid_miou`
+    is the grid mIoU, before the first step, of a run that starts from another one. `best_step` is 0
+    if no round was better than this start.
     """
 
     run: Path
@@ -32,6 +34,7 @@ class TrainResult:
     training_loss: float
     inference_loss: float
     data_wait: float
+    start_grid_miou: float | None = None
 
     @property
     def agrees(self) -> bool:

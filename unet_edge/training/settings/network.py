@@ -8,12 +8,17 @@ from typing import Literal, get_args
 
 from unet_edge.errors import ConfigError
 
-Architecture = Literal["mobilenet_unet", "unet_mini"]
+Architecture = Literal["mobilenet_unet", "unet_mini", "imported"]
+"""`imported` is the network of an imported run: only its model.keras describes it."""
+
 DecoderKind = Literal["separable", "dense"]
 Encoder = Literal["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"]
 
-STRIDES: dict[Architecture, int] = {"mobilenet_unet": 16, "unet_mini": 4}
-"""By architecture, the px of which the input's height and width must be multiples."""
+STRIDES: dict[Architecture, int] = {"mobilenet_unet": 16, "unet_mini": 4, "imported": 1}
+"""By architecture, the px of which the input's height and width must be multiples.
+
+The sizes of an imported network are checked when its model is loaded.
+"""
 
 #: Width multipliers for which keras.applications publishes weights.
 ALPHAS: Mapping[Encoder, tuple[float, ...]] = {
@@ -51,7 +56,7 @@ class Network:
             )
 
     def __str__(self) -> str:
-        if self.architecture == "unet_mini":
+        if self.architecture != "mobilenet_unet":
             return self.architecture
         return (
             f"{self.architecture}, {self.decoder} decoder, {self.encoder} of alpha {self.alpha:g}"

@@ -35,7 +35,9 @@ class TrainConfig(Reading, _Pictures):
     """Settings of one run; sizes are (height, width) px.
 
     Training uses crops of size `crop` (None: `size`); validation and inference use `size`.
-    `encoder_weights` is "imagenet", "none" or a weights file. `steps` is the number of batches:
+    `weights` is the folder of a run, trained or imported, from which this one starts, with the same
+    `network`; `weights_sha256` is the digest of that run's model. `encoder_weights` is "imagenet",
+    "none" or a weights file, and "none" with `weights`. `steps` is the number of batches:
     data sets differ too much in size to count epochs. The run is validated `rounds` times, and
     stops early after `patience` rounds without an improvement (0: never). Without `augment`,
     training sees whole pictures, as inference does.
@@ -46,6 +48,8 @@ class TrainConfig(Reading, _Pictures):
     resample: Resample = "bilinear"
     decoding: Decoding = "scaled"
     bit_depth: int | None = None
+    weights: Path | None = None
+    weights_sha256: str | None = None
     encoder_weights: str = "imagenet"
     steps: int = 1500
     rounds: int = 15
@@ -74,6 +78,16 @@ class TrainConfig(Reading, _Pictures):
         if self.ignore is not None and not 0 <= self.ignore <= 255:
             raise ConfigError(
                 f"ignore is {self.ignore}", expected="it must be a mask value, 0 to 255"
+            )
+        if self.weights and self.encoder_weights != "none":
+            raise ConfigError(
+                f"encoder_weights is {self.encoder_weights}, but all weights come from "
+                f"{self.weights}",
+                fix="omit one of --weights and --encoder-weights",
+            )
+        if self.network.architecture == "imported" and not self.weights:
+            raise ConfigError(
+                "an imported network is built from its run alone", fix="pass --weights RUN"
             )
         if self.loss.class_weights and len(self.loss.class_weights) != len(self.classes):
             raise ConfigError(
@@ -137,6 +151,14 @@ class TrainConfig(Reading, _Pictures):
         return find_dataset(
             self.data, classes=self.classes, split=split, progress=progress, **self.reading()
         )
+
+    @property
+    def network_text(self) -> str:
+        """The network in words, with the run that it was trained from."""
+        if self.weights is None:
+            return str(self.network)
+        digest = f" (model.keras {self.weights_sha256[:12]})" if self.weights_sha256 else ""
+        return f"{self.network}; started from the run {self.weights.name}{digest}"
 
     def to_toml(self) -> str:
         """The settings as TOML text, without the settings that are None."""
