@@ -226,7 +226,7 @@ def _network(run: Path) -> str:
         return read_imported(run).network
     from unet_edge.training.config import read_config
 
-    return str(read_config(run).network)
+    return read_config(run).network_text
 
 
 def _unfinished(run: Path) -> str:
