@@ -28,7 +28,7 @@ def discs(count: int, size: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[
     return pictures.clip(0, 255).astype(np.uint8), labels
 
 
-def trained(entry: ForeignNetwork, *, width: float, size: int, steps: int) -> keras.Model:
+def trained(entry: ForeignNetwork, *, width: float, size: int) -> keras.Model:
     """The network, trained in float32 and then set to its own precision.
 
     A processor without float16 arithmetic takes minutes for the steps of a float16 model, and a
@@ -36,7 +36,7 @@ def trained(entry: ForeignNetwork, *, width: float, size: int, steps: int) -> ke
     """
     keras.utils.set_random_seed(0)
     model = replace(entry, policy="float32").model(width, size)
-    train(entry, model, size=size, steps=steps)
+    train(entry, model, size=size)
     if entry.policy == "float32":
         return model
     mixed = entry.model(width, size)
@@ -44,20 +44,18 @@ def trained(entry: ForeignNetwork, *, width: float, size: int, steps: int) -> ke
     return mixed
 
 
-def train(
-    entry: ForeignNetwork, model: keras.Model, *, size: int, steps: int, batch: int = 4
-) -> None:
-    """Train `model` in place for `steps` steps, with the loss that its output asks for."""
+def train(entry: ForeignNetwork, model: keras.Model, *, size: int, batch: int = 4) -> None:
+    """Train `model` in place for `entry.steps` steps, with the loss that its output asks for."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.8  # the few steps must reach the statistics
     # Eagerly: tracing the graph takes longer than these steps.
-    model.compile(keras.optimizers.Adam(5e-3), _loss(entry), run_eagerly=steps < 50)
+    model.compile(keras.optimizers.Adam(5e-3), _loss(entry), run_eagerly=True)
     pictures, labels = discs(8 * batch, size, seed=0)
     inputs, truth = entry.scale(pictures), labels[:, :: entry.stride, :: entry.stride]
     if len(model.output_shape) == 3:
         truth = truth.reshape(len(truth), -1)
-    for step in range(steps):
+    for step in range(entry.steps):
         part = slice(step % 8 * batch, step % 8 * batch + batch)
         model.train_on_batch(inputs[part], truth[part].astype(np.int32)[..., None])
 

@@ -34,6 +34,8 @@ class ForeignNetwork:
     output: Literal["logits", "softmax", "sigmoid"]
     tiny: float
     """The width of its tests; 1 for weights alone, which come without their widths."""
+    steps: int = 12
+    """Training steps after which the masks have shapes."""
     policy: str = "float32"
     stride: int = 1
     """Pixels of the input for one of the output."""
@@ -120,12 +122,14 @@ NETWORKS = (
         architecture="tutorial-unet-mini",
     ),
     ForeignNetwork("vgg-unet", vgg_unet, "caffe", "h5", "softmax", 1 / 16, stride=2),
-    ForeignNetwork("mobilenet-segnet", mobilenet_segnet, "-1..1", "h5", "softmax", 1 / 8, stride=2),
+    ForeignNetwork(
+        "mobilenet-segnet", mobilenet_segnet, "-1..1", "h5", "softmax", 1 / 8, steps=24, stride=2
+    ),
     ForeignNetwork("oxford-pets", oxford_pets, "0..255", "h5", "softmax", 1 / 4),
     ForeignNetwork("deeplabv3-plus", deeplabv3_plus, "0..255", "keras", "logits", 1 / 8),
     ForeignNetwork("unet-resnet18", unet_resnet, "0..255", "h5", "sigmoid", 1 / 8),
     ForeignNetwork(
-        "unet-mini-float16", unet_mini, "imagenet", "keras", "logits", 1 / 4, "mixed_float16"
+        "unet-mini-float16", unet_mini, "imagenet", "keras", "logits", 1 / 4, policy="mixed_float16"
     ),
 )
 

@@ -1,0 +1,302 @@
+"""Compare imported models with what a plain TFLiteConverter call gives for the same model.
+
+    python -m benchmarks.foreign_models [--case NAME ...] [--rounds 30]
+
+Builds each network of the tests' `foreign_models` at its full width for pictures of 224 px, trains
+it for a few steps on small generated pictures, saves it as its library does, imports and exports it
+with `unet-edge`, and converts the same model by `TFLiteConverter.from_keras_model` with the same
+calibration pictures. It then measures on the same pictures, which no file was calibrated on:
+
+- the pixels of each file whose class is that of its Keras model: ours against the imported one,
+  plain ones against the foreign one, at the size of its own output;
+- operators, and nodes that run: XNNPACK's partitions and the operators outside them;
+- ms of one thread from pixels to scores, in turns: ours takes uint8 pixels, plain files take the
+  network's float input, which a program has to compute; so they are timed with that and without.
+
+What is already in --work is used again. Writes
+`benchmarks/reference/<machine>-foreign-models.{md,json}`. Every command is printed.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.plain_tflite import PlainFile, PlainPrecision, plain_file
+from benchmarks.reporting import (
+    REFERENCE,
+    named,
+    page,
+    spelled,
+    steadiness,
+    table,
+    write_report,
+)
+from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.manifest import MANIFEST
+from unet_edge.images.decoding import decode
+from unet_edge.model_files.read_graph import read_graph
+from unet_edge.percent import percent
+from unet_edge.runtime.segmenter import KERAS_MODEL
+from unet_edge.system.files import json_text, write_atomically
+from unet_edge.system.timing import gemm_ms, machine
+
+_SIZE, _TRAINING_SIZE, _PICTURES = 224, 96, 32
+_CLASSES = ("background", "disc")
+_PRECISIONS: tuple[PlainPrecision, ...] = ("float32", "float16", "int8")
+
+# Where the tests' builders are; they are no part of the package.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+
+@click.command()
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/foreign-models"))
+@click.option("--case", "cases", multiple=True, help="Measure this network only; repeatable.")
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--again", is_flag=True, help="Measure what was measured before, too.")
+@click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
+def main(work: Path, cases: Sequence[str], rounds: int, again: bool, output: Path) -> None:
+    """Build, import, export, convert, measure and write the report of this machine."""
+    zoo = importlib.import_module("foreign_models.zoo")
+    before = gemm_ms()
+    photos = _photos(work / "photos")
+    results: dict[str, Any] = {}
+    for entry in zoo.NETWORKS:
+        if cases and entry.name not in cases:
+            continue
+        record = work / entry.name / "result.json"
+        if again or not record.is_file():
+            result = _compared(entry, record.parent, photos, rounds)
+            write_atomically(record, json_text(result))
+        results[entry.name] = json.loads(record.read_text())
+    facts = machine()
+    report = {
+        "machine": facts,
+        "rounds": rounds,
+        "gemm_before_ms": before,
+        "gemm_after_ms": gemm_ms(),
+        "networks": results,
+    }
+    text = _markdown(report)
+    if not cases:
+        write_report(named(output, facts, "foreign-models"), report, text)
+    print(text)
+
+
+def _photos(folder: Path) -> Path:
+    """Generated pictures of the networks' own size, so that none is resized."""
+    if not folder.is_dir():
+        training = importlib.import_module("foreign_models.training")
+        folder.mkdir(parents=True)
+        for index, picture in enumerate(training.discs(_PICTURES, _SIZE, seed=1)[0]):
+            Image.fromarray(picture).save(folder / f"{index:02d}.png")
+    return folder
+
+
+def _compared(entry: Any, work: Path, photos: Path, rounds: int) -> dict[str, Any]:
+    work.mkdir(parents=True, exist_ok=True)
+    model, path = _model(entry, work)
+    run = work / "run"
+    if not (run / KERAS_MODEL).is_file():
+        arguments = ["import", str(path), "-o", str(run), "--classes", ",".join(_CLASSES)]
+        arguments += ["--input-range", entry.input_range, "--fit", "stretch"]
+        if entry.architecture:
+            arguments += ["--architecture", entry.architecture, "--size", str(_SIZE)]
+        _command(arguments)
+    if not (run / "bundle" / MANIFEST).is_file():
+        _command(["export", str(run), "--data", str(photos), "--golden", "2"], check=False)
+    bundle = Bundle.open(run / "bundle")
+    calibration, proof = _split(photos)
+    plain = _plain_files(entry, model, work, calibration)
+    expected = _labels(entry, np.asarray(model(entry.scale(proof), training=False)))
+    files: dict[str, Any] = {}
+    for precision in _PRECISIONS:
+        ours = bundle.file(f"model-{precision}.tflite")
+        own = bundle.read(ours)
+        agreement = _agreement(PlainFile(plain[precision]), entry, proof, expected)
+        files[precision] = {
+            "ours": {"agreement": ours.agreement, **_graph(own)},
+            "plain": {"agreement": agreement, **_graph(plain[precision])},
+            **_timed(entry, own, plain[precision], proof[0], rounds),
+        }
+    onnx = {file.precision: file.agreement for file in bundle.files if file.format == "onnx"}
+    return {
+        "parameters": model.count_params(),
+        "share_of_class_1": float(expected.mean()),
+        "files": files,
+        "onnx": onnx,
+    }
+
+
+def _model(entry: Any, work: Path) -> tuple[Any, Path]:
+    """The trained network for pictures of `_SIZE`, and its file."""
+    training = importlib.import_module("foreign_models.training")
+    weights = work / "trained.weights.h5"
+    model = entry.model(1, _SIZE)
+    if not weights.is_file():
+        small = training.trained(entry, width=1, size=_TRAINING_SIZE)
+        model.set_weights(small.get_weights())
+        model.save_weights(weights)
+    model.load_weights(weights)
+    return model, entry.save(model, work)
+
+
+def _split(photos: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The pictures that `export` calibrates and proves on, uint8 (N, H, W, 3)."""
+    from unet_edge.dataset.unlabelled import find_unlabelled
+
+    found = find_unlabelled(photos)
+    calibration, proof = (
+        np.stack([np.asarray(decode(sample.image)) for sample in split])
+        for split in (found.train, found.validation)
+    )
+    return calibration, proof
+
+
+def _plain_files(
+    entry: Any, model: Any, work: Path, calibration: NDArray[np.uint8]
+) -> dict[PlainPrecision, bytes]:
+    files: dict[PlainPrecision, bytes] = {}
+    for precision in _PRECISIONS:
+        path = work / f"plain-{precision}.tflite"
+        if not path.is_file():
+            inputs = [entry.scale(picture[None]) for picture in calibration]
+            write_atomically(path, plain_file(model, precision, inputs))
+        files[precision] = path.read_bytes()
+    return files
+
+
+def _labels(entry: Any, scores: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    """Labels (N, h, w) of a foreign model's scores, at the resolution of its output."""
+    side = _SIZE // entry.stride
+    scores = scores.reshape(len(scores), side, side, -1)
+    if scores.shape[-1] == 1:
+        return (scores[..., 0] > 0.5).astype(np.int64)
+    return scores.argmax(-1)
+
+
+def _agreement(
+    file: PlainFile, entry: Any, proof: NDArray[np.uint8], expected: NDArray[np.integer[Any]]
+) -> float:
+    labels = [_labels(entry, file.scores(entry.scale(picture[None]))) for picture in proof]
+    return float((np.concatenate(labels) == expected).mean())
+
+
+def _graph(data: bytes) -> dict[str, Any]:
+    """A file's operators, and what its graph becomes in LiteRT with XNNPACK."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    operators = read_graph(data, "tflite", "model").operators
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    nodes = [node["op_name"] for node in interpreter._get_ops_details()]
+    partitions = nodes.count("DELEGATE")
+    return {
+        "operators": sum(operator.count for operator in operators),
+        "kinds": {operator.name: operator.count for operator in operators},
+        "partitions": partitions,
+        "bytes": len(data),
+    }
+
+
+def _timed(
+    entry: Any, ours: bytes, plain: bytes, picture: NDArray[np.uint8], rounds: int
+) -> dict[str, Any]:
+    """Times in ms of one thread, one call each in turn."""
+    own, other = PlainFile(ours), PlainFile(plain)
+    scaled = entry.scale(picture[None])
+    calls: dict[str, Callable[[], Any]] = {
+        "ours": lambda: own.scores(picture[None]),
+        "plain": lambda: other.scores(scaled),
+        "plain with its scaling": lambda: other.scores(entry.scale(picture[None])),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    gc.disable()
+    for turn in range(rounds + 3):
+        for name, call in calls.items():
+            started = time.perf_counter_ns()
+            call()
+            if turn >= 3:  # the first calls warm up
+                times[name].append((time.perf_counter_ns() - started) / 1e6)
+    gc.enable()
+    return {
+        "ms": {
+            name: {"min": min(laps), "median": statistics.median(laps)}
+            for name, laps in times.items()
+        },
+        "ratio": {
+            name: statistics.median(a / b for a, b in zip(laps, times["ours"], strict=True))
+            for name, laps in times.items()
+            if name != "ours"
+        },
+    }
+
+
+def _command(arguments: list[str], *, check: bool = True) -> None:
+    print(f"\n$ unet-edge {shlex.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=check)
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    rows = []
+    for name, network in report["networks"].items():
+        for precision, file in network["files"].items():
+            ours, plain, ms = file["ours"], file["plain"], file["ms"]
+            rows.append(
+                (
+                    name,
+                    precision,
+                    percent(ours["agreement"]),
+                    percent(plain["agreement"]),
+                    f"{ours['operators']} / {plain['operators']}",
+                    f"{ours['partitions']} / {plain['partitions']}",
+                    f"{ms['ours']['min']:.1f} ({ms['ours']['median']:.1f})",
+                    f"{ms['plain']['min']:.1f} ({ms['plain']['median']:.1f})",
+                    f"{ms['plain with its scaling']['min']:.1f}",
+                    f"{file['ratio']['plain']:.2f} / {file['ratio']['plain with its scaling']:.2f}",
+                )
+            )
+    headers = [
+        "network", "precision", "ours, % as Keras", "plain, %", "operators", "partitions",
+        "ours, ms", "plain, ms", "plain with scaling, ms", "times ours",
+    ]  # fmt: skip
+    onnx = [
+        (name, *(percent(agreement) for agreement in network["onnx"].values()))
+        for name, network in report["networks"].items()
+    ]
+    kinds = list(next(iter(report["networks"].values()))["onnx"])
+    return page(
+        "# Imported models beside plain TFLite conversions",
+        f"Made by `python -m benchmarks.foreign_models --rounds {report['rounds']}`. "
+        f"Machine: {spelled(report['machine'])}.",
+        f"Networks at full width, {_SIZE} px, two classes, trained for a few steps on "
+        f"generated pictures of {_TRAINING_SIZE} px: their masks have shapes, and no more is "
+        "asked of them. Pixels whose class is that of Keras, on generated pictures that no file "
+        "was calibrated on. Pairs are ours / plain. Times of one thread, from pixels to scores: "
+        "minimum (median) of turns; plain files take a float input, which the scaling in NumPy "
+        "makes. The last column is the median of the paired ratios of plain to ours, without and "
+        "with the scaling: above 1, ours is faster. Networks whose output has half of the "
+        "resolution are compared at it, and ours includes the resizing to the picture's size.",
+        table(rows, headers),
+        "## ONNX, % of pixels as Keras",
+        table(onnx, ["network", *kinds]),
+        steadiness(report),
+    )
+
+
+if __name__ == "__main__":
+    main()
