@@ -186,7 +186,8 @@ def _labels(entry: Any, scores: NDArray[Any]) -> NDArray[np.integer[Any]]:
     scores = scores.reshape(len(scores), side, side, -1)
     if scores.shape[-1] == 1:
         return (scores[..., 0] > 0.5).astype(np.int64)
-    return scores.argmax(-1)
+    labels: NDArray[np.integer[Any]] = scores.argmax(-1)
+    return labels
 
 
 def _agreement(

@@ -47,6 +47,7 @@ from benchmarks.reporting import (
     table,
     write_report,
 )
+from converters.foreign.settings import Architecture
 from converters.foreign.tutorial_networks import build_tutorial_network
 from unet_edge import Segmenter
 from unet_edge.bundle.manifest import MANIFEST
@@ -65,7 +66,7 @@ from unet_edge.training.settings.train_config import TrainConfig
 _SIZE, _CROP, _BATCH = 224, 128, 4
 _CLASSES = ("cell", "membrane")
 _WEIGHTS = "mobilenet_1_0_224_tf_no_top.weights.h5"
-_ARCHITECTURE = "tutorial-mobilenet-unet"
+_ARCHITECTURE: Architecture = "tutorial-mobilenet-unet"
 _LEARNING_RATE = 1e-3  # ten times the tutorial's, whose hundred epochs this is not
 
 Segment = Callable[[Path], NDArray[np.uint8]]
