@@ -59,7 +59,7 @@ class TestSplit:
     def test_one_photo_is_too_few(self, tmp_path: Path) -> None:
         picture(tmp_path / "one" / "a.png")
         shutil.copy(tmp_path / "one" / "a.png", tmp_path / "one" / "b.png")
-        with pytest.raises(DataError, match="1 different picture.*there must be two"):
+        with pytest.raises(DataError, match=r"1 different picture.*there must be two"):
             find_unlabelled(tmp_path / "one")
 
 

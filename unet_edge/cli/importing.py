@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from converters.foreign.file_kind import kind_of
 from converters.foreign.import_settings import ImportSettings
 from converters.foreign.input_scaling import COLOR_ORDERS, INPUT_RANGES, InputScaling
+from converters.foreign.refusal import Refusal
 from converters.foreign.settings import Architecture
 from unet_edge.cli.group import need
 from unet_edge.cli.options import ClassNames, Size, json_option, path_type
@@ -216,18 +218,16 @@ def _command(*words: object) -> str:
 
 
 def _require_model(model: Path) -> None:
+    """Raise ModelFileError for a file that is no Keras model, by its first bytes."""
     if not model.exists():
         raise ModelFileError(f"no such model file: {model}")
     if is_imported(model):
-        raise ModelFileError(
-            f"{model} is imported already", fix=f"run: {_command('export', model, '--data')} DIR"
-        )
-    if model.suffix in (".tflite", ".onnx"):
-        raise ModelFileError(
-            f"{model} is a converted file",
-            expected="an import needs the Keras model that it was made from",
-            fix="give the .keras or .h5 file",
-        )
+        command = _command("export", model, "--data", "PICTURES")
+        raise ModelFileError(f"{model} is imported already", fix=f"run: {command}")
+    try:
+        kind_of(model)
+    except Refusal as refusal:
+        raise ModelFileError(refusal.reason, fix=refusal.fix, subject=str(model)) from refusal
 
 
 def _require_compatible(
