@@ -46,11 +46,11 @@ def read_layers(group: h5py.Group) -> Stored:
         if clean_name(name) in stored:
             raise Refusal(f"is damaged: two layers have the name {name!r}")
         if weights:
-            stored[clean_name(name)] = _renamed([_weight(layer, weight) for weight in weights])
+            stored[clean_name(name)] = renamed([_weight(layer, weight) for weight in weights])
     return stored
 
 
-def _renamed(weights: list[StoredWeight]) -> list[StoredWeight]:
+def renamed(weights: list[StoredWeight]) -> list[StoredWeight]:
     """Keras 3 calls the kernel of a DepthwiseConv2D `kernel`, Keras 2 `depthwise_kernel`."""
     separable = {weight.owner for weight in weights if weight.variable == "pointwise_kernel"}
     return [

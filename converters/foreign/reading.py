@@ -11,6 +11,7 @@ from converters.foreign.file_kind import Kind, kind_of
 from converters.foreign.h5_file import read_h5_file
 from converters.foreign.keras_file import read_keras_file
 from converters.foreign.refusal import Refusal
+from converters.foreign.saved_model import read_saved_model
 from converters.foreign.settings import Architecture
 from converters.foreign.weights_file import read_weights_file
 from unet_edge.errors import ModelFileError
@@ -57,7 +58,7 @@ def read_foreign(
                 case "h5" | "weights":
                     model = read_h5_file(path)
                 case "savedmodel":
-                    raise Refusal("is a SavedModel")
+                    model = read_saved_model(path)
     except Refusal as refusal:
         raise ModelFileError(refusal.reason, fix=refusal.fix, subject=str(path)) from refusal
     return ForeignModel(model, str(path), kind)
