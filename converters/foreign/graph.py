@@ -137,7 +137,8 @@ class _Builder:
             _mapped(parse_ends(config.get(key), key), end)
             for key in ("input_layers", "output_layers")
         ]
-        return keras.Model(*ends, name=clean_name(config.get("name") or "model"))
+        name = clean_name(config.get("name") or "model")
+        return _attempt(where, lambda: keras.Model(*ends, name=name))
 
     def _first_call(self, layer: _Call | None, *, of_node: bool) -> int:
         """The number of a layer's first call: 1 for some nested models, see `graph_references`."""
@@ -183,6 +184,10 @@ class _Builder:
             kwargs = {}
         result = _attempt(f"layer {name!r}", lambda: graph.calls[name](*args, **kwargs))
         graph.outputs[name].append(keras.tree.flatten(result))
+        if not isinstance(graph.calls[name], keras.layers.Layer):
+            for output in graph.outputs[name][-1]:
+                # Keras numbers operations anew, and its name may be that of a layer in the file.
+                output._keras_history.operation.name = name
         return True
 
     def _require_inference(self, kwargs: dict[str, Any], name: str) -> None:

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import keras
 
 from converters.foreign.bounded_json import parse_json
 from converters.foreign.graph import build_model
-from converters.foreign.h5_weights import assign, read_layers
-from converters.foreign.hdf5_file import open_hdf5, text
+from converters.foreign.h5_weights import MODEL_WEIGHTS, assign, read_layers
+from converters.foreign.hdf5_content import read_hdf5
 from converters.foreign.refusal import Refusal
 
 _CONFIG = "model_config"
@@ -22,21 +21,19 @@ _CONFIG = "model_config"
 
 def read_h5_file(path: Path) -> keras.Model:
     """Read the model, not compiled. Raises Refusal, also for a file of weights alone."""
-    with open_hdf5(path) as file:
-        config = text(file, _CONFIG)
-        if config is None:
-            raise Refusal(
-                "holds weights alone, not the network they belong to",
-                "for the tutorial's networks add --architecture tutorial-mobilenet-unet or "
-                "--architecture tutorial-unet-mini; for others save the model with "
-                "model.save('model.keras')",
-            )
-        if "model_weights" not in file:
-            raise Refusal("is damaged: it has an architecture and no weights")
-        weights = file["model_weights"]
-        stored = read_layers(weights)
-        count = sum(math.prod(w.values.shape) for group in stored.values() for w in group)
-        version = text(file, "keras_version") or text(weights, "keras_version") or "2"
-        model = build_model(parse_json(config, _CONFIG), count, keras_2=not version.startswith("3"))
+    content = read_hdf5(path)
+    config = content.text("/", _CONFIG)
+    if config is None:
+        raise Refusal(
+            "holds weights alone, not the network they belong to",
+            "for the tutorial's networks add --architecture tutorial-mobilenet-unet or "
+            "--architecture tutorial-unet-mini; for others save the model with "
+            "model.save('model.keras')",
+        )
+    stored = read_layers(content, MODEL_WEIGHTS)
+    version = content.text("/", "keras_version") or content.text(MODEL_WEIGHTS, "keras_version")
+    # tf_keras, which continues Keras 2, counts as TensorFlow does; before 2.0 no version stood.
+    keras_2 = not str(version).startswith("3")
+    model = build_model(parse_json(config, _CONFIG), content.count, keras_2=keras_2)
     assign(model, stored)
     return model

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Any
 
-import h5py
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.foreign.hdf5_file import DAMAGE, numbers, strings
+from converters.foreign.hdf5_content import Hdf5Content
 from converters.foreign.layer_rules import clean_name
 from converters.foreign.refusal import Refusal
 
 TOP_LEVEL = "top_level_model_weights"
+MODEL_WEIGHTS = "/model_weights"
+"""The group of the weights in a file of a complete model."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,21 @@ class StoredWeight:
 Stored = dict[str, list[StoredWeight]]
 
 
-def read_layers(group: h5py.Group) -> Stored:
-    """Read the weights of each layer that has some, in the file's order. Raises Refusal."""
-    names = strings(group, "layer_names")
+def read_layers(content: Hdf5Content, group: str) -> Stored:
+    """The weights of each layer that has some, in the file's order. Raises Refusal."""
+    names = content.names(group, "layer_names")
     if names is None:
         raise Refusal("is damaged: it does not name its layers")
     stored: Stored = {}
     for name in names:
-        layer = _child(group, name, h5py.Group)
-        weights = strings(layer, "weight_names") or []
+        path = f"{group.rstrip('/')}/{name}"
+        weights = content.names(path, "weight_names") or []
+        if path not in content.attributes:
+            raise Refusal(f"is damaged: its layer {name!r} is missing")
         if clean_name(name) in stored:
             raise Refusal(f"is damaged: two layers have the name {name!r}")
         if weights:
-            stored[clean_name(name)] = renamed([_weight(layer, weight) for weight in weights])
+            stored[clean_name(name)] = renamed([_weight(content, path, each) for each in weights])
     return stored
 
 
@@ -61,20 +63,12 @@ def renamed(weights: list[StoredWeight]) -> list[StoredWeight]:
     ]
 
 
-def _weight(layer: h5py.Group, name: str) -> StoredWeight:
+def _weight(content: Hdf5Content, layer: str, name: str) -> StoredWeight:
     *path, variable = name.partition(":")[0].split("/")
-    values = numbers(_child(layer, name, h5py.Dataset))
+    values = content.arrays.get(f"{layer}/{name}")
+    if values is None:
+        raise Refusal(f"is damaged: the weight {name!r} of {layer!r} is missing")
     return StoredWeight(path[-1] if path else "", variable, values)
-
-
-def _child(group: h5py.Group, name: str, kind: type[h5py.HLObject]) -> Any:
-    try:
-        child: Any = group[name]  # the tree has been checked: no link leads elsewhere
-    except DAMAGE as error:
-        raise Refusal(f"is damaged: {name!r} is missing in {group.name!r}") from error
-    if not isinstance(child, kind) or not child.name.startswith(group.name):
-        raise Refusal(f"is damaged: {name!r} in {group.name!r} is of the wrong kind")
-    return child
 
 
 def assign(model: keras.Model, stored: Stored) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import warnings
 import zipfile
@@ -10,12 +9,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from converters.foreign.bounded_json import MOST_BYTES, parse_json
 from converters.foreign.graph import build_model
-from converters.foreign.hdf5_file import numbers, open_hdf5
+from converters.foreign.hdf5_content import read_hdf5
 from converters.foreign.refusal import Refusal
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -37,9 +35,13 @@ def read_keras_file(path: Path) -> keras.Model:
         # RuntimeError: an encrypted member; NotImplementedError, its subclass: another compression.
         raise Refusal(f"is damaged: its ZIP archive cannot be read ({error})") from error
     keras_2 = str(metadata.get("keras_version", "3")).startswith("2")
-    with open_hdf5(weights) as file:
-        model = build_model(config, _count(file), keras_2=keras_2 or _by_keras_2(config))
-    load_keras_3_weights(model, weights)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / _WEIGHTS
+        file.write_bytes(weights)
+        content = read_hdf5(file)
+        model = build_model(config, content.count, keras_2=keras_2 or _by_keras_2(config))
+        content.write(file)
+        _load_weights(model, file)
     return model
 
 
@@ -67,26 +69,9 @@ def _member(
     return data
 
 
-def _count(file: h5py.File) -> int:
-    """The number of values in a file, and checks that all of them are finite."""
-    count = 0
-
-    def add(_: str, item: Any) -> None:
-        nonlocal count
-        if isinstance(item, h5py.Dataset):
-            count += math.prod(item.shape)
-            if item.dtype.kind in "fV" and not item.name.startswith(("/optimizer", "/metrics")):
-                numbers(item)
-
-    file.visititems(add)
-    return count
-
-
-def load_keras_3_weights(model: keras.Model, weights: bytes) -> None:
+def _load_weights(model: keras.Model, file: Path) -> None:
     """Load the weights of each layer; every one must be there. Raises Refusal."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        file = Path(folder) / _WEIGHTS
-        file.write_bytes(weights)
+    with warnings.catch_warnings():
         warnings.simplefilter("error")  # Keras warns of weights that it skips
         try:
             model.load_weights(file)

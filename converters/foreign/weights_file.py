@@ -7,18 +7,33 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from converters.foreign.file_kind import Kind
-from converters.foreign.h5_weights import TOP_LEVEL, StoredWeight, assign_layer, read_layers
-from converters.foreign.hdf5_file import numbers, open_hdf5, strings
+from converters.foreign.h5_weights import (
+    MODEL_WEIGHTS,
+    TOP_LEVEL,
+    StoredWeight,
+    assign_layer,
+    read_layers,
+)
+from converters.foreign.hdf5_content import Hdf5Content, read_hdf5
 from converters.foreign.refusal import Refusal
 from converters.foreign.settings import Architecture
 from converters.foreign.tutorial_networks import build_tutorial_network
 
 _AUTOMATIC = re.compile(r"(conv2d|batch_normalization)(_\d+)?")
 """Names that Keras chose, which count the layers of the whole program that trained the model."""
+
+
+# The classes of the tutorial's layers, as Keras 3 writes them in a file.
+_CLASSES = {
+    "Conv2D": "conv2d",
+    "DepthwiseConv2D": "depthwise_conv2d",
+    "BatchNormalization": "batch_normalization",
+}
 
 
 def read_weights_file(
@@ -40,14 +55,13 @@ def read_weights_file(
     if classes is None:
         raise Refusal("holds weights alone", "say with --classes how many classes it separates")
     model = build_tutorial_network(architecture, classes, size)
-    with open_hdf5(path) as file:
-        group = file.get("model_weights", file)
-        if strings(group, "layer_names") is not None:
-            stored = list(read_layers(group).items())
-        elif isinstance(file.get("layers"), h5py.Group):
-            stored = list(_keras_3_layers(model, file["layers"]))
-        else:
-            raise Refusal("is not a file of weights that Keras wrote")
+    content = read_hdf5(path)
+    for group in ("/", MODEL_WEIGHTS):
+        if content.names(group, "layer_names") is not None:
+            stored = list(read_layers(content, group).items())
+            break
+    else:
+        stored = list(_keras_3_layers(model, content))
     _assign_in_order(model, stored, architecture)
     return model
 
@@ -96,27 +110,26 @@ def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _keras_3_layers(
-    model: keras.Model, group: h5py.Group
+    model: keras.Model, content: Hdf5Content
 ) -> Iterator[tuple[str, list[StoredWeight]]]:
     """The layers of the layout of Keras 3, which counts the layers of each class.
 
-    They come in the order of `model`, and those that it does not have behind.
+    They come in the order of `model`, and those that it does not have behind. Raises Refusal.
     """
-    found = {
-        name: [numbers(values[key]) for key in sorted(values, key=int)]
-        for name in group
-        if isinstance(values := group[name].get("vars"), h5py.Group) and len(values)
-    }
-    classes: Counter[str] = Counter()
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for path in sorted(content.arrays):  # a layer has fewer than ten weights
+        match path.split("/"):
+            case ["", "layers", name, "vars", _]:
+                found.setdefault(name, []).append(content.arrays[path])
+    if not found:
+        raise Refusal("is not a file of weights that Keras wrote")
+    counts: Counter[str] = Counter()
     for layer in model.layers:
         if not layer.weights:
             continue
-        kind = type(layer).__name__
-        snake = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d"}.get(
-            kind, "batch_normalization"
-        )
-        key = f"{snake}_{classes[snake]}" if classes[snake] else snake
-        classes[snake] += 1
+        kind = _CLASSES[type(layer).__name__]
+        key = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
         if key in found:
             names = [weight.name for weight in layer.weights]
             values = found.pop(key)
