@@ -283,7 +283,7 @@ class TestExportWithoutMasks:
     ) -> None:
         half = shutil.copytree(data, tmp_path / "half")
         (half / "masks" / "03.png").unlink()
-        assert "03.png has no mask" in refused("export", imported, "--data", half)
+        assert "03.png: has no mask" in refused("export", imported, "--data", half)
         beside = shutil.copytree(photos, tmp_path / "beside")
         shutil.copy(data / "masks" / "00.png", beside / "photo-00_mask.png")
         line = refused("export", imported, "--data", beside)
