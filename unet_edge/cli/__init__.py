@@ -39,6 +39,7 @@ SECTIONS = {
         ),
         "tune": _lazy("tuning", "Find the fastest file, interpreter and number of threads."),
         "inspect": _lazy("inspection", "Show what is in a bundle or in a model file."),
+        "rank": _lazy("ranking", "Choose which photos to label next, where the model is unsure."),
         "live": _lazy("live", "Show a camera's masks on a page in the browser."),
         "serve": _lazy("live", "Segment pictures that other programs send over HTTP."),
     },

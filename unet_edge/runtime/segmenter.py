@@ -205,7 +205,7 @@ class Segmenter:
         """
         _require_edges(edges)
         if tiles is not None:
-            self._require_scores()
+            self.require_scores()
             picture = _full_size_picture(image, color_order, self.spec)
             if not tiles.fits_one_tile(picture.size, self.spec):
                 from unet_edge.runtime.tiling import Tiling, tiled_labels
@@ -246,7 +246,7 @@ class Segmenter:
         if tiles.fits_one_tile(picture.size, self.spec):
             prediction = self.predict(image, color_order=color_order)
             return TiledPrediction(prediction.mask(edges), prediction.probabilities(edges))
-        self._require_scores()
+        self.require_scores()
         from unet_edge.runtime.tiling import Tiling, tiled_probabilities
 
         tiling = Tiling.plan(picture.size, self.spec, tiles)
@@ -317,7 +317,8 @@ class Segmenter:
         opened = open_source(str(source)) if isinstance(source, str | Path) else source
         return SegmentedStream(opened, [self], policy=policy, smoothing=smoothing)
 
-    def _require_scores(self) -> None:
+    def require_scores(self) -> None:
+        """Raise BackendError if the file outputs labels and no scores."""
         if self.spec.output == "labels":
             raise no_scores()
 
