@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 
+from converters.device_graph.batch_norm import as_depthwise, fold_forward
+from converters.device_graph.graph import Graph
+from converters.device_graph.nearest import (
+    merge_into_convolutions,
+    resize_the_rest,
+    upsample_late,
+)
+from converters.device_graph.padding import pad_in_convolutions
+from converters.device_graph.replacing import group_in_one_operator, spell_out_gelu
+from converters.device_graph.transposed import transposed_as_convolutions
+from converters.freeze import as_float32
 from unet_edge.model_files.embedded_contract import Format
+
+_RULES: dict[Format, tuple[Callable[[Graph], bool], ...]] = {
+    "tflite": (
+        group_in_one_operator,
+        pad_in_convolutions,
+        upsample_late,
+        fold_forward,
+        transposed_as_convolutions,
+        merge_into_convolutions,
+        resize_the_rest,
+        as_depthwise,
+    ),
+    "onnx": (
+        group_in_one_operator,
+        spell_out_gelu,
+        pad_in_convolutions,
+        upsample_late,
+        fold_forward,
+        transposed_as_convolutions,
+        merge_into_convolutions,
+        resize_the_rest,
+    ),
+}
 
 
 def for_device(model: keras.Model, file_format: Format) -> keras.Model:
@@ -15,4 +51,6 @@ def for_device(model: keras.Model, file_format: Format) -> keras.Model:
     conversion only: its layers may be of classes that a .keras file cannot load, and several may
     stand for one of `model`. A layer that stays keeps its name and its weights' values.
     """
-    return model
+    graph = Graph(as_float32(model))
+    changed = [rule(graph) for rule in _RULES[file_format]]
+    return graph.model() if any(changed) else model

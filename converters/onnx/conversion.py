@@ -32,7 +32,6 @@ from converters.int8.kernels import Rounding
 from converters.layers import convolutions
 from converters.onnx.float16 import halve_kernels
 from converters.onnx.int8 import quantise
-from converters.onnx.labels import OPERATORS as LABEL_OPERATORS
 from converters.onnx.labels import end_in_labels
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Precision
@@ -46,25 +45,6 @@ OPSET = 14
 
 MAX_IR = 10
 """The newest file format that onnxruntime 1.18 to 1.22 reads; opset 14 needs 7."""
-
-#: The operators of our networks. Any other comes from a layer that the device would run slowly.
-OPERATORS = frozenset(
-    {
-        "Add",
-        "Clip",
-        "Concat",
-        "Conv",
-        "DequantizeLinear",
-        "GlobalAveragePool",
-        "HardSigmoid",
-        "HardSwish",
-        "MaxPool",
-        "Mul",
-        "Relu",
-        "Resize",
-        "Transpose",
-    }
-)
 
 
 def to_onnx(
@@ -88,7 +68,7 @@ def to_onnx(
     give the same bytes. `graph` is the model's `float_graph`, for callers that need it twice.
 
     Raises ConversionError when settings do not fit together, when a converter fails, or when
-    operators, shapes or upsampling of the result are wrong.
+    operators or shapes of the result are wrong.
     """
     if precision not in get_args(OnnxPrecision):
         raise ConversionError(
@@ -113,7 +93,7 @@ def to_onnx(
             if spec.output == "labels":
                 end_in_labels(proto, spec)
             _rename(proto)
-        _check(proto, spec, precision)
+        _check(proto, spec)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -125,7 +105,9 @@ def float_graph(model: keras.Model, spec: ModelSpec) -> bytes:
     with captured_output():
         frozen = freeze(model, height=spec.height, width=spec.width, normalised=True)
         with _conversion_errors(model):
-            proto = _simplify(_translate(frozen))
+            proto = _translate(frozen)
+            _check_operators(proto)
+            proto = _simplify(proto)
             fuse(proto)
             _rename(proto)
     return bytes(proto.SerializeToString(deterministic=True))
@@ -264,41 +246,30 @@ def _rename(proto: Any) -> None:
     proto.opset_import.extend(imports)
 
 
-def _check(proto: Any, spec: ModelSpec, precision: Precision) -> None:
-    """Raise ConversionError if operators, shapes or upsampling are wrong."""
+def _check(proto: Any, spec: ModelSpec) -> None:
+    """Raise ConversionError if operators or shapes are wrong."""
     from onnx import checker
 
-    _check_operators(proto, spec, precision)
+    _check_operators(proto)
     checker.check_model(proto)
     _check_shapes(proto, spec)
+
+
+def _check_operators(proto: Any) -> None:
+    """Raise ConversionError for an operator that ONNX does not have in this opset."""
+    from onnx import defs
+
+    known = {
+        schema.name
+        for schema in defs.get_all_schemas_with_history()
+        if schema.domain == "" and schema.since_version <= OPSET
+    }
     for node in proto.graph.node:
-        if node.op_type == "Resize":
-            attributes = {a.name: a.s.decode() for a in node.attribute if a.s}
-            mode = (attributes.get("mode"), attributes.get("coordinate_transformation_mode"))
-            if mode != ("linear", "half_pixel"):
-                raise ConversionError(
-                    f"{node.name} resizes by {mode}",
-                    expected=(
-                        "expected ('linear', 'half_pixel'), as in Keras' bilinear UpSampling2D"
-                    ),
-                )
-
-
-def _check_operators(proto: Any, spec: ModelSpec, precision: Precision) -> None:
-    allowed = set(OPERATORS)
-    if precision == "float16":
-        allowed.add("Cast")
-    if precision == "int8":
-        allowed.add("QuantizeLinear")
-    if not exact_mean(spec.normalisation):
-        allowed |= {"Cast", "Sub"}
-    if spec.output == "labels":
-        allowed |= LABEL_OPERATORS
-    if strange := sorted({node.op_type for node in proto.graph.node} - allowed):
-        raise ConversionError(
-            f"the converted graph holds {', '.join(strange)}",
-            expected=f"expected only {', '.join(sorted(allowed))}",
-        )
+        if node.domain or node.op_type not in known:
+            raise ConversionError(
+                f"the converted graph holds {node.op_type} in {node.name or node.output[0]}",
+                expected=f"expected only operators of ONNX's opset {OPSET}",
+            )
 
 
 def _check_shapes(proto: Any, spec: ModelSpec) -> None:

@@ -8,31 +8,9 @@ import numpy as np
 
 from converters.freeze import exact_mean
 from converters.tflite.edit import builtin_code
-from converters.tflite.labels import OPERATORS as LABEL_OPERATORS
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
-
-#: The operators of our networks; each has an XNNPACK kernel in float32 and int8.
-OPERATORS = frozenset(
-    {
-        "ADD",
-        "CONCATENATION",
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "DEQUANTIZE",
-        "HARD_SWISH",
-        "MAX_POOL_2D",
-        "MEAN",
-        "MUL",
-        "QUANTIZE",
-        "RESIZE_BILINEAR",
-        "SUB",
-    }
-)
-
-#: A mean between two pixel values also needs this operator, before the partition: see `exact_mean`.
-CAST_OPERATORS = frozenset({"CAST"})
 
 
 def operators(data: bytes) -> Counter[str]:
@@ -74,14 +52,7 @@ def check(data: bytes, spec: ModelSpec) -> None:
 
     exact = exact_mean(spec.normalisation)
     labels = spec.output == "labels"
-    allowed = OPERATORS if exact else OPERATORS | CAST_OPERATORS
-    if labels:
-        allowed |= LABEL_OPERATORS
-    if strange := sorted(set(operators(data)) - allowed):
-        raise ConversionError(
-            f"the converted graph holds {', '.join(strange)}, which XNNPACK would not run",
-            expected=f"expected only {', '.join(sorted(allowed))}",
-        )
+    _check_operators(data)
     with captured_output():
         interpreter = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
@@ -103,3 +74,22 @@ def check(data: bytes, spec: ModelSpec) -> None:
             f"the converted input has (scale, zero point) {source['quantization']}",
             expected=f"expected the normalisation's {expected}",
         )
+
+
+def _check_operators(data: bytes) -> None:
+    """Raise ConversionError for an operator that is not one of LiteRT's own.
+
+    Those of TensorFlow (Flex) and custom ones need more than the interpreter on the device.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if builtin_code(model, operator) == schema.BuiltinOperator.CUSTOM:
+                custom = (model.operatorCodes[operator.opcodeIndex].customCode or b"").decode()
+                tensor = (graph.tensors[operator.outputs[0]].name or b"").decode()
+                raise ConversionError(
+                    f"the converted graph holds {custom} at {tensor}",
+                    expected="expected only operators that LiteRT has itself",
+                )

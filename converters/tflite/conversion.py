@@ -8,8 +8,9 @@ float32, float16 and int8 graphs as a single partition.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -132,6 +133,16 @@ def _converted(
         try:
             return bytes(converter.convert())
         except Exception as error:  # The converter raises its own type, ValueError and more.
-            raise ConversionError(
-                f"TensorFlow cannot convert {model.name}: {reason(error)}"
-            ) from error
+            cause = _missing(error, frozen) or reason(error)
+            raise ConversionError(f"TensorFlow cannot convert {model.name}: {cause}") from error
+
+
+def _missing(error: Exception, frozen: Any) -> str:
+    """The operators that LiteRT does not have, with their layers; "" for other errors."""
+    named = re.findall(r"^(?:Custom|Flex) ops: (.+)$", str(error), re.MULTILINE)
+    kinds = {kind.removeprefix("Flex") for names in named for kind in names.split(", ")}
+    found = (
+        f"{node.op} in {node.name}" for node in frozen.graph.as_graph_def().node if node.op in kinds
+    )
+    places = ", ".join(sorted(found))
+    return f"LiteRT does not have {places}" if places else ""

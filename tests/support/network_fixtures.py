@@ -139,14 +139,20 @@ def converted(
     return convert
 
 
+class _Igamma(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.math.igamma(tf.ones_like(x), x)
+
+
 @pytest.fixture(scope="session")
-def nearest() -> Any:
-    """A network that must not be exported: its upsampling is nearest instead of bilinear."""
+def with_igamma() -> Any:
+    """A network that cannot be exported: neither format has the operator of its layer."""
     layers = keras.layers
-    pixels = keras.Input((None, None, 3))
+    pixels = keras.Input((64, 64, 3))
     x = layers.Rescaling(1 / 128, offset=-1, name="normalise")(pixels)
-    x = layers.Conv2D(3, 3, strides=2, padding="same")(x)
-    return keras.Model(pixels, layers.UpSampling2D(2, interpolation="nearest")(x))
+    return keras.Model(pixels, layers.Conv2D(3, 1)(_Igamma(name="strange")(x)))
 
 
 @pytest.fixture(scope="session")
