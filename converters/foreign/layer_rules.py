@@ -143,7 +143,7 @@ def dtype(value: Any, where: str) -> str | None:
     """The name of a data type or policy. Raises Refusal for a quantised one."""
     if isinstance(value, dict):
         inner = value.get("config")
-        value = inner.get("name") if isinstance(inner, dict) else value
+        value = (inner.get("name") if isinstance(inner, dict) else None) or value
     if value is None or (isinstance(value, str) and value in _DTYPES):
         return value
     raise Refusal(
@@ -169,7 +169,7 @@ def _activation(value: Any, where: str, keras_2: bool) -> str | keras.layers.Lay
     if value is None:
         return None
     if not isinstance(value, str) or value not in _ACTIVATIONS:
-        name = value if isinstance(value, str) else value.get("config", value)
+        name = value.get("config", value) if isinstance(value, dict) else value
         raise Refusal(
             f"is not read: {where} has the activation {str(name)[:80]!r}, which is not one of "
             "Keras: its code is not in the file, and none is run",
