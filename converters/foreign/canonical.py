@@ -81,9 +81,9 @@ def canonicalise(
     normalisation, folded = fold_input(translation.steps, *translation.scale_input, scores.step)
     order = translation.steps.needed_for(scores.step)
     _check_vocabulary(order)
-    free = free_size(order)
+    free = _free(flat, value, scaling, described.size or size)
     if not free and described.size not in (None, size):
-        own = f"{described.size[0]}x{described.size[1]}" if described.size else ""
+        own = "x".join(map(str, described.size))
         raise ConfigError(
             f"the model takes pictures of {own} px only, because its layers hold sizes",
             fix=f"choose --size {own}",
@@ -93,9 +93,11 @@ def canonicalise(
     if described.precision == "float32" and output is None and described.size in (None, size):
         # Both round in another order, each by about `rounding`. 32 times that is no error of order
         # or border, which changes logits by a part of themselves.
-        given = run(model, scaled.astype(np.float32))
+        given = keras.ops.convert_to_numpy(model(scaled.astype(np.float32), training=False))
         check(given, proof.output, "opening nested models", rounding=32 * difference.rounding)
     whole = [*_removed(translation), *folded, *scores.sentences]
+    if described.precision != "float32":
+        whole.insert(0, f"layers that computed in {described.precision} compute in float32")
     rewrites = [
         *sentences(proof),
         *((sentence, difference.found) for sentence in whole),
@@ -164,6 +166,12 @@ def _multiple(
             continue
         return step
     return None
+
+
+def _free(flat: FlatModel, output: Value, scaling: InputScaling, own: tuple[int, int]) -> bool:
+    """Whether the graph, which was made for pictures of `own` px, means the same at others."""
+    translation = translate(flat, output, scaling, own)
+    return free_size(translation.steps.needed_for(translation.step(output)))
 
 
 def _round_up(length: int, step: int) -> int:

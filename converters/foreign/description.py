@@ -32,8 +32,9 @@ class TensorDescription:
 class ModelDescription:
     """What a model is, as far as its graph says it.
 
-    `output` is the name of the output that was chosen. `channels` is the number of scores of a
-    pixel in it. `last_activation` is "softmax", "sigmoid", "linear" or another name of Keras.
+    `output` is the name of the output that was chosen; `outputs` has it, too, if it is the output
+    of a layer inside. `channels` is the number of scores of a pixel in it. `last_activation` is
+    "softmax", "sigmoid", "linear" or another name of Keras.
     `size` is the (height, width) in px that the model takes, None if it is free. `layers` counts
     the layers of nested models too. `precision` is the dtype of the computation.
     """
@@ -103,7 +104,7 @@ def describe(model: keras.Model, output: str | None = None) -> ModelDescription:
     counted = [call for call in calls if isinstance(call.operation, keras.Layer)]
     return ModelDescription(
         inputs=_tensors(flat.inputs),
-        outputs=_tensors(flat.outputs),
+        outputs=_tensors({**flat.outputs, name: value}),
         output=name,
         channels=channels,
         last_activation=last_activation(flat, value),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from converters.foreign.flatten import Call, FlatModel, Value
 from converters.foreign.steps import Step
 from converters.foreign.translation import Translation
+from converters.layers import outputs
 from unet_edge.errors import ConversionError
 
 Array = NDArray[np.float64]
@@ -25,10 +26,15 @@ Array = NDArray[np.float64]
 _TOLERANCE = 2.0**-18
 
 
-def probe(size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draw three pictures, uint8 (3, H, W, 3): noise; flat areas with black and white; gradients.
+# Above this area in px, one picture has all three kinds of content: memory in double precision.
+_LARGE = 160 * 160
 
-    No channel and no side is like another, so that exchanged ones show.
+
+def probe(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw pictures, uint8 (N, H, W, 3): noise; flat areas with black and white; gradients.
+
+    These are three pictures, or one with three parts if they are large. No channel and no side is
+    like another, so that exchanged ones show.
     """
     height, width = size
     random = np.random.default_rng(17)
@@ -38,7 +44,11 @@ def probe(size: tuple[int, int]) -> NDArray[np.uint8]:
     rows, columns = np.mgrid[:height, :width]
     down, along = 255 * rows / height, 255 * columns / width
     gradients = np.stack([down, along, 255 - down * along / 255], axis=-1)
-    return np.stack([noise, blocks, gradients]).astype(np.uint8)
+    pictures = np.stack([noise, blocks, gradients]).astype(np.uint8)
+    if height * width <= _LARGE:
+        return pictures
+    part = (3 * (rows + columns) // (height + width))[..., np.newaxis]
+    return np.choose(part, list(pictures))[np.newaxis]
 
 
 class Proof:
@@ -72,6 +82,12 @@ class Proof:
                 if not unread[value]:
                     values.pop(value, None)
         self.output: Array = np.asarray(values[output])
+        if not np.isfinite(self.output).all():
+            raise ConversionError(
+                "the model's scores of test pictures are not numbers (NaN or infinite)",
+                expected="expected trained weights",
+                fix="check that the file is that of a training run that did not diverge",
+            )
         self.logits: Array = self.output if logits is None else logits
 
     def _compare(self, call: Call, values: dict[Value, Any], translation: Translation) -> None:
@@ -108,9 +124,11 @@ def check(made: NDArray[Any], right: NDArray[Any], what: str, *, rounding: float
 
 
 def run(model: keras.Model, pixels: NDArray[Any]) -> NDArray[Any]:
-    """The result of a model on pictures, one after the other, in inference."""
-    results = [model(pixels[index : index + 1], training=False) for index in range(len(pixels))]
-    return np.concatenate([keras.ops.convert_to_numpy(result) for result in results])
+    """The result of a flat model on pictures, in inference."""
+    # Each output is released after its last reader, other than in a call of the model.
+    last = deque(outputs(model, pixels.astype(model.inputs[0].dtype)), maxlen=1)
+    _, result = last.pop()
+    return keras.ops.convert_to_numpy(result)
 
 
 def _in_double(call: Call, values: dict[Value, Any]) -> Any:
@@ -131,7 +149,10 @@ def _in_double(call: Call, values: dict[Value, Any]) -> Any:
 def _twin(call: Call, **changed: Any) -> keras.Layer:
     """A copy of a call's layer that computes in double precision, with the same weights."""
     layer = call.operation
-    twin = type(layer).from_config({**layer.get_config(), "dtype": "float64", **changed})
+    config = {**layer.get_config(), "dtype": "float64", **changed}
+    # Random numbers would take longer than anything else here.
+    zeros = {key: "zeros" for key in config if key.endswith("_initializer")}
+    twin = type(layer).from_config({**config, **zeros})
     if layer.weights:
         twin.build(call.values[0].shape)
         twin.set_weights([np.asarray(weight, np.float64) for weight in layer.get_weights()])

@@ -1,0 +1,295 @@
+"""The end of a canonical model, its size, precision and names, and what is refused."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from converters.foreign.canonical import canonicalise
+from converters.foreign.description import describe
+from converters.foreign.input_scaling import InputScaling
+from converters.layers import convolutions, outputs, readers
+from unet_edge.errors import ConfigError, ConversionError
+
+SIZE = (16, 24)
+UNIT = InputScaling.named("0..1")
+PIXELS = np.random.default_rng(5).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+
+# See test_canonical.py.
+ROUNDING = 2.0**-16
+
+
+def foreign(*parts, shape=(*SIZE, 3), name="foreign"):
+    pixels = keras.Input(shape)
+    x = pixels
+    for part in parts:
+        x = part(x)
+    model = keras.Model(pixels, x, name=name)
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        values = random.normal(size=weight.shape, scale=0.4)
+        weight.assign(np.abs(values) + 0.1 if "variance" in weight.path else values)
+    return model
+
+
+def canonical(model, classes, size=SIZE, output=None):
+    return canonicalise(model, UNIT, size=size, classes=classes, output=output)
+
+
+def conv(channels, kernel=3, **options):
+    return layers.Conv2D(channels, kernel, **{"padding": "same", **options})
+
+
+def close(found, right):
+    found, right = np.asarray(found), np.asarray(right)
+    assert found.shape == right.shape
+    assert np.abs(found - right).max() <= ROUNDING * np.abs(right).max()
+
+
+def given(model):
+    return np.asarray(model((PIXELS / 255).astype(np.float32)))
+
+
+def test_class_1_of_one_sigmoid_is_where_it_is_above_a_half():
+    model = foreign(conv(4), conv(1, activation="sigmoid"))
+    logits = np.asarray(canonical(model, 2).model(PIXELS))
+    mask = given(model)[..., 0] > 0.5
+    assert 0 < mask.mean() < 1
+    np.testing.assert_array_equal(logits.argmax(-1) == 1, mask)
+    assert not logits[..., 0].any()
+
+
+def test_a_sigmoid_of_exactly_a_half_is_class_0():
+    model = foreign(conv(1, activation="sigmoid"))
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    logits = np.asarray(canonical(model, 2).model(PIXELS))
+    assert (given(model) == 0.5).all()
+    assert not logits.argmax(-1).any()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [conv(4), layers.Conv2DTranspose(1, 3, padding="same"), ops.sigmoid],
+        [conv(1), layers.ReLU(), layers.Activation("sigmoid")],
+        [conv(1), layers.MaxPooling2D(2), layers.UpSampling2D(2), layers.Activation("sigmoid")],
+    ],
+    ids=["transposed", "not a convolution", "resized"],
+)
+def test_one_channel_of_any_last_layer_becomes_two(end):
+    model = foreign(*end)
+    logits = np.asarray(canonical(model, 2).model(PIXELS))
+    assert not logits[..., 0].any()
+    close(1 / (1 + np.exp(-logits[..., 1:])), given(model))
+
+
+def test_sigmoids_of_several_channels_are_judged_by_the_largest():
+    model = foreign(conv(3, activation="sigmoid"))
+    result = canonical(model, 3)
+    np.testing.assert_array_equal(
+        np.asarray(result.model(PIXELS)).argmax(-1), given(model).argmax(-1)
+    )
+    assert any("none or several are above 0.5" in each.what for each in result.rewrites)
+
+
+def test_sigmoids_with_one_more_class_have_a_background():
+    model = foreign(conv(2, activation="sigmoid"))
+    labels = np.asarray(canonical(model, 3).model(PIXELS)).argmax(-1)
+    scores = given(model)
+    background = (scores <= 0.5).all(-1)
+    assert 0 < background.mean() < 1
+    np.testing.assert_array_equal(labels, np.where(background, 0, 1 + scores.argmax(-1)))
+
+
+def test_softmax_over_rows_of_pixels_becomes_logits_of_the_pictures_size():
+    model = foreign(
+        conv(3, strides=2, name="scores"), layers.Reshape((-1, 3)), layers.Activation("softmax")
+    )
+    scores = keras.Model(model.input, model.get_layer("scores").output)
+    result = canonical(model, 3)
+    close(result.model(PIXELS), layers.UpSampling2D(2, interpolation="bilinear")(given(scores)))
+    assert any("1/2 of the resolution" in each.what for each in result.rewrites)
+    assert describe(model).channels == 3
+    assert describe(model).last_activation == "softmax"
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_bfloat16"])
+def test_half_precision_becomes_float32_with_the_same_weights(policy):
+    def part(x):
+        x = conv(4, dtype=policy, name="first")(x)
+        return conv(2, 1, dtype=policy, name="last")(layers.BatchNormalization(dtype=policy)(x))
+
+    model = foreign(part)
+    result = canonical(model, 2)
+    assert {layer.compute_dtype for layer in result.model.layers} == {"float32"}
+    for name in ("first", "last"):
+        old, new = (each.get_layer(name).get_weights() for each in (model, result.model))
+        for before, after in zip(old, new, strict=True):
+            np.testing.assert_array_equal(after, before.astype(np.float32))
+    assert any("compute in float32" in each.what for each in result.rewrites)
+
+
+def test_names_do_not_depend_on_what_the_process_built_before():
+    def build():
+        return foreign(conv(4, activation="relu"), conv(2), lambda x: x + 1.0)
+
+    first, second = canonical(build(), 2).model, canonical(build(), 2).model
+    names = [layer.name for layer in first.layers]
+    assert names == ["pixels", "normalise", "conv2d", "conv2d_relu", "conv2d_1", "add"]
+    assert first.to_json() == second.to_json()
+
+
+def test_names_become_plain_and_unique():
+    inner = keras.Sequential([conv(4, name="block-1.conv")], name="a")
+    model = foreign(inner, conv(4, name="block-1-conv"), conv(2, name="normalise"))
+    names = [layer.name for layer in canonical(model, 2).model.layers]
+    assert names == ["pixels", "normalise", "block_1_conv", "block_1_conv_2", "normalise_2"]
+
+
+def test_a_composite_layer_is_opened_to_its_parts():
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv = conv(4, name="inside")
+            self.norm = layers.BatchNormalization(name="norm")
+
+        def build(self, shape):
+            self.conv.build(shape)
+            self.norm.build((*shape[:-1], 4))
+
+        def call(self, x, training=False):
+            return ops.relu(self.norm(self.conv(x), training=training))
+
+    block = Block()
+    model = foreign(block, conv(2, name="last"))
+    block.norm.moving_variance.assign(np.full(4, 0.5))
+    result = canonical(model, 2).model
+    assert [layer.name for layer in result.layers][2:] == ["inside", "norm", "relu", "last"]
+    close(result(PIXELS), given(model))
+
+
+def test_the_converters_walk_over_a_canonical_model():
+    model = foreign(conv(4, name="a"), layers.ReLU(), conv(2, name="b"))
+    result = canonical(model, 2).model
+    assert [layer.name for layer in convolutions(result)] == ["a", "b"]
+    assert [layer.name for layer in readers(result)(result.get_layer("a"))] == ["re_lu"]
+    *_, (last, values) = outputs(result, PIXELS.astype(np.float32))
+    assert last.name == "b"
+    np.testing.assert_array_equal(values, result(PIXELS))
+
+
+def test_a_graph_without_sizes_takes_any_and_others_their_own():
+    free = canonical(foreign(conv(2, strides=2), layers.UpSampling2D(2)), 2).model
+    assert free.input_shape == (None, None, None, 3)
+    pooled = foreign(layers.AveragePooling2D(SIZE), layers.UpSampling2D(SIZE), conv(2, name="last"))
+    assert canonical(pooled, 2).model.input_shape == (None, *SIZE, 3)
+    with pytest.raises(ConfigError, match="16x24"):
+        canonical(pooled, 2, size=(32, 48))
+
+
+def test_a_size_that_does_not_fit_names_one_that_does():
+    def skip(x):
+        y = conv(2, strides=2)(conv(2, strides=2)(x))
+        return layers.Concatenate()([layers.UpSampling2D(4)(y), x])
+
+    model = foreign(skip, conv(2), shape=(None, None, 3))
+    with pytest.raises(ConfigError, match=r"multiples of 4; choose --size 20x24"):
+        canonical(model, 2, size=(18, 24))
+
+
+def two_inputs():
+    a, b = keras.Input((*SIZE, 3)), keras.Input((*SIZE, 3))
+    return keras.Model([a, b], conv(2)(layers.Add()([a, b])))
+
+
+def two_outputs():
+    pixels = keras.Input((*SIZE, 3))
+    return keras.Model(pixels, [conv(2, name="mask")(pixels), conv(4, name="boxes")(pixels)])
+
+
+class Graphless(keras.Model):
+    def __init__(self):
+        super().__init__(name="graphless")
+        self.conv = conv(2)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+REFUSED = {
+    "classifier": (
+        lambda: foreign(layers.GlobalAveragePooling2D(), layers.Dense(5)),
+        "a classifier",
+    ),
+    "labels": (lambda: foreign(conv(2), lambda x: ops.argmax(x, axis=-1)), "labels instead"),
+    "rows": (lambda: foreign(layers.Reshape((-1, 6)), layers.Dense(2)), "without height and"),
+    "two inputs": (two_inputs, "2 inputs"),
+    "two outputs": (two_outputs, "mask, boxes; .*--output mask"),
+    "grey": (lambda: foreign(conv(2), shape=(*SIZE, 1)), "1 channel"),
+    "four channels": (lambda: foreign(conv(2), shape=(*SIZE, 4)), "4 channels"),
+    "channels first": (lambda: foreign(layers.ReLU(), shape=(3, *SIZE)), "channels first"),
+    "sequence": (lambda: foreign(layers.LSTM(2), shape=(8, 3)), "expected a picture"),
+    "no graph": (Graphless, "without a graph"),
+    "valid padding": (lambda: foreign(conv(2, padding="valid")), "14x22 px"),
+    "layer norm": (lambda: foreign(conv(2), layers.LayerNormalization()), "LayerNormalization"),
+    "softmax inside": (lambda: foreign(conv(2, activation="softmax"), conv(2)), "is a softmax"),
+    "activation": (lambda: foreign(conv(2, activation="log_softmax")), "log_softmax"),
+    "relu of 1": (lambda: foreign(conv(2), layers.ReLU(1.0)), "cuts at"),
+    "bicubic": (
+        lambda: foreign(conv(2), layers.UpSampling2D(2, interpolation="bicubic")),
+        "bilinear",
+    ),
+    "power": (lambda: foreign(conv(2), lambda x: x**3.0), "Power"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_a_device_cannot_run_is_refused_with_its_reason(kind):
+    make, reason = REFUSED[kind]
+    with pytest.raises(ConversionError, match=reason):
+        canonical(make(), 2)
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(3, 2), (3, 4), (1, 3)])
+def test_a_wrong_number_of_classes_is_refused(channels, classes):
+    activation = "softmax" if channels > 1 else "sigmoid"
+    expected = max(channels, 2)
+    with pytest.raises(ConfigError, match=f"expected {expected}"):
+        canonical(foreign(conv(channels, activation=activation)), classes)
+
+
+def test_a_model_that_diverged_in_training_is_refused():
+    model = foreign(conv(2))
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(ConversionError, match="not numbers"):
+        canonical(model, 2)
+
+
+def test_an_output_can_be_an_output_or_a_layer():
+    model = two_outputs()
+    assert canonical(model, 4, output="boxes").model.output_shape[-1] == 4
+    inner = foreign(conv(3, name="scores"), conv(5, name="more"))
+    assert [layer.name for layer in canonical(inner, 3, output="scores").model.layers] == [
+        "pixels",
+        "normalise",
+        "scores",
+    ]
+    assert describe(inner, "scores").output == "scores"
+    with pytest.raises(ConversionError, match="no layer named 'none'"):
+        describe(inner, "none")
+
+
+def test_a_description_counts_layers_of_nested_models():
+    inner = keras.Sequential([conv(4), layers.BatchNormalization()])
+    model = foreign(inner, conv(2, 1, activation="softmax", name="scores"))
+    found = describe(model)
+    assert (found.layers, found.parameters) == (3, 3 * 9 * 4 + 4 + 16 + 4 * 2 + 2)
+    assert found.lines()[-2:] == [
+        "last activation: softmax",
+        "layers: 3, parameters: 138, float32",
+    ]
+    assert found.as_dict()["outputs"] == [
+        {"name": "scores", "shape": [None, *SIZE, 2], "dtype": "float32"}
+    ]
