@@ -172,7 +172,8 @@ def _rounded_independently(kernel: Weights, *, bounded: bool, depthwise: bool) -
 def _bounded_steps(kernel: Weights) -> Weights:
     """The integer of each channel's largest weight in a bounded kernel, (out,)."""
     scales, _ = round_bounded(kernel.transpose(3, 2, 0, 1))
-    return np.asarray(np.round(abs(kernel).max((0, 1, 2)) / scales), np.float64)
+    # At least 1: a channel of zeros, which unused filters have, would give a step of 1 / 0.
+    return np.maximum(np.round(abs(kernel).max((0, 1, 2)) / scales), 1)
 
 
 def _rounded(weights: Weights, inverse: Weights, steps: Weights, *, bounded: bool) -> Weights:

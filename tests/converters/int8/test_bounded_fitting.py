@@ -98,3 +98,17 @@ def test_an_unknown_layer_is_an_error(
 ) -> None:
     with pytest.raises(ConversionError, match="no convolution named no_such_layer"):
         to_onnx(trained, spec, "int8", calibration, float_layers=("no_such_layer",))
+
+
+def test_a_filter_of_zeros_stays_zero_and_disturbs_no_other() -> None:
+    inputs = correlated(8)
+    layer, alone = convolution(6, 3, 8), convolution(5, 3, 8)
+    kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
+    alone.kernel.assign(kernel[..., :5])
+    kernel[..., 5] = 0
+    layer.kernel.assign(kernel)
+    fitted = fit_kernel(layer, inputs, inputs, rounding="bounded")
+    assert not fitted[..., 5].any()
+    expected = fit_kernel(alone, inputs, inputs, rounding="bounded")
+    # LAPACK solves for 6 columns or 5; float64 rounds far below a step of 0.3 / 127.
+    np.testing.assert_allclose(fitted[..., :5], expected, atol=1e-6)
