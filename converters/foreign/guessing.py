@@ -141,7 +141,7 @@ def score_contracts(
             expected=f"it needs at least {LEAST_PICTURES}",
             fix="add pictures with masks, or give --input-range",
         )
-    return _judged({key: np.stack(each) for key, each in counts.items()})
+    return judge({key: np.stack(each) for key, each in counts.items()})
 
 
 def scaled(pixels: Pixels, scaling: InputScaling) -> NDArray[np.float32]:
@@ -150,7 +150,7 @@ def scaled(pixels: Pixels, scaling: InputScaling) -> NDArray[np.float32]:
     return np.asarray(values[..., ::-1] if scaling.color_order == "bgr" else values, np.float32)
 
 
-def _judged(counts: dict[Key, NDArray[np.int64]]) -> Guess:
+def judge(counts: dict[Key, NDArray[np.int64]]) -> Guess:
     """Compare the candidates by their confusion counts, (pictures, classes, classes) each."""
     mious = {key: Confusion(each.sum(axis=0)).miou for key, each in counts.items()}
     if any(np.isnan(miou) for miou in mious.values()):
