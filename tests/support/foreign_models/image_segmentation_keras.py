@@ -17,7 +17,10 @@ _VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3))  # channels and convolutions of
 
 
 def vgg_unet(width: float, size: int, classes: int) -> keras.Model:
-    """VGG-16 (arXiv:1409.1556) up to block 4, a decoder of Conv-ReLU-BN, nearest upsampling."""
+    """VGG-16 (arXiv:1409.1556) up to block 4, a decoder of Conv-ReLU-BN, nearest upsampling.
+
+    The library's release 0.3.0 leaves the ReLUs out; its later code has them.
+    """
     pixels = keras.Input((size, size, 3))
     x, features = pixels, []
     for block, (channels, convolutions) in enumerate(_VGG16, start=1):
