@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from converters.foreign.refusal import Refusal
 from unet_edge.system.child_process import run_child
 
+MODULE = "converters.foreign.hdf5_child"
 _SECONDS = 600  # 4 GiB from a slow disk; HDF5 can also loop without end in a damaged file
 
 
@@ -56,7 +57,7 @@ def read_hdf5(path: Path) -> Hdf5Content:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "weights.npz"
         child = run_child(
-            "converters.foreign.hdf5_child",
+            MODULE,
             {"source": str(path.absolute()), "target": str(target)},
             _SECONDS,
         )
