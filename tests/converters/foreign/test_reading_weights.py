@@ -129,7 +129,7 @@ def another_encoder(file):
 
 def test_the_encoders_layers_have_their_names(networks, tmp_path):
     save_as_keras_2(networks[MOBILENET], tmp_path / "bad.h5", edit=another_encoder)
-    with pytest.raises(ModelFileError, match="'conv_pwx3' has .* the network has 'conv_pw_3'"):
+    with pytest.raises(ModelFileError, match=r"'conv_pwx3' has .* the network has 'conv_pw_3'"):
         read_foreign(tmp_path / "bad.h5", architecture=MOBILENET, classes=2)
 
 
