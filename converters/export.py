@@ -76,6 +76,9 @@ def export(
             expected="the search of --min-agreement compares scores",
             fix="export with --labels or with --min-agreement",
         )
+    unlabelled = isinstance(dataset, UnlabelledPictures)
+    if unlabelled and settings.budget and settings.budget.max_miou_drop is not None:
+        raise _no_labels()
     require_replaceable_bundle(output)
     require_writable_path(output)
     with temporary_files_beside(output):
@@ -184,11 +187,7 @@ class _Exporter:
         budget = self.settings.budget
         assert budget is not None
         if budget.max_miou_drop is not None and math.isnan(keras_miou):
-            raise ConfigError(
-                "no held-out picture has true labels",
-                expected="--max-miou-drop needs true labels",
-                fix="leave --max-miou-drop out",
-            )
+            raise _no_labels()
         result = Search(
             self.model,
             self.spec,
@@ -267,6 +266,14 @@ class _Exporter:
 
     def _entry(self, file: _File, proof: Verification) -> BundleFile:
         return file_entry(file.data, *file.artifact, proof, file.float_layers)
+
+
+def _no_labels() -> ConfigError:
+    return ConfigError(
+        "no held-out picture has true labels",
+        expected="--max-miou-drop needs true labels",
+        fix="leave --max-miou-drop out",
+    )
 
 
 def _version(tool: str) -> str:

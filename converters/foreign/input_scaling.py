@@ -83,7 +83,7 @@ class InputScaling:
                 raise ConfigError(
                     f"unknown input range {name!r}",
                     expected=f"it must be one of {', '.join(INPUT_RANGES)}",
-                    fix="write another scaling as --input-mean and --input-std",
+                    fix="write another scaling as --mean and --std",
                 )
 
     @classmethod

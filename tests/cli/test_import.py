@@ -152,6 +152,15 @@ class TestFolder:
             line
         )
 
+    def test_files_of_another_kind_are_never_replaced(
+        self, imported: Path, model_file: Path, tmp_path: Path
+    ) -> None:
+        for name in ("spec.json", "imported.json"):
+            shutil.copy(imported / name, tmp_path)
+        (tmp_path / "notes.txt").write_text("mine")
+        line = refused("import", model_file, "-o", tmp_path, *CONTRACT, "--overwrite")
+        assert "holds notes.txt beside an imported model" in line
+
     def test_a_training_run_is_never_replaced(self, model_file: Path, run_path: Path) -> None:
         line = refused("import", model_file, "-o", run_path, *CONTRACT, "--overwrite")
         assert "holds files that are not an import's" in line
@@ -169,6 +178,7 @@ class TestFolder:
             main, ["import", str(model_file), "-o", str(tmp_path / "mine"), *CONTRACT]
         )
         assert done.exit_code == 130
+        assert "interrupted; nothing was written" in done.output
         assert list(tmp_path.iterdir()) == []
 
     def test_a_record_that_was_changed_is_refused(self, imported: Path, tmp_path: Path) -> None:

@@ -94,5 +94,7 @@ class TestSigns:
     ) -> None:
         data = write_data(tmp_path / "data", 2)
         assert not looks_unlabelled(data)  # no picture lies directly in it
+        assert sign_of_masks(data / "images") == f"{data / 'masks'} beside it may hold its masks"
+        assert sign_of_masks(data / "masks") == "its name is that of a folder of masks"
         picture(data / "cover.png")
         assert not looks_unlabelled(data)

@@ -9,7 +9,7 @@ from pathlib import Path
 from unet_edge.dataset.annotation_files import find_coco_files
 from unet_edge.dataset.foreign import foreign_annotations
 from unet_edge.dataset.groups import group_by_look
-from unet_edge.dataset.mask_folders import find_mask_folders
+from unet_edge.dataset.mask_folders import FOLDER_NAMES, find_mask_folders
 from unet_edge.dataset.sample import Progress, Sample
 from unet_edge.dataset.split import hold_out
 from unet_edge.errors import DataError
@@ -61,6 +61,10 @@ def sign_of_masks(root: Path) -> str | None:
     """What suggests that a folder holds masks or annotations, in words; None without any."""
     if find_mask_folders(root) or find_coco_files(root):
         return "it holds masks or annotations in a known layout"
+    if masks := _masks_beside(root):
+        return f"{masks} beside it may hold its masks"
+    if root.name.lower() in _MASK_FOLDERS:
+        return "its name is that of a folder of masks"
     if drawing := next(root.glob("*.json"), None):
         return f"{drawing.name} may hold annotations"
     if foreign := foreign_annotations(root):
@@ -84,6 +88,13 @@ def sign_of_masks(root: Path) -> str | None:
             if image.mode in _INDEX_MODES:
                 return f"{picture.name} is a palette picture, as masks are"
     return None
+
+
+def _masks_beside(root: Path) -> Path | None:
+    """The folder of masks of a data set whose folder of pictures is `root`; None without one."""
+    place = root.absolute()
+    pairs = ((place.parent / masks, pictures) for pictures, masks in FOLDER_NAMES)
+    return next((path for path, name in pairs if place.name == name and path.is_dir()), None)
 
 
 def find_unlabelled(
