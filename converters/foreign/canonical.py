@@ -6,6 +6,7 @@ a small vocabulary. Each rewrite is proven on pictures.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import keras
@@ -14,16 +15,17 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.foreign.description import chosen_output, describe
-from converters.foreign.flatten import FlatModel, Value, flatten
+from converters.foreign.flatten import Call, FlatModel, Value, flatten
 from converters.foreign.input_folding import fold_input
 from converters.foreign.input_scaling import InputScaling
 from converters.foreign.layer_translation import translate_layer
 from converters.foreign.operation_translation import translate_operation
 from converters.foreign.pixel_scale import PixelScale
 from converters.foreign.proof import Proof, check, probe, run, sentences
-from converters.foreign.scores import Scores, rewrite_scores
+from converters.foreign.scores import Scores, rewrite_scores, without_activation
 from converters.foreign.steps import Step, Steps, build, free_size
 from converters.foreign.translation import Translation, UnknownLayerError
+from converters.freeze import reason
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.spec import Normalisation
 
@@ -71,7 +73,7 @@ def canonicalise(
     described = describe(model, output)
     flat = flatten(model)
     _, value = chosen_output(flat, output)
-    translation = _translated(flat, value, scaling, size)
+    translation = _translated(flat, value, scaling, size, described.size)
     end = translation.step(value)
     pixels = probe(size)
     scaled = PixelScale.of(scaling).of_pixels(pixels)
@@ -83,11 +85,7 @@ def canonicalise(
     _check_vocabulary(order)
     free = _free(flat, value, scaling, described.size or size)
     if not free and described.size not in (None, size):
-        own = "x".join(map(str, described.size))
-        raise ConfigError(
-            f"the model takes pictures of {own} px only, because its layers hold sizes",
-            fix=f"choose --size {own}",
-        )
+        raise _only(described.size)
     result = build(translation.steps, scores.step, "imported", free=free)
     difference = _prove(translation, scores, result, proof, pixels)
     if described.precision == "float32" and output is None and described.size in (None, size):
@@ -95,7 +93,7 @@ def canonicalise(
         # or border, which changes logits by a part of themselves.
         given = keras.ops.convert_to_numpy(model(scaled.astype(np.float32), training=False))
         check(given, proof.output, "opening nested models", rounding=32 * difference.rounding)
-    whole = [*_removed(translation), *folded, *scores.sentences]
+    whole = [*_removed(translation), *_shared(flat, value), *folded, *scores.sentences]
     if described.precision != "float32":
         whole.insert(0, f"layers that computed in {described.precision} compute in float32")
     rewrites = [
@@ -135,23 +133,37 @@ def _prove(
 
 
 def _translated(
-    flat: FlatModel, output: Value, scaling: InputScaling, size: tuple[int, int]
+    flat: FlatModel,
+    output: Value,
+    scaling: InputScaling,
+    size: tuple[int, int],
+    own: tuple[int, int] | None,
 ) -> Translation:
     """Translate the model for one size. Raises ConfigError that names sizes that would fit."""
     try:
         return translate(flat, output, scaling, size)
     except ValueError as error:
         fitting = _multiple(flat, output, scaling, size)
-        if fitting is None:
-            raise ConversionError(
-                f"the model's layers do not fit together at {size[0]}x{size[1]} px: "
-                f"{str(error).splitlines()[0]}"
+        if fitting is not None:
+            rounded = "x".join(str(_round_up(length, fitting)) for length in size)
+            raise ConfigError(
+                f"the model does not take pictures of {size[0]}x{size[1]} px",
+                expected=f"height and width must be multiples of {fitting}",
+                fix=f"choose --size {rounded}",
             ) from error
-        raise ConfigError(
-            f"the model does not take pictures of {size[0]}x{size[1]} px",
-            expected=f"height and width must be multiples of {fitting}",
-            fix=f"choose --size {_round_up(size[0], fitting)}x{_round_up(size[1], fitting)}",
+        if own not in (None, size):
+            raise _only(own) from error
+        raise ConversionError(
+            f"the model's layers do not fit together at {size[0]}x{size[1]} px: {reason(error)}"
         ) from error
+
+
+def _only(own: tuple[int, int]) -> ConfigError:
+    text = "x".join(map(str, own))
+    return ConfigError(
+        f"the model takes pictures of {text} px only, because its layers hold sizes",
+        fix=f"choose --size {text}",
+    )
 
 
 def _multiple(
@@ -171,7 +183,8 @@ def _multiple(
 def _free(flat: FlatModel, output: Value, scaling: InputScaling, own: tuple[int, int]) -> bool:
     """Whether the graph, which was made for pictures of `own` px, means the same at others."""
     translation = translate(flat, output, scaling, own)
-    return free_size(translation.steps.needed_for(translation.step(output)))
+    scores, _, _ = without_activation(translation.step(output))
+    return free_size(translation.steps.needed_for(scores))
 
 
 def _round_up(length: int, step: int) -> int:
@@ -208,6 +221,17 @@ def _removed(translation: Translation) -> list[str]:
     if names := translation.scaled_in_model:
         found.append(f"scalings at the model's start joined the input's: {', '.join(names)}")
     return found
+
+
+def _shared(flat: FlatModel, output: Value) -> list[str]:
+    """A sentence on layers with weights that are called several times."""
+    counts = Counter(call.operation for call in flat.up_to(output) if _has_weights(call))
+    names = [layer.name for layer, count in counts.items() if count > 1]
+    return [f"layers that are used several times became copies: {', '.join(names)}"] * bool(names)
+
+
+def _has_weights(call: Call) -> bool:
+    return isinstance(call.operation, keras.Layer) and bool(call.operation.weights)
 
 
 def _check_vocabulary(order: list[Step]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from converters.foreign.flatten import Call, Value
-from converters.foreign.pixel_scale import PixelScale
+from converters.foreign.pixel_scale import PixelChannel, PixelScale
 from converters.foreign.steps import Step
 from converters.foreign.translation import (
     OPERATION,
@@ -53,6 +53,8 @@ def translate_operation(to: Translation, call: Call) -> Source:
     match call.kind:
         case "Add" | "Subtract" | "Multiply" | "Divide" | "TrueDivide" | "Maximum" | "Minimum":
             return _binary(to, call, *arguments[:2])
+        case "Stack" | "Concatenate" if isinstance(to.sources[call.values[0]], PixelChannel):
+            return _colours(to, call)
         case "Negative":
             return to.affine(call, call.values[0], -1.0, 0.0)
         case "GetItem":
@@ -159,9 +161,15 @@ def _get_item(to: Translation, call: Call, value: Value, key: Any) -> Source:
         place = keys.index(Ellipsis)
         missing = rank - sum(each is not None for each in keys) + 1
         keys[place : place + 1] = [slice(None)] * missing
-    if isinstance(source, PixelScale) and keys == [*[slice(None)] * 3, slice(None, None, -1)]:
-        to.scaled_in_model.append(call.name)
-        return source.reversed()
+    if isinstance(source, PixelScale) and keys[:-1] == [slice(None)] * 3:
+        match keys[-1]:
+            case slice(start=None, stop=None, step=-1):
+                to.scaled_in_model.append(call.name)
+                return source.reordered(2, 1, 0)
+            case int(channel):
+                return PixelChannel(source, channel % 3)
+            case slice(start=int(first), stop=int(last), step=None) if last == first + 1:
+                return PixelChannel(source, first)
     step = to.step(value)
     to.rewritten[call] = OPERATION
     if rank == 2 and [each for each in keys if each is not None] == [slice(None)] * 2:
@@ -176,6 +184,18 @@ def _get_item(to: Translation, call: Call, value: Value, key: Any) -> Source:
         start, stop, _ = each.indices(length)
         cropping.append((start, length - stop))
     return to.steps.add(layers.Cropping2D, to.name(call), [step], cropping=tuple(cropping))
+
+
+def _colours(to: Translation, call: Call) -> Source:
+    """Three channels of the picture, put together in another order."""
+    channels = [to.sources[value] for value in call.values]
+    indices = [each.channel for each in channels if isinstance(each, PixelChannel)]
+    pixels = {each.pixels for each in channels if isinstance(each, PixelChannel)}
+    last = call.operation.axis in (-1, 3)
+    if len(indices) != len(channels) or sorted(indices) != [0, 1, 2] or len(pixels) > 1 or not last:
+        raise UnknownLayerError(call, "puts channels of the picture together")
+    to.scaled_in_model.append(call.name)
+    return pixels.pop().reordered(*indices)
 
 
 def _global_pool(to: Translation, call: Call, name: str, source: Step) -> Step:

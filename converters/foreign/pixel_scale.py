@@ -41,10 +41,12 @@ class PixelScale:
             self.order,
         )
 
-    def reversed(self) -> Self:
-        """These values with the channels in reverse order."""
-        red, green, blue = self.order
-        return type(self)(_three(self.scale[::-1]), _three(self.offset[::-1]), (blue, green, red))
+    def reordered(self, *channels: int) -> Self:
+        """These values with the channels of three indices, in this order."""
+        first, second, third = (self.order[channel] for channel in channels)
+        scale = [self.scale[channel] for channel in channels]
+        offset = [self.offset[channel] for channel in channels]
+        return type(self)(_three(scale), _three(offset), (first, second, third))
 
     def mean(self) -> int | None:
         """The pixel value of 0..255 that becomes 0 in each channel; None if there is none."""
@@ -73,6 +75,14 @@ class PixelScale:
         """These values of pixels (..., 3)."""
         values: NDArray[np.float64] = pixels[..., self.order] * np.array(self.scale)
         return values + np.array(self.offset)
+
+
+@dataclass(frozen=True)
+class PixelChannel:
+    """One channel of scaled pixels, until it is put together with others again."""
+
+    pixels: PixelScale
+    channel: int
 
 
 def _broadcast(value: Any) -> NDArray[np.float64]:

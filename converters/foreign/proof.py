@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from converters.foreign.flatten import Call, FlatModel, Value
 from converters.foreign.steps import Step
 from converters.foreign.translation import Translation
+from converters.freeze import reason
 from converters.layers import outputs
 from unet_edge.errors import ConversionError
 
@@ -71,7 +72,15 @@ class Proof:
         last = _last_activation(flat, output)
         logits: Array | None = None
         for call in calls:
-            result = _in_double(call, values)
+            try:
+                result = _in_double(call, values)
+            except Exception as error:  # whatever the foreign layer raises
+                height, width = scaled.shape[1:3]
+                raise ConversionError(
+                    f"the layer {call.name!r} ({call.kind}) fails on pictures of "
+                    f"{height}x{width} px: {reason(error)}",
+                    fix="choose the --size that the model was trained with",
+                ) from error
             values[call.results[0]] = result
             if call is last:
                 logits = _before_activation(call, values)

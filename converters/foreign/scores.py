@@ -48,7 +48,7 @@ def rewrite_scores(steps: Steps, output: Step, *, classes: int) -> Scores:
     Raises ConfigError if the number of channels does not fit `classes`, and ConversionError if
     the output is no map of the picture.
     """
-    step, activation, shaped = _without_activation(output)
+    step, activation, shaped = without_activation(output)
     scores = Scores(step, step.shape)
     if shaped:
         scores.sentences.append("the last Reshape, which makes rows of a map, was taken off")
@@ -63,7 +63,7 @@ def rewrite_scores(steps: Steps, output: Step, *, classes: int) -> Scores:
     return scores
 
 
-def _without_activation(output: Step) -> tuple[Step, str, bool]:
+def without_activation(output: Step) -> tuple[Step, str, bool]:
     """The step before the last softmax or sigmoid and before a reshape to rows of pixels."""
     step, activation, shaped = output, "linear", False
     while True:

@@ -14,12 +14,12 @@ import numpy as np
 from keras import layers
 
 from converters.foreign.flatten import Call, Value
-from converters.foreign.pixel_scale import PixelScale
+from converters.foreign.pixel_scale import PixelChannel, PixelScale
 from converters.foreign.steps import SCALE_INPUT, Step, Steps, normalise_step
 from unet_edge.errors import ConversionError
 from unet_edge.spec import Normalisation
 
-Source = Step | PixelScale
+Source = Step | PixelScale | PixelChannel
 """What stands for a Value: a step, or pixels that are only scaled so far."""
 
 ACTIVATIONS = frozenset(
@@ -80,6 +80,12 @@ class Translation:
         source = self.sources[value]
         if isinstance(source, Step):
             return source
+        if isinstance(source, PixelChannel):
+            raise ConversionError(
+                "the model reads single channels of the picture",
+                expected="expected the three channels together",
+                fix="put them together, in the order of --color-order, in front of everything else",
+            )
         if self.scale_input is None:
             normal = normalise_step(self.steps, Normalisation())
             weights = source.convolution(Normalisation.mean, Normalisation.std)
@@ -170,11 +176,12 @@ class Translation:
         if isinstance(source, PixelScale):
             self.scaled_in_model.append(call.name)
             return source.times(scale, offset)
-        channels = source.shape[-1]
+        step = self.step(value)
+        channels = step.shape[-1]
         if any(np.size(each) not in (1, channels) for each in (scale, offset)):
             raise UnknownLayerError(call, "has a constant that is not one number for each channel")
         self.rewritten[call] = CONSTANT
-        return self.steps.affine(self.name(call), source, np.ravel(scale), np.ravel(offset))
+        return self.steps.affine(self.name(call), step, np.ravel(scale), np.ravel(offset))
 
 
 def activation_name(function: Any) -> str:

@@ -131,6 +131,24 @@ def test_scalings_at_the_models_start_join_that_of_the_input():
     close(canonical.model(PIXELS), model(PIXELS.astype(np.float32)))
 
 
+def test_preprocessing_of_keras_applications_inside_the_model_joins_the_inputs():
+    # It takes the channels apart, stacks them as blue, green, red, and subtracts three means.
+    model = foreign(
+        keras.applications.resnet50.preprocess_input,
+        layers.Conv2D(2, 3, padding="same", name="first"),
+    )
+    canonical = canonicalise(model, InputScaling.named("0..255"), size=SIZE, classes=2)
+    assert names(canonical.model) == ["pixels", "normalise", "scale_input", "first"]
+    caffe = canonicalise(
+        foreign(layers.Conv2D(2, 3, padding="same", name="first")),
+        InputScaling.named("caffe"),
+        size=SIZE,
+        classes=2,
+    )
+    close(canonical.model(PIXELS), model(PIXELS.astype(np.float32), training=False))
+    close(canonical.model(PIXELS), caffe.model(PIXELS))
+
+
 def test_a_rescaling_inside_the_model_can_be_the_contracts():
     model = foreign(layers.Rescaling(1 / 255), layers.Conv2D(2, 3, padding="same", name="first"))
     canonical = canonicalise(model, InputScaling.named("0..255"), size=SIZE, classes=2)

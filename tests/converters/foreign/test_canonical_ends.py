@@ -109,6 +109,7 @@ def test_softmax_over_rows_of_pixels_becomes_logits_of_the_pictures_size():
     )
     scores = keras.Model(model.input, model.get_layer("scores").output)
     result = canonical(model, 3)
+    assert result.model.input_shape == (None, None, None, 3)
     close(result.model(PIXELS), layers.UpSampling2D(2, interpolation="bilinear")(given(scores)))
     assert any("1/2 of the resolution" in each.what for each in result.rewrites)
     assert describe(model).channels == 3
@@ -146,6 +147,22 @@ def test_names_become_plain_and_unique():
     model = foreign(inner, conv(4, name="block-1-conv"), conv(2, name="normalise"))
     names = [layer.name for layer in canonical(model, 2).model.layers]
     assert names == ["pixels", "normalise", "block_1_conv", "block_1_conv_2", "normalise_2"]
+
+
+def test_a_layer_that_is_used_twice_becomes_two_with_the_same_weights():
+    shared = conv(3, name="shared")
+    model = foreign(shared, shared, conv(2, name="last"))
+    result = canonical(model, 2)
+    first, second = (result.model.get_layer(name) for name in ("shared", "shared_2"))
+    np.testing.assert_array_equal(first.kernel[:, :, 0], second.kernel[:, :, 0])
+    close(result.model(PIXELS), given(model))
+    assert any("copies: shared" in each.what for each in result.rewrites)
+
+
+def test_a_reshape_that_holds_a_size_names_the_models_own():
+    model = foreign(conv(4, strides=2), layers.Reshape((*SIZE, 1)), conv(2))
+    with pytest.raises(ConfigError, match="choose --size 16x24"):
+        canonical(model, 2, size=(32, 48))
 
 
 def test_a_composite_layer_is_opened_to_its_parts():
