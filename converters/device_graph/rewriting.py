@@ -19,28 +19,21 @@ from converters.device_graph.transposed import transposed_as_convolutions
 from converters.freeze import as_float32
 from unet_edge.model_files.embedded_contract import Format
 
-_RULES: dict[Format, tuple[Callable[[Graph], bool], ...]] = {
-    "tflite": (
-        group_in_one_operator,
-        pad_in_convolutions,
-        upsample_late,
-        fold_forward,
-        transposed_as_convolutions,
-        merge_into_convolutions,
-        resize_the_rest,
-        as_depthwise,
-    ),
-    "onnx": (
-        group_in_one_operator,
-        spell_out_gelu,
-        pad_in_convolutions,
-        upsample_late,
-        fold_forward,
-        transposed_as_convolutions,
-        merge_into_convolutions,
-        resize_the_rest,
-    ),
-}
+Rule = Callable[[Graph], bool]
+"""Rewrites a graph in place, and says whether it changed anything."""
+
+_RULES: tuple[Rule, ...] = (
+    group_in_one_operator,
+    pad_in_convolutions,
+    upsample_late,
+    fold_forward,
+    transposed_as_convolutions,
+    merge_into_convolutions,
+    resize_the_rest,
+    as_depthwise,
+)
+_ONLY: dict[Format, tuple[Rule, ...]] = {"tflite": (), "onnx": (spell_out_gelu,)}
+"""The rules of one format alone."""
 
 
 def for_device(model: keras.Model, file_format: Format) -> keras.Model:
@@ -52,5 +45,5 @@ def for_device(model: keras.Model, file_format: Format) -> keras.Model:
     stand for one of `model`. A layer that stays keeps its name and its weights' values.
     """
     graph = Graph(as_float32(model))
-    changed = [rule(graph) for rule in _RULES[file_format]]
+    changed = [rule(graph) for rule in (*_RULES, *_ONLY[file_format])]
     return graph.model() if any(changed) else model
