@@ -6,8 +6,10 @@ import itertools
 
 import keras
 
-from converters.layers import CONVOLUTIONS, convolutions
+from converters.layers import convolutions, readers
 from unet_edge.model_files.embedded_contract import Format
+
+_PAIR = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 
 _PAIRS_WITH_MANY_CLASSES = 4
 """Pairs of a full and a depthwise convolution at the start that stay in float with many classes."""
@@ -23,7 +25,10 @@ def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple
     if file_format == "tflite" and model.output.shape[-1] == 2:
         return stem(model)
     last = convolutions(model)[-1].name
-    first = stem(model) if file_format == "onnx" else _first_pairs(model, _PAIRS_WITH_MANY_CLASSES)
+    if file_format == "tflite":
+        first = _first_pairs(model, _PAIRS_WITH_MANY_CLASSES)
+    else:
+        first = stem(model) if _stays_between(model, stem(model)) else ()
     return tuple(dict.fromkeys((*first, last)))
 
 
@@ -40,7 +45,21 @@ def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
     """Names of up to `most` pairs of a full and a depthwise convolution at the model's start."""
     alternating = itertools.takewhile(
         lambda pair: isinstance(pair[0], pair[1]),
-        zip(convolutions(model)[: 2 * most], itertools.cycle(CONVOLUTIONS), strict=False),
+        zip(convolutions(model)[: 2 * most], itertools.cycle(_PAIR), strict=False),
     )
     names = [layer.name for layer, _ in alternating]
     return tuple(names[: len(names) // 2 * 2])
+
+
+def _stays_between(model: keras.Model, pair: tuple[str, ...]) -> bool:
+    """Whether only the second convolution of `pair` reads the first, behind BatchNorm and ReLU.
+
+    If an int8 layer reads it too, its output is quantised, and the second convolution has a
+    quantised input and output. ONNX Runtime then quantises its kernel when it loads the file, with
+    one scale for all channels.
+    """
+    readers_of = readers(model)
+    following = [model.get_layer(name) for name in pair[:1]]
+    while len(following) == 1 and following[0].name != pair[1]:
+        following = readers_of(following[0])
+    return len(following) == 1

@@ -22,7 +22,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32
-from converters.layers import CONVOLUTIONS, call, convolutions, outputs
+from converters.layers import CONVOLUTIONS, call, convolutions, kernel_axes, outputs
 
 CHUNK = 4
 """How many pictures pass through a layer at once, to limit memory."""
@@ -95,9 +95,9 @@ def correct(layer: keras.Layer, expected: NDArray[np.float32], actual: NDArray[n
 
     `expected` is the float model's output. Layers without gain and offset stay as they are.
     """
-    if (offset := _offset(layer)) is None:
+    if (offset := _offset(layer)) is None or actual.ndim != 4:
         return
-    if isinstance(layer, layers.BatchNormalization):
+    if isinstance(layer, layers.BatchNormalization) and layer.gamma is not None:
         gain = _gain(expected, actual)
         layer.gamma.assign(layer.gamma * gain)
         offset.assign(offset * gain)
@@ -130,8 +130,7 @@ def _rounded_kernel(conv: Any) -> NDArray[np.float32]:
     one factor, so rounding before or after it gives the same.
     """
     kernel = keras.ops.convert_to_numpy(conv.kernel)
-    axes = (0, 1, 3) if isinstance(conv, layers.DepthwiseConv2D) else (0, 1, 2)
-    largest = np.abs(kernel).max(axes, keepdims=True)
+    largest = np.abs(kernel).max(kernel_axes(conv), keepdims=True)
     step = np.where(largest > 0, largest, 1) / 127
     return np.asarray(np.round(kernel / step) * step, np.float32)
 
@@ -142,6 +141,5 @@ def _offset(layer: keras.Layer) -> Any:
     For a convolution with BatchNorm, which are one operator in the file, it is BatchNorm's.
     """
     if isinstance(layer, layers.BatchNormalization):
-        source = layer.input._keras_history.operation
-        return layer.beta if isinstance(source, CONVOLUTIONS) else None
+        return layer.beta
     return layer.bias if isinstance(layer, CONVOLUTIONS) else None

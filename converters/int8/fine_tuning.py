@@ -18,8 +18,8 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, require_tensorflow
-from converters.layers import CONVOLUTIONS, Run, call, outputs, readers
-from converters.tflite.int8_scores import RANGE, centred
+from converters.layers import CONVOLUTIONS, Run, call, convolve, kernel_axes, outputs, readers
+from converters.tflite.int8_scores import RANGE, centred, score_layers
 from unet_edge.errors import ConversionError
 from unet_edge.system.progress import progress
 
@@ -46,9 +46,10 @@ def fine_tune(
     """A copy of `start` to convert to int8, whose file agrees better with `model`.
 
     `start` is `model` or `correct_channels` of it. `grids`: training pictures, uint8 (H, W, 3).
-    `steps`: batches of six crops of at most 256 px. `float_layers`: convolutions whose kernels the
-    file leaves in float32. BatchNorm's moving statistics stay. Raises ConversionError without
-    pictures or steps.
+    `steps`: batches of six crops of at most 256 px; a model that takes one size only gets pictures
+    of that size, of as many pixels in all. `float_layers`: convolutions whose kernels the file
+    leaves in float32. BatchNorm's moving statistics stay. Raises ConversionError without pictures
+    or steps.
     """
     require_tensorflow(keras.backend.backend())
     if not len(grids) or steps < 1:
@@ -59,6 +60,7 @@ def fine_tune(
     import tensorflow as tf
 
     teacher, source = centred(as_float32(model)), centred(as_float32(start))
+    crop = _crop_size(model, grids[0].shape[:2])
     ranges = _ranges(source, grids)
 
     student = keras.models.clone_model(source)
@@ -87,7 +89,7 @@ def fine_tune(
         losses = []
         for index in progress(range(count), label):
             optimizer.learning_rate.assign(rate * (1 + math.cos(math.pi * index / count)) / 2)
-            losses.append(float(step(tf.constant(_batch(grids, rng)))))
+            losses.append(float(step(tf.constant(_batch(grids, rng, crop)))))
         return float(np.mean(losses[-max(1, count // 3) :]))
 
     trial = min(steps, max(10, steps // 10))
@@ -98,12 +100,22 @@ def fine_tune(
     return student
 
 
-def _batch(grids: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.float32]:
+def _crop_size(model: keras.Model, size: tuple[int, int]) -> tuple[int, int]:
+    """The height and width of a crop of pictures of `size` that `model` takes."""
+    # A model of a fixed size has layers that only take their own size, such as Resizing.
+    rows, columns = model.input.shape[1:3]
+    return rows or min(_CROP, size[0]), columns or min(_CROP, size[1])
+
+
+def _batch(
+    grids: Sequence[NDArray[np.uint8]], rng: np.random.Generator, size: tuple[int, int]
+) -> NDArray[np.float32]:
     """Random crops of random pictures, half of them mirrored, float32 (N, H, W, 3)."""
     height, width = grids[0].shape[:2]
-    rows, columns = min(height, _CROP), min(width, _CROP)
+    rows, columns = size
+    count = max(1, min(_BATCH, _BATCH * _CROP * _CROP // (rows * columns)))  # to limit memory
     crops = []
-    for index in rng.integers(0, len(grids), _BATCH):
+    for index in rng.integers(0, len(grids), count):
         top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
         crop = grids[index][top : top + rows, left : left + columns]
         crops.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
@@ -121,8 +133,8 @@ def _ranges(
                 low, high = ranges[layer.name]
                 values = keras.ops.convert_to_numpy(output)
                 ranges[layer.name] = min(low, float(values.min())), max(high, float(values.max()))
-    scores = [layer.name for layer in model.layers if layer.name in ("logits_half", "logits")]
     if model.output.shape[-1] == 2:  # `narrow` cuts the scores of two classes to this range
+        scores = [layer.name for layer in score_layers(model)]
         ranges |= dict.fromkeys(scores, (-RANGE, RANGE))
     return ranges
 
@@ -162,7 +174,11 @@ def _as_in_int8(
 
     def run(layer: keras.Layer, inputs: list[Any]) -> Any:
         rounds_kernel = isinstance(layer, CONVOLUTIONS) and layer.name not in float_layers
-        output = _with_rounded_kernel(layer, inputs) if rounds_kernel else call(layer, inputs)
+        if rounds_kernel:
+            kernel = _rounded(layer.kernel, kernel_axes(layer))
+            output = convolve(layer, inputs[0], kernel)
+        else:
+            output = call(layer, inputs)
         if layer.name not in rounded_outputs:
             return output
         low, high = ranges[layer.name]
@@ -181,19 +197,13 @@ def _scores(model: keras.Model, pixels: Any, run: Run) -> Any:
     return scores
 
 
-def _with_rounded_kernel(layer: keras.Layer, inputs: list[Any]) -> Any:
-    depthwise = isinstance(layer, layers.DepthwiseConv2D)
-    convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
-    kernel = _rounded(layer.kernel, depthwise)
-    output = convolve(inputs[0], kernel, layer.strides, layer.padding)
-    return output if layer.bias is None else output + layer.bias
+def _rounded(kernel: Any, axes: tuple[int, ...]) -> Any:
+    """The kernel in 8 bits, with a scale for each output channel; gradients pass unchanged.
 
-
-def _rounded(kernel: Any, depthwise: bool) -> Any:
-    """The kernel in 8 bits, with a scale for each output channel; gradients pass unchanged."""
+    `axes`: of the weights of one output channel.
+    """
     import tensorflow as tf
 
-    axes = (0, 1, 3) if depthwise else (0, 1, 2)
     largest = tf.reduce_max(tf.abs(kernel), axes, keepdims=True)
     unit = tf.stop_gradient(tf.maximum(largest, 1e-9) / 127)
     return kernel + tf.stop_gradient(tf.round(kernel / unit) * unit - kernel)

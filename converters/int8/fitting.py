@@ -88,21 +88,33 @@ def _quantised_outputs(model: keras.Model, float_layers: Collection[str]) -> set
     convolutions in float are not quantised.
     """
     readers_of = readers(model)
-    fused_types = layers.BatchNormalization | layers.ReLU | layers.Activation
     names = set()
     for layer in model.layers:
         following = readers_of(layer)
         if isinstance(layer, layers.InputLayer | layers.Rescaling | layers.ZeroPadding2D):
             continue
-        can_fuse = isinstance(layer, (*CONVOLUTIONS, layers.BatchNormalization))
-        fuses = can_fuse and len(following) == 1 and isinstance(following[0], fused_types)
-        if not following or fuses:
+        if not following or (len(following) == 1 and _fuses(layer, following[0])):
             continue
         if all(reader.name in float_layers for reader in following):
             source = layer
-            while isinstance(source, fused_types):
+            while isinstance(source, layers.BatchNormalization) or _fuses_into_all(source):
                 source = source.input._keras_history.operation
             if source.name in float_layers:
                 continue
         names.add(layer.name)
     return names
+
+
+def _fuses(layer: keras.Layer, following: keras.Layer) -> bool:
+    """Whether `following`, the only reader of `layer`, is fused into the operator of `layer`."""
+    if isinstance(layer, (*CONVOLUTIONS, layers.BatchNormalization)):
+        return isinstance(following, layers.BatchNormalization) or _fuses_into_all(following)
+    return isinstance(layer, layers.Add) and isinstance(following, layers.ReLU)
+
+
+def _fuses_into_all(layer: keras.Layer) -> bool:
+    """Whether `layer` is an activation that converters fuse or compute in steps of the file."""
+    in_steps = (keras.activations.hard_swish, keras.activations.hard_sigmoid)
+    return isinstance(layer, layers.ReLU) or (
+        isinstance(layer, layers.Activation) and layer.activation in in_steps
+    )

@@ -19,6 +19,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.int8.kernels import Rounding, round_bounded, round_plain
+from converters.layers import from_rows, kernel_rows
 from unet_edge.model_files.saturation import LARGEST_PAIR
 
 Weights = NDArray[np.float64]
@@ -52,41 +53,60 @@ def fit_kernel(
     Both inputs are (N, H, W, C). `rounding` None leaves the fitted kernel in float. Otherwise its
     values are int8 steps, symmetric, with one scale for each output channel. A channel's largest
     weight stays an integer number of steps ("plain": 127), so that a converter finds the same
-    scale again. Depthwise kernels are never bounded. Constant errors of the output are ignored:
-    `correction` fits offsets.
+    scale again. Depthwise kernels are never bounded, unless a channel has several. Constant errors
+    of the output are ignored: `correction` fits offsets.
 
-    Kernels of more than MOST_INPUTS weights a channel, or larger than their input, are not fitted;
-    their weights are rounded independently.
+    Transposed kernels, those of more than MOST_INPUTS weights a channel and those larger than their
+    input are not fitted; their weights are rounded independently.
     """
     kernel: Weights = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float64)
-    height, width, channels, last = kernel.shape
+    height, width = kernel.shape[:2]
     depthwise = isinstance(conv, layers.DepthwiseConv2D)
-    bounded = rounding == "bounded" and not depthwise
-    too_wide = not depthwise and height * width * channels > MOST_INPUTS
-    if too_wide or inputs.shape[1] < height or inputs.shape[2] < width:
+    bounded = rounding == "bounded" and (not depthwise or conv.depth_multiplier > 1)
+    groups = kernel.shape[2] if depthwise else getattr(conv, "groups", 1)
+    too_wide = not depthwise and height * width * kernel.shape[2] > MOST_INPUTS
+    if too_wide or _exceeds(conv, inputs) or isinstance(conv, layers.Conv2DTranspose):
         if rounding is not None:
-            kernel = _rounded_independently(kernel, bounded=bounded, depthwise=depthwise)
+            kernel = _rounded_independently(conv, bounded=bounded)
         return np.asarray(kernel, np.float32)
-    # A depthwise kernel is a problem for each channel, any other kernel a single one. Weights are
+    # Each group is a problem of its own; each channel of a depthwise kernel is a group. Weights are
     # (problems, taps, outputs), inputs (problems, taps, positions).
-    weights: Weights = kernel.reshape(height * width, channels, last)
-    taps = [_taps(each, height, width) for each in (inputs, float_inputs)]
-    if depthwise:
-        weights = weights.swapaxes(0, 1)
-        actual, expected = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in taps)
-    else:
-        weights = weights.reshape(1, -1, last)
-        actual, expected = (each.reshape(1, -1, each.shape[-1]) for each in taps)
+    weights = _by_group(kernel, groups, depthwise=depthwise)
+    actual, expected = (
+        _taps_by_group(each, height, width, conv.dilation_rate, groups)
+        for each in (inputs, float_inputs)
+    )
     fitted, covariance = _fitted(weights, actual, expected)
     if rounding is not None:
         inverse: Weights = np.asarray(np.linalg.inv(_damped(covariance, _DAMPING)), np.float64)
-        steps: Weights = np.full((len(fitted), last), 127, np.float64)
+        steps: Weights = np.full((len(fitted), fitted.shape[-1]), 127, np.float64)
         if bounded:
-            steps[0] = _bounded_steps(fitted.reshape(kernel.shape))
+            steps = np.stack([_bounded_steps(each, height, width) for each in fitted])
         fitted = _rounded(fitted, inverse, steps, bounded=bounded)
+    return np.asarray(_from_groups(fitted, kernel.shape), np.float32)
+
+
+def _exceeds(conv: keras.Layer, inputs: NDArray[np.float32]) -> bool:
+    """Whether the kernel of `conv`, with its dilation, is larger than its inputs."""
+    extents = [
+        1 + (size - 1) * rate
+        for size, rate in zip(conv.kernel_size, conv.dilation_rate, strict=True)
+    ]
+    return extents[0] > inputs.shape[1] or extents[1] > inputs.shape[2]
+
+
+def _by_group(kernel: Weights, groups: int, *, depthwise: bool) -> Weights:
+    """A kernel as (groups, taps, outputs of a group); taps run through a position's channels."""
+    height, width, channels, last = kernel.shape
     if depthwise:
-        fitted = fitted.swapaxes(0, 1)
-    return np.asarray(fitted.reshape(kernel.shape), np.float32)
+        return kernel.reshape(height * width, channels, last).swapaxes(0, 1)
+    parts = kernel.reshape(height * width * channels, groups, last // groups)
+    return np.ascontiguousarray(parts.swapaxes(0, 1))
+
+
+def _from_groups(weights: Weights, shape: tuple[int, ...]) -> Weights:
+    """The kernel whose `_by_group` is `weights`."""
+    return weights.swapaxes(0, 1).reshape(shape)
 
 
 def _fitted(
@@ -139,18 +159,35 @@ def _damped(covariance: Weights, damping: float) -> Weights:
     return np.asarray(covariance + added[:, None, None] * np.eye(count), np.float64)
 
 
-def _taps(inputs: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+def _taps_by_group(
+    inputs: NDArray[np.float32], height: int, width: int, dilation: tuple[int, int], groups: int
+) -> NDArray[np.float32]:
+    """The taps of each group, (groups, taps, positions)."""
+    taps = _taps(inputs, height, width, dilation)
+    parts = taps.reshape(height * width, groups, -1, taps.shape[-1]).swapaxes(0, 1)
+    return np.ascontiguousarray(parts).reshape(groups, -1, taps.shape[-1])
+
+
+def _taps(
+    inputs: NDArray[np.float32], height: int, width: int, dilation: tuple[int, int]
+) -> NDArray[np.float32]:
     """The inputs of each weight of a kernel, less their mean: (height * width, C, positions).
 
     Positions ignore the stride: it changes which are used, not their covariance. Those that need
     padding are left out.
     """
-    rows, columns = inputs.shape[1] - height + 1, inputs.shape[2] - width + 1
+    down, right = dilation
+    rows = inputs.shape[1] - (height - 1) * down
+    columns = inputs.shape[2] - (width - 1) * right
     total = len(inputs) * rows * columns
     chosen = np.arange(0, total, max(1, total * height * width // _POSITIONS))
     picture, row, column = np.unravel_index(chosen, (len(inputs), rows, columns))
     taps = np.stack(
-        [inputs[picture, row + y, column + x].T for y in range(height) for x in range(width)]
+        [
+            inputs[picture, row + y * down, column + x * right].T
+            for y in range(height)
+            for x in range(width)
+        ]
     )
     taps -= taps.mean(-1, keepdims=True)
     return taps
@@ -161,16 +198,20 @@ def _product(first: NDArray[np.float32], second: NDArray[np.float32]) -> Weights
     return np.asarray(first @ second.swapaxes(1, 2), np.float64) / max(1, first.shape[-1])
 
 
-def _rounded_independently(kernel: Weights, *, bounded: bool, depthwise: bool) -> Weights:
-    """A kernel (height, width, in, out) whose weights are rounded without regard to inputs."""
-    order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
+def _rounded_independently(conv: keras.Layer, *, bounded: bool) -> Weights:
+    """The kernel of `conv` with weights rounded without regard to inputs."""
+    kernel: Weights = np.asarray(kernel_rows(conv), np.float64)
     round_kernel = round_bounded if bounded else round_plain
-    scales, integers = round_kernel(kernel.transpose(order))
-    return (integers * scales[:, None, None, None]).transpose(np.argsort(order))
+    scales, integers = round_kernel(kernel)
+    return from_rows(conv, integers * scales[:, None, None, None])
 
 
-def _bounded_steps(kernel: Weights) -> Weights:
-    """The integer of each channel's largest weight in a bounded kernel, (out,)."""
+def _bounded_steps(weights: Weights, height: int, width: int) -> Weights:
+    """The integer of each channel's largest weight in a bounded kernel, (out,).
+
+    `weights`: (taps, out), where taps are (height, width, in).
+    """
+    kernel = weights.reshape(height, width, -1, weights.shape[-1])
     scales, _ = round_bounded(kernel.transpose(3, 2, 0, 1))
     # At least 1: a channel of zeros, which unused filters have, would give a step of 1 / 0.
     return np.maximum(np.round(abs(kernel).max((0, 1, 2)) / scales), 1)

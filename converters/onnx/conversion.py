@@ -29,9 +29,10 @@ from converters.freeze import (
 )
 from converters.fusion import fuse
 from converters.int8.kernels import Rounding
+from converters.kernel_matching import match_kernels
 from converters.layers import convolutions
 from converters.onnx.float16 import halve_kernels
-from converters.onnx.int8 import quantise
+from converters.onnx.int8 import kernel_nodes, quantise
 from converters.onnx.labels import end_in_labels
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Precision
@@ -168,14 +169,23 @@ def _convolution_numbers(proto: Any, model: keras.Model, names: Collection[str])
     """
     if not names:
         return []
+    from onnx import numpy_helper
+
     keras_layers = convolutions(model)
-    shapes = {tensor.name: sorted(tensor.dims) for tensor in proto.graph.initializer}
-    graph_shapes = [shapes.get(n.input[1]) for n in proto.graph.node if n.op_type == "Conv"]
-    if [sorted(layer.kernel.shape) for layer in keras_layers] != graph_shapes:
-        raise ConversionError(f"the convolutions of {model.name} have another order in the graph")
     if missing := sorted(set(names) - {layer.name for layer in keras_layers}):
         raise ConversionError(f"{model.name} has no convolution named {', '.join(missing)}")
-    return [number for number, layer in enumerate(keras_layers) if layer.name in names]
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    kernels = []
+    for node in kernel_nodes(proto):
+        stored = constants.get(node.input[1])
+        kernel = numpy_helper.to_array(stored) if stored is not None else np.zeros((0, 0, 0, 0))
+        kernels.append(kernel.swapaxes(0, 1) if node.op_type == "ConvTranspose" else kernel)
+    found = match_kernels(keras_layers, kernels)
+    if lost := sorted(set(names) - set(found)):
+        raise ConversionError(
+            f"the convolutions {', '.join(lost)} of {model.name} have other kernels in the graph"
+        )
+    return sorted(found[name] for name in names)
 
 
 def _start_from_pixels(proto: Any, spec: ModelSpec) -> None:

@@ -16,6 +16,8 @@ from unet_edge.errors import ConversionError
 from unet_edge.model_files.onnx_graph import read_onnx
 from unet_edge.spec import Normalisation
 
+_WITH_KERNEL = ("Conv", "ConvTranspose")
+
 
 def quantise(
     proto: Any,
@@ -28,14 +30,14 @@ def quantise(
 
     `proto` has float32 NCHW `pixels`; those of the result are uint8. `calibration`: grids, uint8
     (H, W, 3). `rounding`: of all kernels except depthwise ones. `float_convolutions`: positions of
-    the convolutions that stay in float32, in the graph's order.
+    the convolutions that stay in float32 among `kernel_nodes`.
 
     Raises ConversionError if the quantiser changed the input in another way or did not keep the
     bound, and errors of onnx and onnxruntime. The choices and their evidence are in
     docs/decisions/030-calibration.md and 001-bounded-int8-kernels.md.
     """
-    convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
-    in_float = {convolutions[index] for index in float_convolutions}
+    convolutions = kernel_nodes(proto)
+    in_float = {convolutions[index].name for index in float_convolutions}
     pixels = {
         "scale": np.array(1 / normalisation.std, np.float32),
         "zero_point": np.array(normalisation.mean, np.uint8),
@@ -44,8 +46,7 @@ def quantise(
     if rounding == "bounded":
         overrides |= _bound_kernels(proto, in_float)
     quantised = _quantised(proto, _Reader(calibration, normalisation), in_float, overrides)
-    if convolutions[0] not in in_float:
-        _start_from_quantised_pixels(quantised.graph)
+    _start_from_quantised_pixels(quantised.graph)
     # Sums of bounded kernels fit into 16 bits, so masks are the same on every processor.
     if rounding == "bounded" and read_onnx(quantised.SerializeToString()).can_saturate:
         raise ConversionError(
@@ -55,6 +56,11 @@ def quantise(
     return quantised
 
 
+def kernel_nodes(proto: Any) -> list[Any]:
+    """The nodes of a graph that have a kernel, full, depthwise and transposed, in its order."""
+    return [node for node in proto.graph.node if node.op_type in _WITH_KERNEL]
+
+
 def _quantised(
     proto: Any, reader: _Reader, in_float: Collection[str], overrides: dict[str, Any]
 ) -> Any:
@@ -62,7 +68,7 @@ def _quantised(
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    last = max(i for i, node in enumerate(proto.graph.node) if node.op_type == "Conv")
+    last = max(i for i, node in enumerate(proto.graph.node) if node.op_type in _WITH_KERNEL)
     # Nodes after the last convolution stay in float: the resize of the scores is then exact, and no
     # slower, because onnxruntime resizes in float anyway.
     after_last = [node.name for node in proto.graph.node[last + 1 :]]
@@ -83,20 +89,20 @@ def _quantised(
 
 
 def _start_from_quantised_pixels(graph: Any) -> None:
-    """Remove the QuantizeLinear and DequantizeLinear pair that follows the pixels, in place.
+    """Remove a QuantizeLinear and DequantizeLinear pair that follows the pixels, in place.
 
-    The input is then the quantised pixels; `_start_from_pixels` adds its own DequantizeLinear.
+    The input is then the quantised pixels; `_start_from_pixels` adds its own DequantizeLinear. If
+    the first operations are in float, there is no pair.
     """
-    (first,) = (node for node in graph.node if PIXELS in node.input)
-    if first.op_type != "QuantizeLinear":
-        raise ConversionError(
-            f"the quantised graph starts with {first.op_type}", expected="expected QuantizeLinear"
-        )
-    (second,) = (node for node in graph.node if first.output[0] in node.input)
-    for node in graph.node:
-        node.input[:] = [PIXELS if name == second.output[0] else name for name in node.input]
-    graph.node.remove(first)
-    graph.node.remove(second)
+    readers = [node for node in graph.node if PIXELS in node.input]
+    for first in (node for node in readers if node.op_type == "QuantizeLinear"):
+        for second in [node for node in graph.node if first.output[0] in node.input]:
+            for node in graph.node:
+                node.input[:] = [
+                    PIXELS if name == second.output[0] else name for name in node.input
+                ]
+            graph.node.remove(second)
+        graph.node.remove(first)
 
 
 def _bound_kernels(proto: Any, in_float: Collection[str]) -> dict[str, list[dict[str, Any]]]:
@@ -106,15 +112,17 @@ def _bound_kernels(proto: Any, in_float: Collection[str]) -> dict[str, list[dict
     """
     from onnx import numpy_helper
 
-    kernels = {
-        node.input[1]
+    groups = {
+        node.input[1]: next((each.i for each in node.attribute if each.name == "group"), 1)
         for node in proto.graph.node
         if node.op_type == "Conv" and node.name not in in_float
     }
     overrides: dict[str, list[dict[str, Any]]] = {}
     for tensor in proto.graph.initializer:
-        if tensor.name not in kernels or tensor.dims[1] == 1:
+        if tensor.name not in groups:
             continue
+        if tensor.dims[1] == 1 and groups[tensor.name] == tensor.dims[0]:
+            continue  # depthwise, with one kernel for each channel
         scales, integers = round_bounded(numpy_helper.to_array(tensor))
         rounded = (integers * scales[:, None, None, None]).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))

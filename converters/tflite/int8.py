@@ -7,7 +7,6 @@ docs/decisions/034-int8-search.md.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -22,6 +21,7 @@ from converters.freeze import (
     reason,
     spell_out_hard_swish,
 )
+from converters.kernel_matching import match_kernels
 from converters.layers import convolutions
 from converters.tflite.check import check
 from converters.tflite.edit import builtin_code
@@ -31,8 +31,13 @@ from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
 
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-"""The operators that can stay in float: those with weights."""
+_KERNEL_ORDERS = {
+    "CONV_2D": (0, 3, 1, 2),
+    "DEPTHWISE_CONV_2D": (3, 0, 1, 2),
+    "TRANSPOSE_CONV": (0, 3, 1, 2),
+}
+"""The operators that can stay in float, those with weights, and the order of their kernel's axes
+that gives (out, in, height, width)."""
 
 
 class Int8Converter:
@@ -68,7 +73,7 @@ class Int8Converter:
                 raise ConversionError(
                     f"TensorFlow cannot quantise {model.name}: {reason(error)}"
                 ) from error
-        self._nodes = _nodes(self._debugger.calibrated_model, model)
+        self._nodes = _nodes(self._debugger.calibrated_model, source)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -117,38 +122,30 @@ def representative(
 
 
 def _nodes(calibrated: bytes, model: keras.Model) -> dict[str, str]:
-    """The output tensor of each convolution, by the name of its Keras layer.
+    """The output tensor of each convolution, by the name of its Keras layer, first to last.
 
-    The converter names a tensor after all operations that were fused into it, such as
-    "unet_1/dec1_pw_relu_1/Relu6;…;unet_1/dec1_pw_1/convolution", with Keras' numbers after the
-    layers' names.
+    The converter names a tensor after some of the operations that were fused into it, in no fixed
+    order, so layers are found by their kernels. A convolution that the converter has changed
+    beyond recognition has no entry: it is always in int8.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {layer.name for layer in model.layers}
     parsed = schema.ModelT.InitFromPackedBuf(bytes(calibrated), 0)
     (graph,) = parsed.subgraphs
-    codes = {getattr(schema.BuiltinOperator, name) for name in _CONVOLUTIONS}
-    tensors = [
-        graph.tensors[operator.outputs[0]].name.decode()
-        for operator in graph.operators
-        if builtin_code(parsed, operator) in codes
-    ]
-    nodes = {_layer_of(tensor, names): tensor for tensor in tensors[:-1]}
-    # If no resize follows the last convolution, its tensor is the output, named "Identity".
-    nodes[convolutions(model)[-1].name] = tensors[-1]
-    if len(nodes) < len(tensors):
-        raise ConversionError(f"two convolutions of {model.name} have the name of one layer")
-    return nodes
-
-
-def _layer_of(tensor: str, names: set[str]) -> str:
-    """The Keras layer whose convolution writes this tensor. Raises ConversionError if none does."""
-    for part in tensor.split(";"):
-        *scope, operation = part.split("/")
-        if scope and operation.rstrip("0123456789_") in ("convolution", "depthwise"):
-            # TensorFlow's number goes first: V3 has a layer "…_conv" and one "…_conv_1".
-            for name in (re.sub(r"_\d+$", "", scope[-1]), scope[-1]):
-                if name in names:
-                    return name
-    raise ConversionError(f"no layer matches the tensor {tensor!r}")
+    orders = {
+        getattr(schema.BuiltinOperator, name): order for name, order in _KERNEL_ORDERS.items()
+    }
+    tensors, kernels = [], []
+    for operator in graph.operators:
+        order = orders.get(builtin_code(parsed, operator))
+        if order is None:
+            continue
+        kernel = graph.tensors[operator.inputs[1]]
+        data = parsed.buffers[kernel.buffer].data
+        if data is None:
+            continue
+        values = np.frombuffer(bytes(data), np.float32).reshape(kernel.shape)
+        kernels.append(values.transpose(order))
+        tensors.append(graph.tensors[operator.outputs[0]].name.decode())
+    found = match_kernels(convolutions(model), kernels)
+    return {name: tensors[index] for name, index in found.items()}

@@ -18,7 +18,12 @@ import keras
 import numpy as np
 
 from converters.tflite.edit import builtin_code
-from unet_edge.errors import ConversionError
+
+SCORING = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+"""The layers whose scores of two classes are centred and narrowed."""
+
+PASSING = (keras.layers.UpSampling2D, keras.layers.Resizing, keras.layers.Cropping2D)
+"""The layers that may follow them: what they write lies between the scores that they read."""
 
 RANGE = 4.0
 """The largest |d/2|; beyond, scores are clipped. There the better class has probability 0.9997."""
@@ -26,15 +31,34 @@ RANGE = 4.0
 
 def centred(model: keras.Model) -> keras.Model:
     """A copy of `model` whose two scores add up to 0; other numbers of classes stay as they are."""
-    last = next((x for x in model.layers if x.name in ("logits_half", "logits")), None)
-    if not isinstance(last, keras.layers.Conv2D) or last.filters != 2:
+    last = score_layers(model)[0]
+    if not isinstance(last, SCORING) or last.filters != 2:
         return model
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    kernel, bias = last.get_weights()
-    kernel, bias = kernel - kernel.mean(-1, keepdims=True), bias - bias.mean()
+
+    def with_bias(layer: keras.Layer) -> keras.Layer:
+        added = {"use_bias": True} if layer is last else {}
+        return type(layer).from_config(layer.get_config() | added)
+
+    copy = keras.models.clone_model(model, clone_function=with_bias)
+    for layer, twin in zip(model.layers, copy.layers, strict=True):
+        if layer is not last:
+            twin.set_weights(layer.get_weights())
+    axis = -2 if isinstance(last, keras.layers.Conv2DTranspose) else -1
+    kernel, *biases = last.get_weights()
+    bias = biases[0] if biases else np.zeros(2, np.float32)
+    kernel, bias = kernel - kernel.mean(axis, keepdims=True), bias - bias.mean()
     copy.get_layer(last.name).set_weights([kernel, bias])
     return copy
+
+
+def score_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layer that computes the scores, and those after it, which resize or crop them."""
+    layer = model.output._keras_history.operation
+    found = [layer]
+    while isinstance(layer, PASSING):
+        layer = layer.input._keras_history.operation
+        found.append(layer)
+    return found[::-1]
 
 
 def widen(model: Any) -> bool:
@@ -46,11 +70,12 @@ def widen(model: Any) -> bool:
     from ai_edge_litert import schema_py_generated as schema
 
     operators = schema.BuiltinOperator
+    passing = _passing_operators()
     (graph,) = model.subgraphs
     makers = {op.outputs[0]: op for op in graph.operators}
     (target,) = graph.outputs
     resizes = []
-    while builtin_code(model, makers[target]) == operators.RESIZE_BILINEAR:
+    while builtin_code(model, makers[target]) in passing:
         resizes.append(makers[target])
         target = makers[target].inputs[0]
     quantise = makers[target]
@@ -62,7 +87,7 @@ def widen(model: Any) -> bool:
         return False
     graph.operators.remove(quantise)
     for resize in reversed(resizes):
-        resize.inputs = np.array([source, resize.inputs[1]], np.int32)
+        resize.inputs = np.array([source, *resize.inputs[1:]], np.int32)
         source = resize.outputs[0]
         graph.tensors[source].type = schema.TensorType.FLOAT32
         graph.tensors[source].quantization = None
@@ -73,8 +98,8 @@ def widen(model: Any) -> bool:
 def narrow(model: Any) -> None:
     """Set range and rounding of the two scores in an int8 `ModelT` of the TFLite schema, in place.
 
-    For models that `centred` returned. Files of more classes stay as they are. Raises
-    ConversionError if no convolution with a bias computes the scores.
+    For models that `centred` returned. Files of more classes stay as they are, and files whose
+    scores do not come from a convolution that `centred` changed.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -83,17 +108,15 @@ def narrow(model: Any) -> None:
     (target,) = graph.outputs
     if tensors[target].shape[-1] != 2:
         return
-    passing = {schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.RESIZE_BILINEAR}
+    passing = {schema.BuiltinOperator.QUANTIZE, *_passing_operators()}
     makers = {op.outputs[0]: op for op in graph.operators}
     scores = [target]
     while builtin_code(model, makers[scores[-1]]) in passing:
         scores.append(makers[scores[-1]].inputs[0])
     convolution = makers[scores[-1]]
-    if (
-        builtin_code(model, convolution) != schema.BuiltinOperator.CONV_2D
-        or len(convolution.inputs) < 3
-    ):
-        raise ConversionError("the scores of two classes come from no convolution with a bias")
+    place = _bias_input(builtin_code(model, convolution))
+    if place is None or len(convolution.inputs) <= place or not _is_centred(model, convolution):
+        return
     calibrated = tensors[scores[-1]].quantization
     # The calibrated range, on the wider side of zero; a range beyond it would waste steps.
     zero_point = calibrated.zeroPoint[0]
@@ -103,7 +126,7 @@ def narrow(model: Any) -> None:
         signed = tensors[tensor].type == schema.TensorType.INT8
         tensors[tensor].quantization.scale = np.array([step], np.float32)
         tensors[tensor].quantization.zeroPoint = np.array([0 if signed else 128], np.int64)
-    bias = tensors[convolution.inputs[2]]
+    bias = tensors[convolution.inputs[place]]
     unit = np.asarray(bias.quantization.scale, np.float64)
     values = np.frombuffer(bytes(model.buffers[bias.buffer].data), "<i4")
     shifted = schema.BufferT()  # a new one, because equal constants may share a buffer
@@ -112,3 +135,31 @@ def narrow(model: Any) -> None:
     )
     bias.buffer = len(model.buffers)
     model.buffers.append(shifted)
+
+
+def _passing_operators() -> set[int]:
+    """The operators of PASSING: what they write lies between the scores that they read."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    return {
+        BuiltinOperator.RESIZE_BILINEAR,
+        BuiltinOperator.RESIZE_NEAREST_NEIGHBOR,
+        BuiltinOperator.SLICE,
+        BuiltinOperator.STRIDED_SLICE,
+    }
+
+
+def _bias_input(builtin: int) -> int | None:
+    """The place of the bias among the inputs of a convolution, None for other operators."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    return {BuiltinOperator.CONV_2D: 2, BuiltinOperator.TRANSPOSE_CONV: 3}.get(builtin)
+
+
+def _is_centred(model: Any, convolution: Any) -> bool:
+    """Whether the two kernels of a convolution are opposite: its scores then add up to 0."""
+    (graph,) = model.subgraphs
+    kernel = graph.tensors[convolution.inputs[1]]  # int8 (2, height, width, in)
+    weights = np.frombuffer(bytes(model.buffers[kernel.buffer].data), np.int8).astype(np.int16)
+    first, second = weights.reshape(2, -1)
+    return bool((abs(first + second) <= 1).all())  # float32 may round two opposite weights apart

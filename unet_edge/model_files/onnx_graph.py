@@ -18,6 +18,7 @@ from unet_edge.model_files.onnx_messages import (
     constant_of,
     dtype_name,
     graph_of,
+    group_of,
     node_of,
     number_field,
     repeated_numbers,
@@ -50,7 +51,7 @@ def read_onnx(data: bytes) -> OnnxGraph:
         kernels=_kernels(nodes, constants),
         opset=opsets.get("", opsets.get("ai.onnx")),
         ir_version=number_field(model, 1),
-        can_saturate=_can_saturate(nodes, tensors),
+        can_saturate=_can_saturate(nodes, _groups(reader, graph), tensors),
     )
 
 
@@ -60,12 +61,27 @@ def read_onnx_nodes(data: bytes) -> tuple[OnnxNode, ...]:
     return _nodes(reader, graph_of(reader, reader.message(memoryview(data))))
 
 
-def _can_saturate(nodes: Sequence[OnnxNode], tensors: Sequence[Message]) -> bool:
+def _groups(reader: Reader, graph: Message) -> list[int]:
+    """The number of groups of each node, 1 where it has none."""
+    return [
+        group_of(reader, message) if text_field(message, 4) == "Conv" else 1
+        for message in map(reader.message, graph[GRAPH_NODES])
+    ]
+
+
+def _can_saturate(
+    nodes: Sequence[OnnxNode], groups: Sequence[int], tensors: Sequence[Message]
+) -> bool:
     """Whether sums of an int8 convolution can saturate; a kernel stored unusually counts as one."""
     stored = {n.outputs[0]: n.inputs[0] for n in nodes if n.operator == "DequantizeLinear"}
-    kernels = {stored.get(n.inputs[1]) for n in nodes if n.operator == "Conv"}
+    kernels = {
+        stored.get(node.inputs[1]): count
+        for node, count in zip(nodes, groups, strict=True)
+        if node.operator == "Conv"
+    }
     for tensor in tensors:
-        if text_field(tensor, 8) not in kernels or dtype_name(number_field(tensor, 2)) != "int8":
+        name = text_field(tensor, 8)
+        if name not in kernels or dtype_name(number_field(tensor, 2)) != "int8":
             continue
         # Here, not at the top: the doctor reads graphs also where NumPy is missing.
         import numpy as np
@@ -75,7 +91,7 @@ def _can_saturate(nodes: Sequence[OnnxNode], tensors: Sequence[Message]) -> bool
         shape = repeated_numbers(tensor[1])
         if len(shape) != 4 or not tensor[9]:  # the values are in another field or file
             return True
-        if can_saturate(np.frombuffer(tensor[9][-1], np.int8).reshape(shape)):
+        if can_saturate(np.frombuffer(tensor[9][-1], np.int8).reshape(shape), kernels[name]):
             return True
     return False
 

@@ -80,6 +80,14 @@ def node_of(node: Message) -> OnnxNode:
     )
 
 
+def group_of(reader: Reader, node: Message) -> int:
+    """The number of groups of a NodeProto's convolution, 1 by default."""
+    for attribute in map(reader.message, node[5]):
+        if text_field(attribute, 1) == "group":
+            return number_field(attribute, 3)
+    return 1
+
+
 def graph_of(reader: Reader, model: Message) -> Message:
     """The message of the graph of a model."""
     (first, *more) = model[7] or [memoryview(b"")]

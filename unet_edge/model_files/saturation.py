@@ -38,9 +38,11 @@ def largest_pair(kernel: NDArray[np.int8]) -> int:
     return int(max(positive, -negative))
 
 
-def can_saturate(kernel: NDArray[np.int8]) -> bool:
-    """Whether sums of an int8 kernel (out, in, height, width) may exceed 16 bits.
+def can_saturate(kernel: NDArray[np.int8], groups: int) -> bool:
+    """Whether sums of an int8 kernel (out, in / groups, height, width) may exceed 16 bits.
 
-    Depthwise convolutions cannot: ONNX Runtime adds their products in 32 bits everywhere.
+    Depthwise convolutions with one kernel for each channel cannot: ONNX Runtime adds their products
+    in 32 bits everywhere. With several kernels for a channel they can, like any other group.
     """
-    return kernel.shape[1] > 1 and largest_pair(kernel) > LARGEST_PAIR
+    depthwise = kernel.shape[1] == 1 and groups == len(kernel)
+    return not depthwise and largest_pair(kernel) > LARGEST_PAIR
