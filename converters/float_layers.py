@@ -7,6 +7,7 @@ import itertools
 import keras
 
 from converters.layers import convolutions, readers
+from converters.tflite.int8_scores import SCORING, score_layers
 from unet_edge.model_files.embedded_contract import Format
 
 _PAIR = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -20,16 +21,17 @@ def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple
 
     .onnx: the `stem` and the last convolution. .tflite with two classes: the stem. With more
     classes: the first eight convolutions, as far as full and depthwise ones alternate, and the
-    last. See docs/decisions/032-float-layers.md.
+    last. The last one counts only if it computes the scores. See
+    docs/decisions/032-float-layers.md.
     """
     if file_format == "tflite" and model.output.shape[-1] == 2:
         return stem(model)
-    last = convolutions(model)[-1].name
+    last = [layer.name for layer in score_layers(model)[:1] if isinstance(layer, SCORING)]
     if file_format == "tflite":
         first = _first_pairs(model, _PAIRS_WITH_MANY_CLASSES)
     else:
         first = stem(model) if _stays_between(model, stem(model)) else ()
-    return tuple(dict.fromkeys((*first, last)))
+    return tuple(dict.fromkeys((*first, *last)))
 
 
 def stem(model: keras.Model) -> tuple[str, ...]:

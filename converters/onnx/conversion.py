@@ -177,8 +177,9 @@ def _convolution_numbers(proto: Any, model: keras.Model, names: Collection[str])
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     kernels = []
     for node in kernel_nodes(proto):
-        stored = constants.get(node.input[1])
-        kernel = numpy_helper.to_array(stored) if stored is not None else np.zeros((0, 0, 0, 0))
+        kernel = np.zeros((0, 0, 0, 0), np.float32)  # equals no layer's kernel
+        if node.input[1] in constants:
+            kernel = numpy_helper.to_array(constants[node.input[1]])
         kernels.append(kernel.swapaxes(0, 1) if node.op_type == "ConvTranspose" else kernel)
     found = match_kernels(keras_layers, kernels)
     if lost := sorted(set(names) - set(found)):

@@ -1,7 +1,7 @@
-"""Tiny models with the layers of networks that were trained elsewhere, in the form of a run's model.
+"""Tiny models with the layers of networks that were trained elsewhere, as a run holds them.
 
 Weights are random. BatchNorm has the statistics of the pictures, and the last convolution is fitted
-to their labels. So activations have the ranges of a trained network, and an arg-max means something.
+to their labels. So activations have the ranges of a trained network, and most labels are right.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def atrous(x: Any) -> Any:
 
 
 def gated(x: Any) -> Any:
-    """Swish, squeeze and excitation with a sigmoid, as in EfficientNet; two classes at half size."""
+    """Swish, squeeze and excitation, as in EfficientNet; two classes at half size."""
     x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="stem_conv")(x)
     x = layers.BatchNormalization(name="stem_bn")(x)
     x = residual = layers.Activation("swish", name="stem_swish")(x)

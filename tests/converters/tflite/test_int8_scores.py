@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from converters.int8.correction import correct_channels
 from converters.tflite.conversion import to_tflite
-from converters.tflite.int8_scores import RANGE, centred, narrow
-from unet_edge.errors import ConversionError
+from converters.tflite.int8_scores import RANGE, centred, narrow, score_layers
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import build
 from unet_edge.training.settings.network import DecoderKind, Network
@@ -132,16 +131,36 @@ def test_every_network_of_two_classes(
     assert (excess == 0).mean() > 0.9
 
 
-def test_scores_without_a_convolution_with_bias_are_refused(
-    spec: ModelSpec, calibration: list[NDArray[np.uint8]]
+def test_scores_that_are_not_centred_keep_their_calibrated_range(
+    two_classes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Clipping them would lose the decision, and without a bias nothing shifts them."""
     from ai_edge_litert import schema_py_generated as schema
 
-    two = build(Network(alpha=0.25), 2, Normalisation())
-    data = to_tflite(two, ModelSpec(*spec.size, ("a", "b")), "int8", calibration)
-    file = schema.ModelT.InitFromPackedBuf(data, 0)
+    model, spec, grids = two_classes
+    centred_file = to_tflite(model, spec, "int8", grids[:4])
+    monkeypatch.setattr("converters.tflite.int8.centred", lambda model: model)
+    data = to_tflite(model, spec, "int8", grids[:4])
+    _, scale, _ = quantised(data, grids[16:20])
+    logits = np.asarray(model.predict(np.stack(grids[16:20]), verbose=0))
+    assert 255 * scale >= 0.9 * (logits.max() - logits.min())
+    file = schema.ModelT.InitFromPackedBuf(centred_file, 0)
     (graph,) = file.subgraphs
     for operator in graph.operators:
         operator.inputs = operator.inputs[:2]
-    with pytest.raises(ConversionError, match="no convolution with a bias"):
-        narrow(file)
+    before = [tensor.quantization and tensor.quantization.scale for tensor in graph.tensors]
+    narrow(file)
+    after = [tensor.quantization and tensor.quantization.scale for tensor in graph.tensors]
+    assert all(map(np.array_equal, before, after))
+
+
+def test_the_scores_layer_is_found_behind_layers_that_resize_them() -> None:
+    pixels = keras.Input((8, 8, 3))
+    scores = keras.layers.Conv2D(2, 1, use_bias=False, name="head")(pixels)
+    resized = keras.layers.Resizing(16, 16, interpolation="bilinear")(scores)
+    cropped = keras.layers.Cropping2D(1, name="crop")(resized)
+    model = keras.Model(pixels, cropped)
+    assert [layer.name for layer in score_layers(model)[::2]] == ["head", "crop"]
+    both = np.asarray(centred(model)(np.random.default_rng(0).random((1, 8, 8, 3), np.float32)))
+    np.testing.assert_allclose(both.sum(-1), 0, atol=1e-6)
+    assert abs(both).max() > 0.1
