@@ -1,6 +1,6 @@
 """Measure whether labelling what `rank` chooses gives a better model than labelling at random.
 
-    python -m benchmarks.ranking --data DIR --work DIR [--draws 5]
+    python -m benchmarks.ranking --data DIR --work DIR [--draws 5] [--steps 150]
 
 DIR holds `data/feral_cat` and `weights/`. For each draw, trains a model on 25 cats at random,
 orders the rest by each measure, and trains again on the 25 and the first 25 of each order, beside
@@ -51,7 +51,6 @@ _CLASSES = ("background", "cat")
 _LABELLED = 25  # pictures labelled first, and pictures labelled next
 _EDGE = 160  # px, longer edge of the reduced pictures
 _SIZE = 96  # px, the model's grid
-_STEPS = 150
 _BATCH = 8
 
 _RANDOM = "random"
@@ -76,22 +75,25 @@ class Draw:
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--draws", type=click.IntRange(2), default=5, show_default=True)
+@click.option("--steps", type=click.IntRange(20), default=150, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
-def main(data: Path, work: Path, draws: int, output: Path) -> None:
+def main(data: Path, work: Path, draws: int, steps: int, output: Path) -> None:
     """Run the campaign and write the report of this machine."""
     reduced = _reduced(data / "data" / "feral_cat", work / "cats")
     weights = data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
-    trainer = _Trainer(reduced, weights)
+    trainer = _Trainer(reduced, weights, steps)
+    kept = work / f"{steps}-steps"
     results = [
-        _draw(trainer, reduced, work / f"draw-{number}.json", number) for number in range(draws)
+        _draw(trainer, reduced, kept / f"draw-{number}.json", number) for number in range(draws)
     ]
     facts = machine()
     target = named(output, facts, "ranking")
     report = {
         "machine": facts,
+        "steps": steps,
         "draws": [asdict(one) for one in results],
     }
-    write_report(target, report, _markdown(results, facts))
+    write_report(target, report, _markdown(results, steps, facts))
     print(f"written: {target}.md and .json")
 
 
@@ -123,13 +125,13 @@ def _reduced(source: Path, target: Path) -> Path:
 class _Trainer:
     """Trains one network again and again from the same weights, without tracing it again."""
 
-    def __init__(self, data: Path, weights: Path) -> None:
+    def __init__(self, data: Path, weights: Path, steps: int) -> None:
         self._config = TrainConfig(
             data=data,
             classes=_CLASSES,
             size=(_SIZE, _SIZE),
             encoder_weights=str(weights),
-            steps=_STEPS,
+            steps=steps,
             rounds=1,
             batch_size=_BATCH,
             network=Network(alpha=0.25),
@@ -139,8 +141,8 @@ class _Trainer:
         keras.utils.set_random_seed(0)
         self._model = build(config.network, len(_CLASSES), self._spec.normalisation)
         load_encoder(self._model, config.network, str(weights))
-        set_momentum(self._model, _STEPS)
-        self._optimizer = build_optimizer(config.optimisation, _STEPS)
+        set_momentum(self._model, self._config.steps)
+        self._optimizer = build_optimizer(config.optimisation, self._config.steps)
         self._optimizer.build(self._model.trainable_variables)
         self._model.compile(optimizer=self._optimizer, loss=objective(config.loss))
         self._begin = [
@@ -163,7 +165,7 @@ class _Trainer:
         assert len(samples) == len(names)
         dataset = replace(self._dataset, train=tuple(samples))
         batches = training_batches(self._config, dataset, self._spec, seed=seed)
-        for pixels, labels in batches.stream(0, _STEPS):
+        for pixels, labels in batches.stream(0, self._config.steps):
             self._model.train_on_batch(pixels, labels)
         if self._config.optimisation.ema:
             self._optimizer.finalize_variable_values(self._model.trainable_variables)
@@ -233,7 +235,7 @@ def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
     return means
 
 
-def _markdown(draws: Sequence[Draw], facts: dict[str, Any]) -> str:
+def _markdown(draws: Sequence[Draw], steps: int, facts: dict[str, Any]) -> str:
     rows = []
     for name in draws[0].miou:
         values = [100 * draw.miou[name] for draw in draws]
@@ -265,7 +267,7 @@ def _markdown(draws: Sequence[Draw], facts: dict[str, Any]) -> str:
         "# Ranking: labelling by uncertainty against labelling at random",
         f"Made by `python -m benchmarks.ranking --data DIR --work DIR`. Machine: {spelled(facts)}.",
         f"Feral cats reduced to {_EDGE} px, MobileNet V1 of alpha 0.25 from ImageNet at {_SIZE} "
-        f"px, {_STEPS} batches of {_BATCH}. mIoU in points on the 101 test pictures, "
+        f"px, {steps} batches of {_BATCH}. mIoU in points on the 101 test pictures, "
         "at the reduced size. All models start from the same weights, and those of a draw share "
         "their first 25 pictures. "
         '"Against random" is the mean over the draws of the difference to 25 more at random, and '

@@ -35,7 +35,7 @@ def many(sample_data: Path, tmp_path: Path) -> Path:
 def test_photos_come_by_their_score_and_repeats_last(bundle_path: Path, many: Path) -> None:
     report = run_json("rank", bundle_path, many / "**" / "*")
     photos = report["pictures"]
-    assert report["by"] == "margin"
+    assert report["by"] == "flips"
     assert [photo["rank"] for photo in photos] == [1, 2, 3, 4, 5, 6]
     assert {photo["name"] for photo in photos} == {
         "0.png", "0 again.png", "1.png", "2.png", "3.png", "more/4.png",
@@ -47,13 +47,13 @@ def test_photos_come_by_their_score_and_repeats_last(bundle_path: Path, many: Pa
     assert all(photo["looks_like"] is None for photo in photos[:5])
     segmenter = Segmenter.open(bundle_path)
     for photo in photos:
-        expected = uncertainty(segmenter, photo["picture"], "margin").score()
+        expected = uncertainty(segmenter, photo["picture"], "flips").score()
         assert photo["score"] == pytest.approx(expected, abs=1e-12)
         shares = segmenter.segment(photo["picture"]).coverage()
         assert photo["shares"] == pytest.approx(shares, abs=1e-12)
 
 
-@pytest.mark.parametrize("measure", ["entropy", "flips"])
+@pytest.mark.parametrize("measure", ["margin", "entropy"])
 def test_each_measure_has_its_own_scores(bundle_path: Path, many: Path, measure: str) -> None:
     text = run("rank", bundle_path, many, "--by", measure, "--score", "share", "--csv")
     segmenter = Segmenter.open(bundle_path)

@@ -59,8 +59,8 @@ _OF_FOLDER = {
     type=click.Choice(get_args(Measure)),
     default=DEFAULT_MEASURE,
     show_default=True,
-    help="How unsure a pixel is. margin: how close the two best classes are; entropy: of all "
-    "classes; flips: whether the mirrored photo gets another mask, which takes twice as long.",
+    help="How unsure a pixel is. flips: whether the mirrored photo gets another mask, which takes "
+    "twice as long; margin: how close the two best classes are; entropy: of all classes.",
 )
 @click.option(
     "--score",

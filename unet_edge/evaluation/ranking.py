@@ -19,7 +19,8 @@ from unet_edge.runtime.grid_labels import GridLabels
 from unet_edge.runtime.segmenter import Segmenter
 from unet_edge.system.look_ahead import results_in_order
 
-DEFAULT_MEASURE: Measure = "margin"
+# Of three, it cost the least mIoU where labels are few: docs/decisions/048-ranking.md.
+DEFAULT_MEASURE: Measure = "flips"
 
 # Photos that are decoded while the model runs. Each may need 48 MB (12 megapixels).
 _THREADS = 2
