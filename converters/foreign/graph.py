@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,42 +15,20 @@ from converters.foreign.graph_references import (
     parse_ends,
     parse_node,
     resolved,
-    shape,
 )
-from converters.foreign.layer_rules import (
-    MODELS,
-    TRAINING_ONLY,
-    clean_name,
-    dtype,
-    layer_class,
-    require_known,
-    settings,
+from converters.foreign.layer_building import (
+    WeightBudget,
+    attempt,
+    build_layer,
+    input_layer,
+    required_class,
 )
+from converters.foreign.layer_rules import MODELS, clean_name
 from converters.foreign.operations import is_operation, keras_operation, tensorflow_operation
 from converters.foreign.refusal import REBUILD, Refusal
 
 _MOST_LAYERS = 5000
 _MOST_NESTED = 10
-
-
-@dataclass
-class WeightBudget:
-    """The number of weights that the file holds; a model that needs more is not built.
-
-    A layer's settings take a few bytes and can ask for terabytes of weights.
-    """
-
-    left: int
-    layer: str = ""
-
-    def initialise(self, shape: tuple[int, ...], dtype: Any = None, **_: Any) -> Any:
-        """The initial values of a variable: zeros, which the file's weights replace."""
-        self.left -= math.prod(shape)
-        if self.left < 0:
-            raise Refusal(
-                f"is damaged: layer {self.layer!r} needs more weights than the file holds"
-            )
-        return keras.ops.zeros(shape, dtype=dtype)
 
 
 def build_model(entry: dict[str, Any], weights: int, *, keras_2: bool) -> keras.Model:
@@ -122,7 +98,12 @@ class _Builder:
             name, nodes = self._add(graph, entry, depth)
             waiting += [(name, node) for node in nodes]
         while waiting:
-            later = [item for item in waiting if not self._call(graph, *item)]
+            later: list[tuple[str, Node]] = []
+            held: set[str] = set()  # a layer's calls keep their order: references count them
+            for name, node in waiting:
+                if name in held or not self._call(graph, name, node):
+                    later.append((name, node))
+                    held.add(name)
             if len(later) == len(waiting):
                 raise Refusal(
                     f"is damaged: {waiting[0][0]!r} waits for tensors that no layer computes"
@@ -138,7 +119,7 @@ class _Builder:
             for key in ("input_layers", "output_layers")
         ]
         name = clean_name(config.get("name") or "model")
-        return _attempt(where, lambda: keras.Model(*ends, name=name))
+        return attempt(where, lambda: keras.Model(*ends, name=name))
 
     def _first_call(self, layer: _Call | None, *, of_node: bool) -> int:
         """The number of a layer's first call: 1 for some nested models, see `graph_references`."""
@@ -157,8 +138,8 @@ class _Builder:
             raise Refusal(f"is damaged: two layers have the name {name!r}")
         graph.outputs[name] = []
         if entry.get("class_name") == "InputLayer":
-            self._require_class(entry, f"layer {name!r}")
-            graph.outputs[name].append([_input(config, name)])
+            required_class(entry, f"layer {name!r}")
+            graph.outputs[name].append([input_layer(config, name).output])
             return name, []
         graph.calls[name] = self._operation(entry, name) or self._layer(entry, name, depth)
         nodes = entry.get("inbound_nodes")
@@ -182,10 +163,12 @@ class _Builder:
         if isinstance(graph.calls[name], keras.layers.Layer):
             self._require_inference(kwargs, name)
             kwargs = {}
-        result = _attempt(f"layer {name!r}", lambda: graph.calls[name](*args, **kwargs))
-        graph.outputs[name].append(keras.tree.flatten(result))
+        _require_symbolic([args, kwargs], name)
+        result = attempt(f"layer {name!r}", lambda: graph.calls[name](*args, **kwargs))
+        outputs = keras.tree.flatten(result)
+        graph.outputs[name].append(outputs)
         if not isinstance(graph.calls[name], keras.layers.Layer):
-            for output in graph.outputs[name][-1]:
+            for output in outputs:
                 # Keras numbers operations anew, and its name may be that of a layer in the file.
                 output._keras_history.operation.name = name
         return True
@@ -216,15 +199,18 @@ class _Builder:
             settings = entry["config"]
             name = clean_name(settings.get("name"))
             if entry.get("class_name") == "InputLayer":
-                self._require_class(entry, f"layer {name!r}")
-                model.add(_input_layer(settings, name))
+                required_class(entry, f"layer {name!r}")
+                attempt(f"layer {name!r}", partial(model.add, input_layer(settings, name)))
                 continue
             first = settings.get("batch_input_shape")
             if index == 0 and first is not None:
-                model.add(_input_layer({"batch_shape": first}, f"{name}_input"))
+                attempt(
+                    f"layer {name!r}",
+                    partial(model.add, input_layer({"batch_shape": first}, f"{name}_input")),
+                )
             layer = self._layer(entry, name, depth)
             self._budget.layer = name
-            _attempt(f"layer {name!r}", partial(model.add, layer))
+            attempt(f"layer {name!r}", partial(model.add, layer))
         return model
 
     def _operation(self, entry: dict[str, Any], name: str) -> _Call | None:
@@ -252,53 +238,16 @@ class _Builder:
 
     def _new_layer(self, entry: dict[str, Any], name: str, depth: int) -> Any:
         where = f"layer {name!r}"
-        kind = self._require_class(entry, where)
+        kind = required_class(entry, where)
         if kind in MODELS:
             return self.model(entry, where, depth + 1)
-        if kind in TRAINING_ONLY or kind == "Dropout":
-            return keras.layers.Dropout(0.0, name=name)
-        if not isinstance(entry["config"], dict):
-            raise Refusal(f"is damaged: {where} has no settings")
-        arguments = settings(kind, entry["config"], where, self._keras_2)
-        made = getattr(keras.layers, kind)
-        for parameter in inspect.signature(made.__init__).parameters:
-            if parameter.endswith("_initializer"):
-                arguments[parameter] = self._budget.initialise
-        return _attempt(where, lambda: made(**arguments, name=name))
-
-    def _require_class(self, entry: dict[str, Any], where: str) -> str:
-        kind = entry.get("class_name")
-        if not isinstance(kind, str):
-            raise Refusal(f"is damaged: {where} has no class")
-        require_known(kind, entry.get("module"), entry.get("registered_name"), where)
-        return layer_class(kind)
+        return build_layer(kind, entry["config"], name, self._budget, keras_2=self._keras_2)
 
 
-def _attempt(where: str, action: Callable[[], Any]) -> Any:
-    try:
-        return action()
-    except Refusal:
-        raise
-    except Exception as error:  # Keras' layers raise any kind for settings that do not fit
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise Refusal(f"is damaged: {where} cannot be built: {lines[0]}") from error
-
-
-def _input_layer(config: Any, name: str) -> keras.layers.Layer:
-    where = f"layer {name!r}"
-    if not isinstance(config, dict) or config.get("sparse"):
-        raise Refusal(f"is not read: the input {name!r} is sparse")
-    sizes = config.get("batch_shape", config.get("batch_input_shape"))
-    return _attempt(
-        where,
-        lambda: keras.layers.InputLayer(
-            batch_shape=shape(sizes, where), dtype=dtype(config.get("dtype"), where), name=name
-        ),
-    )
-
-
-def _input(config: Any, name: str) -> Any:
-    return _input_layer(config, name).output
+def _require_symbolic(arguments: Any, name: str) -> None:
+    """Raise Refusal for a call on constants alone, which would compute at once."""
+    if not any(isinstance(item, keras.KerasTensor) for item in keras.tree.flatten(arguments)):
+        raise Refusal(f"is damaged: layer {name!r} is called without a tensor")
 
 
 def _at_end(graph: _Graph, reference: Reference, first_call: int) -> Any:

@@ -113,6 +113,16 @@ def assign_layer(layer: keras.layers.Layer, stored: list[StoredWeight]) -> None:
                 f"{weight.values.shape} in the file, and {tuple(variable.shape)} in the model"
             )
         variable.assign(weight.values)
+    _finalise(layer)
+
+
+def _finalise(layer: keras.layers.Layer) -> None:
+    """Make a Normalization take over its weights, which it otherwise does as it adapts."""
+    if isinstance(layer, keras.Model):
+        for inner in layer.layers:
+            _finalise(inner)
+    elif isinstance(layer, keras.layers.Normalization) and layer.weights:
+        layer.finalize_state()
 
 
 def _variables(layer: keras.layers.Layer) -> list[tuple[str, keras.Variable]]:

@@ -61,4 +61,6 @@ def read_foreign(
                     model = read_saved_model(path)
     except Refusal as refusal:
         raise ModelFileError(refusal.reason, fix=refusal.fix, subject=str(path)) from refusal
+    except Exception as error:  # a file that was made to break something still ends in one line
+        raise ModelFileError(f"{path} is damaged: {error!r}", fix="copy it again") from error
     return ForeignModel(model, str(path), kind)
