@@ -103,6 +103,12 @@ class FlatModel:
 def flatten(model: keras.Model) -> FlatModel:
     """Flatten `model`. Raises ConversionError if its graph cannot be seen."""
     function = _graph(model)
+    if function is None and isinstance(model, keras.Sequential):
+        raise ConversionError(
+            f"{model.name} was saved without the shape of its input",
+            expected="expected a model that was called or trained once",
+            fix="call model.build((None, None, None, 3)) and save it again",
+        )
     if function is None:
         raise ConversionError(
             f"{model.name} is a subclass of keras.Model without a graph",

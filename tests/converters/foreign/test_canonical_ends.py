@@ -249,6 +249,7 @@ REFUSED = {
     "channels first": (lambda: foreign(layers.ReLU(), shape=(3, *SIZE)), "channels first"),
     "sequence": (lambda: foreign(layers.LSTM(2), shape=(8, 3)), "expected a picture"),
     "no graph": (Graphless, "without a graph"),
+    "no input": (lambda: keras.Sequential([conv(2)]), "without the shape of its input"),
     "valid padding": (lambda: foreign(conv(2, padding="valid")), "14x22 px"),
     "layer norm": (lambda: foreign(conv(2), layers.LayerNormalization()), "LayerNormalization"),
     "softmax inside": (lambda: foreign(conv(2, activation="softmax"), conv(2)), "is a softmax"),
