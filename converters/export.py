@@ -19,6 +19,7 @@ from converters.int8.calibration import calibration_grids
 from converters.int8.search import Search, SearchResult
 from converters.references import HeldOut, held_out, held_out_unlabelled
 from converters.settings import Artifact, ExportSettings
+from converters.slow_parts import slow_parts
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import FLOORS, BundleFile
 from unet_edge.bundle.manifest import DataCounts
@@ -261,6 +262,8 @@ class _Exporter:
                 continue
             mark = "" if proof.passed else f"  UNDER ITS FLOOR of {percent(proof.floor)} %"
             self.say(f"{share}{mark}")
+            if slow := slow_parts(file.data, file.artifact):
+                self.say(f"{file.name}: {slow}")
             proofs[file.name] = proof
         return proofs
 

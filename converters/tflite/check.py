@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from converters.tflite.edit import builtin_code
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
 from unet_edge.system.captured_output import captured_output
+
+_DELEGATE = "DELEGATE"
+"""LiteRT's name of a partition that XNNPACK runs."""
 
 
 def operators(data: bytes) -> Counter[str]:
@@ -35,12 +39,41 @@ def operators(data: bytes) -> Counter[str]:
 
 def partitions(data: bytes) -> int:
     """The number of partitions that LiteRT gives to XNNPACK on this machine; 1 is best."""
+    return sum(op["op_name"] == _DELEGATE for op in _opened(data)._get_ops_details())
+
+
+def outside_xnnpack(data: bytes) -> Counter[str]:
+    """How often each operator runs outside XNNPACK on this machine; such operators are slow."""
+    interpreter = _opened(data)
+    nodes = interpreter._get_ops_details()
+    delegates = [node for node in nodes if node["op_name"] == _DELEGATE]
+    delegated = {int(index) for node in delegates for index in node["outputs"]}
+    makers = {
+        int(index): node
+        for node in nodes
+        if node["op_name"] != _DELEGATE
+        for index in node["outputs"]
+    }
+    # LiteRT lists operators in a partition, too. Those outside make what partitions read.
+    waiting = [target["index"] for target in interpreter.get_output_details()]
+    waiting += [int(index) for node in delegates for index in node["inputs"]]
+    outside: dict[int, str] = {}
+    while waiting:
+        index = waiting.pop()
+        maker = makers.get(index)
+        if maker is not None and index not in delegated and maker["index"] not in outside:
+            outside[maker["index"]] = maker["op_name"]
+            waiting += map(int, maker["inputs"])
+    return Counter(outside.values())
+
+
+def _opened(data: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     with captured_output():
         interpreter = Interpreter(model_content=data, num_threads=1)
         interpreter.allocate_tensors()
-    return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+    return interpreter
 
 
 def check(data: bytes, spec: ModelSpec) -> None:
@@ -48,14 +81,10 @@ def check(data: bytes, spec: ModelSpec) -> None:
 
     Raises ConversionError if one of them is not what the contract promises.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
     exact = exact_mean(spec.normalisation)
     labels = spec.output == "labels"
     _check_operators(data)
-    with captured_output():
-        interpreter = Interpreter(model_content=data, num_threads=1)
-        interpreter.allocate_tensors()
+    interpreter = _opened(data)
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
     if source["dtype"] != np.uint8 or tuple(source["shape_signature"]) != (1, *spec.size, 3):
         raise ConversionError(

@@ -139,7 +139,7 @@ def _converted(
 
 def _missing(error: Exception, frozen: Any) -> str:
     """The operators that LiteRT does not have, with their layers; "" for other errors."""
-    named = re.findall(r"^(?:Custom|Flex) ops: (.+)$", str(error), re.MULTILINE)
+    named = re.findall(r"^(?:Custom|Flex|TF Select) ops: (.+)$", str(error), re.MULTILINE)
     kinds = {kind.removeprefix("Flex") for names in named for kind in names.split(", ")}
     found = (
         f"{node.op} in {node.name}" for node in frozen.graph.as_graph_def().node if node.op in kinds

@@ -15,7 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, require_tensorflow, spell_out_hard_swish
-from converters.tflite.check import operators, partitions
+from converters.slow_parts import slow_parts
+from converters.tflite.check import operators, outside_xnnpack, partitions
 from converters.tflite.conversion import Precision, to_tflite
 from unet_edge.errors import ConversionError
 from unet_edge.model_files.embedded_contract import Format
@@ -75,6 +76,7 @@ def test_float16_keeps_999_of_1000_labels(
     assert np.sqrt(((logits - reference) ** 2).mean()) <= 3 * 0.0013 * rms
     assert (logits.argmax(-1) == reference.argmax(-1)).mean() >= 0.999
     assert partitions(float16) == 1
+    assert not outside_xnnpack(float16)
 
 
 def test_fewer_bits_make_smaller_files(float32: bytes, float16: bytes, int8: bytes) -> None:
@@ -255,6 +257,10 @@ def test_an_operator_without_xnnpack_kernel_splits_the_partition() -> None:
     concrete = [sandwich.get_concrete_function()]
     data = tf.lite.TFLiteConverter.from_concrete_functions(concrete, sandwich).convert()
     assert partitions(data) == 2
+    assert outside_xnnpack(data) == {"CUMSUM": 1}
+    assert slow_parts(data, ("tflite", "float32")) == (
+        "XNNPACK has no kernel for CUMSUM (1); it runs the rest in 2 parts"
+    )
 
 
 def test_input_and_output_have_names_types_and_fixed_shapes(
