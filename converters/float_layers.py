@@ -7,7 +7,7 @@ import itertools
 import keras
 
 from converters.layers import convolutions, readers
-from converters.tflite.int8_scores import SCORING, score_layers
+from converters.score_layers import SCORING, score_layers
 from unet_edge.model_files.embedded_contract import Format
 
 _PAIR = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)

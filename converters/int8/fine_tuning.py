@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from converters.freeze import as_float32, require_tensorflow
 from converters.layers import CONVOLUTIONS, Run, call, convolve, kernel_axes, outputs, readers
-from converters.tflite.int8_scores import RANGE, centred, score_layers
+from converters.score_layers import score_layers
+from converters.tflite.int8_scores import RANGE, centred
 from unet_edge.errors import ConversionError
 from unet_edge.system.progress import progress
 

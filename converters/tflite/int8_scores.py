@@ -17,13 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from converters.score_layers import SCORING, score_layers
 from converters.tflite.edit import builtin_code
-
-SCORING = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
-"""The layers whose scores of two classes are centred and narrowed."""
-
-PASSING = (keras.layers.UpSampling2D, keras.layers.Resizing, keras.layers.Cropping2D)
-"""The layers that may follow them: what they write lies between the scores that they read."""
 
 RANGE = 4.0
 """The largest |d/2|; beyond, scores are clipped. There the better class has probability 0.9997."""
@@ -49,16 +44,6 @@ def centred(model: keras.Model) -> keras.Model:
     kernel, bias = kernel - kernel.mean(axis, keepdims=True), bias - bias.mean()
     copy.get_layer(last.name).set_weights([kernel, bias])
     return copy
-
-
-def score_layers(model: keras.Model) -> list[keras.Layer]:
-    """The layer that computes the scores, and those after it, which resize or crop them."""
-    layer = model.output._keras_history.operation
-    found = [layer]
-    while isinstance(layer, PASSING):
-        layer = layer.input._keras_history.operation
-        found.append(layer)
-    return found[::-1]
 
 
 def widen(model: Any) -> bool:
@@ -138,7 +123,7 @@ def narrow(model: Any) -> None:
 
 
 def _passing_operators() -> set[int]:
-    """The operators of PASSING: what they write lies between the scores that they read."""
+    """The operators of `PASSING`: what they write lies between the scores that they read."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     return {

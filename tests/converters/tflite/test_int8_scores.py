@@ -11,8 +11,9 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from converters.int8.correction import correct_channels
+from converters.score_layers import score_layers
 from converters.tflite.conversion import to_tflite
-from converters.tflite.int8_scores import RANGE, centred, narrow, score_layers
+from converters.tflite.int8_scores import RANGE, centred, narrow
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import build
 from unet_edge.training.settings.network import DecoderKind, Network
