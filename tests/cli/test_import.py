@@ -256,6 +256,17 @@ class TestCommandsOnTheFolder:
             assert line.strip().endswith(f"run: unet-edge import {model} -o runs/discs")
 
 
+def test_an_export_below_its_floor_names_the_next_steps(imported: Path) -> None:
+    from unet_edge.cli.workstation import _next_steps
+
+    lines = _next_steps(imported, ["model-int8.tflite"], [], searched=False, data=Path("photos"))
+    assert lines[-1].startswith(
+        "for a better file: train longer where the model was trained, and import it again, or "
+        f"search for a better .tflite file: unet-edge export {imported} --data photos "
+        "--min-agreement 0.998"
+    )
+
+
 class TestGuess:
     def test_the_right_contract_is_clearly_best(
         self, model_file: Path, data: Path, tmp_path: Path

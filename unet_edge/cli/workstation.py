@@ -212,7 +212,9 @@ def export(
     if below := [entry.name for entry in bundle.files if not entry.kept_floor]:
         usable = [entry.name for entry in bundle.files if entry.kept_floor]
         raise Failure(
-            "\n".join(_next_steps(run, below, usable, searched=min_agreement is not None))
+            "\n".join(
+                _next_steps(run, below, usable, searched=min_agreement is not None, data=data)
+            )
         )
 
 
@@ -242,15 +244,25 @@ def _unfinished(run: Path) -> str:
 
 
 def _next_steps(
-    run: Path, below: Sequence[str], usable: Sequence[str], *, searched: bool
+    run: Path,
+    below: Sequence[str],
+    usable: Sequence[str],
+    *,
+    searched: bool,
+    data: Path | None = None,
 ) -> list[str]:
     """Lines that name the files below their floor and say what to do."""
+    from unet_edge.runtime.run_folder import is_imported
+
     lines = [f"below the agreement floor: {', '.join(below)}; devices leave them out"]
     if usable:
         lines.append(f"usable: {', '.join(usable)}")
     better = "for a better file: train longer"
+    if is_imported(run):
+        better += " where the model was trained, and import it again"
     if not searched and any(name.endswith(".tflite") for name in below):
-        command = shlex.join(["unet-edge", "export", str(run), "--min-agreement", "0.998"])
+        given = [] if data is None else ["--data", str(data)]
+        command = shlex.join(["unet-edge", "export", str(run), *given, "--min-agreement", "0.998"])
         better += f", or search for a better .tflite file: {command}"
     lines.append(f'{better}; see "Export and int8" in the docs')
     return [printable(line) for line in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -189,3 +190,14 @@ def test_the_card_has_the_licence_and_the_latency_of_the_same_files_only(tmp_pat
     assert card == plain
     _, stderr = export("--license", " ", status=1)
     assert "leave --license out" in stderr
+
+
+def test_the_card_of_an_imported_model_claims_no_training(bundle_path: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    counts = dataclasses.replace(bundle.data, train=0, calibration=16)
+    text = card_text(dataclasses.replace(bundle, golden=(), data=counts), [], None)
+    assert "Trained on" not in text
+    assert "The pictures that trained this model are not recorded here." in text
+    assert "The files were proven on 5 of 5 pictures. 16 other pictures scaled" in text
+    assert "Whether the model was trained on the pictures of these figures is not known" in text
+    assert row(text, "membrane")  # its mIoU figures are there
