@@ -69,7 +69,9 @@ class _Builder:
         self._shared: dict[int, Any] = {}
         self._count = 0
 
-    def model(self, entry: dict[str, Any], where: str, depth: int) -> keras.Model:
+    def model(
+        self, entry: dict[str, Any], where: str, depth: int, name: str = "model"
+    ) -> keras.Model:
         kind, config = entry.get("class_name"), entry.get("config")
         if not isinstance(kind, str):
             raise Refusal(f"is damaged: {where} has no class")
@@ -82,7 +84,7 @@ class _Builder:
         if depth > _MOST_NESTED:
             raise Refusal(f"is not read: models nest more than {_MOST_NESTED} levels")
         if kind == "Sequential":
-            return self._sequential(config, where, depth)
+            return self._sequential(config, where, depth, name)
         if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
             raise Refusal(
                 f"is not read: {where} is a subclass of keras.Model, whose graph is not in the "
@@ -186,12 +188,12 @@ class _Builder:
         if unknown:
             raise Refusal(f"is not read: layer {name!r} is called with {unknown[0]!r}", REBUILD)
 
-    def _sequential(self, config: Any, where: str, depth: int) -> keras.Model:
+    def _sequential(self, config: Any, where: str, depth: int, name: str) -> keras.Model:
         # Before Keras 2.2.3 the configuration was the list of layers.
         entries = config.get("layers") if isinstance(config, dict) else config
         if not isinstance(entries, list) or not entries:
             raise Refusal(f"is damaged: {where} has no layers")
-        name = clean_name((isinstance(config, dict) and config.get("name")) or "sequential")
+        name = clean_name((isinstance(config, dict) and config.get("name")) or name)
         model = keras.Sequential(name=name)
         for index, entry in enumerate(entries):
             if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
@@ -240,7 +242,7 @@ class _Builder:
         where = f"layer {name!r}"
         kind = required_class(entry, where)
         if kind in MODELS:
-            return self.model(entry, where, depth + 1)
+            return self.model(entry, where, depth + 1, name)
         return build_layer(kind, entry["config"], name, self._budget, keras_2=self._keras_2)
 
 
