@@ -19,7 +19,9 @@ from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import MANIFEST
 from unet_edge.cli import main
 from unet_edge.cli.output import print_note
+from unet_edge.cli.training import _chosen
 from unet_edge.cli.workstation import _next_steps
+from unet_edge.errors import ConfigError
 from unet_edge.runtime.run_folder import CHECKPOINT_FILE
 
 WITHOUT_KERAS = """
@@ -67,6 +69,12 @@ class TestBeforeKerasIsLoaded:
         )
         assert f"no such folder: {tmp_path / 'x'}" in error
 
+    def test_a_missing_run_to_start_from(self, sample_data: Path, tmp_path: Path) -> None:
+        error = self.error(
+            "train", sample_data, "-o", tmp_path / "run", "--weights", tmp_path / "x"
+        )
+        assert f"no such folder: {tmp_path / 'x'}" in error
+
     def test_nothing_to_resume(self, run_path: Path, tmp_path: Path) -> None:
         assert f"no such folder: {tmp_path / 'x'}" in self.error("resume", tmp_path / "x")
         error = self.error("resume", run_path)
@@ -85,6 +93,38 @@ class TestBeforeKerasIsLoaded:
 
     def test_what_is_right_goes_on_to_load_keras(self, sample_data: Path, tmp_path: Path) -> None:
         assert "needs keras" in self.error("train", sample_data, "-o", tmp_path / "run")
+
+
+class TestStart:
+    """Options together with --weights."""
+
+    def test_an_encoder_of_elsewhere_is_refused(self, sample_data: Path, run_path: Path) -> None:
+        start = ("train", sample_data, "--weights", run_path)
+        line = refused(*start, "--encoder-weights", "imagenet")
+        assert "--encoder-weights is given, but with --weights all weights come from" in line
+        line = refused(*start, "--alpha", 0.5)
+        assert f"alpha is 0.5, but the network of {run_path} has alpha 0.25; omit --alpha" in line
+
+    def test_an_option_replaces_the_start_of_a_file(self, run_path: Path, tmp_path: Path) -> None:
+        """Such as the config.toml of an earlier run, which names every setting."""
+        file, given = tmp_path / "config.toml", {"data": "cells", "weights": str(run_path)}
+        file.write_text('encoder_weights = "imagenet"\nsteps = 7\n')
+        config = _chosen(given, file)
+        assert (config.steps, config.weights, config.encoder_weights) == (7, run_path, "none")
+        assert config.classes == ("cell", "membrane")  # the run's, since the file has none
+        file.write_text(f'weights = "{tmp_path / "gone"}"\nweights_sha256 = "ab"\n')
+        config = _chosen(given, file)
+        assert (config.weights, config.weights_sha256) == (run_path, None)
+
+    def test_what_a_file_starts_from_is_kept(self, run_path: Path, tmp_path: Path) -> None:
+        file = tmp_path / "config.toml"
+        file.write_text(f'weights = "{run_path}"\nweights_sha256 = "ab"\nsize = [64, 64]\n')
+        config = _chosen({"data": "cells"}, file)
+        assert (config.weights, config.weights_sha256) == (run_path, "ab")
+        assert config.size == (64, 64)
+        file.write_text(file.read_text() + 'encoder_weights = "imagenet"\n')
+        with pytest.raises(ConfigError, match="encoder_weights is imagenet, but all weights come"):
+            _chosen({"data": "cells"}, file)
 
 
 class TestControlC:
