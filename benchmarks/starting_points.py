@@ -90,9 +90,9 @@ def main(data: Path, work: Path, steps: int, output: Path) -> None:
         Start("random weights", "--alpha 0.25 --encoder-weights none"),
         Start("ImageNet's encoder", imagenet),
         Start("membranes", from_membranes),
-        Start("membranes", from_membranes, 1e-3),
+        Start("membranes", from_membranes, 3e-4),
         Start("half of the cats", from_half),
-        Start("half of the cats", from_half, 1e-3),
+        Start("half of the cats", from_half, 3e-4),
     )
     results = []
     for number, start in enumerate(starts):

@@ -33,7 +33,7 @@ from unet_edge.training.settings.distillation import Distillation
 from unet_edge.training.settings.network import Network
 from unet_edge.training.settings.optimisation import Optimisation
 from unet_edge.training.settings.train_config import TrainConfig
-from unet_edge.training.starting_run import IMPORTED, LEARNING_RATE, StartingRun, completed
+from unet_edge.training.starting_run import IMPORTED, StartingRun, completed
 
 CLASSES = ("background", "square")
 SPEC = ModelSpec(
@@ -119,11 +119,9 @@ class TestSettings:
         assert config.network == Network("imported")
         assert (config.classes, config.size, config.name) == (CLASSES, (32, 48), "mine")
         assert config.fit == "letterbox"
-        assert config.optimisation == Optimisation(learning_rate=LEARNING_RATE)
         assert line == (
             f"from {imported}: network imported, classes background,square, resample bilinear, "
-            "decoding full, name mine, size 32x48, learning rate 0.0003 (not 0.001, since the run "
-            "is trained)"
+            "decoding full, name mine, size 32x48"
         )
 
     def test_what_is_given_is_kept(self, run_path: Path) -> None:
@@ -132,16 +130,13 @@ class TestSettings:
             "classes": ["a", "b"],
             "size": [96, 96],
             "network": {"alpha": 0.25},
-            "optimisation": {"learning_rate": 0.01},
         }
-        found, line = completed(given)
+        found, _ = completed(given)
         assert {name: found[name] for name in ("classes", "size")} == {
             "classes": ["a", "b"],
             "size": [96, 96],
         }
         assert found["network"] == vars(Network(alpha=0.25))
-        assert found["optimisation"] == {"learning_rate": 0.01}
-        assert "learning rate" not in line
 
     def test_another_network_is_refused(self, run_path: Path, imported: Path) -> None:
         given = {"weights": str(run_path), "network": {"encoder": "mobilenet_v2"}}

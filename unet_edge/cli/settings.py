@@ -97,11 +97,7 @@ SECTIONS: dict[str, tuple[Setting, ...]] = {
         Setting("patience", "Stop after this many rounds without improvement; 0 never stops."),
         Setting("batch_size", "Crops in a batch."),
         Setting("optimisation.optimizer", "The optimiser; sgd has Nesterov momentum 0.9."),
-        Setting(
-            "optimisation.learning_rate",
-            "The highest learning rate.",
-            default="0.001; 0.0003 with --weights",
-        ),
+        Setting("optimisation.learning_rate", "The highest learning rate."),
         Setting("optimisation.weight_decay", "Weight decay of adamw and sgd."),
         Setting("optimisation.schedule", "How the learning rate decays."),
         Setting("optimisation.warmup", "Share of the run in which the learning rate rises."),

@@ -14,13 +14,9 @@ from unet_edge.spec import ModelSpec
 from unet_edge.system.files import sha256, write_atomically
 from unet_edge.training.config import read_config
 from unet_edge.training.settings.network import Network
-from unet_edge.training.settings.optimisation import Optimisation
 
 IMPORTED = Network(architecture="imported")
 """The network of a run that `unet-edge import` made: only its model.keras describes it."""
-
-LEARNING_RATE = 3e-4
-"""The default with --weights; the figures are in docs/training.md."""
 
 _START_FOLDER = "start"  # in the progress folder
 _CONTRACT = ("classes", "fit", "resample", "decoding", "bit_depth", "name")
@@ -124,12 +120,6 @@ def completed(given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
             continue
         settings[name] = list(value) if isinstance(value, tuple) else value
         taken.append(f"{name.replace('_', ' ')} {_shown(value)}")
-    optimisation = dict(settings.get("optimisation", {}))
-    if "learning_rate" not in optimisation:
-        optimisation["learning_rate"] = LEARNING_RATE
-        usual = Optimisation().learning_rate
-        taken.append(f"learning rate {LEARNING_RATE:g} (not {usual:g}, since the run is trained)")
-    settings["optimisation"] = optimisation
     return settings, f"from {folder}: {', '.join(taken)}"
 
 
