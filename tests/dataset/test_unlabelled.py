@@ -32,7 +32,7 @@ class TestSplit:
         assert (len(calibration), len(proof)) == (5, 5)
         assert calibration | proof == {f"photo-{index:02d}.png" for index in range(10)}
         assert found.notes == (
-            "pictures without masks: 5 to calibrate, 5 to prove on; no mIoU can be measured",
+            "pictures without masks: 5 to calibrate, 5 to prove on; no mIoU against true labels",
         )
 
     def test_the_same_photos_give_the_same_halves(self, photos: Path, tmp_path: Path) -> None:

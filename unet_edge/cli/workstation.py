@@ -149,7 +149,7 @@ def export(
 
     RUN is a folder that train or import wrote. A model of other training code has no pictures of
     its own: give them with --data. Without masks the files are proven as well, half of the photos
-    calibrate and the other half prove, and no mIoU is given.
+    calibrate and the other half prove, and no mIoU against true labels is given.
 
     \b
     Examples:

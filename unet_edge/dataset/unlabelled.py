@@ -126,7 +126,7 @@ def find_unlabelled(
     calibration, proof = hold_out(groups, _PROOF_SHARE, _SEED)
     notes = [
         f"pictures without masks: {len(calibration)} to calibrate, {len(proof)} to prove on; no "
-        "mIoU can be measured"
+        "mIoU against true labels"
     ]
     if repeated:
         names = first_names([path.name for path in repeated])
