@@ -134,6 +134,9 @@ def rank(
     are not frames of one scene. A photo that cannot be read is reported at the end, and the exit
     status is then 1.
 
+    The model fails most on the first photos. While labels are few, photos at random may teach it
+    more: see the guide.
+
     Pre-annotations are the masks of segment, for tools that correct them: import coco.json or
     cvat.xml into CVAT, label-studio.json into Label Studio, whose labelling interface is
     label-studio.xml.
