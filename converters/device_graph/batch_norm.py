@@ -64,22 +64,23 @@ def fold_forward(graph: Graph) -> bool:
     return changed
 
 
-def fold_backward(graph: Graph, conv: Node) -> None:
+def fold_backward(graph: Graph, conv: Node) -> bool:
     """Fold the BatchNorm behind a convolution into it, in place, if nothing else reads it.
 
-    `conv` is a Conv2D or Conv2DTranspose.
+    `conv` is a Conv2D or Conv2DTranspose. Returns whether there was one.
     """
     reader = graph.only_reader(conv)
     if reader is None or not isinstance(reader.layer, layers.BatchNormalization):
-        return
+        return False
     if not _last_axis(reader):
-        return
+        return False
     affine = Affine.of(reader)
     transposed = isinstance(conv.layer, layers.Conv2DTranspose)
     gain = affine.gain[:, np.newaxis] if transposed else affine.gain
     bias = conv.weights[1] * affine.gain if conv.layer.use_bias else 0
     _set(conv, conv.weights[0] * gain, bias + affine.shift)
     graph.replace(reader, conv)
+    return True
 
 
 def as_depthwise(graph: Graph) -> bool:

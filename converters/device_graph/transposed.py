@@ -18,7 +18,11 @@ def transposed_as_convolutions(graph: Graph) -> bool:
     changed = False
     for node in graph.nodes():
         layer = node.layer
-        if not isinstance(layer, layers.Conv2DTranspose) or not _is_plain(layer):
+        if not isinstance(layer, layers.Conv2DTranspose):
+            continue
+        changed |= fold_backward(graph, node)  # no converter does
+        layer = node.layer
+        if not _is_plain(layer):
             continue
         if set(layer.strides) == {1} and layer.padding == "same" and _is_odd(layer):
             new: Node | None = _flipped(node)
@@ -61,7 +65,6 @@ def _phases(graph: Graph, node: Node) -> tuple[Node | None, Node]:
     axes = tuple(map(_axis, layer.kernel_size, layer.strides, [layer.padding] * 2))
     if any(axis.taps > _MOST_TAPS for axis in axes) or layer.strides[0] == 1:
         return None, node
-    fold_backward(graph, node)
     kernel, *bias = node.weights
     activation = graph.only_reader(node)
     if activation is not None and (not is_pointwise(activation) or activation.weights):

@@ -137,8 +137,8 @@ CASES: dict[str, tuple[Body, list[str]]] = {
         ["Conv2D"],
     ),
     "transposed-wide": (
-        lambda x: layers.Conv2DTranspose(8, 6, strides=2, padding="same")(
-            layers.MaxPooling2D(2)(x)
+        lambda x: layers.BatchNormalization()(
+            layers.Conv2DTranspose(8, 6, strides=2, padding="same")(layers.MaxPooling2D(2)(x))
         ),
         ["MaxPooling2D", "Conv2DTranspose"],
     ),
