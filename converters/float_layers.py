@@ -6,11 +6,14 @@ import itertools
 
 import keras
 
-from converters.layers import convolutions, readers
+from converters.layers import CONVOLUTIONS, convolutions, readers
 from converters.score_layers import SCORING, score_layers
 from unet_edge.model_files.embedded_contract import Format
 
 _PAIR = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+
+_SCALE_INPUT = "scale_input"
+"""The name of the convolution that scales an imported model's pixels."""
 
 _PAIRS_WITH_MANY_CLASSES = 4
 """Pairs of a full and a depthwise convolution at the start that stay in float with many classes."""
@@ -44,24 +47,42 @@ def stem(model: keras.Model) -> tuple[str, ...]:
 
 
 def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
-    """Names of up to `most` pairs of a full and a depthwise convolution at the model's start."""
+    """Names of up to `most` pairs of a full and a depthwise convolution at the model's start.
+
+    An imported model may scale its pixels in a convolution before them, which then stays in float
+    too.
+    """
+    found = convolutions(model)
+    scaling = [layer.name for layer in found[:1] if layer.name == _SCALE_INPUT]
     alternating = itertools.takewhile(
         lambda pair: isinstance(pair[0], pair[1]),
-        zip(convolutions(model)[: 2 * most], itertools.cycle(_PAIR), strict=False),
+        zip(found[len(scaling) :][: 2 * most], itertools.cycle(_PAIR), strict=False),
     )
     names = [layer.name for layer, _ in alternating]
-    return tuple(names[: len(names) // 2 * 2])
+    pairs = names[: len(names) // 2 * 2]
+    return (*scaling, *pairs) if pairs else ()
 
 
-def _stays_between(model: keras.Model, pair: tuple[str, ...]) -> bool:
-    """Whether only the second convolution of `pair` reads the first, behind BatchNorm and ReLU.
+def _stays_between(model: keras.Model, names: tuple[str, ...]) -> bool:
+    """Whether no other convolution reads what these write, except that of the last one.
 
-    If an int8 layer reads it too, its output is quantised, and the second convolution has a
+    If an int8 convolution reads it too, it is quantised, and the next convolution in float has a
     quantised input and output. ONNX Runtime then quantises its kernel when it loads the file, with
     one scale for all channels.
     """
     readers_of = readers(model)
-    following = [model.get_layer(name) for name in pair[:1]]
-    while len(following) == 1 and following[0].name != pair[1]:
-        following = readers_of(following[0])
-    return len(following) == 1
+
+    def reading(layer: keras.Layer) -> set[str]:
+        """The convolutions that read `layer`, behind layers of one input."""
+        found: set[str] = set()
+        for reader in readers_of(layer):
+            if isinstance(reader, CONVOLUTIONS):
+                found.add(reader.name)
+            elif not isinstance(reader.input, list):
+                found |= reading(reader)
+        return found
+
+    return all(
+        reading(model.get_layer(name)) == {following}
+        for name, following in itertools.pairwise(names)
+    )

@@ -158,7 +158,7 @@ def check_calibration(calibration: Sequence[NDArray[np.uint8]], spec: ModelSpec)
         raise ConversionError(
             f"the normalisation's mean is {spec.normalisation.mean}",
             expected="int8 needs a whole pixel value of 0 to 255",
-            fix="train with the default mean of 128",
+            fix="train with the default mean of 128; an import chooses such a mean by itself",
         )
     if not len(calibration):
         raise ConversionError(

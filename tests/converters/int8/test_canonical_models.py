@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from converters.artifacts import Converter
 from converters.device_graph.rewriting import for_device
-from converters.float_layers import float_layers_of
 from converters.int8.fine_tuning import fine_tune
-from converters.int8.fitting import fit_to_int8
 from converters.layers import convolutions
 from converters.tflite.int8 import Int8Converter
 from unet_edge.evaluation.layer_errors import layer_errors
@@ -56,7 +54,7 @@ def test_int8_knows_every_layer_and_keeps_the_masks(
     run_tflite: Run,
     run_onnx: Run,
 ) -> None:
-    model, spec, grids = network.model, network.spec, calibration[:8]
+    model, spec, grids = network.model, network.spec, calibration[:4]
 
     def agreement(scores: NDArray[np.float32]) -> float:
         return float((scores.argmax(-1) == network.labels).mean())
@@ -83,46 +81,32 @@ def test_int8_knows_every_layer_and_keeps_the_masks(
 
 
 @pytest.mark.slow
-def test_preparation_does_not_change_the_float_scores_much(
-    network: Network, calibration: list[Pictures], pictures: Pictures
-) -> None:
-    """A prepared model computes nearly the same in float: layers that are unknown stay."""
-    model = network.model
-    fitted = fit_to_int8(model, calibration[:4], float_layers_of(model))
-    scores = np.asarray(fitted.predict(pictures[:16], verbose=0))
-    assert (scores.argmax(-1) == network.labels).mean() > 0.99
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["residual", "gated"])
-def test_fine_tuning_trains_models_of_a_fixed_size(name: str, calibration: list[Pictures]) -> None:
-    model = canonical_model(name)
+def test_fine_tuning_trains_models_of_a_fixed_size(calibration: list[Pictures]) -> None:
+    model = canonical_model("gated")
     tuned = fine_tune(model, model, calibration[:4], steps=1)
-    changed = [
+    before = {weight.path: np.asarray(weight) for weight in model.weights}
+    changed = {
         weight.path
-        for weight, before in zip(tuned.weights, model.weights, strict=True)
-        if not np.array_equal(weight, before)
-    ]
-    assert changed
+        for weight in tuned.weights
+        if weight.path in before and not np.array_equal(weight, before[weight.path])
+    }
+    assert "stem_conv/kernel" in changed
     assert not any("moving" in path for path in changed)
     assert np.isfinite(np.asarray(tuned(calibration[0][None]))).all()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 255.0), (0.0, 1.0)])
 def test_other_normalisations_are_exact_in_int8(
-    mean: float,
-    std: float,
     calibration: list[Pictures],
     pictures: Pictures,
     run_tflite: Run,
     run_onnx: Run,
 ) -> None:
     """The pixels' scale and zero point are the normalisation, so the input has no rounding."""
-    model = canonical_model("tutorial", mean=mean, std=std)
+    model = canonical_model("tutorial", mean=0, std=255)
     expected = np.asarray(model.predict(pictures[:16], verbose=0)).argmax(-1)
-    spec = ModelSpec(SIZE, SIZE, _NAMES, normalisation=Normalisation(mean, std))
-    converter = Converter(model, spec, calibration[:8], full_integer=True)
+    spec = ModelSpec(SIZE, SIZE, _NAMES, normalisation=Normalisation(0, 255))
+    converter = Converter(model, spec, calibration[:4], full_integer=True)
     runs: tuple[tuple[Any, Run], ...] = (("tflite", run_tflite), ("onnx", run_onnx))
     for file_format, run in runs:
         data, _ = converter.convert((file_format, "int8"))

@@ -110,6 +110,19 @@ def test_the_stem_is_the_first_convolution_and_the_depthwise_one_after_it() -> N
     }
     for encoder, expected in stems.items():
         assert stem(build(Network(encoder=encoder), 2, normalisation)) == expected  # type: ignore[arg-type]
+    # A convolution that scales an imported model's pixels comes before the stem.
+    x = keras.layers.Conv2D(3, 1, name="scale_input")(pixels := keras.Input((8, 8, 3)))
+    x = keras.layers.Conv2D(4, 3, name="first")(x)
+    both = keras.layers.DepthwiseConv2D(3, name="second")(x)
+    scores = keras.layers.Conv2D(2, 1, name="head")(both)
+    model = keras.Model(pixels, scores)
+    assert stem(model) == ("scale_input", "first", "second")
+    assert float_layers_of(model, "onnx") == ("scale_input", "first", "second", "head")
+    # Another convolution reads the first: ONNX Runtime would round the second by itself.
+    shortcut = keras.layers.Conv2D(2, 3, name="shortcut")(x)
+    model = keras.Model(pixels, keras.layers.Add()([scores, shortcut]))
+    assert float_layers_of(model, "onnx") == ()
+    assert float_layers_of(model) == ("scale_input", "first", "second")
     # A model with a single convolution, such as the doctor's tiny models, has no stem.
     pixels = keras.Input((8, 8, 3))
     assert stem(keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))) == ()
