@@ -38,7 +38,9 @@ def encoder(pixels: Any, width: float) -> list[Any]:
         x = layers.DepthwiseConv2D(3, strides=stride, use_bias=False, name=f"conv_dw_{number}")(x)
         x = layers.BatchNormalization(name=f"conv_dw_{number}_bn")(x)
         x = layers.ReLU(6.0, name=f"conv_dw_{number}_relu")(x)
-        x = layers.Conv2D(int(channels * width), 1, use_bias=False, name=f"conv_pw_{number}")(x)
+        x = layers.Conv2D(
+            int(channels * width), 1, padding="same", use_bias=False, name=f"conv_pw_{number}"
+        )(x)
         x = layers.BatchNormalization(name=f"conv_pw_{number}_bn")(x)
         x = layers.ReLU(6.0, name=f"conv_pw_{number}_relu")(x)
         if number in _LAST_OF_STAGE:
