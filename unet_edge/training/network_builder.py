@@ -92,7 +92,7 @@ class NetworkBuilder:
             target = model.get_layer(layer.name)
             if layer.name not in self._scores:
                 target.set_weights(layer.get_weights())
-            elif self.change.kept:  # else the scores keep their random weights
+            else:
                 target.set_weights(class_weights(layer, self.change))
         taken = counted(len(weighted) - len(scores), "layer")
         lines = [

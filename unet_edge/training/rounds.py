@@ -140,7 +140,7 @@ class ValidationLoop:
         self.start_miou = confusion.miou
         line = f"before training, the start scores {confusion.miou:.4f} grid mIoU"
         if new_classes:
-            self._say(f"{line} with {counted(new_classes, 'class')} that starts anew")
+            self._say(f"{line} with {counted(new_classes, 'new class')}")
             return
         self._say(line)
         # It was not trained on this run's batches, so its loss on them is not known.

@@ -117,7 +117,9 @@ def class_weights(layer: layers.Layer, change: ClassChange) -> list[NDArray[Any]
     """Return the weights of a layer of `score_layers`, for the classes of `change`.
 
     A new class gets the mean of all old ones: its score lies between theirs, so the classes that
-    are kept are found as before the first step.
+    are kept are found as before the first step. If all are new, they start equally likely, as with
+    the zeros of "Big Transfer" (Kolesnikov et al., 2020). Random weights would multiply the trained
+    features into large, wrong scores, which take many steps to unlearn.
     """
     return [_changed(np.asarray(array), layer, change) for array in layer.get_weights()]
 
