@@ -27,7 +27,7 @@ from unet_edge.training.losses import objective
 from unet_edge.training.network_builder import NetworkBuilder
 from unet_edge.training.resume import resume
 from unet_edge.training.run import train
-from unet_edge.training.score_layers import ClassChange, class_weights, score_layers
+from unet_edge.training.score_layers import ClassChange, centred, class_weights, score_layers
 from unet_edge.training.settings.augmentation import PLAIN
 from unet_edge.training.settings.distillation import Distillation
 from unet_edge.training.settings.network import Network
@@ -200,11 +200,16 @@ class TestOtherClasses:
             "classes that start anew (1): hole",
         ]
 
-    def test_without_an_equal_name_all_classes_start_equally_likely(self, imported: Path) -> None:
+    def test_without_an_equal_name_scores_start_at_random_and_balanced(
+        self, imported: Path
+    ) -> None:
         model, lines = self.built(imported, ("a", "b", "c"))
-        before, after = network()(self.PIXELS), np.asarray(model(self.PIXELS))
-        for scores in np.moveaxis(after, -1, 0):
-            np.testing.assert_allclose(scores, np.mean(before, -1), rtol=1e-5, atol=1e-5)
+        kernel, bias = model.get_layer("scores").get_weights()
+        # Glorot's uniform distribution of 8 + 3 channels has this deviation.
+        assert 0.5 < kernel.std() / (2 / 11) ** 0.5 < 1.5
+        # Sums of eight numbers below 1, in float32.
+        np.testing.assert_allclose(kernel.sum((0, 1, 2)), 0, atol=1e-6)
+        assert not bias.any()
         assert lines[1:] == [
             "classes that start anew (3): a, b, c",
             "classes left out (2): background, square",
@@ -228,6 +233,14 @@ class TestOtherClasses:
         changed = class_weights(found["larger"], change)[0]
         np.testing.assert_array_equal(changed[:, :, 0], kernel[:, :, 1])
         np.testing.assert_allclose(changed[:, :, 1], kernel.mean(2), rtol=1e-6)
+
+    def test_a_transposed_convolution_is_balanced_for_each_class(self) -> None:
+        layer = layers.Conv2DTranspose(3, 2)
+        layer.build((None, 4, 4, 5))
+        kernel = centred(layer)[0]  # (2, 2, out, in)
+        # Sums of twenty numbers below 1, in float32.
+        np.testing.assert_allclose(kernel.sum((0, 1, 3)), 0, atol=1e-5)
+        assert kernel.std() > 0
 
     def test_classes_that_are_mixed_cannot_change(self) -> None:
         pixels = keras.Input((8, 8, 3))

@@ -16,7 +16,13 @@ from unet_edge.system.counting import counted
 from unet_edge.training.fused_batch_norm import fuse_batch_norm
 from unet_edge.training.graph import at_size, encoder_layers, require_size
 from unet_edge.training.models import NORMALISE, build, freeze_encoder
-from unet_edge.training.score_layers import ClassChange, class_weights, for_classes, score_layers
+from unet_edge.training.score_layers import (
+    ClassChange,
+    centred,
+    class_weights,
+    for_classes,
+    score_layers,
+)
 from unet_edge.training.settings.train_config import TrainConfig
 from unet_edge.training.starting_run import StartingRun
 
@@ -92,8 +98,10 @@ class NetworkBuilder:
             target = model.get_layer(layer.name)
             if layer.name not in self._scores:
                 target.set_weights(layer.get_weights())
-            else:
+            elif self.change.kept:
                 target.set_weights(class_weights(layer, self.change))
+            else:
+                target.set_weights(centred(target))
         taken = counted(len(weighted) - len(scores), "layer")
         lines = [
             f"starting from {self._start.folder}: {taken} taken over"

@@ -117,11 +117,23 @@ def class_weights(layer: layers.Layer, change: ClassChange) -> list[NDArray[Any]
     """Return the weights of a layer of `score_layers`, for the classes of `change`.
 
     A new class gets the mean of all old ones: its score lies between theirs, so the classes that
-    are kept are found as before the first step. If all are new, they start equally likely, as with
-    the zeros of "Big Transfer" (Kolesnikov et al., 2020). Random weights would multiply the trained
-    features into large, wrong scores, which take many steps to unlearn.
+    are kept are found as before the first step.
     """
     return [_changed(np.asarray(array), layer, change) for array in layer.get_weights()]
+
+
+def centred(layer: layers.Layer) -> list[NDArray[Any]]:
+    """Return the new random weights of a layer of `score_layers`, centred for each class.
+
+    Trained features are large and behind a ReLU positive, so a class with the larger sum of random
+    weights would win every pixel, which takes tens of steps to unlearn. Equal weights, such as
+    zeros, are worse: the first steps move all of them towards the most frequent class.
+    """
+    weights = [np.asarray(array) for array in layer.get_weights()]
+    if isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose)):
+        entering = (0, 1, 3) if isinstance(layer, layers.Conv2DTranspose) else (0, 1, 2)
+        weights[0] = weights[0] - weights[0].mean(entering, keepdims=True)
+    return weights
 
 
 def _changed(array: NDArray[Any], layer: layers.Layer, change: ClassChange) -> NDArray[Any]:
