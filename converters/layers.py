@@ -43,7 +43,7 @@ def kernel_axes(conv: keras.Layer) -> tuple[int, ...]:
 
 def kernel_rows(conv: keras.Layer) -> NDArray[np.float32]:
     """The kernel as (out, in, height, width), the order of ONNX; depthwise ones have in = 1."""
-    kernel = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float32)
+    kernel = np.asarray(conv.kernel, np.float32)
     match conv:
         case keras.layers.DepthwiseConv2D():
             return kernel.reshape(*kernel.shape[:2], 1, -1).transpose(3, 2, 0, 1)

@@ -59,7 +59,7 @@ def fit_kernel(
     Transposed kernels, those of more than MOST_INPUTS weights a channel and those larger than their
     input are not fitted; their weights are rounded independently.
     """
-    kernel: Weights = np.asarray(keras.ops.convert_to_numpy(conv.kernel), np.float64)
+    kernel: Weights = np.asarray(conv.kernel, np.float64)
     height, width = kernel.shape[:2]
     depthwise = isinstance(conv, layers.DepthwiseConv2D)
     bounded = rounding == "bounded" and (not depthwise or conv.depth_multiplier > 1)
