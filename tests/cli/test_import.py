@@ -110,6 +110,8 @@ class TestFolder:
             "assumed: --color-order rgb, --fit stretch, --resample bilinear, --name discs" in text
         )
         assert "the model takes (pixel - 127.5) / 127.5, channels red, green, blue" in text
+        assert "  XNNPACK runs all of them, in 1 partition\n" in text
+        assert "  runs on: tflite-runtime 2.14, ai-edge-litert 1.2 or later\n" in text
         assert f"look at {imported / 'try.png'}" in text
         assert f"next: unet-edge export {imported} --data PICTURES" in text
 
@@ -254,6 +256,49 @@ class TestCommandsOnTheFolder:
         ):
             line = refused(*command)
             assert line.strip().endswith(f"run: unet-edge import {model} -o runs/discs")
+
+
+class TestDevice:
+    """What stays slow is said before anything is exported."""
+
+    def test_operators_without_a_fast_kernel_are_named(self, tmp_path: Path) -> None:
+        import keras
+        from keras import layers
+
+        pixels = keras.Input((16, 16, 3))
+        x = layers.Conv2D(4, 3, padding="same", activation="relu")(pixels)
+        low = layers.MaxPooling2D()(x)
+        # Added to, so that no convolution takes in the upsampling.
+        x = layers.ReLU()(layers.Add()([x, layers.UpSampling2D()(low)]))
+        x = layers.Conv2D(2, 1)(x)
+        keras.Model(pixels, x).save(tmp_path / "slow.keras")
+        given = ("import", tmp_path / "slow.keras", "-o", tmp_path / "run", *CONTRACT)
+        device = run_json(*given)["device"]
+        assert device["slow"] == {"RESIZE_NEAREST_NEIGHBOR": 1}
+        assert device["partitions"] == 2
+        assert device["operators"]["RESIZE_NEAREST_NEIGHBOR"] == 1
+        text = run(*given, "--overwrite")
+        assert (
+            "  slow: XNNPACK has no kernel for RESIZE_NEAREST_NEIGHBOR (1); it runs the rest in "
+            "2 partitions\n" in text
+        )
+
+    def test_a_model_that_does_not_convert_is_imported_and_says_so(
+        self, imported: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        import keras
+
+        from converters.foreign.import_model import ImportedModel
+        from unet_edge.cli.import_device import device_graph, print_device_graph
+        from unet_edge.spec import ModelSpec
+
+        model = keras.saving.load_model(imported / "model.keras")
+        other = ModelSpec(height=32, width=32, classes=("a", "b", "c"))  # the model has two
+        graph = device_graph(ImportedModel(model, other, read_imported(imported)))
+        print_device_graph(graph)
+        assert capsys.readouterr().out.startswith(
+            "no .tflite file can be made: the converted output has shape "
+        )
 
 
 def test_an_export_below_its_floor_names_the_next_steps(imported: Path) -> None:

@@ -40,8 +40,8 @@ def print_imported(imported: ImportedModel) -> None:
     record = imported.record
     print_line(f"assumed: {', '.join(record.assumed) or 'nothing'}")
     print_texts(
-        [(each.what, f"{each.largest_difference:.2g}") for each in record.rewrites],
-        ["rewrite", "largest difference"],
+        [(f"{each.largest_difference:.2g}", each.what) for each in record.rewrites],
+        ["largest difference", "rewrite"],  # sentences last: a terminal wraps them
     )
     scaling = InputScaling(record.input.mean, record.input.std, record.input.color_order)
     print_line(printable(f"the model takes {scaling}"))

@@ -22,11 +22,12 @@ from unet_edge.cli.import_contract import (
     require_free,
     require_model,
 )
+from unet_edge.cli.import_device import DeviceGraph, device_graph, print_device_graph
 from unet_edge.cli.import_report import print_found, print_imported
 from unet_edge.cli.options import ClassNames, Size, json_option, path_type
 from unet_edge.cli.output import print_json, print_line, print_note
 from unet_edge.cli.settings import reading_options
-from unet_edge.errors import ConfigError
+from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.runtime.imported import imported_schema
 from unet_edge.spec import Fit, ModelSpec, Resample
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from converters.foreign.import_settings import ImportSettings
     from unet_edge.dataset import Dataset, Sample
 
-_MODULES = ("tensorflow", "keras", "h5py")
+_MODULES = ("tensorflow", "keras", "h5py", "ai_edge_litert")
 
 
 def _print_schema(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -153,7 +154,8 @@ def import_model(
     not given and has a default is printed as assumed.
 
     Softmax or sigmoid, normalisation and other parts that a device does not need are rewritten.
-    Each rewrite is proven by comparing outputs, and printed with the largest difference.
+    Each rewrite is proven by comparing outputs, and printed with the largest difference. What stays
+    slow on the device is printed, too: its operators, and how many partitions XNNPACK makes.
 
     \b
     Examples:
@@ -183,7 +185,7 @@ def import_model(
 
         pictures = guess_data(data, classes, rules)
     try:
-        imported, guessed = _import(model, run, settings, pictures, photo, as_json=as_json)
+        imported, graph, guessed = _import(model, run, settings, pictures, photo, as_json=as_json)
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
     tried = None if photo is None else run / TRY_FILE
@@ -193,12 +195,16 @@ def import_model(
                 "run": str(run),
                 "spec": imported.spec.to_dict(),
                 "imported": imported.record.to_dict(),
+                "device": {"error": str(graph)}
+                if isinstance(graph, ConversionError)
+                else graph.to_dict(),
                 "try": None if tried is None else str(tried),
                 "guess": None if guessed is None else guessed.to_dict(),
             }
         )
         return
     print_imported(imported)
+    print_device_graph(graph)
     if tried is not None:
         print_line(f"look at {tried}: if the mask is wrong, try another --input-range")
     print_line(f"written to {run}; next: {command_text('export', run, '--data', 'PICTURES')}")
@@ -222,10 +228,13 @@ def _import(
     photo: Path | None,
     *,
     as_json: bool,
-) -> tuple[ImportedModel, Guess | None]:
-    """Read, guess with `pictures`, rewrite and write; returns what was imported, and the guess."""
+) -> tuple[ImportedModel, DeviceGraph | ConversionError, Guess | None]:
+    """Read, guess with `pictures`, rewrite and write.
+
+    Returns what was imported, its graph on the device, and the guess.
+    """
     print_note(f"reading {model}")
-    need("train", _MODULES)
+    need("export", _MODULES)
     from converters.foreign.import_model import imported_model, open_foreign, write_run
 
     opened = open_foreign(model, settings)
@@ -238,8 +247,9 @@ def _import(
         settings, guessed = guessed_settings(opened, settings, pictures, as_json=as_json)
     print_note("rewriting the graph, and comparing outputs")
     imported = imported_model(model, opened, settings)
+    graph = device_graph(imported)
     write_run(run, imported, _tries(imported, photo))
-    return imported, guessed
+    return imported, graph, guessed
 
 
 def _tries(imported: ImportedModel, photo: Path | None) -> Callable[[Path], None]:

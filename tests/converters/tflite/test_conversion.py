@@ -259,7 +259,7 @@ def test_an_operator_without_xnnpack_kernel_splits_the_partition() -> None:
     assert partitions(data) == 2
     assert outside_xnnpack(data) == {"CUMSUM": 1}
     assert slow_parts(data, ("tflite", "float32")) == (
-        "XNNPACK has no kernel for CUMSUM (1); it runs the rest in 2 parts"
+        "XNNPACK has no kernel for CUMSUM (1); it runs the rest in 2 partitions"
     )
 
 
