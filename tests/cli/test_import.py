@@ -67,6 +67,16 @@ class TestContract:
             "--input-range RANGE"
         )
 
+    def test_a_size_that_the_network_cannot_have_is_named(self, unread: Path) -> None:
+        line = refused(
+            "import", unread, "--classes", "sky,tree", "--input-range", "0..1",
+            "--architecture", "tutorial-mobilenet-unet", "--size", "100x320",
+        )  # fmt: skip
+        assert line.strip().endswith(
+            "error: --size is 100x320; tutorial-mobilenet-unet takes multiples of 16 px; give the "
+            "size that it was trained on, such as --size 96x320"
+        )
+
     def test_the_command_keeps_what_was_given(self, unread: Path) -> None:
         line = refused("import", unread, "--classes", "sky,tree", "--fit", "letterbox")
         assert "lacks --input-range" in line
@@ -304,11 +314,12 @@ class TestDevice:
 def test_an_export_below_its_floor_names_the_next_steps(imported: Path) -> None:
     from unet_edge.cli.workstation import _next_steps
 
-    lines = _next_steps(imported, ["model-int8.tflite"], [], searched=False, data=Path("photos"))
+    given = ["--data", "photos", "--masks", "binary>127"]
+    lines = _next_steps(imported, ["model-int8.tflite"], [], given, searched=False)
     assert lines[-1].startswith(
         "for a better file: train longer where the model was trained, and import it again, or "
         f"search for a better .tflite file: unet-edge export {imported} --data photos "
-        "--min-agreement 0.998"
+        "--masks 'binary>127' --min-agreement 0.998"
     )
 
 

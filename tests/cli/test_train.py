@@ -217,19 +217,23 @@ def test_an_export_below_a_floor_says_what_is_usable_and_what_to_do(
             entry["agreement"] = 0.9
     seal_manifest(bundle, manifest)
     monkeypatch.setattr("converters.export.export", lambda *_, **__: Bundle.open(bundle))
-    assert refused("export", run_path).strip().splitlines()[-3:] == [
+    output = tmp_path / "new"
+    assert refused(
+        "export", run_path, "-o", output, "--formats", "tflite-int8"
+    ).strip().splitlines()[-3:] == [
         "below the agreement floor: model-int8.tflite, model-int8.onnx; devices leave them out",
         "usable: model-float32.tflite, model-float16.tflite, model-float32.onnx, "
         "model-float16.onnx",
         "for a better file: train longer, or search for a better .tflite file: unet-edge export "
-        f'{shlex.quote(str(run_path))} --min-agreement 0.998; see "Export and int8" in the docs',
+        f"{shlex.quote(str(run_path))} --output {shlex.quote(str(output))} --formats tflite-int8 "
+        '--min-agreement 0.998; see "Export and int8" in the docs',
     ]
 
 
 def test_only_a_tflite_file_is_worth_a_search() -> None:
     tflite, onnx = "model-int8.tflite", "model-int8.onnx"
     search = "unet-edge export 'my run' --min-agreement 0.998"
-    assert search in _next_steps(Path("my run"), [onnx, tflite], [], searched=False)[-1]
+    assert search in _next_steps(Path("my run"), [onnx, tflite], [], [], searched=False)[-1]
     alone = 'for a better file: train longer; see "Export and int8" in the docs'
-    assert _next_steps(Path("my run"), [onnx], [tflite], searched=False)[-1] == alone
-    assert _next_steps(Path("my run"), [tflite], [onnx], searched=True)[-1] == alone
+    assert _next_steps(Path("my run"), [onnx], [tflite], [], searched=False)[-1] == alone
+    assert _next_steps(Path("my run"), [tflite], [onnx], [], searched=True)[-1] == alone

@@ -12,7 +12,8 @@ from converters.foreign.file_kind import kind_of
 from converters.foreign.import_settings import ImportSettings
 from converters.foreign.input_scaling import INPUT_RANGES, InputScaling
 from converters.foreign.refusal import Refusal
-from converters.foreign.settings import Architecture
+from converters.foreign.settings import SIZE_MULTIPLES, Architecture
+from unet_edge.cli.given_options import given_options
 from unet_edge.errors import ConfigError, ModelFileError
 from unet_edge.runtime.run_folder import IMPORTED_FILE, is_imported
 from unet_edge.runtime.segmenter import BUNDLE_FOLDER, KERAS_MODEL, SPEC_FILE
@@ -66,6 +67,20 @@ def require_compatible(
             raise ConfigError(f"{option} is given without --guess", fix="add --guess")
 
 
+def require_size(architecture: Architecture | None, size: tuple[int, int] | None) -> None:
+    """Raise ConfigError for a size that a network of the tutorial cannot have."""
+    if architecture is None or size is None:
+        return
+    multiple = SIZE_MULTIPLES[architecture]
+    if any(edge % multiple for edge in size):
+        height, width = (max(1, round(edge / multiple)) * multiple for edge in size)
+        raise ConfigError(
+            f"--size is {size[0]}x{size[1]}",
+            expected=f"{architecture} takes multiples of {multiple} px",
+            fix=f"give the size that it was trained on, such as --size {height}x{width}",
+        )
+
+
 def missing_options(
     model: Path,
     classes: tuple[str, ...] | None,
@@ -104,32 +119,12 @@ def incomplete_contract(model: Path, run: Path, missing: dict[str, str]) -> Conf
         "--size": "--size (HxW in px)",
     }
     words = [word for pair in missing.items() for word in pair]
-    given = _given_words()
+    given = given_options(without=("output",))
     return ConfigError(
         f"the contract of {model} lacks {', '.join(meanings.get(name, name) for name in missing)}",
         expected="a model file does not say it, and a wrong one gives wrong masks without an error",
         fix=f"run: {command_text('import', model, '-o', run, *given, *words)}",
     )
-
-
-def _given_words() -> list[str]:
-    """The options that were given, as they are typed, but for the folder."""
-    context = click.get_current_context()
-    words: list[str] = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if not isinstance(parameter, click.Option) or name == "output" or source is None:
-            continue
-        value = context.params.get(name)
-        if source.name != "COMMANDLINE" or value is None:
-            continue
-        words.append(parameter.opts[0])
-        if not parameter.is_flag:
-            joiner = "x" if name == "size" else ","
-            text = joiner.join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words.append(text)
-    return words
 
 
 def require_free(run: Path, *, overwrite: bool) -> None:

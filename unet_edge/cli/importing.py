@@ -21,6 +21,7 @@ from unet_edge.cli.import_contract import (
     require_compatible,
     require_free,
     require_model,
+    require_size,
 )
 from unet_edge.cli.import_device import DeviceGraph, device_graph, print_device_graph
 from unet_edge.cli.import_report import print_found, print_imported
@@ -175,6 +176,7 @@ def import_model(
         raise incomplete_contract(model, run, missing)
     assert classes is not None, "missing_options names it"
     ModelSpec(height=1, width=1, classes=classes)  # raises SpecError for invalid names
+    require_size(options["architecture"], options["size"])
     require_free(run, overwrite=overwrite)
     if photo is not None:
         _require_photo(photo)

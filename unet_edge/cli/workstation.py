@@ -18,6 +18,7 @@ from converters.settings import (
     parse_artifact,
 )
 from unet_edge.cli.export_data import export_data, require_data_options
+from unet_edge.cli.given_options import given_options
 from unet_edge.cli.group import Failure, need
 from unet_edge.cli.options import Names, json_option, path_type
 from unet_edge.cli.output import print_bundle, print_note
@@ -211,11 +212,9 @@ def export(
     print_bundle(bundle, as_json)
     if below := [entry.name for entry in bundle.files if not entry.kept_floor]:
         usable = [entry.name for entry in bundle.files if entry.kept_floor]
-        raise Failure(
-            "\n".join(
-                _next_steps(run, below, usable, searched=min_agreement is not None, data=data)
-            )
-        )
+        searched = min_agreement is not None or labels  # a search compares scores
+        given = given_options(without=("as_json",))
+        raise Failure("\n".join(_next_steps(run, below, usable, given, searched=searched)))
 
 
 def _network(run: Path) -> str:
@@ -247,11 +246,14 @@ def _next_steps(
     run: Path,
     below: Sequence[str],
     usable: Sequence[str],
+    given: Sequence[str],
     *,
     searched: bool,
-    data: Path | None = None,
 ) -> list[str]:
-    """Lines that name the files below their floor and say what to do."""
+    """Lines that name the files below their floor and say what to do.
+
+    `given` are the options of this export, which the next one needs, too.
+    """
     from unet_edge.runtime.run_folder import is_imported
 
     lines = [f"below the agreement floor: {', '.join(below)}; devices leave them out"]
@@ -261,7 +263,6 @@ def _next_steps(
     if is_imported(run):
         better += " where the model was trained, and import it again"
     if not searched and any(name.endswith(".tflite") for name in below):
-        given = [] if data is None else ["--data", str(data)]
         command = shlex.join(["unet-edge", "export", str(run), *given, "--min-agreement", "0.998"])
         better += f", or search for a better .tflite file: {command}"
     lines.append(f'{better}; see "Export and int8" in the docs')
