@@ -234,7 +234,7 @@ class TestCommandsOnTheFolder:
         line = refused("train", data, "-o", imported, "--classes", "a,b", "--overwrite")
         assert "holds an imported model; choose another --output" in line
 
-    def test_it_is_no_teacher(self, imported: Path) -> None:
+    def test_it_has_no_settings_of_a_training(self, imported: Path) -> None:
         from unet_edge.errors import ConfigError
         from unet_edge.training.config import read_config
 

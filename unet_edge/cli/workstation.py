@@ -212,7 +212,8 @@ def export(
     print_bundle(bundle, as_json)
     if below := [entry.name for entry in bundle.files if not entry.kept_floor]:
         usable = [entry.name for entry in bundle.files if entry.kept_floor]
-        searched = min_agreement is not None or labels  # a search compares scores
+        # A search compares scores, and chooses the layers in float32 itself.
+        searched = min_agreement is not None or labels or full_integer
         given = given_options(without=("as_json",))
         raise Failure("\n".join(_next_steps(run, below, usable, given, searched=searched)))
 
