@@ -242,5 +242,5 @@ def _check_vocabulary(order: list[Step]) -> None:
                 f"the layer {step.name!r} inside the model "
                 + ("is a softmax" if softmax else f"gives {step.shape}, which is no map"),
                 expected="expected a softmax at the end only, and maps everywhere",
-                fix="name the layer in front of it with --output, if that gives the scores",
+                fix="name the layer in front of it with --output-name, if that gives the scores",
             )

@@ -11,6 +11,7 @@ import keras
 from converters.foreign.flatten import Call, FlatModel, Value, flatten
 from converters.foreign.translation import activation_name
 from unet_edge.errors import ConversionError
+from unet_edge.system.counting import counted
 
 Shape = tuple[int | None, ...]
 
@@ -101,16 +102,16 @@ def describe(model: keras.Model, output: str | None = None) -> ModelDescription:
             expected="expected the channels last, as every file for the device takes them",
             fix="build the model with data_format='channels_last' and load its weights",
         )
-    counted = [call for call in calls if isinstance(call.operation, keras.Layer)]
+    weighted = [call for call in calls if isinstance(call.operation, keras.Layer)]
     return ModelDescription(
         inputs=_tensors(flat.inputs),
         outputs=_tensors({**flat.outputs, name: value}),
         output=name,
         channels=channels,
         last_activation=last_activation(flat, value),
-        layers=len({id(call.operation) for call in counted}),
+        layers=len({id(call.operation) for call in weighted}),
         parameters=model.count_params(),
-        precision=_precision([call.operation for call in counted]),
+        precision=_precision([call.operation for call in weighted]),
         size=size,
     )
 
@@ -123,8 +124,8 @@ def chosen_output(flat: FlatModel, output: str | None) -> tuple[str, Value]:
             raise ConversionError(
                 f"the model has {len(flat.outputs)} outputs: {names}",
                 expected="expected one, the scores of each pixel",
-                fix=f"choose one, as with --output {next(iter(flat.outputs))}; a detector, whose "
-                "outputs are boxes, is not supported",
+                fix=f"choose one, as with --output-name {next(iter(flat.outputs))}; a detector, "
+                "whose outputs are boxes, is not supported",
             )
         return next(iter(flat.outputs.items()))
     if output in flat.outputs:
@@ -178,7 +179,7 @@ def _input_size(flat: FlatModel) -> tuple[int, int] | None:
         )
     if len(shape) == 4 and shape[3] is not None:
         raise ConversionError(
-            f"the model's input is {text}, pictures of {shape[3]} channels",
+            f"the model's input is {text}, pictures of {counted(shape[3], 'channel')}",
             expected="expected 3, the colours of a photo",
             fix="train it on RGB pictures; greyscale ones can be repeated three times",
         )
@@ -204,7 +205,7 @@ def _channels(flat: FlatModel, name: str, value: Value) -> int:
         raise ConversionError(
             f"{text} of {value.dtype}, labels instead of scores",
             expected=expected,
-            fix="name the layer in front of the arg-max with --output",
+            fix="name the layer in front of the arg-max with --output-name",
         )
     channels = shape[-1]
     if len(shape) == 3 and channels is not None and _map_before(flat, value):
@@ -213,11 +214,11 @@ def _channels(flat: FlatModel, name: str, value: Value) -> int:
         raise ConversionError(
             f"{text}, without height and width",
             expected=expected,
-            fix="name the last layer that gives a map with --output",
+            fix="name the last layer that gives a map with --output-name",
         )
     if len(shape) != 4 or channels is None:
         raise ConversionError(
-            text, expected=expected, fix="name the layer that gives such a map with --output"
+            text, expected=expected, fix="name the layer that gives such a map with --output-name"
         )
     return channels
 

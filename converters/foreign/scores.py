@@ -56,7 +56,7 @@ def rewrite_scores(steps: Steps, output: Step, *, classes: int) -> Scores:
         raise ConversionError(
             f"the output has the shape {step.shape}",
             expected="expected (height, width, classes)",
-            fix="name the last layer that gives a map with --output",
+            fix="name the last layer that gives a map with --output-name",
         )
     _match_classes(steps, scores, activation, classes)
     _match_size(steps, scores)

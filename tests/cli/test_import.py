@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -109,6 +111,35 @@ class TestContract:
     def test_a_file_that_is_no_keras_model(self, tmp_path: Path) -> None:
         (tmp_path / "model.pkl").write_bytes(b"\x80\x04pickle")
         assert "is a pickle" in refused("import", tmp_path / "model.pkl", *CONTRACT)
+
+
+class TestSeveralOutputs:
+    """An error names options, and those options help."""
+
+    @pytest.fixture(scope="class")
+    def two_outputs(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        pixels = keras.Input((16, 16, 3))
+        scores = keras.layers.Conv2D(2, 1, name="scores")(pixels)
+        labels = keras.ops.argmax(scores, axis=-1)
+        path = tmp_path_factory.mktemp("several") / "two.keras"
+        keras.Model(pixels, [scores, labels]).save(path)
+        return path
+
+    def test_the_option_of_the_error_chooses_an_output(
+        self, two_outputs: Path, tmp_path: Path
+    ) -> None:
+        line = refused("import", two_outputs, "-o", tmp_path / "run", *CONTRACT)
+        assert "2 outputs: scores, argmax" in line
+        (option,) = re.findall(r"--\S+ scores", line)
+        run("import", two_outputs, "-o", tmp_path / "run", *CONTRACT, *option.split())
+        assert (tmp_path / "run" / "model.keras").is_file()
+
+    def test_labels_send_to_the_layer_in_front(self, two_outputs: Path, tmp_path: Path) -> None:
+        arguments = ("import", two_outputs, "-o", tmp_path / "run", *CONTRACT)
+        line = refused(*arguments, "--output-name", "argmax")
+        assert "labels instead of scores" in line
+        assert "name the layer in front of the arg-max with --output-name" in line
+        assert not (tmp_path / "run").exists()
 
 
 class TestFolder:

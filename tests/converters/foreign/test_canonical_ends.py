@@ -243,7 +243,7 @@ REFUSED = {
     "labels": (lambda: foreign(conv(2), lambda x: ops.argmax(x, axis=-1)), "labels instead"),
     "rows": (lambda: foreign(layers.Reshape((-1, 6)), layers.Dense(2)), "without height and"),
     "two inputs": (two_inputs, "2 inputs"),
-    "two outputs": (two_outputs, "mask, boxes; .*--output mask"),
+    "two outputs": (two_outputs, "mask, boxes; .*--output-name mask"),
     "grey": (lambda: foreign(conv(2), shape=(*SIZE, 1)), "1 channel"),
     "four channels": (lambda: foreign(conv(2), shape=(*SIZE, 4)), "4 channels"),
     "channels first": (lambda: foreign(layers.ReLU(), shape=(3, *SIZE)), "channels first"),
