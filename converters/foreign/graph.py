@@ -25,7 +25,7 @@ from converters.foreign.layer_building import (
 )
 from converters.foreign.layer_rules import MODELS, clean_name
 from converters.foreign.operations import is_operation, keras_operation, tensorflow_operation
-from converters.foreign.refusal import REBUILD, Refusal
+from converters.foreign.refusal import OPEN, REBUILD, Refusal
 
 _MOST_LAYERS = 5000
 _MOST_NESTED = 10
@@ -75,11 +75,12 @@ class _Builder:
         kind, config = entry.get("class_name"), entry.get("config")
         if not isinstance(kind, str):
             raise Refusal(f"is damaged: {where} has no class")
-        if kind not in MODELS or str(entry.get("registered_name") or kind) != kind:
+        registered = entry.get("registered_name") or kind
+        if kind not in MODELS or registered != kind:
             raise Refusal(
-                f"is not read: {where} is of the class {entry.get('registered_name') or kind!r}, "
+                f"is not read: {where} is of the class {str(registered)[:80]!r}, "
                 "which is not Keras' own: its layers are not in the file",
-                REBUILD,
+                OPEN,
             )
         if depth > _MOST_NESTED:
             raise Refusal(f"is not read: models nest more than {_MOST_NESTED} levels")
@@ -89,7 +90,7 @@ class _Builder:
             raise Refusal(
                 f"is not read: {where} is a subclass of keras.Model, whose graph is not in the "
                 "file",
-                REBUILD,
+                OPEN,
             )
         return self._functional(config, where, depth)
 
@@ -184,7 +185,12 @@ class _Builder:
                 "on the other pictures of the batch, or on chance",
                 REBUILD,
             )
-        unknown = [key for key, value in kwargs.items() if key != "training" and value is not None]
+        # A nested model of several inputs is called with as many masks, each of them None.
+        unknown = [
+            key
+            for key, value in kwargs.items()
+            if key != "training" and any(leaf is not None for leaf in keras.tree.flatten(value))
+        ]
         if unknown:
             raise Refusal(f"is not read: layer {name!r} is called with {unknown[0]!r}", REBUILD)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from converters.foreign.refusal import REBUILD, Refusal
+from converters.foreign.refusal import OPEN, REBUILD, Refusal
 
 
 def _words(text: str) -> frozenset[str]:
@@ -88,7 +88,7 @@ def layer_class(name: str) -> str:
 def require_known(kind: str, module: Any, registered: Any, where: str) -> None:
     """Raise Refusal unless a layer is one of Keras that may be built."""
     if kind == "Lambda":
-        raise Refusal(f"is not read: {where} is a Lambda, Python code that is never run", REBUILD)
+        raise Refusal(f"is not read: {where} is a Lambda, Python code that is never run", OPEN)
     root = str(module).partition(".")[0] if module else "keras"
     own = root in ("keras", "tf_keras", "tensorflow") and registered in (None, kind)
     if own and layer_class(kind) in LAYERS | TRAINING_ONLY | MODELS:
@@ -99,15 +99,21 @@ def require_known(kind: str, module: Any, registered: Any, where: str) -> None:
         )
     if own and hasattr(keras.layers, kind):
         raise Refusal(
-            f"is not read: {where} is a {kind}, which is not among the layers of image models "
-            "that can be imported",
+            f"is not read: {where} is of the class {kind}, which is not among the layers of image "
+            "models that can be imported",
             REBUILD,
         )
-    named = f"{module}.{kind}" if module and not own else kind
+    if own and str(module).startswith("keras.src.ops."):
+        raise Refusal(
+            f"is not read: {where} is the operation {kind}, which is not among those of image "
+            "models that can be imported",
+            REBUILD,
+        )
+    named = registered or (f"{module}.{kind}" if module and not own else kind)
     raise Refusal(
-        f"is not read: {where} is a {named}, which is not a layer of Keras: its code is not in "
-        "the file, and none is run",
-        REBUILD,
+        f"is not read: {where} is of the class {str(named)[:80]!r}, which is not Keras' own: its "
+        "code is not in the file, and none is run",
+        OPEN,
     )
 
 

@@ -8,6 +8,12 @@ REBUILD = (
 )
 """The fix for a model that holds what only its own program can run."""
 
+OPEN = (
+    "rebuild the model from Keras' own layers, with the function `plain` of docs/own-models.md, or "
+    "with keras.Model(inputs, outputs) and set_weights, and save that as .keras"
+)
+"""The fix for Lambdas and for classes of other code, most of which are made of Keras' own parts."""
+
 
 class Refusal(Exception):
     """A file that is not read: `reason` completes the file's name, `fix` says what to do."""

@@ -125,8 +125,23 @@ def refused_config(folder, change):
 @pytest.mark.parametrize("name", HOSTILE_CLASSES)
 def test_only_layers_of_the_list_are_built(folder, name):
     refusal = refused_config(folder, HOSTILE_CLASSES[name])
-    assert "layer 'first' is a" in refusal.reason
+    assert "layer 'first' is of the class" in refusal.reason
     assert refusal.fix.startswith("rebuild the model")
+
+
+@pytest.mark.parametrize("where", [first, lambda config: config])
+def test_a_class_of_a_file_cannot_write_lines_or_colours(folder, where):
+    def change(config):
+        where(config).update(registered_name="\x1b[31mred\nerror: " + "x" * 10**6)
+
+    reason = refused_config(folder, change).reason
+    assert "of the class '\\x1b[31mred\\nerror" in reason
+    assert len(reason) < 500
+
+
+def test_an_operation_that_is_not_among_the_known_is_not_called_foreign(folder):
+    refusal = refused_config(folder, call_of("keras.src.ops.numpy", "Einsum", {}))
+    assert "'first' is the operation Einsum, which is not among" in refusal.reason
 
 
 def setting(key, value):
