@@ -167,3 +167,23 @@ def test_options_that_need_a_folder_or_exclude_each_other_are_refused(
         found = refused("rank", bundle_path, many, option)
         assert f"{option.split('=')[0]} is given without a folder; add -o DIR" in found
     assert "exclude each other" in refused("rank", bundle_path, many, "--csv", "--json")
+
+
+def test_an_interrupted_ranking_leaves_the_earlier_one(
+    bundle_path: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unet_edge.evaluation import ranking_folder
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    output = tmp_path / "next"
+    run("rank", bundle_path, many, "-o", output, "--top", 2)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    monkeypatch.setattr(ranking_folder, "contact_sheet", interrupt)
+    command = ["rank", bundle_path, many, "-o", output, "--top", 1]
+    done = CliRunner().invoke(main, list(map(str, command)))
+    assert done.exit_code == 130
+    assert done.output.strip().endswith("interrupted; nothing was written")
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == {"next", "photos"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +41,15 @@ class Interrupted(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print the message on its own line, below the ^C."""
         click.echo(f"\n{self.message}", err=True)
+
+
+@contextlib.contextmanager
+def interrupted_without_output() -> Iterator[None]:
+    """After Ctrl-C, say that nothing was written: for commands that write in one step."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written") from None
 
 
 class LazyCommand(NamedTuple):

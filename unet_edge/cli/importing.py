@@ -10,7 +10,7 @@ import click
 
 from converters.foreign.input_scaling import COLOR_ORDERS, INPUT_RANGES
 from converters.foreign.settings import Architecture
-from unet_edge.cli.group import Interrupted, need
+from unet_edge.cli.group import interrupted_without_output, need
 from unet_edge.cli.import_contract import (
     TRY_FILE,
     command_text,
@@ -186,10 +186,8 @@ def import_model(
         from unet_edge.cli.import_guess import guess_data
 
         pictures = guess_data(data, classes, rules)
-    try:
+    with interrupted_without_output():
         imported, graph, guessed = _import(model, run, settings, pictures, photo, as_json=as_json)
-    except KeyboardInterrupt:
-        raise Interrupted("nothing was written") from None
     tried = None if photo is None else run / TRY_FILE
     if as_json:
         print_json(

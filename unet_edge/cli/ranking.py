@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
-from unet_edge.cli.group import Failure, open_model
+from unet_edge.cli.group import Failure, interrupted_without_output, open_model
 from unet_edge.cli.options import (
     backend_option,
     file_option,
@@ -157,7 +157,7 @@ def rank(
     require_measure(segmenter, measure)
     if annotations and edges == "smooth":
         segmenter.require_scores()
-    with native_stderr_discarded():  # of image decoders
+    with interrupted_without_output(), native_stderr_discarded():  # of image decoders
         ranking = rank_photos(
             segmenter,
             photos,
@@ -170,14 +170,15 @@ def rank(
     report = _report(ranking, names, segmenter.name, segmenter.spec.classes)
     if output is not None:
         options = FolderOptions(top, tuple(dict.fromkeys(annotations)), edges, copy, image_url)
-        write_ranking(
-            output,
-            ranking,
-            segmenter,
-            report,
-            options,
-            lambda chosen: progress(chosen, "drawing"),
-        )
+        with interrupted_without_output():
+            write_ranking(
+                output,
+                ranking,
+                segmenter,
+                report,
+                options,
+                lambda chosen: progress(chosen, "drawing"),
+            )
     if as_json:
         print_json(report | {"output": None if output is None else str(output)})
     elif as_csv:

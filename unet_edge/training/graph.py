@@ -47,6 +47,7 @@ def require_size(model: keras.Model, size: tuple[int, int], label: str, owner: s
             raise ConfigError(
                 f"{label} is {size[0]}x{size[1]}",
                 expected=f"the network of {owner} takes {height}x{width} px, for example",
+                fix=f"give --{label} {height}x{width}",
             )
     raise ConfigError(
         f"{label} is {size[0]}x{size[1]}, which the network of {owner} does not take",
@@ -65,7 +66,7 @@ def encoder_layers(sized: keras.Model) -> frozenset[str]:
     for layer in sized.layers:
         shape = layer.output.shape
         areas[layer.name] = shape[1] * shape[2] if len(shape) == 4 else 1
-        before = [tensor._keras_history.operation.name for tensor in _inputs(layer)]
+        before = [tensor._keras_history.operation.name for tensor in inputs_of(layer)]
         pooled = isinstance(layer, layers.AveragePooling2D) and areas[layer.name] == 1
         if isinstance(layer, _GLOBAL) or pooled or (before and single.issuperset(before)):
             single.add(layer.name)
@@ -79,11 +80,11 @@ def encoder_layers(sized: keras.Model) -> frozenset[str]:
         layer = stack.pop()
         if layer.name not in found:
             found.add(layer.name)
-            stack += [tensor._keras_history.operation for tensor in _inputs(layer)]
+            stack += [tensor._keras_history.operation for tensor in inputs_of(layer)]
     return frozenset(found)
 
 
-def _inputs(layer: layers.Layer) -> list[Any]:
+def inputs_of(layer: layers.Layer) -> list[Any]:
     """The tensors that enter a layer that is called once."""
     if isinstance(layer, layers.InputLayer):
         return []

@@ -12,6 +12,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from unet_edge.errors import ConfigError
+from unet_edge.training.graph import inputs_of
 
 # Their kernels end in the number of channels that enter, after those that leave.
 _TRANSPOSED = (layers.Conv2DTranspose, layers.DepthwiseConv2D)
@@ -63,7 +64,7 @@ def score_layers(model: keras.Model) -> dict[str, layers.Layer]:
             found[layer.name] = layer
         elif _keeps_classes(layer, classes):
             found[layer.name] = layer
-            open_tensors += _inputs(layer)
+            open_tensors += inputs_of(layer)
         else:
             raise ConfigError(
                 f"the scores of the network come from its layer {layer.name}",
@@ -90,17 +91,12 @@ def _keeps_classes(layer: layers.Layer, classes: int) -> bool:
     known = not layer.weights or isinstance(
         layer, (layers.BatchNormalization, layers.DepthwiseConv2D)
     )
-    tensors = (*_inputs(layer), layer.output)
+    tensors = (*inputs_of(layer), layer.output)
     return known and not isinstance(layer, mixes) and all(t.shape[-1] == classes for t in tensors)
 
 
 def _is_called_often(layer: layers.Layer) -> bool:
     return len(layer._inbound_nodes) != 1
-
-
-def _inputs(layer: layers.Layer) -> list[Any]:
-    given = layer.input
-    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def for_classes(layer: layers.Layer, config: dict[str, Any], classes: int) -> dict[str, Any]:
