@@ -141,9 +141,7 @@ def chosen_output(flat: FlatModel, output: str | None) -> tuple[str, Value]:
 
 def last_activation(flat: FlatModel, output: Value) -> str:
     """The name of the activation that `output` went through last; "linear" if none."""
-    call = flat.made_by(output)
-    while call is not None and call.kind in _SHAPES and len(call.values) == 1:
-        call = flat.made_by(call.values[0])
+    call = flat.last_call(output)
     if call is None:
         return "linear"
     operation = call.operation
@@ -152,10 +150,6 @@ def last_activation(flat: FlatModel, output: Value) -> str:
     return {"Softmax": "softmax", "Sigmoid": "sigmoid", "ReLU": "relu", "Relu": "relu"}.get(
         call.kind, "linear"
     )
-
-
-# Classes that change neither the values nor their order within a pixel.
-_SHAPES = frozenset({"Reshape", "Cast", "Identity", "Dropout", "SpatialDropout2D"})
 
 
 def _input_size(flat: FlatModel) -> tuple[int, int] | None:

@@ -38,6 +38,9 @@ _IDENTITIES = frozenset(
 )
 
 
+_PASSED_ON = keras.activations.linear
+
+
 @dataclass(eq=False, frozen=True)
 class Value:
     """A tensor of the model, with its symbolic shape (None: free) and dtype."""
@@ -98,6 +101,19 @@ class FlatModel:
     def made_by(self, value: Value) -> Call | None:
         """The call that gives `value`; None for an input."""
         return next((call for call in self.calls if value in call.results), None)
+
+    def last_call(self, value: Value) -> Call | None:
+        """The call that computes `value`; behind it, values are only reshaped or passed on."""
+        call = self.made_by(value)
+        while call is not None and (call.kind == "Reshape" or call.does_nothing or _linear(call)):
+            call = self.made_by(call.values[0])
+        return call
+
+
+def _linear(call: Call) -> bool:
+    """Whether a call is an Activation that passes its input on, as one in float32 at the end."""
+    layer = call.operation
+    return isinstance(layer, keras.layers.Activation) and layer.activation is _PASSED_ON
 
 
 def flatten(model: keras.Model) -> FlatModel:

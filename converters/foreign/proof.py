@@ -69,7 +69,7 @@ class Proof:
         unread = Counter(value for call in calls for value in call.values)
         unread[output] += 1
         values: dict[Value, Any] = dict.fromkeys(flat.inputs.values(), scaled)
-        last = _last_activation(flat, output)
+        last = flat.last_call(output)
         logits: Array | None = None
         for call in calls:
             try:
@@ -166,14 +166,6 @@ def _twin(call: Call, **changed: Any) -> keras.Layer:
         twin.build(call.values[0].shape)
         twin.set_weights([np.asarray(weight, np.float64) for weight in layer.get_weights()])
     return twin
-
-
-def _last_activation(flat: FlatModel, output: Value) -> Call | None:
-    """The call with the last softmax or sigmoid, behind which maps are only reshaped."""
-    call = flat.made_by(output)
-    while call is not None and call.kind == "Reshape":
-        call = flat.made_by(call.values[0])
-    return call
 
 
 def _before_activation(call: Call, values: dict[Value, Any]) -> Array | None:

@@ -17,15 +17,31 @@ LOGITS = "logits"
 # Steps that treat every channel alike: a channel of zeros stays zeros.
 _CHANNELWISE = (layers.UpSampling2D, layers.Resizing, layers.Cropping2D, layers.ZeroPadding2D)
 
+# Steps whose outputs lie between 0 and 1 if their inputs do.
+_BETWEEN = (
+    *_CHANNELWISE,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.Average,
+    layers.Multiply,
+    layers.Maximum,
+    layers.Minimum,
+)
+_SCALINGS = (layers.DepthwiseConv2D, layers.Add, layers.Subtract)
+
 
 @dataclass
 class Scores:
-    """The last step, and what was rewritten: the sentences, and how to check them."""
+    """The last step, and what was rewritten: the sentences, and how to check them.
+
+    With `background`, class 0 is where no channel is above `threshold`.
+    """
 
     step: Step
     map_shape: tuple[int, ...]
     sentences: list[str] = field(default_factory=list)
     background: bool = False
+    threshold: float = 0.0
     factor: int = 1
 
     def expected(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -35,7 +51,8 @@ class Scores:
         """
         logits = logits.reshape((-1, *self.map_shape))
         if self.background:
-            logits = np.concatenate([np.zeros_like(logits[..., :1]), logits], axis=-1)
+            above = logits - self.threshold
+            logits = np.concatenate([np.zeros_like(above[..., :1]), above], axis=-1)
         if self.factor > 1:
             resize = layers.UpSampling2D(self.factor, interpolation="bilinear", dtype="float64")
             logits = keras.ops.convert_to_numpy(resize(logits))
@@ -84,7 +101,10 @@ def without_activation(output: Step) -> tuple[Step, str, bool]:
 
 def _match_classes(steps: Steps, scores: Scores, activation: str, classes: int) -> None:
     channels = scores.step.shape[-1]
-    independent = activation == "sigmoid" or channels == 1
+    if activation == "linear" and (channels == 1 or classes == channels + 1):
+        scores.threshold = _threshold(scores.step)
+    half = activation == "sigmoid" or scores.threshold > 0
+    independent = half or channels == 1
     if channels == 1 and activation == "softmax":
         raise ConversionError(
             "the output is a softmax over a single channel, which is 1 everywhere",
@@ -93,7 +113,7 @@ def _match_classes(steps: Steps, scores: Scores, activation: str, classes: int) 
         )
     if independent and classes == channels + 1:
         _insert_background(steps, scores)
-        sign = "the sigmoid is above 0.5" if activation == "sigmoid" else "the output is above 0"
+        sign = "the sigmoid is above 0.5" if half else "the output is above 0"
         scores.sentences.append(
             f"one channel became two logits, 0 and its own: class 1 is where {sign}"
             if channels == 1
@@ -102,7 +122,7 @@ def _match_classes(steps: Steps, scores: Scores, activation: str, classes: int) 
         )
     elif channels != classes or channels == 1:
         right = f"{channels + 1}" if channels == 1 else f"{channels}"
-        if activation == "sigmoid" and channels > 1:
+        if half and channels > 1:
             right += f", or {channels + 1} with a background that no channel has"
         raise ConfigError(
             f"{classes} classes are named, and the model gives {channels} "
@@ -119,6 +139,35 @@ def _match_classes(steps: Steps, scores: Scores, activation: str, classes: int) 
         scores.sentences.append("the last softmax was taken off, which does not change the mask")
 
 
+def _threshold(output: Step) -> float:
+    """What a channel of class 1 is above: 0.5 for probabilities of a sigmoid, else 0.
+
+    A sigmoid may be followed by a resizing. Raises ConversionError for one that is also scaled or
+    added to something, after which nothing says what the threshold is.
+    """
+    if _probabilities(output):
+        return 0.5
+    step = output
+    while step.inputs and (step.kind in _CHANNELWISE or step.kind in _SCALINGS):
+        for source in step.inputs:
+            if _probabilities(source):
+                raise ConversionError(
+                    f"the scores are a sigmoid that the layer {step.name!r} changes",
+                    expected="expected a sigmoid at the end",
+                    fix="name the layer with the sigmoid, or the one in front of it, with "
+                    "--output-name, if that gives the scores",
+                )
+        step = step.inputs[0]
+    return 0.0
+
+
+def _probabilities(step: Step) -> bool:
+    """Whether a step gives the values of sigmoids, perhaps resized or joined."""
+    if step.kind is layers.Activation:
+        return step.config["activation"] in ("sigmoid", "hard_sigmoid")
+    return step.kind in _BETWEEN and all(map(_probabilities, step.inputs))
+
+
 def _insert_background(steps: Steps, scores: Scores) -> None:
     """Put a logit of 0 in front of the others: free if a convolution gives them."""
     scores.background = True
@@ -128,7 +177,8 @@ def _insert_background(steps: Steps, scores: Scores) -> None:
         above.append(step)
         step = step.inputs[0]
     kernels = (layers.Conv2D, layers.Conv2DTranspose)
-    if step.kind in kernels and _only_reader(steps, step) and step.config.get("groups", 1) == 1:
+    free = step.kind in kernels and not scores.threshold
+    if free and _only_reader(steps, step) and step.config.get("groups", 1) == 1:
         # A kernel of Conv2D ends with (in, out), one of Conv2DTranspose with (out, in).
         axis = 3 if step.kind is layers.Conv2D else 2
         before = [(0, 0)] * 4
@@ -143,14 +193,15 @@ def _insert_background(steps: Steps, scores: Scores) -> None:
         return
     channels = scores.step.shape[-1]
     kernel = np.eye(channels + 1)[np.newaxis, np.newaxis, 1:]
+    bias = [np.array([0.0] + [-scores.threshold] * channels)] if scores.threshold else []
     scores.step = steps.add(
         layers.Conv2D,
         LOGITS,
         [scores.step],
-        [kernel],
+        [kernel, *bias],
         filters=channels + 1,
         kernel_size=1,
-        use_bias=False,
+        use_bias=bool(bias),
     )
 
 

@@ -61,6 +61,60 @@ def test_class_1_of_one_sigmoid_is_where_it_is_above_a_half():
     assert not logits[..., 0].any()
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [layers.MaxPooling2D(2), layers.UpSampling2D(2, interpolation="bilinear")],
+        [layers.AveragePooling2D(2), layers.Resizing(*SIZE)],
+        [layers.ZeroPadding2D(2), layers.Cropping2D(2)],
+        [layers.Dropout(0.5)],
+        [layers.Activation("linear", dtype="float32")],
+        [lambda x: ops.cast(x, "float32")],
+    ],
+)
+@pytest.mark.parametrize("activation", ["sigmoid", "hard_sigmoid"])
+def test_probabilities_that_are_resized_are_class_1_above_a_half(activation, behind):
+    model = foreign(conv(4), conv(1, activation=activation), *behind)
+    found, probabilities = canonical(model, 2), given(model)[..., 0]
+    mask = probabilities > 0.5
+    assert 0 < mask.mean() < 1
+    clear = np.abs(probabilities - 0.5) > ROUNDING
+    labels = np.asarray(found.model(PIXELS)).argmax(-1)
+    np.testing.assert_array_equal(labels[clear] == 1, mask[clear])
+    assert any("class 1 is where the sigmoid is above 0.5" in each.what for each in found.rewrites)
+
+
+def test_resized_sigmoids_have_a_background_where_none_is_above_a_half():
+    centred, scores = layers.Rescaling(2.0, -1.0), conv(2, strides=2, activation="sigmoid")
+    model = foreign(centred, scores, layers.UpSampling2D(2))
+    probabilities = given(model)
+    expected = np.where(probabilities.max(-1) > 0.5, probabilities.argmax(-1) + 1, 0)
+    assert set(np.unique(expected)) == {0, 1, 2}
+    found = np.asarray(canonical(model, 3).model(PIXELS)).argmax(-1)
+    first, second = np.moveaxis(probabilities, -1, 0)
+    ties = np.abs([first - 0.5, second - 0.5, first - second]).min(0) <= ROUNDING
+    np.testing.assert_array_equal(found[~ties], expected[~ties])
+
+
+@pytest.mark.parametrize("behind", [lambda x: 2 * x, lambda x: x + ops.sigmoid(x)])
+def test_a_sigmoid_that_is_changed_has_no_threshold(behind):
+    model = foreign(conv(1, activation="sigmoid"), behind)
+    with pytest.raises(ConversionError, match=r"a sigmoid that the layer .* changes"):
+        canonical(model, 2)
+    logits = foreign(conv(4, activation="sigmoid"), conv(1), lambda x: 2 * x)
+    assert canonical(logits, 2).model.output_shape[-1] == 2
+
+
+@pytest.mark.parametrize(
+    "behind", [layers.Dropout(0.5), layers.Activation("linear"), layers.SpatialDropout2D(0.5)]
+)
+def test_a_softmax_is_the_last_activation_in_front_of_layers_that_do_nothing(behind):
+    model = foreign(conv(3, activation="softmax"), behind)
+    assert describe(model).last_activation == "softmax"
+    logits = np.asarray(canonical(model, 3).model(PIXELS))
+    np.testing.assert_array_equal(logits.argmax(-1), given(model).argmax(-1))
+
+
 def test_a_sigmoid_of_exactly_a_half_is_class_0():
     model = foreign(conv(1, activation="sigmoid"))
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
