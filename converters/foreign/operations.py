@@ -70,7 +70,16 @@ _KERAS_3: dict[str, Callable[..., Any]] = {
 }
 
 
-def _resize(images: Any, size: Any, method: str = "bilinear", antialias: bool = False) -> Any:
+def _resize(
+    images: Any,
+    size: Any,
+    method: str = "bilinear",
+    preserve_aspect_ratio: bool = False,
+    antialias: bool = False,
+) -> Any:
+    """Resize as tf.image does; tf.compat.v1.image places pixels elsewhere and is not translated."""
+    if preserve_aspect_ratio:
+        raise ValueError("resize with preserve_aspect_ratio")
     if method not in ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"):
         raise ValueError(f"resize by {method!r}")
     return ops.image.resize(images, size, interpolation=method, antialias=antialias)
@@ -121,7 +130,6 @@ _TENSORFLOW: dict[str, Callable[..., Any]] = {
     "transpose": lambda a, perm=None: ops.transpose(a, perm),
     "reshape": lambda tensor, shape: ops.reshape(tensor, shape),
     "image.resize": _resize,
-    "compat.v1.image.resize": _resize,
 }
 
 

@@ -91,12 +91,7 @@ class Proof:
                 if not unread[value]:
                     values.pop(value, None)
         self.output: Array = np.asarray(values[output])
-        if not np.isfinite(self.output).all():
-            raise ConversionError(
-                "the model's scores of test pictures are not numbers (NaN or infinite)",
-                expected="expected trained weights",
-                fix="check that the file is that of a training run that did not diverge",
-            )
+        _require_numbers(self.output, "the model's scores")
         self.logits: Array = self.output if logits is None else logits
 
     def _compare(self, call: Call, values: dict[Value, Any], translation: Translation) -> None:
@@ -107,11 +102,22 @@ class Proof:
         found = translation.sources[call.results[0]]
         assert isinstance(found, Step)
         right = np.asarray(values[call.results[0]])
+        _require_numbers(right, f"the outputs of the layer {call.name!r}")
         made = np.asarray(_evaluate(found, known)).reshape(right.shape)
         what = translation.rewritten[call]
         self.names.setdefault(what, []).append(call.name)
         difference = check(made, right, f"{what}: {call.name}")
         self.differences[what] = max(difference, self.differences.get(what, 0.0))
+
+
+def _require_numbers(values: Array, what: str) -> None:
+    """Raise ConversionError for values of the foreign model that are NaN or infinite."""
+    if not np.isfinite(values).all():
+        raise ConversionError(
+            f"{what} for test pictures are not numbers (NaN or infinite)",
+            expected="expected trained weights",
+            fix="check that the file is that of a training run that did not diverge",
+        )
 
 
 def check(made: NDArray[Any], right: NDArray[Any], what: str, *, rounding: float = 0.0) -> float:

@@ -332,8 +332,9 @@ def test_a_wrong_number_of_classes_is_refused(channels, classes):
         canonical(foreign(conv(channels, activation=activation)), classes)
 
 
-def test_a_model_that_diverged_in_training_is_refused():
-    model = foreign(conv(2))
+@pytest.mark.parametrize("activation", [None, "softmax"])  # a softmax is a rewrite, compared first
+def test_a_model_that_diverged_in_training_is_refused(activation):
+    model = foreign(conv(2, activation=activation))
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     with pytest.raises(ConversionError, match="not numbers"):
         canonical(model, 2)

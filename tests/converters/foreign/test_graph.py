@@ -137,6 +137,31 @@ def tensorflow_function(layers, _):
     )
 
 
+def first_version_of_resize(layers, _):
+    # It puts pixels at corners: 0.8 off for values of about 1 where tf.image.resize doubles a size.
+    layers[2].update(
+        class_name="TFOpLambda",
+        config={"name": "relu", "function": "compat.v1.image.resize"},
+        inbound_nodes=[["stem/conv", 0, 0, {"size": [8, 8]}]],
+    )
+
+
+def resized(**arguments):
+    def edit(layers, _):
+        layers[2].update(
+            class_name="TFOpLambda",
+            config={"name": "relu", "function": "image.resize"},
+            inbound_nodes=[["stem/conv", 0, 0, {"size": [4, 4], **arguments}]],
+        )
+
+    return edit
+
+
+def test_a_resize_of_tensorflow_2_is_read_with_its_defaults_given():
+    edit = resized(preserve_aspect_ratio=False, antialias=False, method="bilinear")
+    assert build_model(edited(edit), 100, keras_2=True).output_shape == (None, 4, 4, 2)
+
+
 @pytest.mark.parametrize(
     ("edit", "reason"),
     [
@@ -147,6 +172,8 @@ def tensorflow_function(layers, _):
         (two_of_a_name, "two layers have the name 'stem_conv'"),
         (no_such_output, "the model's end refers to call 7 of 'add_1'"),
         (tensorflow_function, "'relu' is tf.io.read_file"),
+        (first_version_of_resize, "'relu' is tf.compat.v1.image.resize"),
+        (resized(preserve_aspect_ratio=True), "resize with preserve_aspect_ratio"),
     ],
 )
 def test_a_graph_that_cannot_be_built_is_refused(edit, reason):
