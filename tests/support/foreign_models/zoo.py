@@ -123,11 +123,11 @@ NETWORKS = (
     ),
     ForeignNetwork("vgg-unet", vgg_unet, "caffe", "h5", "softmax", 1 / 16, stride=2),
     ForeignNetwork(
-        "mobilenet-segnet", mobilenet_segnet, "-1..1", "h5", "softmax", 1 / 8, steps=24, stride=2
+        "mobilenet-segnet", mobilenet_segnet, "-1..1", "h5", "softmax", 1 / 8, steps=60, stride=2
     ),
     ForeignNetwork("oxford-pets", oxford_pets, "0..255", "h5", "softmax", 1 / 4),
     ForeignNetwork("deeplabv3-plus", deeplabv3_plus, "0..255", "keras", "logits", 1 / 8),
-    ForeignNetwork("unet-resnet18", unet_resnet, "0..255", "h5", "sigmoid", 1 / 8),
+    ForeignNetwork("unet-resnet18", unet_resnet, "0..255", "h5", "sigmoid", 1 / 8, steps=60),
     ForeignNetwork(
         "unet-mini-float16", unet_mini, "imagenet", "keras", "logits", 1 / 4, policy="mixed_float16"
     ),
