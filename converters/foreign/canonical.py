@@ -6,6 +6,7 @@ a small vocabulary. Each rewrite is proven on pictures.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ from converters.foreign.translation import Translation, UnknownLayerError
 from converters.freeze import reason
 from unet_edge.errors import ConfigError, ConversionError
 from unet_edge.spec import Normalisation
+
+_MOST_VALUES = 2**27  # in double precision 1 GiB; a VGG U-Net has half of it at 1024x1024 px
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def canonicalise(
     _, value = chosen_output(flat, output)
     translation = _translated(flat, value, scaling, size, described.size)
     end = translation.step(value)
+    _check_memory(translation.steps)
     pixels = probe(size)
     scaled = PixelScale.of(scaling).of_pixels(pixels)
     proof = Proof(flat, value, translation, scaled)
@@ -89,10 +93,7 @@ def canonicalise(
     result = build(translation.steps, scores.step, "imported", free=free)
     difference = _prove(translation, scores, result, proof, pixels)
     if described.precision == "float32" and output is None and described.size in (None, size):
-        # Both round in another order, each by about `rounding`. 32 times that is no error of order
-        # or border, which changes logits by a part of themselves.
-        given = keras.ops.convert_to_numpy(model(scaled.astype(np.float32), training=False))
-        check(given, proof.output, "opening nested models", rounding=32 * difference.rounding)
+        _check_opening(model, proof, scaled, difference)
     whole = [*_removed(translation), *_shared(flat, value), *folded, *scores.sentences]
     if described.precision != "float32":
         whole.insert(0, f"layers that computed in {described.precision} compute in float32")
@@ -130,6 +131,29 @@ def _prove(
     # Rounding grows with depth as the model itself makes it grow: it is measured, not guessed.
     rounding = float(np.abs(single - made).max())
     return _Difference(found, float(np.abs(single - right).max()), rounding)
+
+
+def _check_opening(
+    model: keras.Model, proof: Proof, scaled: NDArray[np.float64], difference: _Difference
+) -> None:
+    """Raise ConversionError if the calls of the nested models give another output than `model`."""
+    given = keras.ops.convert_to_numpy(model(scaled.astype(np.float32), training=False))
+    # Both round in another order, each by about `rounding`. 32 times that is no error of order
+    # or border, which changes logits by a part of themselves.
+    check(given, proof.output, "opening nested models", rounding=32 * difference.rounding)
+
+
+def _check_memory(steps: Steps) -> None:
+    """Raise ConfigError for maps that no device and no proof has the memory for."""
+    largest = max(steps.made, key=lambda step: math.prod(step.shape))
+    if (values := math.prod(largest.shape)) > _MOST_VALUES:
+        height, width = steps.size
+        raise ConfigError(
+            f"the layer {largest.name!r} gives {values:,} values for a picture of "
+            f"{height}x{width} px",
+            expected=f"at most {_MOST_VALUES:,}, which take 1 GiB in the proof",
+            fix="choose a smaller --size, or save the model with a smaller input",
+        )
 
 
 def _translated(

@@ -160,7 +160,7 @@ class _Flattening:
     def _call(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> list[Value]:
         results = [Value(tuple(t.shape), str(t.dtype)) for t in outputs]
         call = Call(operation, args, kwargs, tuple(results))
-        inner = _graph(operation) or _expanded(call)
+        inner = _graph(operation)
         if inner is not None:
             return self.walk(inner, call.values)
         self.calls.append(call)
@@ -183,27 +183,6 @@ def _graph(operation: Any) -> Any | None:
         return operation._functional
     # Keras exports no name for the class of functional models.
     return operation if hasattr(operation, "_nodes_by_depth") else None
-
-
-def _expanded(call: Call) -> Any | None:
-    """The graph inside a layer that is made of other layers; None if it is not one.
-
-    Such a layer, as keras-hub has them, is called on symbolic tensors, which shows its parts.
-    """
-    layer = call.operation
-    own = type(layer).__module__.split(".")[0] != "keras"
-    if not (own and isinstance(layer, keras.Layer) and layer._layers):
-        return None
-    inputs = [keras.Input(batch_shape=value.shape, dtype=value.dtype) for value in call.values]
-    tensors = iter(inputs)
-    args, kwargs = tree.map_structure(
-        lambda leaf: next(tensors) if isinstance(leaf, Value) else leaf, (call.args, call.kwargs)
-    )
-    kwargs.pop("training", None)
-    try:
-        return keras.Model(inputs, layer.call(*args, **kwargs))
-    except Exception:  # whatever foreign code raises: the layer is refused by its name instead
-        return None
 
 
 def _names(tensors: list[Any], fallback: str) -> list[str]:

@@ -219,26 +219,19 @@ def test_a_reshape_that_holds_a_size_names_the_models_own():
         canonical(model, 2, size=(32, 48))
 
 
-def test_a_composite_layer_is_opened_to_its_parts():
-    class Block(keras.layers.Layer):
-        def __init__(self):
-            super().__init__()
-            self.conv = conv(4, name="inside")
-            self.norm = layers.BatchNormalization(name="norm")
+def test_a_size_that_no_device_has_the_memory_for_is_refused_before_it_is_computed():
+    free = foreign(conv(8), conv(2), shape=(None, None, 3))
+    with pytest.raises(ConfigError, match="648,000,000 values for a picture of 9000x9000 px"):
+        canonical(free, 2, size=(9000, 9000))
+    pixels = keras.Input((2**15, 2**15, 3))  # as a file of a kilobyte can say
+    own = keras.Model(pixels, conv(2)(pixels))
+    with pytest.raises(ConfigError, match="save the model with a smaller input"):
+        canonical(own, 2, size=(2**15, 2**15))
 
-        def build(self, shape):
-            self.conv.build(shape)
-            self.norm.build((*shape[:-1], 4))
 
-        def call(self, x, training=False):
-            return ops.relu(self.norm(self.conv(x), training=training))
-
-    block = Block()
-    model = foreign(block, conv(2, name="last"))
-    block.norm.moving_variance.assign(np.full(4, 0.5))
-    result = canonical(model, 2).model
-    assert [layer.name for layer in result.layers][2:] == ["inside", "norm", "relu", "last"]
-    close(result(PIXELS), given(model))
+class Own(layers.Layer):
+    def call(self, x):
+        return 2 * x
 
 
 def test_the_converters_walk_over_a_canonical_model():
@@ -303,6 +296,7 @@ REFUSED = {
     "channels first": (lambda: foreign(layers.ReLU(), shape=(3, *SIZE)), "channels first"),
     "sequence": (lambda: foreign(layers.LSTM(2), shape=(8, 3)), "expected a picture"),
     "no graph": (Graphless, "without a graph"),
+    "own layer": (lambda: foreign(Own(), conv(2)), "Own of .* has no counterpart"),
     "no input": (lambda: keras.Sequential([conv(2)]), "without the shape of its input"),
     "valid padding": (lambda: foreign(conv(2, padding="valid")), "14x22 px"),
     "layer norm": (lambda: foreign(conv(2), layers.LayerNormalization()), "LayerNormalization"),
