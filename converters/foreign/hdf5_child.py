@@ -100,7 +100,7 @@ def _address(item: h5py.HLObject) -> int:
 
 
 def _checked_bytes(dataset: h5py.Dataset, where: str) -> int:
-    """The declared size of a data set of numbers that lies in the file."""
+    """The declared size of a data set of numbers that lies in the file, in float32 or larger."""
     if dataset.external or dataset.is_virtual:
         raise Refusal(f"is not read: the data of {where!r} are in another file")
     plan = dataset.id.get_create_plist()
@@ -111,7 +111,7 @@ def _checked_bytes(dataset: h5py.Dataset, where: str) -> int:
     declared = math.prod(dataset.shape) * int(dataset.dtype.itemsize)
     if declared > _MOST_EXPANSION * max(dataset.id.get_storage_size(), 1000):
         raise Refusal(f"is not read: {where!r} declares {declared:,} bytes that it does not hold")
-    return declared
+    return max(declared, 4 * math.prod(dataset.shape))  # a byte becomes a float32
 
 
 def _numbers(dataset: h5py.Dataset) -> NDArray[np.float32]:

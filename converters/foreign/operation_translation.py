@@ -62,28 +62,9 @@ def translate_operation(to: Translation, call: Call) -> Source:
     name, sources = to.name(call), [to.step(value) for value in call.values]
     source = sources[0]
     to.rewritten[call] = OPERATION
+    if (activated := _activation(to, call, name, source)) is not None:
+        return activated
     match call.kind:
-        case kind if kind in _ACTIVATIONS:
-            step = to.activate(name, source, _Named(_ACTIVATIONS[kind]), call)
-        case "Softmax" if operation.axis in (-1, 3):
-            step = to.activate(name, source, _Named("softmax"), call)
-        case "Gelu" if not operation.approximate:
-            step = to.activate(name, source, _Named("gelu"), call)
-        case "Elu" if operation.alpha == 1:
-            step = to.activate(name, source, _Named("elu"), call)
-        case "LeakyRelu":
-            step = to.relu(name, source, None, operation.negative_slope, 0, call)
-        case "ReLU":
-            step = to.relu(
-                name,
-                source,
-                operation.max_value,
-                operation.negative_slope,
-                operation.threshold,
-                call,
-            )
-        case "Clip" if (operation.x_min, operation.x_max) == (0, 6):
-            step = to.relu(name, source, 6.0, 0, 0, call)
         case "Square":
             step = merge(to, call, layers.Multiply, name, [source, source])
         case "Concatenate":
@@ -110,6 +91,28 @@ def translate_operation(to: Translation, call: Call) -> Source:
         case _:
             raise UnknownLayerError(call)
     return step
+
+
+def _activation(to: Translation, call: Call, name: str, source: Step) -> Step | None:
+    """Add the step of an operation that is an activation; None if it is none."""
+    operation = call.operation
+    match call.kind:
+        case kind if kind in _ACTIVATIONS:
+            return to.activate(name, source, _Named(_ACTIVATIONS[kind]), call)
+        case "Softmax" if operation.axis in (-1, 3):
+            return to.activate(name, source, _Named("softmax"), call)
+        case "Gelu" if not operation.approximate:
+            return to.activate(name, source, _Named("gelu"), call)
+        case "Elu" if operation.alpha == 1:
+            return to.activate(name, source, _Named("elu"), call)
+        case "LeakyRelu":
+            return to.relu(name, source, None, operation.negative_slope, 0, call)
+        case "ReLU":
+            slope, threshold = operation.negative_slope, operation.threshold
+            return to.relu(name, source, operation.max_value, slope, threshold, call)
+        case "Clip" if (operation.x_min, operation.x_max) == (0, 6):
+            return to.relu(name, source, 6.0, 0, 0, call)
+    return None
 
 
 class _Named:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from converters.foreign import hdf5_child
 from converters.foreign.graph import build_model
 from converters.foreign.reading import read_foreign
 from converters.foreign.refusal import Refusal
@@ -307,6 +308,14 @@ def test_hdf5_keeps_to_its_file(folder, tmp_path, change, reason):
     with h5py.File(path, "a") as file:
         change(file, other)
     assert reason in refusal(path)
+
+
+def test_bytes_count_as_the_numbers_that_they_become(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_child, "_MOST_BYTES", 2000)
+    with h5py.File(tmp_path / "bytes.h5", "w") as file:
+        file["weights"] = np.zeros(501, np.uint8)
+        with pytest.raises(Refusal, match="declares more than 2,000 bytes"):
+            hdf5_child._checked_tree(file)
 
 
 # --- Files of other kinds -----------------------------------------------------------------------
