@@ -209,7 +209,7 @@ def _score(data: Path, name: str, case: Case, runs: list[Path]) -> Score:
         arguments = ["export", str(runs[0]), "--formats", "tflite-int8", "--check", "8"]
         _command([*arguments, "--golden", "2"], check=False)  # 1: under its floor
     # The first row is the Keras reference, which is not timed here.
-    _, row = measure_bundle(Bundle.open(runs[0] / "bundle"), runs=30, threads=1).rows
+    _, row = measure_bundle(Bundle.open(runs[0] / "bundle"), runs=5, threads=1).rows
     model = load_keras(runs[0] / KERAS_MODEL)
     return Score(
         data=name,

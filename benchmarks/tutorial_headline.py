@@ -104,8 +104,8 @@ def main(data: Path, work: Path, steps: int, rounds: int, train_only: bool, outp
                 "--fit", "letterbox", "--resample", "bicubic", "--overwrite",
             ]
         )  # fmt: skip
-    for run in (imported, own):
-        _export(run, config)
+    _export(imported, ["--data", str(config.data), "--masks", "binary<=127", *_split(config)])
+    _export(own, [])
     facts, before = machine(), gemm_ms()
     programs = _programs(dataset, weights, imported, own)
     results: dict[str, Any] = {
@@ -144,8 +144,7 @@ def _settings(config: TrainConfig) -> list[str]:
         f"--scale 0.75 1.33 --hue 0 --batch-size {_BATCH} --steps {config.steps} "
         f"--rounds {config.rounds}"
     )
-    paths = ["--val-list", str(config.validation_list), "--encoder-weights", config.encoder_weights]
-    return [*shlex.split(words), *paths]
+    return [*shlex.split(words), *_split(config), "--encoder-weights", config.encoder_weights]
 
 
 def _train_tutorial(config: TrainConfig, dataset: Dataset, weights: Path) -> None:
@@ -186,9 +185,13 @@ def _scaled(pixels: NDArray[np.uint8]) -> NDArray[Any]:
     return pixels.astype(np.float32) / 127.5 - 1
 
 
-def _export(run: Path, config: TrainConfig) -> None:
+def _split(config: TrainConfig) -> list[str]:
+    return ["--val-list", str(config.validation_list)]
+
+
+def _export(run: Path, data: list[str]) -> None:
     if not (run / "bundle" / MANIFEST).is_file():
-        arguments = ["export", str(run), "--data", str(config.data), "--check", "6"]
+        arguments = ["export", str(run), *data, "--check", "6"]
         arguments += ["--formats", "tflite-float32,tflite-int8", "--golden", "2"]
         _command(arguments, check=False)  # 1: under its floor
 
