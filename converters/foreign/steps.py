@@ -181,7 +181,9 @@ def build(
     for step, unique in zip(order, unique_names(order), strict=True):
         layer = step.layer(unique, dtype)
         inputs = [tensors[id(each)] for each in step.inputs]
-        tensors[id(step)] = layer(inputs if len(inputs) > 1 else inputs[0])
+        # Keras' Resizing counts as in training unless told, and so would every BatchNorm behind it.
+        mode = {"training": False} if step.kind is layers.Resizing else {}
+        tensors[id(step)] = layer(inputs if len(inputs) > 1 else inputs[0], **mode)
         weights.append((layer, step.weights))
     model = keras.Model(pixels, tensors[id(output)], name=name)
     for layer, values in weights:

@@ -234,6 +234,22 @@ class Own(layers.Layer):
         return 2 * x
 
 
+def test_a_batchnorm_behind_a_resizing_stays_in_inference(tmp_path):
+    model = foreign(
+        conv(4, strides=2), layers.Resizing(*SIZE), layers.BatchNormalization(), conv(2)
+    )
+    right = model((PIXELS / 255).astype(np.float32), training=False)
+    result = canonical(model, 2).model
+    result.save(tmp_path / "canonical.keras")
+    read = keras.models.load_model(tmp_path / "canonical.keras")
+    for _ in range(2):  # a call in training would also change the moving averages
+        close(read(PIXELS), right)
+        close(result(PIXELS), right)
+    before = read.get_weights()
+    read(PIXELS, training=True)
+    assert any(not np.array_equal(*pair) for pair in zip(before, read.get_weights(), strict=True))
+
+
 def test_the_converters_walk_over_a_canonical_model():
     model = foreign(conv(4, name="a"), layers.ReLU(), conv(2, name="b"))
     result = canonical(model, 2).model
