@@ -22,6 +22,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import re
 import shlex
 import statistics
 import subprocess
@@ -68,8 +69,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 @click.option("--case", "cases", multiple=True, help="Measure this network only; repeatable.")
 @click.option("--rounds", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--again", is_flag=True, help="Measure what was measured before, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not tables.")
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
-def main(work: Path, cases: Sequence[str], rounds: int, again: bool, output: Path) -> None:
+def main(
+    work: Path, cases: Sequence[str], rounds: int, again: bool, as_json: bool, output: Path
+) -> None:
     """Build, import, export, convert, measure and write the report of this machine."""
     zoo = importlib.import_module("foreign_models.zoo")
     before = gemm_ms()
@@ -94,7 +98,7 @@ def main(work: Path, cases: Sequence[str], rounds: int, again: bool, output: Pat
     text = _markdown(report)
     if not cases:
         write_report(named(output, facts, "foreign-models"), report, text)
-    print(text)
+    print(json_text(report) if as_json else text)
 
 
 def _photos(folder: Path) -> Path:
@@ -118,26 +122,32 @@ def _compared(entry: Any, work: Path, photos: Path, rounds: int) -> dict[str, An
             arguments += ["--architecture", entry.architecture, "--size", str(_SIZE)]
         _command(arguments)
     if not (run / "bundle" / MANIFEST).is_file():
+        # A file below its floor ends export with a status of its own, and is measured too.
         _command(["export", str(run), "--data", str(photos), "--golden", "2"], check=False)
+    if not (run / "bundle" / MANIFEST).is_file():
+        raise click.ClickException(f"{entry.name}: export wrote no bundle, see its lines above")
     bundle = Bundle.open(run / "bundle")
     calibration, proof = _split(photos)
-    plain = _plain_files(entry, model, work, calibration)
+    plain, refused = _plain_files(entry, model, work, calibration)
     expected = _labels(entry, np.asarray(model(entry.scale(proof), training=False)))
     files: dict[str, Any] = {}
     for precision in _PRECISIONS:
         ours = bundle.file(f"model-{precision}.tflite")
         own = bundle.read(ours)
-        agreement = _agreement(PlainFile(plain[precision]), entry, proof, expected)
+        other = plain.get(precision)
         files[precision] = {
             "ours": {"agreement": ours.agreement, **_graph(own)},
-            "plain": {"agreement": agreement, **_graph(plain[precision])},
-            **_timed(entry, own, plain[precision], proof[0], rounds),
+            **_timed(entry, own, other, proof[0], rounds),
         }
+        if other is not None:
+            agreement = _agreement(PlainFile(other), entry, proof, expected)
+            files[precision]["plain"] = {"agreement": agreement, **_graph(other)}
     onnx = {file.precision: file.agreement for file in bundle.files if file.format == "onnx"}
     return {
         "parameters": model.count_params(),
         "share_of_class_1": float(expected.mean()),
         "files": files,
+        "refused": refused,
         "onnx": onnx,
     }
 
@@ -169,15 +179,28 @@ def _split(photos: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def _plain_files(
     entry: Any, model: Any, work: Path, calibration: NDArray[np.uint8]
-) -> dict[PlainPrecision, bytes]:
+) -> tuple[dict[PlainPrecision, bytes], dict[PlainPrecision, str]]:
+    """The plain files, and of those that TensorFlow does not convert its first line of why."""
     files: dict[PlainPrecision, bytes] = {}
+    refused: dict[PlainPrecision, str] = {}
     for precision in _PRECISIONS:
         path = work / f"plain-{precision}.tflite"
         if not path.is_file():
             inputs = [entry.scale(picture[None]) for picture in calibration]
-            write_atomically(path, plain_file(model, precision, inputs))
+            try:
+                write_atomically(path, plain_file(model, precision, inputs))
+            # The converter's errors have no common class that is public; all are rows of the table.
+            except Exception as error:
+                refused[precision] = _reason(str(error))
+                continue
         files[precision] = path.read_bytes()
-    return files
+    return files, refused
+
+
+def _reason(message: str) -> str:
+    """What MLIR says about the first operator that it refused, without the places in the graph."""
+    found = re.search(r"'tf\.\w+' op [^\n]*", message)
+    return found[0] if found else message.partition("\n")[0][:200]
 
 
 def _labels(entry: Any, scores: NDArray[Any]) -> NDArray[np.integer[Any]]:
@@ -215,16 +238,15 @@ def _graph(data: bytes) -> dict[str, Any]:
 
 
 def _timed(
-    entry: Any, ours: bytes, plain: bytes, picture: NDArray[np.uint8], rounds: int
+    entry: Any, ours: bytes, plain: bytes | None, picture: NDArray[np.uint8], rounds: int
 ) -> dict[str, Any]:
-    """Times in ms of one thread, one call each in turn."""
-    own, other = PlainFile(ours), PlainFile(plain)
-    scaled = entry.scale(picture[None])
-    calls: dict[str, Callable[[], Any]] = {
-        "ours": lambda: own.scores(picture[None]),
-        "plain": lambda: other.scores(scaled),
-        "plain with its scaling": lambda: other.scores(entry.scale(picture[None])),
-    }
+    """Times in ms of one thread, one call each in turn; of ours alone without a plain file."""
+    own = PlainFile(ours)
+    calls: dict[str, Callable[[], Any]] = {"ours": lambda: own.scores(picture[None])}
+    if plain is not None:
+        other, scaled = PlainFile(plain), entry.scale(picture[None])
+        calls["plain"] = lambda: other.scores(scaled)
+        calls["plain with its scaling"] = lambda: other.scores(entry.scale(picture[None]))
     times: dict[str, list[float]] = {name: [] for name in calls}
     gc.disable()
     for turn in range(rounds + 3):
@@ -252,25 +274,31 @@ def _command(arguments: list[str], *, check: bool = True) -> None:
     subprocess.run([sys.executable, "-m", "unet_edge", *arguments], check=check)
 
 
+def _row(name: str, precision: str, file: dict[str, Any]) -> tuple[str, ...]:
+    """A line of the table; "-" where there is no plain file."""
+    ours, plain, ms = file["ours"], file.get("plain"), file["ms"]
+    laps = {kind: f"{times['min']:.1f} ({times['median']:.1f})" for kind, times in ms.items()}
+    ratio = [f"{value:.2f}" for value in file["ratio"].values()]
+    return (
+        name,
+        precision,
+        percent(ours["agreement"]),
+        percent(plain["agreement"]) if plain else "-",
+        f"{ours['operators']} / {plain['operators'] if plain else '-'}",
+        f"{ours['partitions']} / {plain['partitions'] if plain else '-'}",
+        laps["ours"],
+        laps.get("plain", "-"),
+        f"{ms['plain with its scaling']['min']:.1f}" if plain else "-",
+        " / ".join(ratio) or "-",
+    )
+
+
 def _markdown(report: dict[str, Any]) -> str:
-    rows = []
-    for name, network in report["networks"].items():
-        for precision, file in network["files"].items():
-            ours, plain, ms = file["ours"], file["plain"], file["ms"]
-            rows.append(
-                (
-                    name,
-                    precision,
-                    percent(ours["agreement"]),
-                    percent(plain["agreement"]),
-                    f"{ours['operators']} / {plain['operators']}",
-                    f"{ours['partitions']} / {plain['partitions']}",
-                    f"{ms['ours']['min']:.1f} ({ms['ours']['median']:.1f})",
-                    f"{ms['plain']['min']:.1f} ({ms['plain']['median']:.1f})",
-                    f"{ms['plain with its scaling']['min']:.1f}",
-                    f"{file['ratio']['plain']:.2f} / {file['ratio']['plain with its scaling']:.2f}",
-                )
-            )
+    rows = [
+        _row(name, precision, file)
+        for name, network in report["networks"].items()
+        for precision, file in network["files"].items()
+    ]
     headers = [
         "network", "precision", "ours, % as Keras", "plain, %", "operators", "partitions",
         "ours, ms", "plain, ms", "plain with scaling, ms", "times ours",
@@ -293,10 +321,21 @@ def _markdown(report: dict[str, Any]) -> str:
         "with the scaling: above 1, ours is faster. Networks whose output has half of the "
         "resolution are compared at it, and ours includes the resizing to the picture's size.",
         table(rows, headers),
+        *_refusals(report["networks"]),
         "## ONNX, % of pixels as Keras",
         table(onnx, ["network", *kinds]),
         steadiness(report),
     )
+
+
+def _refusals(networks: dict[str, Any]) -> list[str]:
+    """The paragraph on what the plain call did not convert; none if it converted everything."""
+    lines = [
+        f"- {name}, {precision}: `{reason}`"
+        for name, network in networks.items()
+        for precision, reason in network["refused"].items()
+    ]
+    return ["Not converted by the plain call:", "\n".join(lines)] if lines else []
 
 
 if __name__ == "__main__":
