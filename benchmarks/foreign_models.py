@@ -2,7 +2,7 @@
 
     python -m benchmarks.foreign_models [--case NAME ...] [--rounds 30]
 
-Builds each network of the tests' `foreign_models` at its full width for pictures of 224 px, trains
+Builds each network of the tests' `foreign_models` at its full width for pictures of 128 px, trains
 it for a few steps on small generated pictures, saves it as its library does, imports and exports it
 with `unet-edge`, and converts the same model by `TFLiteConverter.from_keras_model` with the same
 calibration pictures. It then measures on the same pictures, which no file was calibrated on:
@@ -43,7 +43,6 @@ from benchmarks.reporting import (
     named,
     page,
     spelled,
-    steadiness,
     table,
     write_report,
 )
@@ -56,7 +55,7 @@ from unet_edge.runtime.segmenter import KERAS_MODEL
 from unet_edge.system.files import json_text, write_atomically
 from unet_edge.system.timing import gemm_ms, machine
 
-_SIZE, _TRAINING_SIZE, _PICTURES = 224, 96, 32
+_SIZE, _TRAINING_SIZE, _PICTURES = 128, 96, 16
 _CLASSES = ("background", "disc")
 _PRECISIONS: tuple[PlainPrecision, ...] = ("float32", "float16", "int8")
 
@@ -70,20 +69,30 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 @click.option("--rounds", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--again", is_flag=True, help="Measure what was measured before, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, not tables.")
+@click.option("--report-only", is_flag=True, help="Measure nothing; report what --work holds.")
 @click.option("--output", type=click.Path(path_type=Path), default=REFERENCE)
 def main(
-    work: Path, cases: Sequence[str], rounds: int, again: bool, as_json: bool, output: Path
+    work: Path,
+    cases: Sequence[str],
+    rounds: int,
+    again: bool,
+    as_json: bool,
+    report_only: bool,
+    output: Path,
 ) -> None:
     """Build, import, export, convert, measure and write the report of this machine."""
     zoo = importlib.import_module("foreign_models.zoo")
-    before = gemm_ms()
     photos = _photos(work / "photos")
     results: dict[str, Any] = {}
+    missing: list[str] = []
     for entry in zoo.NETWORKS:
         if cases and entry.name not in cases:
             continue
         record = work / entry.name / "result.json"
-        if again or not record.is_file():
+        if report_only and not record.is_file():
+            missing.append(entry.name)
+            continue
+        if not report_only and (again or not record.is_file()):
             result = _compared(entry, record.parent, photos, rounds)
             write_atomically(record, json_text(result))
         results[entry.name] = json.loads(record.read_text())
@@ -91,9 +100,8 @@ def main(
     report = {
         "machine": facts,
         "rounds": rounds,
-        "gemm_before_ms": before,
-        "gemm_after_ms": gemm_ms(),
         "networks": results,
+        "not_measured": missing,
     }
     text = _markdown(report)
     if not cases:
@@ -123,13 +131,16 @@ def _compared(entry: Any, work: Path, photos: Path, rounds: int) -> dict[str, An
         _command(arguments)
     if not (run / "bundle" / MANIFEST).is_file():
         # A file below its floor ends export with a status of its own, and is measured too.
-        _command(["export", str(run), "--data", str(photos), "--golden", "2"], check=False)
+        formats = ",".join(f"tflite-{precision}" for precision in _PRECISIONS)
+        arguments = ["export", str(run), "--data", str(photos), "--formats", formats]
+        _command([*arguments, "--golden", "2"], check=False)
     if not (run / "bundle" / MANIFEST).is_file():
         raise click.ClickException(f"{entry.name}: export wrote no bundle, see its lines above")
     bundle = Bundle.open(run / "bundle")
     calibration, proof = _split(photos)
     plain, refused = _plain_files(entry, model, work, calibration)
     expected = _labels(entry, np.asarray(model(entry.scale(proof), training=False)))
+    before = gemm_ms()
     files: dict[str, Any] = {}
     for precision in _PRECISIONS:
         ours = bundle.file(f"model-{precision}.tflite")
@@ -142,13 +153,12 @@ def _compared(entry: Any, work: Path, photos: Path, rounds: int) -> dict[str, An
         if other is not None:
             agreement = _agreement(PlainFile(other), entry, proof, expected)
             files[precision]["plain"] = {"agreement": agreement, **_graph(other)}
-    onnx = {file.precision: file.agreement for file in bundle.files if file.format == "onnx"}
     return {
         "parameters": model.count_params(),
         "share_of_class_1": float(expected.mean()),
         "files": files,
         "refused": refused,
-        "onnx": onnx,
+        "gemm_ms": [before, gemm_ms()],
     }
 
 
@@ -303,11 +313,6 @@ def _markdown(report: dict[str, Any]) -> str:
         "network", "precision", "ours, % as Keras", "plain, %", "operators", "partitions",
         "ours, ms", "plain, ms", "plain with scaling, ms", "times ours",
     ]  # fmt: skip
-    onnx = [
-        (name, *(percent(agreement) for agreement in network["onnx"].values()))
-        for name, network in report["networks"].items()
-    ]
-    kinds = list(next(iter(report["networks"].values()))["onnx"])
     return page(
         "# Imported models beside plain TFLite conversions",
         f"Made by `python -m benchmarks.foreign_models --rounds {report['rounds']}`. "
@@ -322,9 +327,21 @@ def _markdown(report: dict[str, Any]) -> str:
         "resolution are compared at it, and ours includes the resizing to the picture's size.",
         table(rows, headers),
         *_refusals(report["networks"]),
-        "## ONNX, % of pixels as Keras",
-        table(onnx, ["network", *kinds]),
-        steadiness(report),
+        *_not_measured(report["not_measured"]),
+        _steadiness(report["networks"]),
+    )
+
+
+def _not_measured(missing: Sequence[str]) -> list[str]:
+    return [f"Not measured: {', '.join(missing)}."] if missing else []
+
+
+def _steadiness(networks: dict[str, Any]) -> str:
+    """A sentence on how fast the machine was around each network's times."""
+    times = [time for network in networks.values() for time in network["gemm_ms"]]
+    return (
+        f"The machine's matrix product took {min(times):.1f} to {max(times):.1f} ms before and "
+        "after each network."
     )
 
 
