@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 from sealing import seal_manifest
 
+from unet_edge.benchmarking.conditions import Conditions
 from unet_edge.benchmarking.html_report import report_html
 from unet_edge.benchmarking.measurement import measure_bundle
-from unet_edge.benchmarking.results import BenchmarkResult, Measurement, ModelResult
+from unet_edge.benchmarking.results import BenchmarkResult, Measurement, ModelResult, Round
 from unet_edge.benchmarking.tables import cost_rows, stage_rows, tables, warnings
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import Choice, GoldenPicture
@@ -63,7 +64,10 @@ def bundle(bundle_path: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def result(bundle: Bundle) -> BenchmarkResult:
-    return measure_bundle(bundle, runs=2, threads=1)
+    return measure_bundle(bundle, runs=2, rounds=1, threads=1)
+
+
+CALM = Conditions(10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
 
 
 def failed(name: str, error: str) -> ModelResult:
@@ -75,7 +79,11 @@ def row(
 ) -> ModelResult:
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), total / 5) for stage in STAGES}
     stages["total"] = {"p50": total, "p90": total * 1.5, "p99": total * 2, "min": total / 2}
-    cost = Measurement("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765)
+    rounds = tuple(
+        Round(45.6, 50, {stage: factor * each["p50"] for stage, each in stages.items()})
+        for factor in (0.98, 1.0, 1.02)
+    )
+    cost = Measurement("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765, rounds)
     return ModelResult(name, file_format, "int8", 1_234_567, "0", floor, 0.99876, 0.81234, cost)
 
 
@@ -94,9 +102,14 @@ def fixed() -> BenchmarkResult:
         gemm_before_ms=10,
         gemm_after_ms=10,
         threads=2,
-        runs=50,
+        runs=10,
+        rounds=3,
         pictures=8,
+        pictures_sha256="0" * 64,
         sizes=("640x480",),
+        conditions=(CALM,) * 4,
+        void=(),
+        environment={},
         keras=row("model.keras", "keras", 250, 1.0, None),
         files=(
             row("a.tflite", "tflite", 12.345, 0.999999, 0.995),
@@ -108,13 +121,15 @@ def fixed() -> BenchmarkResult:
 
 def test_rows_have_the_figures(fixed: BenchmarkResult) -> None:
     keras, first, under, broken = cost_rows(fixed)
-    assert keras[:7] == ["model.keras", "1.23", "45.6", "250", "375", "500", "50.0"]
-    assert keras[7:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
+    # The logarithms of 0.98, 1 and 1.02 deviate by 0.02000; half the interval is 4.303 (Student's t
+    # for two degrees of freedom) * 0.02 / sqrt(3), 0.0497, whose exponential is 1.051.
+    assert keras[:8] == ["model.keras", "1.23", "45.6", "250", "5.1", "375", "500", "50.0"]
+    assert keras[8:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
     # 0.999999 is cut to 99.999: only masks that agree in every pixel have 100.
-    assert first[3:9] == ["12.3", "18.5", "24.7", "2.47", "62", "99.999"]
-    assert first[12:] == ["20.3", "20.3"]
-    assert under[8] == "98.000 !"
-    assert broken == ["c.onnx", "0.00", *["–"] * 7, "90.000", *["–"] * 4]
+    assert first[3:10] == ["12.3", "5.1", "18.5", "24.7", "2.47", "62", "99.999"]
+    assert first[13:] == ["20.3", "20.3"]
+    assert under[9] == "98.000 !"
+    assert broken == ["c.onnx", "0.00", *["–"] * 8, "90.000", *["–"] * 4]
     assert stage_rows(fixed)[1] == ["a.tflite", *["2.47 / 2.47 / 2.47"] * 5]
     assert len(stage_rows(fixed)) == 3
 
@@ -240,7 +255,7 @@ def test_the_page_escapes_the_names_of_files(bundle: Bundle, tmp_path: Path) -> 
     # Above its floor, so that the headline names it.
     entry = dataclasses.replace(odd.file("<mark>.tflite"), floor=0.0)
     odd = dataclasses.replace(odd, files=(entry,))
-    page = Page(report_html(measure_bundle(odd, runs=1, threads=1), odd, pictures=1))
+    page = Page(report_html(measure_bundle(odd, runs=1, rounds=1, threads=1), odd, pictures=1))
     assert not page.all("mark")
     assert page.text.count("<mark>.tflite") >= 5  # headline, both tables, chart, picture
     assert "<mark>.tflite, difference" in page.pictures()
@@ -271,7 +286,7 @@ def test_one_wrong_pixel_of_a_large_photo_is_red(bundle: Bundle, tmp_path: Path)
         bundle, path=tmp_path / "large", files=(bundle.file(name),), golden=(golden,), card=()
     )
     write_bundle(large, {name: (bundle.path / name).read_bytes()}, [(photo, mask)])
-    page = Page(report_html(measure_bundle(large, runs=1, threads=1), large))
+    page = Page(report_html(measure_bundle(large, runs=1, rounds=1, threads=1), large))
     assert "99.999 %, 1 px differ" in page.text
     difference = np.asarray(page.pictures()[f"{name}, difference"]).astype(int)
     assert difference.shape == (240, 320, 3)

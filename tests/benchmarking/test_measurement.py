@@ -35,7 +35,7 @@ def bundle(bundle_path: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def result(bundle: Bundle, run_path: Path) -> BenchmarkResult:
     """Slow, because Keras is measured too."""
-    return measure_bundle(bundle, runs=6, threads=1, keras=run_path)
+    return measure_bundle(bundle, runs=3, rounds=2, threads=1, keras=run_path)
 
 
 def only(bundle: Bundle, *names: str) -> Bundle:
@@ -83,7 +83,7 @@ def test_backends_and_threads_are_named(result: BenchmarkResult) -> None:
         assert row.cost is not None
         assert row.cost.backend.startswith(backends[row.format])
         assert row.cost.threads == (None if row.format == "keras" else 1)
-    assert (result.threads, result.runs) == (1, 6)
+    assert (result.threads, result.runs, result.rounds) == (1, 3, 2)
 
 
 @pytest.mark.slow
@@ -103,12 +103,20 @@ def test_keras_is_measured_the_same_way(result: BenchmarkResult, run_path: Path)
     assert cost is not None
     assert (cost.agreement, cost.mask_miou) == (1.0, 1.0)
     assert result.keras.bytes == (run_path / "model.keras").stat().st_size
-    assert result.speedup(result.keras) == 1.0
+    same = result.speedup(result.keras)
+    assert same is not None
+    assert same.value == 1.0
     fastest = min(result.files, key=lambda row: row.cost.p50_ms)  # type: ignore[union-attr]
     assert fastest.cost is not None
-    assert result.speedup(fastest) == cost.p50_ms / fastest.cost.p50_ms
-    infer = cost.stages["infer"]["p50"] / fastest.cost.stages["infer"]["p50"]
-    assert result.speedup(fastest, "infer") == infer
+    # The geometric mean of a ratio for each round.
+    for stage in ("total", "infer"):
+        ratios = [
+            ours.stages[stage] / theirs.stages[stage]
+            for ours, theirs in zip(cost.rounds, fastest.cost.rounds, strict=True)
+        ]
+        speedup = result.speedup(fastest, stage)
+        assert speedup is not None
+        assert speedup.value == pytest.approx(np.prod(ratios) ** (1 / len(ratios)))
 
 
 @pytest.mark.slow
@@ -122,7 +130,7 @@ def test_peak_memory_is_that_of_the_file_alone(result: BenchmarkResult) -> None:
 
 def test_without_keras_its_row_has_the_figures_of_the_bundle(bundle: Bundle) -> None:
     tiny = only(bundle, "model-int8.tflite")
-    result = measure_bundle(tiny, runs=1, threads=1)
+    result = measure_bundle(tiny, runs=1, rounds=1, threads=1)
     keras = result.keras
     assert (keras.cost, keras.error, keras.bytes) == (None, None, None)
     assert keras.label_miou == bundle.reference.label_miou
@@ -133,12 +141,14 @@ def test_without_keras_its_row_has_the_figures_of_the_bundle(bundle: Bundle) -> 
 @pytest.mark.slow
 def test_json_holds_everything(result: BenchmarkResult) -> None:
     data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert len(data["conditions"]) == result.rounds + 1
     assert data["machine"]["cores"] == os.cpu_count()
     assert data["gemm_before_ms"] > 0
     assert [row["name"] for row in data["files"]] == [row.name for row in result.files]
     first = result.files[0].cost
     assert first is not None
-    assert data["files"][0]["cost"] == dataclasses.asdict(first)
+    assert data["files"][0]["cost"] == json.loads(json.dumps(dataclasses.asdict(first)))
+    assert len(first.rounds) == 2 - len(result.void)  # a shared machine may have lost one
 
 
 @pytest.mark.parametrize(
@@ -172,7 +182,7 @@ def test_a_broken_interpreter_affects_only_its_own_rows(
     (tmp_path / "onnxruntime" / "__init__.py").write_text(source)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     pair = only(bundle, "model-int8.onnx", "model-int8.tflite")
-    broken, intact = measure_bundle(pair, runs=1, threads=1).files
+    broken, intact = measure_bundle(pair, runs=1, rounds=1, threads=1).files
     assert broken.cost is None
     assert error in (broken.error or "")
     assert not broken.kept_floor
@@ -188,7 +198,7 @@ def test_the_error_names_a_damaged_file(bundle: Bundle, tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     pair = only(Bundle.open(copy), "model-int8.tflite", "model-float32.tflite")
-    first, second = measure_bundle(pair, runs=1, threads=1).files
+    first, second = measure_bundle(pair, runs=1, rounds=1, threads=1).files
     assert first.error is not None
     assert "model-int8.tflite is damaged" in first.error
     assert second.cost is not None
@@ -206,7 +216,7 @@ def test_given_pictures_are_timed(bundle: Bundle, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     Image.fromarray(pixels).save(photo)
     tiny = only(bundle, "model-int8.tflite")
-    result = measure_bundle(tiny, pictures=[photo], runs=2, threads=1)
+    result = measure_bundle(tiny, pictures=[photo], runs=2, rounds=1, threads=1)
     assert (result.pictures, result.sizes) == (1, ("64x48",))
 
 
@@ -214,6 +224,7 @@ def test_given_pictures_are_timed(bundle: Bundle, tmp_path: Path) -> None:
     ("settings", "error"),
     [
         ({"runs": 0}, ConfigError),
+        ({"rounds": 0}, ConfigError),
         ({"threads": -1}, ConfigError),
         ({"pictures": []}, ConfigError),
         ({"pictures": [Path("nowhere.jpg")]}, ImageError),
@@ -234,7 +245,9 @@ def test_a_bundle_without_golden_pictures_is_refused(bundle: Bundle) -> None:
 @pytest.mark.slow
 def test_a_change_of_speed_is_noticed(result: BenchmarkResult) -> None:
     def steady(before: float, after: float) -> bool:
-        return dataclasses.replace(result, gemm_before_ms=before, gemm_after_ms=after).steady
+        return dataclasses.replace(
+            result, gemm_before_ms=before, gemm_after_ms=after, void=()
+        ).steady
 
     assert steady(10, 12)
     assert steady(12, 10)

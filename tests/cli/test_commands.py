@@ -233,7 +233,7 @@ class TestLabels:
                           "--against", run_path)  # fmt: skip
         assert report["files"][0]["agreement"] >= 0.99999
         output = tmp_path / "figures.json"
-        run("benchmark", bundle, "--runs", 5, "-o", output, "--keras", run_path)
+        run("benchmark", bundle, "--runs", 2, "--rounds", 2, "-o", output, "--keras", run_path)
         rows = json.loads(output.read_text())["files"]
         assert all(row["cost"]["agreement"] > 0.98 for row in rows)
 
@@ -241,7 +241,9 @@ class TestLabels:
 class TestBenchmark:
     def test_figures_page_and_table(self, bundle_path: Path, tmp_path: Path) -> None:
         output, page = tmp_path / "figures.json", tmp_path / "page.html"
-        printed = run("benchmark", bundle_path, "--runs", 5, "-o", output, "--html", page)
+        printed = run(
+            "benchmark", bundle_path, "--runs", 2, "--rounds", 2, "-o", output, "--html", page
+        )
         report = json.loads(output.read_text())
         assert [row["name"] for row in report["files"]] == [
             "model-float32.tflite",

@@ -185,7 +185,7 @@ def test_the_backend_can_be_named_everywhere(
     backend = ("--backend", "onnxruntime")
     printed = run("segment", bundle_path, photo, "-o", tmp_path / "out", *backend)
     assert ".onnx" in printed.splitlines()[-1]
-    measured = ("benchmark", bundle_path, "--runs", 5, "-o", tmp_path / "b.json", "--threads", 1)
+    measured = ("benchmark", bundle_path, "--rounds", 2, "-o", tmp_path / "b.json", "--threads", 1)
     rows = json.loads(run(*measured, *backend, "--json"))["files"]
     assert {row["cost"]["backend"].partition(" ")[0] for row in rows} == {"onnxruntime"}
     wrong = CliRunner().invoke(

@@ -97,7 +97,7 @@ def _headline(result: BenchmarkResult) -> str:
         f"{number((best.bytes or 0) / 1e6)} MB": "on disk",
     }
     if speedup:
-        cards[f"{number(speedup)}×"] = "as fast as Keras on this machine"
+        cards[f"{number(speedup.value)}×"] = "as fast as Keras on this machine"
     items = (f"<div><b>{value}</b><span>{label}</span></div>" for value, label in cards.items())
     name = escape(best.name)
     return (

@@ -1,8 +1,10 @@
 """Time, memory and agreement of each model file on this machine, each in its own process.
 
-`measure_bundle` starts this module once for every file. The child opens the model, times it,
-verifies it and answers with JSON. So peak memory and load time belong to that file alone, and a
-crash costs one row. The Keras reference is measured in the same way.
+`measure_bundle` goes through the files several times, in another order each round, and starts this
+module once for every file and round. The child opens the model, times it, verifies it and answers
+with JSON. So peak memory and load time belong to that file alone, a crash costs one row, and what
+disturbs the machine for a while does not fall on one file. The Keras reference is measured in the
+same way.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import datetime
 import itertools
 import json
 import os
+import random
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, Measurement, ModelResult
+from unet_edge.benchmarking.conditions import Conditions, ConditionsReader, settings, void_rounds
+from unet_edge.benchmarking.results import (
+    TOTAL,
+    BenchmarkResult,
+    Measurement,
+    ModelResult,
+    Round,
+)
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import BundleFile
 from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
@@ -32,7 +43,7 @@ from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
 from unet_edge.runtime.threads import thread_count
 from unet_edge.system.child_process import answer_pipe, run_child
 from unet_edge.system.files import sha256
-from unet_edge.system.timing import StageClock, gemm_ms, machine, peak_memory, percentiles
+from unet_edge.system.timing import StageClock, machine, peak_memory, percentiles
 
 WARM_UP = 5
 """Untimed runs before the timed ones, in which Keras traces and caches and clocks settle."""
@@ -51,26 +62,48 @@ class Request:
     backend: Package | None = None
 
 
+@dataclass(frozen=True)
+class Process:
+    """The answer of a child process. `laps` has the times of each stage in ms, picture by picture.
+
+    The other figures are those of a Measurement.
+    """
+
+    backend: str
+    threads: int | None
+    load_ms: float
+    first_ms: float
+    laps: dict[str, list[float]]
+    peak_memory_mib: float
+    agreement: float
+    worst: float
+    mask_miou: float
+
+
 def measure_bundle(
     bundle: Bundle,
     *,
     pictures: Sequence[Path] | None = None,
-    runs: int = 50,
+    runs: int = 10,
+    rounds: int = 6,
     threads: int | None = None,
     keras: Path | None = None,
     backend: Package | None = None,
 ) -> BenchmarkResult:
     """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
 
-    With `backend`, measures the files that this interpreter reads. Times `runs` pictures with each
-    file, cycling over `pictures` (by default the golden ones), then verifies the golden pictures.
+    With `backend`, measures the files that this interpreter reads. In each of `rounds`, times
+    `runs` pictures with each file, cycling over `pictures` (by default the golden ones), then
+    verifies the golden pictures.
 
     A file that cannot run here becomes a row with its error. Before anything is measured, raises
     ConfigError, ImageError, ModelFileError or BundleError for what would affect every row.
     """
     count = thread_count(threads)
-    if runs < 1:
-        raise ConfigError(f"runs is {runs}", expected="it must be at least 1")
+    if runs < 1 or rounds < 1:
+        raise ConfigError(
+            f"runs is {runs} and rounds is {rounds}", expected="both must be at least 1"
+        )
     require_golden(bundle)
     if pictures is None:
         pictures = [bundle.path / golden.picture for golden in bundle.golden]
@@ -95,20 +128,24 @@ def measure_bundle(
         # Keras has no setting for threads: its library uses every processor.
         run = dataclasses.replace(request, model=str(keras), threads=None, backend=None)
         jobs.insert(0, (reference, run))
-    gemm_before_ms = gemm_ms()
-    rows = _measured_rows(jobs)
+    rows, conditions = _measured(jobs, rounds)
     return BenchmarkResult(
         model=bundle.spec.name,
         height=bundle.spec.height,
         width=bundle.spec.width,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=machine(),
-        gemm_before_ms=gemm_before_ms,
-        gemm_after_ms=gemm_ms(),
+        gemm_before_ms=conditions[0].gemm_ms,
+        gemm_after_ms=conditions[-1].gemm_ms,
         threads=count,
         runs=runs,
+        rounds=rounds,
         pictures=len(used),
+        pictures_sha256=sha256(b"".join(sha256(path.read_bytes()).encode() for path in used)),
         sizes=sizes,
+        conditions=conditions,
+        void=void_rounds(conditions),
+        environment=settings(),
         keras=reference if keras is None else rows.pop(0),
         files=tuple(rows),
     )
@@ -134,23 +171,66 @@ def _file_row(entry: BundleFile) -> ModelResult:
     )
 
 
-def _measured_rows(jobs: Sequence[tuple[ModelResult, Request]]) -> list[ModelResult]:
-    """The rows with their measurement or error."""
+def _measured(
+    jobs: Sequence[tuple[ModelResult, Request]], rounds: int
+) -> tuple[list[ModelResult], tuple[Conditions, ...]]:
+    """The rows with their measurement or error, and the conditions around each round."""
     # Here, not at the top: children import this module, and tqdm takes 3 MiB of each peak.
     from unet_edge.system.progress import progress_bar
 
-    rows: list[ModelResult] = []
-    bar = progress_bar(len(jobs), "measuring")
-    for row, request in jobs:
-        bar.set_postfix_str(row.name)
-        cost = cost_of(request)
-        if isinstance(cost, str):
-            rows.append(dataclasses.replace(row, error=cost))
-        else:
-            rows.append(dataclasses.replace(row, cost=cost))
-        bar.update()
+    processes: list[list[Process]] = [[] for _ in jobs]
+    errors: dict[int, str] = {}
+    reader = ConditionsReader()
+    conditions = [reader.read()]
+    bar = progress_bar(len(jobs) * rounds, "measuring")
+    for number in range(rounds):
+        order = list(range(len(jobs)))
+        random.Random(number).shuffle(order)
+        for index in order:
+            if index not in errors:
+                row, request = jobs[index]
+                bar.set_postfix_str(row.name)
+                answer = _process(request)
+                if isinstance(answer, str):
+                    errors[index] = answer
+                else:
+                    processes[index].append(answer)
+            bar.update()
+        conditions.append(reader.read())
     bar.close()
-    return rows
+    void = void_rounds(conditions)
+    rows = [
+        dataclasses.replace(row, error=errors[index])
+        if index in errors
+        else dataclasses.replace(row, cost=_cost(processes[index], void))
+        for index, (row, _) in enumerate(jobs)
+    ]
+    return rows, tuple(conditions)
+
+
+def _cost(processes: Sequence[Process], void: Sequence[int] = ()) -> Measurement:
+    """The figures of all processes of a model, without those of void rounds."""
+    counted = [each for number, each in enumerate(processes) if number not in void]
+    laps = {stage: [ms for each in counted for ms in each.laps[stage]] for stage in counted[0].laps}
+    first = counted[0]
+    return Measurement(
+        backend=first.backend,
+        threads=first.threads,
+        load_ms=statistics.median(each.load_ms for each in counted),
+        stages=summarise(laps),
+        peak_memory_mib=max(each.peak_memory_mib for each in counted),
+        agreement=min(each.agreement for each in counted),
+        worst=min(each.worst for each in counted),
+        mask_miou=min(each.mask_miou for each in counted),
+        rounds=tuple(
+            Round(
+                load_ms=each.load_ms,
+                first_ms=each.first_ms,
+                stages={name: all_["p50"] for name, all_ in summarise(each.laps).items()},
+            )
+            for each in counted
+        ),
+    )
 
 
 def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -186,23 +266,30 @@ def _keras_row(bundle: Bundle, keras: Path | None) -> ModelResult:
 
 def cost_of(request: Request) -> Measurement | str:
     """The measurement of a child process, or as text why there is none."""
+    answer = _process(request)
+    return answer if isinstance(answer, str) else _cost([answer])
+
+
+def _process(request: Request) -> Process | str:
     child = run_child(__name__, dataclasses.asdict(request))
     try:
         answer = json.loads(child.output)
     except ValueError:
         return child.failure
-    return Measurement(**answer["cost"]) if "cost" in answer else str(answer["error"])
+    return Process(**answer["process"]) if "process" in answer else str(answer["error"])
 
 
-def _measure(request: Request) -> Measurement:
+def _measure(request: Request) -> Process:
     """Open, warm up, time and verify one model in this process."""
     started = time.perf_counter_ns()
     segmenter = Segmenter.open(
         request.model, file=request.file, threads=request.threads, backend=request.backend
     )
-    load_ms = (time.perf_counter_ns() - started) / 1e6
-    pictures = itertools.cycle(request.pictures)
-    for picture in itertools.islice(pictures, WARM_UP):
+    opened = time.perf_counter_ns()
+    first, *others = itertools.islice(itertools.cycle(request.pictures), WARM_UP)
+    segmenter.segment(first)
+    first_ms = (time.perf_counter_ns() - opened) / 1e6
+    for picture in others:
         segmenter.segment(picture)
     clock = StageClock()
     for picture in itertools.islice(itertools.cycle(request.pictures), request.runs):
@@ -210,11 +297,12 @@ def _measure(request: Request) -> Measurement:
         segmenter.timed_segment(picture, clock)
     memory = peak_memory()  # before verifying, which needs more memory than segmenting
     proof = verify(segmenter, golden_references(Bundle.open(request.bundle)), floor=0.0)
-    return Measurement(
+    return Process(
         backend=segmenter.backend.name,
         threads=request.threads,
-        load_ms=load_ms,
-        stages=summarise(clock.laps),
+        load_ms=(opened - started) / 1e6,
+        first_ms=first_ms,
+        laps=clock.laps,
         peak_memory_mib=memory,
         agreement=proof.agreement,
         worst=proof.worst,
@@ -227,7 +315,7 @@ def _main() -> None:
     answer = answer_pipe()
     result: dict[str, Any]
     try:
-        result = {"cost": dataclasses.asdict(_measure(Request(**json.load(sys.stdin))))}
+        result = {"process": dataclasses.asdict(_measure(Request(**json.load(sys.stdin))))}
     except UnetEdgeError as error:
         result = {"error": str(error)}
     os.write(answer, json.dumps(result).encode())

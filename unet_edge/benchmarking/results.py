@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
+
+from unet_edge.benchmarking.conditions import BUSY, STEADY, Conditions
+from unet_edge.benchmarking.statistics import Ratio, paired, spread
 
 TOTAL = "total"
 """The name of the sum of all stages, beside the segmenter's STAGES."""
 
-# An idle machine repeats the matrix product within a few percent. A quarter more or less means
-# that the machine was throttled or shared during the measurement.
-_STEADY = 1.25
-
 
 def is_steady(gemm_before_ms: float, gemm_after_ms: float) -> bool:
     """Whether a machine was about as fast after the measurement as before."""
-    return 1 / _STEADY < gemm_after_ms / gemm_before_ms < _STEADY
+    return 1 / STEADY < gemm_after_ms / gemm_before_ms < STEADY
+
+
+@dataclass(frozen=True)
+class Round:
+    """One process of a model. Times in ms.
+
+    `load_ms` covers reading, digest, and the import and set-up of the interpreter, `first_ms` the
+    first picture. `stages` has the median of each of STAGES and of TOTAL over the timed pictures.
+    """
+
+    load_ms: float
+    first_ms: float
+    stages: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The figures of one model in its own process. Times in ms, memory in MiB, shares 0..1.
+    """The figures of one model. Times in ms, memory in MiB, shares 0..1.
 
-    `load_ms` covers reading, digest, and the import and set-up of the interpreter. `stages` has
-    p50, p90, p99 and min of each of STAGES and of TOTAL, a complete picture. `peak_memory_mib` is
-    the peak of the process, Python included, before verification. `agreement`, `worst` (of the
-    worst picture) and `mask_miou` are against the Keras reference's masks. `threads` is None for
-    Keras, which decides for itself.
+    `load_ms` is the median of its processes; `rounds` has each of them. `stages` has p50, p90, p99
+    and min of each of STAGES and of TOTAL, a complete picture, over all timed pictures.
+    `peak_memory_mib` is the highest peak of a process, Python included, before verification.
+    `agreement`, `worst` (of the worst picture) and `mask_miou` are against the Keras reference's
+    masks. `threads` is None for Keras, which decides for itself.
     """
 
     backend: str
@@ -39,11 +52,24 @@ class Measurement:
     agreement: float
     worst: float
     mask_miou: float
+    rounds: tuple[Round, ...] = ()
 
     @property
     def p50_ms(self) -> float:
         """The median time for a complete picture, ms."""
         return self.stages[TOTAL]["p50"]
+
+    @property
+    def spread(self) -> float:
+        """Half the width of the 95 % interval of `p50_ms` as a share of it.
+
+        NaN for one round or two, whose interval would be too wide to say anything.
+        """
+        return spread(self.round_ms(TOTAL)) if len(self.rounds) > 2 else math.nan
+
+    def round_ms(self, stage: str) -> list[float]:
+        """The median time of a stage in each round, ms."""
+        return [entry.stages[stage] for entry in self.rounds]
 
 
 @dataclass(frozen=True)
@@ -87,7 +113,11 @@ class BenchmarkResult:
     """All files of a bundle and its Keras reference on one machine.
 
     `gemm_before_ms` and `gemm_after_ms` are the times of a matrix product, which show how busy
-    the machine was. `sizes` are the sizes of the timed pictures in px, as "640x480".
+    the machine was. Each model had `runs` pictures in each of `rounds` processes. `conditions` were
+    read before the first round and after each. `void` are the numbers of the rounds, from 0, that
+    are in no figure, because the machine was slower then. `sizes` are the sizes of the timed
+    pictures in px, as "640x480"; `pictures_sha256` is over their contents. `environment` has the
+    variables that change how fast libraries compute.
     """
 
     model: str
@@ -99,8 +129,13 @@ class BenchmarkResult:
     gemm_after_ms: float
     threads: int
     runs: int
+    rounds: int
     pictures: int
+    pictures_sha256: str
     sizes: tuple[str, ...]
+    conditions: tuple[Conditions, ...]
+    void: tuple[int, ...]
+    environment: dict[str, str]
     keras: ModelResult
     files: tuple[ModelResult, ...]
 
@@ -117,16 +152,22 @@ class BenchmarkResult:
     @property
     def steady(self) -> bool:
         """Whether the machine was about as fast after the benchmark as before."""
-        return is_steady(self.gemm_before_ms, self.gemm_after_ms)
+        return is_steady(self.gemm_before_ms, self.gemm_after_ms) and not self.void
 
-    def speedup(self, row: ModelResult, stage: str = TOTAL) -> float | None:
-        """The median time of Keras divided by that of `row`, None unless both ran.
+    @property
+    def busy(self) -> float | None:
+        """The most processors that other programs used in a round, None below BUSY."""
+        most = max((entry.others or 0.0 for entry in self.conditions), default=0.0)
+        return most if most >= BUSY else None
+
+    def speedup(self, row: ModelResult, stage: str = TOTAL) -> Ratio | None:
+        """The time of Keras divided by that of `row` in the same rounds, None unless both ran.
 
         `stage` is TOTAL or one of STAGES.
         """
         if row.cost is None or self.keras.cost is None:
             return None
-        return self.keras.cost.stages[stage]["p50"] / row.cost.stages[stage]["p50"]
+        return paired(self.keras.cost.round_ms(stage), row.cost.round_ms(stage))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult
+from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult, is_steady
 from unet_edge.percent import percent
 from unet_edge.runtime.segmenter import STAGES
 from unet_edge.system.counting import counted
@@ -16,6 +17,7 @@ COST_HEADERS = (
     "MB",
     "load ms",
     "p50 ms",
+    "± %",
     "p90 ms",
     "p99 ms",
     "infer ms",
@@ -38,6 +40,7 @@ _LEAST_NEEDED = (
     "p99 ms",
     "load ms",
     "p90 ms",
+    "± %",
     "× Keras",
     "restore",
     "place",
@@ -76,7 +79,18 @@ def warnings(result: BenchmarkResult) -> list[str]:
         for row in result.files
         if row.cost and row.floor and not row.kept_floor
     ]
-    if not result.steady:
+    if result.void:
+        rounds = ", ".join(str(number + 1) for number in result.void)
+        lines.append(
+            f"the machine was throttled or slower in round {rounds} of {result.rounds}, which "
+            "counts in no figure"
+        )
+    if busy := result.busy:
+        lines.append(
+            f"other programs used up to {busy:.1f} processors meanwhile: measure again when "
+            "nothing else runs"
+        )
+    if not is_steady(result.gemm_before_ms, result.gemm_after_ms):
         lines.append(
             f"this machine's speed changed during the measurement (a matrix product took "
             f"{number(result.gemm_before_ms)} ms before, {number(result.gemm_after_ms)} ms "
@@ -89,10 +103,12 @@ def conditions(result: BenchmarkResult) -> list[str]:
     """How the figures were measured, a sentence each."""
     return [
         f"measured on {result.processor}",
+        f"{counted(result.rounds, 'round')} in another order each, "
         f"{counted(result.runs, 'run')} in a process for each, over "
         f"{counted(result.pictures, 'picture')} ({', '.join(result.sizes)} px), "
         f"{counted(result.threads, 'thread')}; Keras chooses its own number",
         f"p50, p90 and p99 are for a complete picture: {', '.join(STAGES)}",
+        "± % is half the 95 % interval of p50 over the rounds, × Keras is compared within rounds",
         "agreement and mask mIoU are against Keras' masks of the golden pictures, measured here; "
         "held out and label mIoU were measured at export over the held-out pictures",
     ]
@@ -153,21 +169,23 @@ def _cost_row(result: BenchmarkResult, row: ModelResult) -> list[str]:
     held_out = "–" if row.held_out is None else percent(row.held_out)
     size = "–" if row.bytes is None else number(row.bytes / 1e6)
     if row.cost is None:
-        return [row.name, size, *["–"] * 7, held_out, "–", label, "–", "–"]
+        return [row.name, size, *["–"] * 8, held_out, "–", label, "–", "–"]
     total = row.cost.stages[TOTAL]
     speedups = (result.speedup(row), result.speedup(row, "infer"))
     return [
         row.name,
         size,
         number(row.cost.load_ms),
-        *(number(total[name]) for name in ("p50", "p90", "p99")),
+        number(total["p50"]),
+        "–" if math.isnan(row.cost.spread) else f"{100 * row.cost.spread:.1f}",
+        *(number(total[name]) for name in ("p90", "p99")),
         number(row.cost.stages["infer"]["p50"]),
         f"{row.cost.peak_memory_mib:.0f}",
         percent(row.cost.agreement) + ("" if row.kept_floor else " !"),
         held_out,
         f"{row.cost.mask_miou:.4f}",
         label,
-        *("–" if speedup is None else number(speedup) for speedup in speedups),
+        *("–" if speedup is None else number(speedup.value) for speedup in speedups),
     ]
 
 

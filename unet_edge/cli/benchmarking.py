@@ -39,10 +39,17 @@ if TYPE_CHECKING:
 @timed_images_option
 @click.option(
     "--runs",
-    type=click.IntRange(5),
-    default=50,
+    type=click.IntRange(1),
+    default=10,
     show_default=True,
-    help="Number of timed pictures for each file; photos are used in turns.",
+    help="Number of timed pictures for each file in a round; photos are used in turns.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(2),
+    default=6,
+    show_default=True,
+    help="Number of rounds. Each opens every file again, in another order.",
 )
 @threads_option()
 @backend_option
@@ -65,6 +72,7 @@ def benchmark(
     bundle: Path,
     images: Path | None,
     runs: int,
+    rounds: int,
     threads: int | None,
     backend: Package | None,
     keras: Path | None,
@@ -75,6 +83,7 @@ def benchmark(
     """Measure time, memory and accuracy of a BUNDLE's files on this machine.
 
     Each file runs in a process of its own, so that peak memory and load time belong to one file.
+    The files take turns in several rounds, so that a disturbance does not fall on one of them.
     Latency covers everything from the picture file to the mask at the picture's size.
 
     \b
@@ -92,6 +101,7 @@ def benchmark(
         opened,
         pictures=list_photos(images) if images else None,
         runs=runs,
+        rounds=rounds,
         threads=threads,
         keras=keras,
         backend=backend,

@@ -6,6 +6,7 @@ counts as empty.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -43,6 +44,18 @@ def memory_kib(root: Path) -> dict[str, int]:
     """Read /proc/meminfo: each of its figures, such as "MemTotal", in KiB."""
     lines = re.findall(r"^(\w+):\s+(\d+) kB", read_text(root / "proc/meminfo"), re.M)
     return {name: int(kib) for name, kib in lines}
+
+
+def processor_seconds(root: Path) -> float | None:
+    """Read how long all processors together have worked since the start; None if unknown.
+
+    Time that a virtual machine's host kept for others ("steal") counts as work.
+    """
+    name, *ticks = read_text(root / "proc/stat").partition("\n")[0].split() or [""]
+    if name != "cpu" or len(ticks) < 8:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, ticks[:8])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_resident_kib() -> int | None:

@@ -1,0 +1,141 @@
+"""Conditions of a measurement: speed, clock, temperature, throttling, and what else was running."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unet_edge.system import proc
+from unet_edge.system.board import read_board
+from unet_edge.system.timing import gemm_ms
+
+STEADY = 1.25
+"""An idle machine repeats the matrix product within a few percent. A quarter more or less means
+that the machine was throttled or shared during the measurement."""
+
+BUSY = 0.2
+"""Other programs that use this many processors are named with the figures."""
+
+_COPIED = 2**25  # bytes, more than the last cache of a small computer
+_SETTINGS = (
+    *("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "GOTO_", "NPY_", "XLA_FLAGS", "KERAS_BACKEND"),
+    *("TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS"),
+)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The machine between two rounds; None where the system does not tell.
+
+    `gemm_ms` is the time of a matrix product, `copy_gb_s` the rate of a copy in memory, both by
+    NumPy. `mhz` is the clock of each processor, `temperature` in °C, `throttling` what a Raspberry
+    Pi reports, such as "throttled now". `others` is how many processors other programs used since
+    the reading before; the first has None.
+    """
+
+    gemm_ms: float
+    copy_gb_s: float
+    mhz: tuple[float, ...] | None
+    governor: str | None
+    temperature: float | None
+    throttling: tuple[str, ...] | None
+    others: float | None
+
+
+class ConditionsReader:
+    """Reads the conditions repeatedly; `root` is the folder that holds /proc and /sys."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._before: tuple[float, float, float] | None = None  # clock, all and own, seconds
+
+    def read(self) -> Conditions:
+        """Measure the machine's speed and read its sensors; takes a tenth of a second or so."""
+        others = self._others()
+        board = read_board(self._root)
+        conditions = Conditions(
+            gemm_ms=gemm_ms(),
+            copy_gb_s=_copy_gb_s(),
+            mhz=_mhz(self._root),
+            governor=proc.read_text(
+                self._root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+            ).strip()
+            or None,
+            temperature=board.temperature,
+            throttling=board.throttling,
+            others=others,
+        )
+        self._before = self._seconds()
+        return conditions
+
+    def _others(self) -> float | None:
+        now, before = self._seconds(), self._before
+        if now is None or before is None:
+            return None
+        clock, everything, own = (a - b for a, b in zip(now, before, strict=True))
+        return max(0.0, (everything - own) / max(clock, 1e-3))
+
+    def _seconds(self) -> tuple[float, float, float] | None:
+        """The clock, and the processor time of all programs and of this one with its children."""
+        everything = proc.processor_seconds(self._root)
+        if everything is None:
+            return None
+        own = os.times()
+        own_seconds = own.user + own.system + own.children_user + own.children_system
+        return time.monotonic(), everything, own_seconds
+
+
+def void_rounds(conditions: Sequence[Conditions]) -> tuple[int, ...]:
+    """The rounds, from 0, during which the machine was throttled or slower than usual.
+
+    `conditions` were read before the first round and after each. Where every round would be void,
+    none is: then slow is usual here.
+    """
+    usual = statistics.median(entry.gemm_ms for entry in conditions)
+    slow = [entry.gemm_ms > STEADY * usual for entry in conditions]
+    pairs = list(itertools.pairwise(conditions))
+    void = [
+        number
+        for number, (before, after) in enumerate(pairs)
+        if slow[number] or slow[number + 1] or _throttled(before, after)
+    ]
+    return () if len(void) == len(pairs) else tuple(void)
+
+
+def _throttled(before: Conditions, after: Conditions) -> bool:
+    known, now = set(before.throttling or ()), set(after.throttling or ())
+    # A Raspberry Pi also remembers what happened since it started.
+    return bool(now - known) or any(flag.endswith(" now") for flag in known | now)
+
+
+def settings() -> dict[str, str]:
+    """The environment variables that change how fast numerical libraries compute."""
+    return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)}
+
+
+def _copy_gb_s() -> float:
+    source = np.ones(_COPIED, np.uint8)
+    target = np.empty_like(source)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter_ns()
+        np.copyto(target, source)
+        times.append(time.perf_counter_ns() - started)
+    return _COPIED / statistics.median(times)
+
+
+def _mhz(root: Path) -> tuple[float, ...] | None:
+    files = sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    clocks = [proc.read_text(path).strip() for path in files]
+    if clocks:
+        return tuple(int(khz) / 1000 for khz in clocks if khz.isdigit())
+    lines = proc.all_processors(root).splitlines()
+    mhz = [line.partition(":")[2] for line in lines if line.startswith("cpu MHz")]
+    return tuple(float(each) for each in mhz) or None
