@@ -12,7 +12,7 @@ import pytest
 
 from unet_edge.benchmarking.conditions import Conditions, ConditionsReader, settings, void_rounds
 
-CALM = Conditions(10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
+CALM = Conditions(3.0, 10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
 
 
 def but(**changes: object) -> Conditions:
@@ -24,8 +24,8 @@ def but(**changes: object) -> Conditions:
     [
         ([CALM, CALM, CALM], ()),
         # A quarter slower than usual: the rounds before and behind that moment.
-        ([CALM, CALM, but(gemm_ms=12.6), CALM, CALM], (1, 2)),
-        ([CALM, CALM, but(gemm_ms=12.4), CALM, CALM], ()),
+        ([CALM, CALM, but(core_ms=3.76), CALM, CALM], (1, 2)),
+        ([CALM, CALM, but(core_ms=3.74), CALM, CALM], ()),
         ([CALM, but(throttling=("throttled now",)), CALM, CALM], (0, 1)),
         # Something happened between two readings; later readings still remember it.
         ([CALM, *[but(throttling=("throttled since boot",))] * 3], (0,)),
@@ -61,6 +61,7 @@ def test_a_board_is_read(tmp_path: Path) -> None:
     assert first.throttling == ("frequency capped now",)
     assert first.others is None
     assert first.gemm_ms > 0
+    assert first.core_ms > 0
     assert first.copy_gb_s > 0
     # Far more work than this process can have done since.
     stat.write_text("cpu  900100 0 50 900 7 0 0 0 0 0\n")

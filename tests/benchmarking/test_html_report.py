@@ -67,7 +67,7 @@ def result(bundle: Bundle) -> BenchmarkResult:
     return measure_bundle(bundle, runs=2, rounds=1, threads=1)
 
 
-CALM = Conditions(10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
+CALM = Conditions(3.0, 10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
 
 
 def failed(name: str, error: str) -> ModelResult:
@@ -140,8 +140,17 @@ def test_warnings_name_failures_missed_floors_and_unsteady_speed(fixed: Benchmar
         "b.onnx is UNDER ITS FLOOR on Pi 5 (ARM with dotprod): 98.000 % of pixels as Keras, "
         "but the floor is 99.000 %",
     ]
-    noisy = dataclasses.replace(fixed, files=(), gemm_after_ms=14)
-    assert "10.0 ms before, 14.0 ms after" in warnings(noisy)[0]
+    slow = dataclasses.replace(CALM, core_ms=4.2)
+    noisy = dataclasses.replace(fixed, files=(), conditions=(CALM, slow))
+    assert "3.00 ms before, 4.20 ms after" in warnings(noisy)[0]
+    busy = dataclasses.replace(CALM, others=0.4)
+    disturbed = dataclasses.replace(
+        fixed, files=(), conditions=(CALM, slow, busy, CALM), void=(0, 1)
+    )
+    assert warnings(disturbed) == [
+        "the machine was throttled or slower in round 1, 2 of 3, which counts in no figure",
+        "other programs used up to 0.4 processors meanwhile: measure again when nothing else runs",
+    ]
 
 
 def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:

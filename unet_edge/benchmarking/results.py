@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,17 @@ from typing import Any
 from unet_edge.benchmarking.conditions import BUSY, STEADY, Conditions
 from unet_edge.benchmarking.statistics import Ratio, paired, spread
 
+KIND = "unet-edge benchmark"
+SCHEMA = 1
+"""Version of benchmark.json. Readers refuse newer versions."""
+
 TOTAL = "total"
 """The name of the sum of all stages, beside the segmenter's STAGES."""
 
 
-def is_steady(gemm_before_ms: float, gemm_after_ms: float) -> bool:
-    """Whether a machine was about as fast after the measurement as before."""
-    return 1 / STEADY < gemm_after_ms / gemm_before_ms < STEADY
+def is_steady(before_ms: float, after_ms: float) -> bool:
+    """Whether a machine took about as long for the same work after the measurement as before."""
+    return 1 / STEADY < after_ms / before_ms < STEADY
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,6 @@ class ModelResult:
         return self.cost is not None and self.cost.agreement >= (self.floor or 0.0)
 
 
-def is_benchmark_result(data: bytes) -> bool:
-    """Whether a file is the JSON of a BenchmarkResult."""
-    try:
-        figures = json.loads(data)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(figures, dict) and {"gemm_before_ms", "files", "keras"} <= set(figures)
-
-
 @dataclass(frozen=True)
 class BenchmarkResult:
     """All files of a bundle and its Keras reference on one machine.
@@ -152,7 +146,8 @@ class BenchmarkResult:
     @property
     def steady(self) -> bool:
         """Whether the machine was about as fast after the benchmark as before."""
-        return is_steady(self.gemm_before_ms, self.gemm_after_ms) and not self.void
+        first, last = self.conditions[0].core_ms, self.conditions[-1].core_ms
+        return is_steady(first, last) and not self.void
 
     @property
     def busy(self) -> float | None:
@@ -170,5 +165,32 @@ class BenchmarkResult:
         return paired(self.keras.cost.round_ms(stage), row.cost.round_ms(stage))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return dataclasses.asdict(self)
+        """As plain JSON values, as `benchmark.schema.json` describes them."""
+        return {"kind": KIND, "schema": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> BenchmarkResult:
+        """Read the result of `to_dict`, which must hold to the schema."""
+        figures = {name: data[name] for name in (field.name for field in dataclasses.fields(cls))}
+        return cls(
+            **figures
+            | {
+                "sizes": tuple(data["sizes"]),
+                "conditions": tuple(_conditions(each) for each in data["conditions"]),
+                "void": tuple(data["void"]),
+                "keras": _row(data["keras"]),
+                "files": tuple(_row(each) for each in data["files"]),
+            }
+        )
+
+
+def _conditions(data: dict[str, Any]) -> Conditions:
+    listed = {name: data[name] for name in ("mhz", "throttling") if data[name] is not None}
+    return Conditions(**data | {name: tuple(values) for name, values in listed.items()})
+
+
+def _row(data: dict[str, Any]) -> ModelResult:
+    if data["cost"] is None:
+        return ModelResult(**data)
+    rounds = tuple(Round(**each) for each in data["cost"]["rounds"])
+    return ModelResult(**data | {"cost": Measurement(**data["cost"] | {"rounds": rounds})})

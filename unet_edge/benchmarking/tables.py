@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult, is_steady
+from unet_edge.benchmarking.results import TOTAL, BenchmarkResult, ModelResult
 from unet_edge.percent import percent
 from unet_edge.runtime.segmenter import STAGES
 from unet_edge.system.counting import counted
@@ -90,11 +90,12 @@ def warnings(result: BenchmarkResult) -> list[str]:
             f"other programs used up to {busy:.1f} processors meanwhile: measure again when "
             "nothing else runs"
         )
-    if not is_steady(result.gemm_before_ms, result.gemm_after_ms):
+    if not result.steady and not result.void:
         lines.append(
-            f"this machine's speed changed during the measurement (a matrix product took "
-            f"{number(result.gemm_before_ms)} ms before, {number(result.gemm_after_ms)} ms "
-            "after): measure again when it is cool and nothing else runs"
+            "this machine's speed changed during the measurement (matrix products took "
+            f"{number(result.conditions[0].core_ms)} ms before, "
+            f"{number(result.conditions[-1].core_ms)} ms after): measure again when it is cool and "
+            "nothing else runs"
         )
     return lines
 

@@ -37,6 +37,7 @@ SECTIONS = {
         "benchmark": _lazy(
             "benchmarking", "Measure time, memory and accuracy of a bundle's files."
         ),
+        "compare": _lazy("comparison", "Show what became faster or slower between two benchmarks."),
         "tune": _lazy("tuning", "Find the fastest file, interpreter and number of threads."),
         "inspect": _lazy("inspection", "Show what is in a bundle or in a model file."),
         "rank": _lazy("ranking", "Choose which photos to label next, where the model is unsure."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unet_edge.benchmarking.results import is_benchmark_result
+from unet_edge.benchmarking.result_file import benchmark_schema, is_benchmark_result
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.cli.options import (
     backend_option,
@@ -32,6 +32,12 @@ from unet_edge.system.files import (
 
 if TYPE_CHECKING:
     from unet_edge.runtime.packages import Package
+
+
+def _print_schema(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print_json(benchmark_schema())
+        ctx.exit()
 
 
 @click.command()
@@ -66,6 +72,14 @@ if TYPE_CHECKING:
     default=Path("benchmark.json"),
     show_default=True,
     help="File for the figures, as JSON.",
+)
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of the figures and exit.",
 )
 @json_option
 def benchmark(
@@ -118,6 +132,7 @@ def benchmark(
     else:
         click.echo(tables(result, width=_terminal_width()))
         print_line(f"figures in {output}" + (f", page in {html}" if html else ""))
+        print_line(f"'unet-edge compare {output} OTHER.json' shows what a change cost or gained")
         print_line(f"'unet-edge tune {bundle}' finds the fastest file, interpreter and threads")
 
 
