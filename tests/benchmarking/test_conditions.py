@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from made_up_benchmarks import CALM
 
 from unet_edge.benchmarking.conditions import Conditions, ConditionsReader, settings, void_rounds
-
-CALM = Conditions(3.0, 10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
 
 
 def but(**changes: object) -> Conditions:

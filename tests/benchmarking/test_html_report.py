@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_benchmarks import CALM
 from PIL import Image
 from sealing import seal_manifest
 
-from unet_edge.benchmarking.conditions import Conditions
 from unet_edge.benchmarking.html_report import report_html
 from unet_edge.benchmarking.measurement import measure_bundle
 from unet_edge.benchmarking.results import BenchmarkResult, Measurement, ModelResult, Round
@@ -65,9 +65,6 @@ def bundle(bundle_path: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def result(bundle: Bundle) -> BenchmarkResult:
     return measure_bundle(bundle, runs=2, rounds=1, threads=1)
-
-
-CALM = Conditions(3.0, 10.0, 5.0, (1500.0,), "ondemand", 45.0, (), 0.0)
 
 
 def failed(name: str, error: str) -> ModelResult:
