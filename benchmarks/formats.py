@@ -88,7 +88,7 @@ def tasks(data: Path | None, work: Path) -> list[Task]:
     show_default=True,
     help="Folder of runs and bundles; existing ones are used again.",
 )
-@click.option("--runs", type=click.IntRange(5), default=50, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
     "--output", type=click.Path(path_type=Path), default=REFERENCE, help="Folder of the report."
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 from unet_edge.errors import ConfigError
 from unet_edge.system.files import read_regular
 
-_MOST_REPORT = 2**20
-"""The most bytes of a report to read; reports have about 10 kB."""
+_MOST_REPORT = 2**24
+"""The most bytes of a report to read; seven models in six rounds have about 20 kB."""
 
 
 @dataclass(frozen=True)

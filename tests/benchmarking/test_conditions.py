@@ -29,7 +29,7 @@ def but(**changes: object) -> Conditions:
         # Something happened between two readings; later readings still remember it.
         ([CALM, *[but(throttling=("throttled since boot",))] * 3], (0,)),
         ([but(throttling=("throttled since boot",))] * 3, ()),
-        ([but(throttling=("frequency capped now",))] * 3, ()),
+        ([but(throttling=("frequency capped now",))] * 3, (0, 1)),
         ([but(throttling=None), but(throttling=None)], ()),
     ],
 )

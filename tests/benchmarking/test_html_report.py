@@ -139,13 +139,16 @@ def test_warnings_name_failures_missed_floors_and_unsteady_speed(fixed: Benchmar
     ]
     slow = dataclasses.replace(CALM, core_ms=4.2)
     noisy = dataclasses.replace(fixed, files=(), conditions=(CALM, slow))
-    assert "3.00 ms before, 4.20 ms after" in warnings(noisy)[0]
+    assert "the same work took 3.00 to 4.20 ms)" in warnings(noisy)[0]
+    hot = dataclasses.replace(CALM, throttling=("throttled now",))
+    always = dataclasses.replace(fixed, files=(), conditions=(hot,) * 4)
+    assert "3.00 to 3.00 ms; it says: throttled now)" in warnings(always)[0]
     busy = dataclasses.replace(CALM, others=0.4)
     disturbed = dataclasses.replace(
         fixed, files=(), conditions=(CALM, slow, busy, CALM), void=(0, 1)
     )
     assert warnings(disturbed) == [
-        "the machine was throttled or slower in round 1, 2 of 3, which counts in no figure",
+        "the machine was throttled or slower in rounds 1, 2 of 3, which counts in no time",
         "other programs used up to 0.4 processors meanwhile: measure again when nothing else runs",
     ]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unet_edge.system import proc
 from unet_edge.system.board import read_board
@@ -59,7 +60,7 @@ class ConditionsReader:
         self._before: tuple[float, float, float] | None = None  # clock, all and own, seconds
 
     def read(self) -> Conditions:
-        """Measure the machine's speed and read its sensors; takes a tenth of a second or so."""
+        """Measure the machine's speed and read its sensors; takes a third of a second or so."""
         others = self._others()
         board = read_board(self._root)
         conditions = Conditions(
@@ -98,18 +99,15 @@ class ConditionsReader:
 def void_rounds(conditions: Sequence[Conditions]) -> tuple[int, ...]:
     """The rounds, from 0, during which the machine was throttled or slower than usual.
 
-    `conditions` were read before the first round and after each. Where every round would be void,
-    none is: then slow is usual here.
+    `conditions` were read before the first round and after each.
     """
     usual = statistics.median(entry.core_ms for entry in conditions)
     slow = [entry.core_ms > STEADY * usual for entry in conditions]
-    pairs = list(itertools.pairwise(conditions))
-    void = [
+    return tuple(
         number
-        for number, (before, after) in enumerate(pairs)
+        for number, (before, after) in enumerate(itertools.pairwise(conditions))
         if slow[number] or slow[number + 1] or _throttled(before, after)
-    ]
-    return () if len(void) == len(pairs) else tuple(void)
+    )
 
 
 def _throttled(before: Conditions, after: Conditions) -> bool:
@@ -124,19 +122,26 @@ def settings() -> dict[str, str]:
 
 
 def _core_ms() -> float:
-    """The median time of 200 products of 64x64 float32 matrices, ms.
+    """The time of 200 products of 64x64 float32 matrices, ms; takes a fifth of a second.
 
     OpenBLAS computes products up to this size on the calling thread. The large product cannot show
     a slow clock: where another program takes one processor, its threads wait for each other.
     """
     a = np.ones((64, 64), np.float32)
-    times = []
-    for _ in range(9):
+    _products(a, 0.1)  # the clock of an idle processor rises slowly
+    # The fastest quarter: what interrupts a product now and then is no slower machine.
+    return float(np.percentile(_products(a, 0.1), 25))
+
+
+def _products(matrix: NDArray[np.float32], seconds: float) -> list[float]:
+    """The times of 200 products each, ms, until `seconds` have passed."""
+    times: list[float] = []
+    while sum(times) < 1e3 * seconds:
         started = time.perf_counter_ns()
         for _ in range(200):
-            a @ a
+            matrix @ matrix
         times.append((time.perf_counter_ns() - started) / 1e6)
-    return statistics.median(times)
+    return times
 
 
 def _copy_gb_s() -> float:
@@ -151,9 +156,9 @@ def _copy_gb_s() -> float:
 
 
 def _mhz(root: Path) -> tuple[float, ...] | None:
-    files = sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    clocks = [proc.read_text(path).strip() for path in files]
-    if clocks:
+    files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    numbered = sorted(files, key=lambda path: int(path.parts[-3].removeprefix("cpu")))
+    if clocks := [proc.read_text(path).strip() for path in numbered]:
         return tuple(int(khz) / 1000 for khz in clocks if khz.isdigit())
     lines = proc.all_processors(root).splitlines()
     mhz = [line.partition(":")[2] for line in lines if line.startswith("cpu MHz")]

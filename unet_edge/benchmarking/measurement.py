@@ -1,6 +1,6 @@
 """Time, memory and agreement of each model file on this machine, each in its own process.
 
-`measure_bundle` goes through the files several times, in another order each round, and starts this
+`measure_bundle` goes through the files several times, beginning with another one, and starts this
 module once for every file and round. The child opens the model, times it, verifies it and answers
 with JSON. So peak memory and load time belong to that file alone, a crash costs one row, and what
 disturbs the machine for a while does not fall on one file. The Keras reference is measured in the
@@ -14,7 +14,6 @@ import datetime
 import itertools
 import json
 import os
-import random
 import statistics
 import sys
 import time
@@ -113,6 +112,7 @@ def measure_bundle(
     files = readable(bundle.path, bundle.files, backend)
     photos = (decode(path, bit_depth=bundle.spec.bit_depth) for path in used)
     sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
+    digests = "".join(sha256(path.read_bytes()) for path in used)
     reference = _keras_row(bundle, keras)
     request = Request(
         bundle=str(bundle.path),
@@ -141,10 +141,10 @@ def measure_bundle(
         runs=runs,
         rounds=rounds,
         pictures=len(used),
-        pictures_sha256=sha256(b"".join(sha256(path.read_bytes()).encode() for path in used)),
+        pictures_sha256=sha256(digests.encode()),
         sizes=sizes,
         conditions=conditions,
-        void=void_rounds(conditions),
+        void=_left_out(conditions),
         environment=settings(),
         keras=reference if keras is None else rows.pop(0),
         files=tuple(rows),
@@ -184,9 +184,8 @@ def _measured(
     conditions = [reader.read()]
     bar = progress_bar(len(jobs) * rounds, "measuring")
     for number in range(rounds):
-        order = list(range(len(jobs)))
-        random.Random(number).shuffle(order)
-        for index in order:
+        first = number % len(jobs)
+        for index in (*range(first, len(jobs)), *range(first)):
             if index not in errors:
                 row, request = jobs[index]
                 bar.set_postfix_str(row.name)
@@ -198,7 +197,7 @@ def _measured(
             bar.update()
         conditions.append(reader.read())
     bar.close()
-    void = void_rounds(conditions)
+    void = _left_out(conditions)
     rows = [
         dataclasses.replace(row, error=errors[index])
         if index in errors
@@ -208,8 +207,14 @@ def _measured(
     return rows, tuple(conditions)
 
 
+def _left_out(conditions: Sequence[Conditions]) -> tuple[int, ...]:
+    """The void rounds, unless all are: then slow is usual here, and the result says so."""
+    void = void_rounds(conditions)
+    return () if len(void) == len(conditions) - 1 else void
+
+
 def _cost(processes: Sequence[Process], void: Sequence[int] = ()) -> Measurement:
-    """The figures of all processes of a model, without those of void rounds."""
+    """The figures of all processes of a model; the times without those of void rounds."""
     counted = [each for number, each in enumerate(processes) if number not in void]
     laps = {stage: [ms for each in counted for ms in each.laps[stage]] for stage in counted[0].laps}
     first = counted[0]
@@ -218,10 +223,10 @@ def _cost(processes: Sequence[Process], void: Sequence[int] = ()) -> Measurement
         threads=first.threads,
         load_ms=statistics.median(each.load_ms for each in counted),
         stages=summarise(laps),
-        peak_memory_mib=max(each.peak_memory_mib for each in counted),
-        agreement=min(each.agreement for each in counted),
-        worst=min(each.worst for each in counted),
-        mask_miou=min(each.mask_miou for each in counted),
+        peak_memory_mib=max(each.peak_memory_mib for each in processes),
+        agreement=min(each.agreement for each in processes),
+        worst=min(each.worst for each in processes),
+        mask_miou=min(each.mask_miou for each in processes),
         rounds=tuple(
             Round(
                 load_ms=each.load_ms,

@@ -14,7 +14,7 @@ from unet_edge.bundle.manifest import parse_json
 from unet_edge.errors import ConfigError
 from unet_edge.system.files import read_regular
 
-_MOST = 2**24  # bytes; seven models in 60 rounds have about a hundred kB
+_MOST = 2**24  # bytes; seven models in 60 rounds have about 200 kB
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from unet_edge.benchmarking.conditions import BUSY, STEADY, Conditions
+from unet_edge.benchmarking.conditions import BUSY, STEADY, Conditions, void_rounds
 from unet_edge.benchmarking.statistics import Ratio, paired, spread
 
 KIND = "unet-edge benchmark"
@@ -108,10 +108,10 @@ class BenchmarkResult:
 
     `gemm_before_ms` and `gemm_after_ms` are the times of a matrix product, which show how busy
     the machine was. Each model had `runs` pictures in each of `rounds` processes. `conditions` were
-    read before the first round and after each. `void` are the numbers of the rounds, from 0, that
-    are in no figure, because the machine was slower then. `sizes` are the sizes of the timed
-    pictures in px, as "640x480"; `pictures_sha256` is over their contents. `environment` has the
-    variables that change how fast libraries compute.
+    read before the first round and after each. `void` are the numbers of the rounds, from 0, whose
+    times are left out, because the machine was slower then; if all were, none is left out. `sizes`
+    are the sizes of the timed pictures in px, as "640x480"; `pictures_sha256` is over their
+    contents. `environment` has the variables that change how fast libraries compute.
     """
 
     model: str
@@ -145,9 +145,16 @@ class BenchmarkResult:
 
     @property
     def steady(self) -> bool:
-        """Whether the machine was about as fast after the benchmark as before."""
-        first, last = self.conditions[0].core_ms, self.conditions[-1].core_ms
-        return is_steady(first, last) and not self.void
+        """Whether the machine was about as fast, and never throttled, between all rounds."""
+        return not self.void and not self.disturbed
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether no round was left out, though the machine was throttled or changed its speed."""
+        times = [entry.core_ms for entry in self.conditions]
+        return not self.void and (
+            bool(void_rounds(self.conditions)) or not is_steady(min(times), max(times))
+        )
 
     @property
     def busy(self) -> float | None:

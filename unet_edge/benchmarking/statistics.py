@@ -6,6 +6,7 @@ its independent samples; single pictures are not, because a disturbance lasts fo
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,27 +19,42 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of times with its interval of 95 % confidence; `p` that it is 1 by chance.
+    """A ratio of times, by the mean of its logarithm, with the mean's standard error.
 
-    `low`, `high` and `p` are NaN where there are too few rounds to know them.
+    `freedom` is the number of degrees of freedom of Student's t. `error`, and all that follows from
+    it, is NaN where there are too few rounds to know it.
     """
 
     value: float
-    low: float
-    high: float
-    p: float
+    error: float
+    freedom: float
+
+    @property
+    def p(self) -> float:
+        """The chance of a ratio at least this far from 1 if there is no difference."""
+        if math.isnan(self.error) or self.error == 0:  # 0: a clock too coarse to see any
+            return self.error if math.isnan(self.error) else float(self.value == 1)
+        return tail(abs(math.log(self.value)) / self.error, self.freedom)
 
     @property
     def width(self) -> float:
-        """The factor from the value to either end of the interval."""
-        return self.high / self.value
+        """The factor from the value to either end of its interval of 95 % confidence."""
+        if math.isnan(self.error):
+            return self.error
+        return math.exp(_quantile(1 - _CONFIDENCE, self.freedom) * self.error)
 
     @property
     def text(self) -> str:
         """The ratio and its interval, such as "1.103 (1.086 to 1.121)"."""
-        if math.isnan(self.low):
+        width = self.width
+        if math.isnan(width):
             return f"{self.value:.3f}"
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.value:.3f} ({self.value / width:.3f} to {self.value * width:.3f})"
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain JSON values."""
+        width = self.width
+        return {"value": self.value, "low": self.value / width, "high": self.value * width}
 
 
 def spread(times: Sequence[float]) -> float:
@@ -57,13 +73,13 @@ def paired(times: Sequence[float], others: Sequence[float]) -> Ratio:
 def independent(times: Sequence[float], others: Sequence[float]) -> Ratio:
     """The ratio of the times of two runs, by Welch's t-test."""
     a, b = np.log(times), np.log(others)
-    difference = float(a.mean() - b.mean())
+    value = math.exp(a.mean() - b.mean())
     if min(len(a), len(b)) < 2:
-        return _of(difference, math.nan, math.nan)
+        return Ratio(value, math.nan, math.nan)
     parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     shares = parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1)
     freedom = sum(parts) ** 2 / shares if shares else math.inf
-    return _of(difference, math.sqrt(sum(parts)), freedom)
+    return Ratio(value, math.sqrt(sum(parts)), freedom)
 
 
 def adjusted(p: Sequence[float]) -> list[float]:
@@ -87,33 +103,26 @@ def tail(t: float, freedom: float) -> float:
 
 
 def _integral(freedom: float, low: float, high: float) -> float:
-    steps = 2000
+    steps = 1000
     angles = low + (np.arange(steps) + 0.5) * (high - low) / steps
     return float(np.mean(np.cos(angles) ** (freedom - 1))) * (high - low)
 
 
+@functools.lru_cache
 def _quantile(p: float, freedom: float) -> float:
     """The t whose `tail` is `p`."""
-    low, high = 0.0, 1e6
-    for _ in range(80):
+    if math.isinf(freedom):
+        return 0.0  # without any variance, every interval is a point
+    low, high = 0.0, 1e3
+    for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if tail(middle, freedom) > p else (low, middle)
     return high
 
 
 def _ratio(logs: NDArray[np.float64]) -> Ratio:
-    """The typical ratio behind the logarithms of several, by Student's t-test."""
+    """The typical ratio behind the logarithms of several."""
+    value = math.exp(logs.mean())
     if len(logs) < 2:
-        return _of(float(logs.mean()), math.nan, math.nan)
-    return _of(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1)
-
-
-def _of(mean: float, error: float, freedom: float) -> Ratio:
-    """The ratio whose logarithm is `mean`, known to the standard error `error`."""
-    value = math.exp(mean)
-    if math.isnan(error):
-        return Ratio(value, math.nan, math.nan, math.nan)
-    if not error:  # a clock too coarse to see a difference
-        return Ratio(value, value, value, float(mean == 0))
-    width = math.exp(_quantile(1 - _CONFIDENCE, freedom) * error)
-    return Ratio(value, value / width, value * width, tail(abs(mean) / error, freedom))
+        return Ratio(value, math.nan, math.nan)
+    return Ratio(value, float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1)

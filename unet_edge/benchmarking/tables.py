@@ -81,21 +81,24 @@ def warnings(result: BenchmarkResult) -> list[str]:
     ]
     if result.void:
         rounds = ", ".join(str(number + 1) for number in result.void)
+        noun = "round" if len(result.void) == 1 else "rounds"
         lines.append(
-            f"the machine was throttled or slower in round {rounds} of {result.rounds}, which "
-            "counts in no figure"
+            f"the machine was throttled or slower in {noun} {rounds} of {result.rounds}, which "
+            "counts in no time"
         )
     if busy := result.busy:
         lines.append(
             f"other programs used up to {busy:.1f} processors meanwhile: measure again when "
             "nothing else runs"
         )
-    if not result.steady and not result.void:
+    if result.disturbed:
+        flags = sorted({flag for entry in result.conditions for flag in entry.throttling or ()})
+        times = [entry.core_ms for entry in result.conditions]
         lines.append(
-            "this machine's speed changed during the measurement (matrix products took "
-            f"{number(result.conditions[0].core_ms)} ms before, "
-            f"{number(result.conditions[-1].core_ms)} ms after): measure again when it is cool and "
-            "nothing else runs"
+            "this machine's speed changed during the measurement (the same work took "
+            f"{number(min(times))} to {number(max(times))} ms"
+            + (f"; it says: {', '.join(flags)}" if flags else "")
+            + "): measure again when it is cool and nothing else runs"
         )
     return lines
 
@@ -104,7 +107,7 @@ def conditions(result: BenchmarkResult) -> list[str]:
     """How the figures were measured, a sentence each."""
     return [
         f"measured on {result.processor}",
-        f"{counted(result.rounds, 'round')} in another order each, "
+        f"{counted(result.rounds, 'round')}, each beginning with another file, "
         f"{counted(result.runs, 'run')} in a process for each, over "
         f"{counted(result.pictures, 'picture')} ({', '.join(result.sizes)} px), "
         f"{counted(result.threads, 'thread')}; Keras chooses its own number",

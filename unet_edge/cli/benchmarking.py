@@ -48,14 +48,14 @@ def _print_schema(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     type=click.IntRange(1),
     default=10,
     show_default=True,
-    help="Number of timed pictures for each file in a round; photos are used in turns.",
+    help="Number of timed pictures for each file in a round: the first ones, or all in turns.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(2),
     default=6,
     show_default=True,
-    help="Number of rounds. Each opens every file again, in another order.",
+    help="Number of rounds. Each opens every file again and begins with another one.",
 )
 @threads_option()
 @backend_option
