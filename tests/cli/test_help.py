@@ -60,7 +60,7 @@ class TestCommands:
         assert named(found["On the workstation"]) == [
             "data", "train", "resume", "import", "evaluate", "export", "diagnose",
         ]  # fmt: skip
-        device = ["segment", "verify", "benchmark", "tune", "inspect"]
+        device = ["segment", "verify", "benchmark", "compare", "tune", "inspect"]
         assert named(found["On the device"])[: len(device)] == device
         assert "Commands" not in found
 
