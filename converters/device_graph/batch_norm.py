@@ -44,13 +44,20 @@ def follows_convolution(graph: Graph, node: Node) -> bool:
     )
 
 
+def _stands_alone(graph: Graph, node: Node) -> bool:
+    """Whether a node is a BatchNorm of channels without a convolution before it to take it."""
+    return (
+        isinstance(node.layer, layers.BatchNormalization)
+        and not follows_convolution(graph, node)
+        and _last_axis(node)
+    )
+
+
 def fold_forward(graph: Graph) -> bool:
     """Fold BatchNorm into the convolutions that read it, where zero padding allows."""
     changed = False
     for node in graph.nodes():
-        if not isinstance(node.layer, layers.BatchNormalization):
-            continue
-        if follows_convolution(graph, node) or not _last_axis(node):
+        if not _stands_alone(graph, node):
             continue
         affine = Affine.of(node)
         found = list(_ends(graph, node, affine, 0))
@@ -90,9 +97,7 @@ def as_depthwise(graph: Graph) -> bool:
     """
     changed = False
     for node in graph.nodes():
-        if not isinstance(node.layer, layers.BatchNormalization):
-            continue
-        if follows_convolution(graph, node) or not _last_axis(node):
+        if not _stands_alone(graph, node):
             continue
         affine = Affine.of(node)
         depthwise = layers.DepthwiseConv2D(1, name=node.layer.name, dtype=node.layer.dtype_policy)

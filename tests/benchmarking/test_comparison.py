@@ -148,8 +148,8 @@ def test_what_cannot_be_compared_is_refused(
     ("text", "error"),
     [
         ("", "is not JSON"),
-        ("[]", "is not a file of figures"),
-        ('{"gemm_before_ms": 1, "files": [], "keras": {}}', "is not a file of figures"),
+        ("[]", "is malformed: it is a"),
+        ('{"gemm_before_ms": 1, "files": [], "keras": {}}', "is malformed: "),
         ('{"kind": "unet-edge benchmark", "schema": 2}', "has schema 2; this version reads up to"),
         ('{"kind": "unet-edge benchmark", "schema": 1}', "is malformed: "),
     ],

@@ -1,7 +1,7 @@
 """Write tests/data/foreign again: a small network in each format of Keras 2, by its own code.
 
-    pip install --no-deps --target /tmp/keras2 tf_keras
-    PYTHONPATH=/tmp/keras2 .venv/bin/python tests/support/keras_2_files.py
+    pip install --no-deps --target FOLDER tf_keras
+    PYTHONPATH=FOLDER .venv/bin/python tests/support/keras_2_files.py
 
 The files are committed because tf_keras is not among the packages that the tests install.
 """

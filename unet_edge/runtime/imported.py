@@ -6,15 +6,12 @@ import dataclasses
 import functools
 import json
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from unet_edge.bundle.json_schema import first_error
-from unet_edge.bundle.manifest import parse_json
+from unet_edge.bundle.json_document import published_schema, read_document
 from unet_edge.errors import ModelFileError
 from unet_edge.runtime.run_folder import IMPORTED_FILE
-from unet_edge.system.files import read_regular
 
 KIND = "unet-edge import"
 SCHEMA = 1
@@ -121,28 +118,17 @@ class Imported:
 @functools.cache
 def imported_schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of imported.json."""
-    text = resources.files("unet_edge.runtime").joinpath("imported.schema.json").read_bytes()
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return published_schema("unet_edge.runtime", "imported.schema.json")
 
 
 def read_imported(run: Path) -> Imported:
     """Read a run's imported.json. Raises ModelFileError for a file that does not hold to it."""
-    path = run / IMPORTED_FILE
-    again = "run 'unet-edge import' again with --overwrite"
-    try:
-        data = parse_json(read_regular(path, _MOST))
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is not JSON: {error}", fix=again) from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if type(schema) is int and schema > SCHEMA:  # bool is an int
-        raise ModelFileError(
-            f"{path} has schema {schema}",
-            expected=f"this version reads up to {SCHEMA}",
-            fix="run: pip install --upgrade unet-edge",
-        )
-    if problem := first_error(data, imported_schema()):
-        raise ModelFileError(f"{path} is malformed: {problem}", fix=again)
+    data = read_document(
+        run / IMPORTED_FILE,
+        imported_schema(),
+        version=SCHEMA,
+        most=_MOST,
+        again="run 'unet-edge import' again with --overwrite",
+        error=ModelFileError,
+    )
     return Imported.from_dict(data)

@@ -104,7 +104,7 @@ HOSTILE_CLASSES = {
     # CVE-2025-12060: a function of Keras that downloads and unpacks
     "get_file": call_of("keras.utils", "get_file", {"origin": "file:///etc/passwd"}),
     # Layers of Keras that load code or files
-    "TFSMLayer": call_of("keras.layers", "TFSMLayer", {"filepath": "/tmp/x"}),
+    "TFSMLayer": call_of("keras.layers", "TFSMLayer", {"filepath": "x"}),
     "TorchModuleWrapper": call_of("keras.layers", "TorchModuleWrapper", {"module": "x"}),
     # CVE-2025-12058: a vocabulary is the path of a file
     "StringLookup": call_of("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"}),
