@@ -41,25 +41,32 @@ def test_a_recording_without_its_index_is_named_so(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.ts", "clip.mkv"])
-def test_garbage_in_the_middle_is_counted_and_skipped(name, tmp_path):
+def test_garbage_anywhere_is_noticed_and_skipped(name, tmp_path):
+    """Where the encoder lays a packet depends on its version and on the processor."""
     path = write_video(
         tmp_path / name, "-c:v", "libx264", "-g", "10", "-cluster_time_limit", "400", frames=100
     )
+    whole = path.read_bytes()
     expected = {frame.pts: np.asarray(frame.image) for frame in VideoFile(path).frames()}
-    data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 4000] = np.random.default_rng(0).bytes(4000)
-    path.write_bytes(data)
-    video = VideoFile(path)
-    frames = list(video.frames())
-    assert video.damaged > 0
-    assert 60 < len(frames) <= 100
-    whole = [
-        frame.pts in expected and np.array_equal(frame.image, expected[frame.pts])
-        for frame in frames
-    ]
-    assert all(whole[:30])
-    assert all(whole[-10:])
+    passed_over = 0
+    for begin in np.linspace(0.4, 0.6, 21) * len(whole):
+        data = bytearray(whole)
+        data[int(begin) : int(begin) + 4000] = np.random.default_rng(0).bytes(4000)
+        path.write_bytes(data)
+        video = VideoFile(path)
+        frames = list(video.frames())
+        assert 60 < len(frames) <= 100
+        intact = [
+            frame.pts in expected and np.array_equal(frame.image, expected[frame.pts])
+            for frame in frames
+        ]
+        assert all(intact[:30])
+        assert all(intact[-10:])
+        lost = len(frames) < 100
+        assert video.damaged or any("there are no frames from" in each for each in video.warnings)
+        passed_over += lost and not video.damaged
+    if name == "clip.mkv":  # whose demuxer passes over some damage without a word
+        assert passed_over
 
 
 def test_files_that_are_no_video_are_named_for_what_they_are(tmp_path):

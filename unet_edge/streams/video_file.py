@@ -154,6 +154,7 @@ class VideoFile:
             if self._stop is not None and seconds >= self._stop:
                 if index == 0:
                     raise self._no_frames(end)
+                self._look_at_gaps(times, stream)
                 return
             if self._resume_at is not None and index == first_index:
                 self._require_same(pts, stream.time_base)
@@ -162,6 +163,7 @@ class VideoFile:
             index += 1
         if index == 0:
             raise self._no_frames(end)
+        self._look_at_gaps(times, stream)
         expected = own_duration(container, stream)
         if expected is not None and expected - end > _EARLY:
             self.warnings.append(
@@ -176,6 +178,18 @@ class VideoFile:
                 "worse; convert the video with: ffmpeg -i IN -vf zscale=t=linear:npl=100,"
                 "tonemap=hable,zscale=t=bt709:m=bt709:p=bt709:r=tv,format=yuv420p OUT"
             )
+
+    def _look_at_gaps(self, times: FrameTimes, stream: Any) -> None:
+        """Warn of missing frames. A demuxer passes over some damage without a word."""
+        if not times.may_have_lost_frames:
+            return
+        first, last = (float((pts - _origin(stream)) * stream.time_base) for pts in times.first_gap)
+        more = times.gaps - 1
+        others = f" and in {more} other {'place' if more == 1 else 'places'}" if more else ""
+        self.warnings.append(
+            f"there are no frames from {first:.2f} s to {last:.2f} s{others}: they may be lost, or "
+            "the frame rate varies"
+        )
 
     def _require_same(self, pts: int, time_base: Fraction) -> None:
         """Raise StreamError unless the frame to resume at still has its time."""
