@@ -24,7 +24,8 @@ def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple
 
     .onnx: the `stem` and the last convolution. .tflite with two classes: the stem. With more
     classes: the first eight convolutions, as far as full and depthwise ones alternate, and the
-    last. The last one counts only if it computes the scores. See
+    last. The last one counts only if it computes the scores. A convolution that scales an imported
+    model's pixels stays in float, too; in .onnx only together with the one after it. See
     docs/decisions/032-float-layers.md.
     """
     if file_format == "tflite" and model.output.shape[-1] == 2:
@@ -33,15 +34,21 @@ def float_layers_of(model: keras.Model, file_format: Format = "tflite") -> tuple
     if file_format == "tflite":
         first = _first_pairs(model, _PAIRS_WITH_MANY_CLASSES)
     else:
-        first = stem(model) if _stays_between(model, stem(model)) else ()
+        first = stem(model)
+        if first == _scaling(model):
+            first = tuple(layer.name for layer in convolutions(model)[:2]) if first else ()
+        if not _stays_between(model, first):
+            first = ()
     return tuple(dict.fromkeys((*first, *last)))
 
 
 def stem(model: keras.Model) -> tuple[str, ...]:
-    """Names of the first convolution and the depthwise one after it; () if none follows.
+    """Names of the first convolution and the depthwise one after it, if one follows.
 
     Their rounding error reaches all later layers, and by the widest skip the last ones. They have
-    few channels, so they cost little in float.
+    few channels, so they cost little in float. A convolution that scales an imported model's
+    pixels comes before them, or alone: the 256 steps of its output lie between those of its input,
+    so that int8 would round every pixel once more.
     """
     return _first_pairs(model, 1)
 
@@ -49,18 +56,20 @@ def stem(model: keras.Model) -> tuple[str, ...]:
 def _first_pairs(model: keras.Model, most: int) -> tuple[str, ...]:
     """Names of up to `most` pairs of a full and a depthwise convolution at the model's start.
 
-    An imported model may scale its pixels in a convolution before them, which then stays in float
-    too.
+    Before them comes the convolution that scales an imported model's pixels, if there is one.
     """
-    found = convolutions(model)
-    scaling = [layer.name for layer in found[:1] if layer.name == _SCALE_INPUT]
+    scaling = _scaling(model)
     alternating = itertools.takewhile(
         lambda pair: isinstance(pair[0], pair[1]),
-        zip(found[len(scaling) :][: 2 * most], itertools.cycle(_PAIR), strict=False),
+        zip(convolutions(model)[len(scaling) :][: 2 * most], itertools.cycle(_PAIR), strict=False),
     )
     names = [layer.name for layer, _ in alternating]
-    pairs = names[: len(names) // 2 * 2]
-    return (*scaling, *pairs) if pairs else ()
+    return (*scaling, *names[: len(names) // 2 * 2])
+
+
+def _scaling(model: keras.Model) -> tuple[str, ...]:
+    """The name of the convolution that scales an imported model's pixels, if it has one."""
+    return tuple(layer.name for layer in convolutions(model)[:1] if layer.name == _SCALE_INPUT)
 
 
 def _stays_between(model: keras.Model, names: tuple[str, ...]) -> bool:

@@ -13,6 +13,8 @@ size. See docs/decisions/033-fitted-kernels.md.
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 from keras import layers
@@ -72,6 +74,7 @@ def fit_kernel(
     # Each group is a problem of its own; each channel of a depthwise kernel is a group. Weights are
     # (problems, taps, outputs), inputs (problems, taps, positions).
     weights = _by_group(kernel, groups, depthwise=depthwise)
+    inputs, float_inputs = _padded(conv, inputs), _padded(conv, float_inputs)
     actual, expected = (
         _taps_by_group(each, height, width, conv.dilation_rate, groups)
         for each in (inputs, float_inputs)
@@ -93,6 +96,24 @@ def _exceeds(conv: keras.Layer, inputs: NDArray[np.float32]) -> bool:
         for size, rate in zip(conv.kernel_size, conv.dilation_rate, strict=True)
     ]
     return extents[0] > inputs.shape[1] or extents[1] > inputs.shape[2]
+
+
+def _padded(conv: keras.Layer, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The inputs with the zeros that `conv` itself pads them with.
+
+    A fit to positions without padding may add to one tap what it takes from its neighbour, whose
+    input is nearly the same. At a border, where the neighbour is 0, it would be wrong by far.
+    """
+    if conv.padding != "same":
+        return inputs
+    widths = [(0, 0)]
+    for size, kernel, stride, rate in zip(
+        inputs.shape[1:3], conv.kernel_size, conv.strides, conv.dilation_rate, strict=True
+    ):
+        reach = (math.ceil(size / stride) - 1) * stride + (kernel - 1) * rate + 1
+        total = max(reach - size, 0)
+        widths.append((total // 2, total - total // 2))
+    return np.pad(inputs, [*widths, (0, 0)])
 
 
 def _by_group(kernel: Weights, groups: int, *, depthwise: bool) -> Weights:
@@ -173,8 +194,7 @@ def _taps(
 ) -> NDArray[np.float32]:
     """The inputs of each weight of a kernel, less their mean: (height * width, C, positions).
 
-    Positions ignore the stride: it changes which are used, not their covariance. Those that need
-    padding are left out.
+    Positions ignore the stride: it changes which are used, not their covariance.
     """
     down, right = dilation
     rows = inputs.shape[1] - (height - 1) * down

@@ -123,6 +123,11 @@ def test_the_stem_is_the_first_convolution_and_the_depthwise_one_after_it() -> N
     model = keras.Model(pixels, keras.layers.Add()([scores, shortcut]))
     assert float_layers_of(model, "onnx") == ()
     assert float_layers_of(model) == ("scale_input", "first", "second")
+    # Without a depthwise one, ONNX Runtime needs the next in float, and TFLite does not.
+    full = keras.layers.Conv2D(4, 3, name="second")(x)
+    model = keras.Model(pixels, keras.layers.Conv2D(2, 1, name="head")(full))
+    assert float_layers_of(model) == ("scale_input",)
+    assert float_layers_of(model, "onnx") == ("scale_input", "first", "head")
     # A model with a single convolution, such as the doctor's tiny models, has no stem.
     pixels = keras.Input((8, 8, 3))
     assert stem(keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))) == ()

@@ -1,4 +1,4 @@
-"""A few steps of training on generated discs, so that a foreign network's masks have shapes."""
+"""Training on generated discs, so that a foreign network's masks have shapes."""
 
 from __future__ import annotations
 
@@ -28,15 +28,22 @@ def discs(count: int, size: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[
     return pictures.clip(0, 255).astype(np.uint8), labels
 
 
-def trained(entry: ForeignNetwork, *, width: float, size: int) -> keras.Model:
+_FEW = 100  # steps that take less time than tracing the graph
+
+
+def trained(
+    entry: ForeignNetwork, *, width: float, size: int, steps: int | None = None, rate: float = 5e-3
+) -> keras.Model:
     """The network, trained in float32 and then set to its own precision.
+
+    `steps` is the entry's own few without a number; `rate` is Adam's.
 
     A processor without float16 arithmetic takes minutes for the steps of a float16 model, and a
     mixed policy keeps its variables in float32 anyway.
     """
     keras.utils.set_random_seed(0)
     model = replace(entry, policy="float32").model(width, size)
-    train(entry, model, size=size)
+    train(entry, model, size=size, steps=steps or entry.steps, rate=rate)
     if entry.policy == "float32":
         return model
     mixed = entry.model(width, size)
@@ -44,19 +51,28 @@ def trained(entry: ForeignNetwork, *, width: float, size: int) -> keras.Model:
     return mixed
 
 
-def train(entry: ForeignNetwork, model: keras.Model, *, size: int, batch: int = 4) -> None:
-    """Train `model` in place for `entry.steps` steps, with the loss that its output asks for."""
+def train(
+    entry: ForeignNetwork,
+    model: keras.Model,
+    *,
+    size: int,
+    steps: int,
+    rate: float = 5e-3,
+    batch: int = 4,
+) -> None:
+    """Train `model` in place, with the loss that its output asks for."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.8  # the few steps must reach the statistics
-    # Eagerly: tracing the graph takes longer than these steps.
-    model.compile(keras.optimizers.Adam(5e-3), _loss(entry), run_eagerly=True)
-    pictures, labels = discs(8 * batch, size, seed=0)
+    few = steps < _FEW
+    model.compile(keras.optimizers.Adam(rate), _loss(entry), run_eagerly=few)
+    batches = 8 if few else 40
+    pictures, labels = discs(batches * batch, size, seed=0)
     inputs, truth = entry.scale(pictures), labels[:, :: entry.stride, :: entry.stride]
     if len(model.output_shape) == 3:
         truth = truth.reshape(len(truth), -1)
-    for step in range(entry.steps):
-        part = slice(step % 8 * batch, step % 8 * batch + batch)
+    for step in range(steps):
+        part = slice(step % batches * batch, step % batches * batch + batch)
         model.train_on_batch(inputs[part], truth[part].astype(np.int32)[..., None])
 
 
