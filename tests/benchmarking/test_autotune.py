@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_benchmarks import scores
 
 from unet_edge.benchmarking import autotune
 from unet_edge.benchmarking.autotune import _nothing_to_try, tune
@@ -45,7 +46,7 @@ def cost(ms: float, agreement: float = 1.0) -> Measurement:
     times = {"decode": 60.0, "place": 30.0, "infer": ms / 2, "mask": ms / 2, "restore": 10.0}
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), times[stage]) for stage in STAGES}
     stages[TOTAL] = dict.fromkeys(("p50", "p90", "p99", "min"), 100 + ms)
-    return Measurement("x 1", 1, 5.0, stages, 50.0, agreement, agreement, agreement)
+    return Measurement("x 1", 1, 5.0, stages, 50.0, scores(agreement))
 
 
 def trial(file: str, *model_ms: float, threads: int = 1) -> Trial:

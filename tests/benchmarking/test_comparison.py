@@ -122,7 +122,11 @@ def test_a_changed_file_is_named_by_its_digest() -> None:
     ("change", "reason"),
     [
         (lambda r: dataclasses.replace(r, void=(0, 1, 4, 5)), "the second run has 2 rounds that"),
-        (lambda r: dataclasses.replace(r, threads=1), "threads 2 and 1"),
+        (lambda r: dataclasses.replace(r, threads=(1, 2)), "threads 2 and 1, 2"),
+        (
+            lambda r: dataclasses.replace(r, matrix_kernel="ARMV8"),
+            "kernel of NumPy's matrix products NEOVERSEN1 and ARMV8",
+        ),
         (lambda r: dataclasses.replace(r, width=64), "model's size 96x96 and 64x96"),
         (lambda r: dataclasses.replace(r, pictures_sha256="1" * 64), "pictures 0000"),
         (

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from made_up_benchmarks import CALM
+from made_up_benchmarks import CALM, made_up
 
 from unet_edge.benchmarking.conditions import Conditions, ConditionsReader, settings, void_rounds
+from unet_edge.benchmarking.tables import warnings
 
 
 def but(**changes: object) -> Conditions:
@@ -98,3 +101,23 @@ def test_settings_that_change_a_librarys_speed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", "/somewhere")  # another program's
     assert settings()["OPENBLAS_CORETYPE"] == "Prescott"
     assert "TF_CLI_CONFIG_FILE" not in settings()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names are those of x86's kernels")
+@pytest.mark.parametrize("kernel", ["Nehalem", "Haswell"])
+def test_the_kernel_of_matrix_products_is_that_of_the_environment(kernel: str) -> None:
+    code = (
+        "from unet_edge.benchmarking.conditions import matrix_kernel, settings\n"
+        "print(matrix_kernel(), settings())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "OPENBLAS_CORETYPE": kernel},
+    ).stdout
+    assert found.startswith(kernel)
+    assert f"'OPENBLAS_CORETYPE': '{kernel}'" in found
+    slow = dataclasses.replace(made_up(0), environment={"OPENBLAS_CORETYPE": kernel})
+    assert f"OPENBLAS_CORETYPE is {kernel}" in " ".join(warnings(slow))

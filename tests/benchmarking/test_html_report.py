@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import dataclasses
 import io
 import json
@@ -13,14 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_benchmarks import CALM
+from made_up_benchmarks import CALM, scores
 from PIL import Image
 from sealing import seal_manifest
 
+from unet_edge.benchmarking.chart import pareto_front
+from unet_edge.benchmarking.csv_table import csv_table, is_csv_table
 from unet_edge.benchmarking.html_report import report_html
 from unet_edge.benchmarking.measurement import measure_bundle
 from unet_edge.benchmarking.results import BenchmarkResult, Measurement, ModelResult, Round
-from unet_edge.benchmarking.tables import cost_rows, stage_rows, tables, warnings
+from unet_edge.benchmarking.sustained import Sample, Sustained
+from unet_edge.benchmarking.tables import conditions, cost_rows, stage_rows, tables, warnings
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.manifest import Choice, GoldenPicture
 from unet_edge.bundle.writing import write_bundle
@@ -77,10 +81,10 @@ def row(
     stages = {stage: dict.fromkeys(("p50", "p90", "p99", "min"), total / 5) for stage in STAGES}
     stages["total"] = {"p50": total, "p90": total * 1.5, "p99": total * 2, "min": total / 2}
     rounds = tuple(
-        Round(45.6, 50, {stage: factor * each["p50"] for stage, each in stages.items()})
+        Round(45.6, 50, {stage: factor * each["p50"] for stage, each in stages.items()}, (total,))
         for factor in (0.98, 1.0, 1.02)
     )
-    cost = Measurement("some 1.0", 2, 45.6, stages, 61.7, agreement, agreement, 0.98765, rounds)
+    cost = Measurement("some 1.0", 2, 45.6, stages, 61.7, scores(agreement, 0.98765), None, rounds)
     return ModelResult(name, file_format, "int8", 1_234_567, "0", floor, 0.99876, 0.81234, cost)
 
 
@@ -91,6 +95,9 @@ def fixed() -> BenchmarkResult:
         height=96,
         width=96,
         date="2025-01-02",
+        macs=None,
+        instructions=("NEON", "dotprod"),
+        matrix_kernel=None,
         machine={
             "model": "Pi 5", "architecture": "aarch64", "int8": "ARM with dotprod",
             "cores": 4, "memory_gib": 7.9,
@@ -98,7 +105,7 @@ def fixed() -> BenchmarkResult:
         },
         gemm_before_ms=10,
         gemm_after_ms=10,
-        threads=2,
+        threads=(2,),
         runs=10,
         rounds=3,
         pictures=8,
@@ -121,12 +128,14 @@ def test_rows_have_the_figures(fixed: BenchmarkResult) -> None:
     # The logarithms of 0.98, 1 and 1.02 deviate by 0.02000; half the interval is 4.303 (Student's t
     # for two degrees of freedom) * 0.02 / sqrt(3), 0.0497, whose exponential is 1.051.
     assert keras[:8] == ["model.keras", "1.23", "45.6", "250", "5.1", "375", "500", "50.0"]
-    assert keras[8:] == ["62", "100", "99.876", "0.9877", "0.8123", "1.00", "1.00"]
+    # Boundary and worst are those of `scores`; the result has no number of operations.
+    assert keras[8:14] == ["–", "62", "100", "99.000", "99.000", "99.876"]
+    assert keras[14:] == ["0.9877", "0.8123", "1.00", "1.00"]
     # 0.999999 is cut to 99.999: only masks that agree in every pixel have 100.
-    assert first[3:10] == ["12.3", "5.1", "18.5", "24.7", "2.47", "62", "99.999"]
-    assert first[13:] == ["20.3", "20.3"]
-    assert under[9] == "98.000 !"
-    assert broken == ["c.onnx", "0.00", *["–"] * 8, "90.000", *["–"] * 4]
+    assert first[3:11] == ["12.3", "5.1", "18.5", "24.7", "2.47", "–", "62", "99.999"]
+    assert first[16:] == ["20.3", "20.3"]
+    assert under[10] == "98.000 !"
+    assert broken == ["c.onnx", "0.00", *["–"] * 11, "90.000", *["–"] * 4]
     assert stage_rows(fixed)[1] == ["a.tflite", *["2.47 / 2.47 / 2.47"] * 5]
     assert len(stage_rows(fixed)) == 3
 
@@ -170,7 +179,8 @@ def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:
     missing += [name for name in headers(stages) if name not in headers(few_stages)]
     last = narrow.splitlines()[-1]
     said = "- columns left out to fit the terminal (-o and --json have them): "
-    assert last.startswith(f"{said}infer × Keras, ")
+    # Those without any figure first.
+    assert last.startswith(f"{said}of limit %, infer × Keras, ")
     assert set(last.partition(": ")[2].split(", ")) == set(missing)
     # The cells stay below their headers.
     p50 = headers(few).index("p50 ms")
@@ -179,7 +189,7 @@ def test_a_narrow_terminal_gets_fewer_columns(fixed: BenchmarkResult) -> None:
     # Without Keras, its columns have no figures and go first.
     alone = dataclasses.replace(fixed, keras=dataclasses.replace(fixed.keras, cost=None))
     width = max(map(len, tables_of(tables(alone))[0])) - len("    infer × Keras") - 1
-    assert tables(alone, width=width).splitlines()[-1] == (f"{said}infer × Keras, × Keras")
+    assert tables(alone, width=width).splitlines()[-1] == (f"{said}of limit %, infer × Keras")
 
 
 def test_tables_as_text_and_as_markdown(fixed: BenchmarkResult) -> None:
@@ -202,7 +212,7 @@ def test_the_page_has_no_external_resources(result: BenchmarkResult, bundle: Bun
     for tag, attributes in page.elements:
         assert tag not in ("script", "link", "iframe", "object", "base")
         for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
-            assert attributes.get(name, "data:").startswith("data:")
+            assert attributes.get(name, "data:").startswith(("data:", "#"))
         assert not [name for name in attributes if name.startswith("on")]
     assert not re.search(r"url\(|@import|https?://", html)
     assert len(html) < 5_000_000
@@ -211,10 +221,19 @@ def test_the_page_has_no_external_resources(result: BenchmarkResult, bundle: Bun
 def test_the_page_shows_every_file_and_picture(result: BenchmarkResult, bundle: Bundle) -> None:
     page = Page(report_html(result, bundle, pictures=3))
     for entry in bundle.files:
-        assert page.text.count(entry.name) >= 3 + 2  # under each picture, in both tables
-    for golden in bundle.golden[:3]:
-        assert golden.picture in page.text
-    assert bundle.golden[3].picture not in page.text
+        assert page.text.count(entry.name) >= 3 + 3  # under each picture, in three tables
+    # The three with the lowest agreement of any file, the lowest first.
+    lowest = {
+        golden.picture: min(
+            row.cost.golden.pictures[golden.picture] for row in result.files if row.cost
+        )
+        for golden in bundle.golden
+    }
+    worst = sorted(lowest, key=lambda name: lowest[name])
+    assert len(set(lowest.values())) > 3
+    places = [page.text.index(name) for name in worst[:3]]
+    assert places == sorted(places)
+    assert worst[3] not in page.text
     assert len(page.all("img")) == 3 * (2 + 2 * len(bundle.files))
     for picture in page.pictures().values():
         assert picture.format == "JPEG"
@@ -224,11 +243,12 @@ def test_the_page_shows_every_file_and_picture(result: BenchmarkResult, bundle: 
 
 def test_wide_tables_scroll_inside_their_box(fixed: BenchmarkResult, bundle: Bundle) -> None:
     html = report_html(fixed, bundle, pictures=0)
-    assert html.count("<div class=wide><table") == html.count("<table") == 2
+    # Of cost, stages, classes and conditions; a keyboard scrolls what can take the focus.
+    boxes = re.findall(r'<div class=wide tabindex=0 role=region aria-label="[^"]+"><table', html)
+    assert len(boxes) == html.count("<table") == 4
     style = html.partition("<style>")[2].partition("</style>")[0]
     assert ".wide{overflow-x:auto}" in style
     # 14 columns fit into 1240 px with smaller margins and headings on several lines.
-    assert "<div class=wide><table class=cost>" in html
     assert ".cost thead th{white-space:normal" in style
     assert "position:sticky;left:0" in style  # file names stay visible while figures scroll
 
@@ -312,13 +332,62 @@ def test_the_chart_places_points_by_time_and_agreement(
     fixed: BenchmarkResult, bundle: Bundle
 ) -> None:
     page = Page(report_html(fixed, dataclasses.replace(bundle, golden=())))
-    points = {c["class"]: (float(c["cx"]), float(c["cy"])) for c in page.all("circle")}
+    points = {c["class"].split()[0]: (float(c["cx"]), float(c["cy"])) for c in page.all("circle")}
     assert points["tflite"][0] < points["onnx"][0] < points["keras"][0]
     assert points["onnx"][1] > points["tflite"][1] >= points["keras"][1]
     assert "ms, logarithmic" in page.text
     # Logarithmic: equal factors are equal distances.
     a, b, c = (points[name][0] for name in ("tflite", "onnx", "keras"))
     assert (b - a) / (c - b) == pytest.approx(np.log(40 / 12.345) / np.log(250 / 40), abs=0.01)
+
+
+def test_the_front_joins_what_nothing_beats() -> None:
+    points = [(10.0, 0.99), (5.0, 0.98), (5.0, 0.97), (12.0, 0.99), (20.0, 1.0), (5.0, 0.98)]
+    assert pareto_front(points) == (1, 5, 0, 4)
+    assert pareto_front([]) == ()
+
+
+def test_the_front_is_drawn_and_named(fixed: BenchmarkResult, bundle: Bundle) -> None:
+    page = Page(report_html(fixed, dataclasses.replace(bundle, golden=())))
+    marked = [c["class"] for c in page.all("circle") if "best" in c["class"]]
+    # a.tflite is faster than both, and Keras agrees with itself.
+    assert sorted(marked) == ["keras best", "tflite best"]
+    assert "no other beats in both: a.tflite, model.keras." in page.text
+    (path,) = [each["d"] for each in page.all("path") if each["class"] == "front"]
+    assert path.count("L") == 1
+
+
+def test_the_page_has_what_was_measured_for_minutes(fixed: BenchmarkResult, bundle: Bundle) -> None:
+    samples = tuple(Sample(second, 9, 100.0, None, 40.0 + second, ()) for second in (1.0, 2.0, 3.0))
+    warm = dataclasses.replace(fixed, sustained=Sustained("a.tflite", 0.05, samples))
+    page = Page(report_html(warm, dataclasses.replace(bundle, golden=())))
+    assert len(page.all("polyline")) == 2  # rate and temperature; the clock is not known
+    assert "a.tflite, 0.05 minutes without a pause: 9.00 pictures a second at first" in page.text
+    assert "a.tflite, 0.05 minutes" in tables(warm)
+
+
+def test_a_row_for_each_variant_in_csv(fixed: BenchmarkResult) -> None:
+    first = dataclasses.replace(fixed.files[0], variant="openvino, 2 threads")
+    text = csv_table(dataclasses.replace(fixed, files=(first, *fixed.files[1:])))
+    assert is_csv_table(text.encode())
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["file"] for row in rows] == ["model.keras", "a.tflite", "b.onnx", "c.onnx"]
+    assert (rows[1]["variant"], rows[2]["variant"]) == ("openvino, 2 threads", "")
+    assert float(rows[1]["total_p50_ms"]) == 12.345
+    assert float(rows[1]["golden_agreement"]) == 0.999999
+    assert float(rows[1]["pictures_a_second"]) == pytest.approx(1000 / 12.345)
+    assert (rows[3]["error"], rows[3]["total_p50_ms"]) == ("no <interpreter>", "")
+
+
+def test_the_share_of_the_limit(fixed: BenchmarkResult) -> None:
+    # 200 products of 64x64 matrices are 0.1048576 billion operations, in 3 ms on one thread.
+    known = dataclasses.replace(fixed, macs=10_000_000)
+    # 0.02 billion operations in 2.469 ms of inference (12.345 / 5) on two threads.
+    expected = (0.02 / 2.469e-3) / (2 * 0.1048576 / 3e-3)
+    assert known.share_of_limit(known.files[0]) == pytest.approx(expected)
+    assert cost_rows(known)[1][8] == f"{100 * expected:.1f}"
+    assert "0.02 billion operations" in " ".join(conditions(known))
+    assert fixed.share_of_limit(fixed.files[0]) is None
 
 
 def test_the_names_of_coinciding_points_do_not_overlap(

@@ -19,11 +19,16 @@ import pytest
 from made_up_benchmarks import CALM, made_up
 from PIL import Image
 
+from unet_edge.benchmarking.labelled_pictures import LabelledPicture
 from unet_edge.benchmarking.measurement import measure_bundle, summarise
+from unet_edge.benchmarking.result_file import benchmark_schema
 from unet_edge.benchmarking.results import BenchmarkResult
+from unet_edge.benchmarking.tables import tables
 from unet_edge.bundle.bundle import Bundle
+from unet_edge.bundle.json_schema import first_error
 from unet_edge.errors import BundleError, ConfigError, ImageError
 from unet_edge.evaluation.verification import golden_references, verify
+from unet_edge.runtime.packages import Package
 from unet_edge.runtime.segmenter import STAGES, Segmenter
 from unet_edge.system.files import sha256
 
@@ -74,7 +79,7 @@ def test_the_figures_of_a_row_are_consistent(result: BenchmarkResult) -> None:
         assert cost.stages["total"]["min"] >= sum(cost.stages[name]["min"] for name in STAGES)
         assert cost.stages["total"]["p99"] <= sum(cost.stages[name]["p99"] for name in STAGES) * 1.1
         assert cost.load_ms > 0
-        assert cost.worst <= cost.agreement <= 1
+        assert cost.golden.worst <= cost.agreement <= 1
 
 
 @pytest.mark.slow
@@ -84,7 +89,7 @@ def test_backends_and_threads_are_named(result: BenchmarkResult) -> None:
         assert row.cost is not None
         assert row.cost.backend.startswith(backends[row.format])
         assert row.cost.threads == (None if row.format == "keras" else 1)
-    assert (result.threads, result.runs, result.rounds) == (1, 3, 2)
+    assert (result.threads, result.runs, result.rounds) == ((1,), 3, 2)
 
 
 @pytest.mark.slow
@@ -94,15 +99,15 @@ def test_agreement_equals_that_of_verify(bundle: Bundle, result: BenchmarkResult
         proof = verify(segmenter, golden_references(bundle), floor=0.0)
         assert row.cost is not None
         assert row.cost.agreement == proof.agreement
-        assert row.cost.worst == proof.worst
-        assert row.cost.mask_miou == proof.mask_miou
+        assert row.cost.golden.worst == proof.worst
+        assert row.cost.golden.miou == proof.mask_miou
 
 
 @pytest.mark.slow
 def test_keras_is_measured_the_same_way(result: BenchmarkResult, run_path: Path) -> None:
     cost = result.keras.cost
     assert cost is not None
-    assert (cost.agreement, cost.mask_miou) == (1.0, 1.0)
+    assert (cost.agreement, cost.golden.boundary, cost.golden.miou) == (1.0, 1.0, 1.0)
     assert result.keras.bytes == (run_path / "model.keras").stat().st_size
     same = result.speedup(result.keras)
     assert same is not None
@@ -118,6 +123,59 @@ def test_keras_is_measured_the_same_way(result: BenchmarkResult, run_path: Path)
         speedup = result.speedup(fastest, stage)
         assert speedup is not None
         assert speedup.value == pytest.approx(np.prod(ratios) ** (1 / len(ratios)))
+
+
+@pytest.fixture(scope="module")
+def labelled(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPicture]:
+    """Two golden pictures; the labels of one are Keras' mask, of the other nothing but ignored."""
+    folder = tmp_path_factory.mktemp("labels")
+    found = []
+    for number, golden in enumerate(bundle.golden[:2]):
+        _, labels = bundle.read_golden(golden)
+        if number:
+            labels = np.full_like(labels, 255)
+        Image.fromarray(labels).save(folder / f"{number}.png")
+        picture = bundle.path / golden.picture
+        found.append(LabelledPicture(golden.picture, picture, folder / f"{number}.png"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def variants(bundle: Bundle, labelled: list[LabelledPicture]) -> BenchmarkResult:
+    files = only(bundle, "model-float32.tflite", "model-int8.onnx")
+    backends: list[Package] = ["ai-edge-litert", "onnxruntime"]
+    return measure_bundle(
+        files, labelled=labelled, runs=1, rounds=2, threads=(1, 2), backends=backends
+    )
+
+
+def test_a_row_for_each_interpreter_and_number_of_threads(variants: BenchmarkResult) -> None:
+    assert [row.label for row in variants.files] == [
+        "model-float32.tflite (ai-edge-litert, 1 thread)",
+        "model-float32.tflite (ai-edge-litert, 2 threads)",
+        "model-int8.onnx (onnxruntime, 1 thread)",
+        "model-int8.onnx (onnxruntime, 2 threads)",
+    ]
+    costs = [row.cost for row in variants.files if row.cost]
+    assert [cost.threads for cost in costs] == [1, 2, 1, 2]
+    assert [cost.backend.split()[0] for cost in costs] == [
+        *["ai-edge-litert"] * 2,
+        *["onnxruntime"] * 2,
+    ]
+    assert variants.threads == (1, 2)
+    written = json.loads(json.dumps(variants.to_dict()))
+    assert first_error(written, benchmark_schema()) is None
+    assert BenchmarkResult.from_dict(written) == variants
+
+
+def test_masks_are_scored_against_labels(variants: BenchmarkResult, bundle: Bundle) -> None:
+    for row in variants.files:
+        assert row.cost is not None
+        assert row.cost.labels is not None
+        name = bundle.golden[0].picture
+        # The labels are Keras' mask, and the other picture has only ignored pixels.
+        assert row.cost.labels.pictures == {name: row.cost.golden.pictures[name]}
+    assert "true labels of 1 picture, measured here" in tables(variants)
 
 
 @pytest.mark.slow

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unet_edge.benchmarking.statistics import adjusted, independent, paired, spread, tail
+from unet_edge.benchmarking.statistics import (
+    adjusted,
+    bootstrap,
+    independent,
+    paired,
+    spread,
+    tail,
+)
 
 RANDOM = np.random.default_rng(0)
 A = np.exp(RANDOM.normal(0.0, 0.05, 6))
@@ -47,6 +54,21 @@ def test_a_single_round_has_no_interval() -> None:
         assert all(map(math.isnan, (found.error, found.width, found.p)))
         assert found.text == "2.000"
     assert math.isnan(spread([1.0]))
+
+
+def test_whole_rounds_are_drawn_anew() -> None:
+    # Three rounds of equal times inside: a draw's median is 1, 2 or 3, each often enough.
+    assert bootstrap([[1.0] * 5, [2.0] * 5, [3.0] * 5], 50) == (1, 3)
+    # Where rounds do not differ, the interval is a point, however much pictures do.
+    low, high = bootstrap([[1.0, 2.0, 9.0]] * 4, 50)
+    assert low == high == 2
+    random = np.random.default_rng(0)
+    rounds = [list(random.normal(100, 5, 20)) for _ in range(30)]
+    low, high = bootstrap(rounds, 50)
+    # The median of 600 normal times has a standard error of 1.253 * 5 / sqrt(600), 0.256.
+    assert 99 < low < 100.3 < 100.6 + 2 * 0.256
+    assert 3 * 0.256 < high - low < 5 * 0.256
+    assert all(math.isnan(end) for end in bootstrap(rounds[:2], 50))
 
 
 def test_times_that_a_coarse_clock_cannot_tell_apart() -> None:

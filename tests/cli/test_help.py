@@ -133,7 +133,7 @@ class TestThreads:
     @pytest.mark.parametrize("command", ["verify", "benchmark"])
     def test_commands_that_compare_files_do_not_use_the_tuned_number(self, command: str) -> None:
         text = " ".join(" ".join(page(command, "--help")).split())
-        assert "--threads INTEGER RANGE Number of threads. [default: all processors, at" in text
+        assert "[default: all processors, at most four]" in text
         assert "tuned]" not in text
 
     def test_commands_that_open_the_tuned_choice_say_when(self) -> None:

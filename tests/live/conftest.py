@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_page import chromium, live_command, open_page
+from browser import chromium
+from live_page import live_command, open_page
 from playwright.sync_api import Browser, Page
 
 PATTERN = "pattern:320x240@10"

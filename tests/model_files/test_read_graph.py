@@ -45,6 +45,7 @@ def test_a_tflite_graph(tflite: Make) -> None:
         outputs=(TensorInfo("logits", "float32", (1, 2, 2, 3)),),
         kernels={"int8 per channel": 1},  # both convolutions share the kernel
         min_runtime_version="2.11.0",
+        macs=2 * 4 * 12,  # four positions, each with the whole kernel
     )
 
 
@@ -67,6 +68,20 @@ def test_how_kernels_are_stored(
 
 def test_names_of_operators_are_those_of_the_schema() -> None:
     assert {getattr(schema.BuiltinOperator, name): name for name in BUILTINS.values()} == BUILTINS
+
+
+def test_multiplications_are_counted_by_hand() -> None:
+    import keras
+    import tensorflow as tf
+
+    x = pixels = keras.Input((8, 6, 3), batch_size=1)
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(x)  # 4x3 positions, 3*3*3*4 each
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)  # 4x3 positions, 3*3*4
+    x = keras.layers.Conv2DTranspose(5, 2, strides=2)(x)  # 4x3 positions, 2*2*4*5
+    x = keras.layers.Dense(7)(x)  # 8x6 positions, 5*7
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(pixels, x))
+    expected = 12 * 108 + 12 * 36 + 12 * 80 + 48 * 35
+    assert read_tflite(converter.convert()).macs == expected
 
 
 def test_operators_outside_our_builtins(tflite: Make) -> None:

@@ -14,23 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, sync_playwright
-from system_programs import require_program
+from playwright.sync_api import Browser, Page
 
 PATIENCE = 60_000  # ms; a loaded machine needs seconds for what takes a tenth alone
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """Headless Chromium."""
-    program = require_program("chromium", package="chromium")
-    with sync_playwright() as playwright:
-        # Tests may run as root, for whom Chromium has no sandbox.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
-from live_page import chromium, next_canvas, open_page
+from browser import chromium
+from live_page import next_canvas, open_page
 from live_server import live_server
 from paths import ROOT
 from PIL import Image

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,12 +135,12 @@ def compare(before: BenchmarkResult, after: BenchmarkResult) -> Comparison:
 
 
 def _costs(result: BenchmarkResult) -> dict[str, Measurement]:
-    return {row.name: row.cost for row in result.rows if row.cost}
+    return {row.label: row.cost for row in result.rows if row.cost}
 
 
 def _error(result: BenchmarkResult, name: str) -> str:
     """Why a file did not run, empty if the run did not have it."""
-    return next((row.error or "" for row in result.rows if row.name == name), "")
+    return next((row.error or "" for row in result.rows if row.label == name), "")
 
 
 def _difference(file: str, stage: str, before: Measurement, after: Measurement) -> Difference:
@@ -163,7 +164,8 @@ def _incomparable(before: BenchmarkResult, after: BenchmarkResult) -> list[str]:
     pairs = {
         "machine": (before.processor, after.processor),
         "number of processors": (before.machine["cores"], after.machine["cores"]),
-        "threads": (before.threads, after.threads),
+        "threads": (_numbers(before.threads), _numbers(after.threads)),
+        "kernel of NumPy's matrix products": (before.matrix_kernel, after.matrix_kernel),
         "model's size": (
             f"{before.width}x{before.height}",
             f"{after.width}x{after.height}",
@@ -184,6 +186,10 @@ def _incomparable(before: BenchmarkResult, after: BenchmarkResult) -> list[str]:
             f"a processor's matrix products took {speed:.2f} times as long in the second"
         )
     return reasons
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _changed(

@@ -1,31 +1,70 @@
-"""A benchmark result as one self-contained HTML page."""
+"""A benchmark result as one self-contained HTML page, by the template report.html."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from unet_edge.benchmarking.chart import chart
-from unet_edge.benchmarking.results import BenchmarkResult
+from unet_edge.benchmarking.chart import pareto_front, scatter, sustained_lines
+from unet_edge.benchmarking.labelled_pictures import LabelledPicture
+from unet_edge.benchmarking.results import BenchmarkResult, ModelResult
 from unet_edge.benchmarking.tables import (
+    CONDITION_HEADERS,
     COST_HEADERS,
+    class_tables,
+    condition_rows,
     conditions,
     cost_rows,
     number,
+    sustained_text,
     warnings,
 )
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.drawing.thumbnails import DIFFERS, difference, overlay, thumbnail
 from unet_edge.errors import BackendError
 from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_labels
+from unet_edge.images.placement import Labels
 from unet_edge.percent import percent
 from unet_edge.runtime.segmenter import STAGES, Segmenter
+from unet_edge.spec import IGNORE
 
 _GENERATOR = '<meta name="generator" content="unet-edge benchmark">'
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A picture of the page; `data` is a JPEG in base64."""
+
+    alt: str
+    data: str
+    width: int
+    height: int
+    caption: str
+
+
+@dataclass(frozen=True)
+class _Gallery:
+    title: str
+    legend: Sequence[tuple[tuple[int, ...], str]]
+    pictures: Sequence[tuple[str, list[_Figure]]]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A picture of a gallery with the mask that the others are compared with."""
+
+    name: str
+    source: bytes
+    labels: Labels
 
 
 def is_report(data: bytes) -> bool:
@@ -33,44 +72,90 @@ def is_report(data: bytes) -> bool:
     return data.startswith(b"<!doctype html>") and _GENERATOR.encode() in data[:1000]
 
 
-def report_html(result: BenchmarkResult, bundle: Bundle, *, pictures: int = 6) -> str:
-    """One HTML page without external resources: tables, chart, and masks of golden pictures.
+def require_templates() -> None:
+    """Raise BackendError if Jinja2, which fills the template, is not installed."""
+    try:
+        import jinja2  # noqa: F401  # heavy, and only for this page
+    except ImportError as error:
+        raise BackendError(
+            "Jinja2 is not installed", fix="run: pip install 'unet-edge[report]'"
+        ) from error
 
-    Segments the first `pictures` golden pictures with every file that ran in the benchmark.
-    Raises BundleError when the bundle is damaged.
+
+def report_html(
+    result: BenchmarkResult,
+    bundle: Bundle,
+    *,
+    labelled: Sequence[LabelledPicture] = (),
+    pictures: int = 6,
+) -> str:
+    """One HTML page without external resources: tables, charts, and masks of the worst pictures.
+
+    Segments with every file that ran the `pictures` golden pictures, and as many of `labelled`,
+    with the lowest agreement of any file. Raises BundleError when the bundle is damaged, and
+    BackendError without Jinja2.
     """
-    title = f"{result.model} on {result.machine['model']}"
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        _facts(result, bundle),
-        _headline(result),
-        "<h2>Cost and agreement</h2>",
-        _table(COST_HEADERS, cost_rows(result)),
-        "<ul class=notes>",
-        *(f"<li class=bad>{escape(remark)}" for remark in warnings(result)),
-        *(f"<li>{escape(remark)}" for remark in conditions(result)),
-        "</ul>",
-        chart([row for row in result.rows if row.cost]),
-        _stages(result),
-        _gallery(result, bundle, pictures),
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'{_GENERATOR}<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(parts)
-        + "\n</main></body></html>\n"
+    require_templates()
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["px"] = lambda value: f"{value:.1f}"
+    package = files("unet_edge.benchmarking")
+    template = environment.from_string((package / "report.html").read_text())
+    css = (package / "report.css").read_text()
+    page = template.render(
+        **_context(result, bundle, labelled, pictures),
+        generator=Markup(_GENERATOR),
+        css=Markup(css),
+    )
+    return page + "\n"
 
 
-def _facts(result: BenchmarkResult, bundle: Bundle) -> str:
+def _context(
+    result: BenchmarkResult, bundle: Bundle, labelled: Sequence[LabelledPicture], pictures: int
+) -> dict[str, Any]:
+    ran = [row for row in result.rows if row.cost]
+    best = result.best
+    front = pareto_front([(row.cost.p50_ms, row.cost.agreement) for row in ran if row.cost])
+    return {
+        "title": f"{result.model} on {result.machine['model']}",
+        "facts": _facts(result, bundle),
+        "best": best.label if best else None,
+        "cards": _cards(result, best) if best else [],
+        "warnings": warnings(result),
+        "remarks": conditions(result),
+        "cost_headers": COST_HEADERS,
+        "cost_rows": cost_rows(result),
+        "scatter": scatter(ran),
+        "front": ", ".join(ran[index].label for index in front),
+        "stages": STAGES,
+        "stage_rows": [
+            (row.label, [number(row.cost.stages[stage]["p50"]) for stage in STAGES])
+            for row in ran
+            if row.cost
+        ],
+        "sustained": sustained_lines(result.sustained) if result.sustained else (),
+        "sustained_text": sustained_text(result.sustained) if result.sustained else "",
+        "class_tables": class_tables(result, bundle.spec.classes),
+        "condition_headers": CONDITION_HEADERS,
+        "condition_rows": condition_rows(result),
+        "galleries": _galleries(result, bundle, labelled, pictures),
+    }
+
+
+def _facts(result: BenchmarkResult, bundle: Bundle) -> list[tuple[str, str]]:
     machine = result.machine
     backends = dict.fromkeys(row.cost.backend for row in result.rows if row.cost)
     facts = {
         "Machine": f"{result.processor}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        "Instructions": ", ".join(result.instructions),
         "System": f"{machine['system']}, {machine['architecture']}, Python {machine['python']}, "
         f"NumPy {machine['numpy']}",
         "Interpreters": ", ".join(backends) or "none ran",
+        "Settings": ", ".join(f"{name}={value}" for name, value in result.environment.items()),
         "Model": f"{result.width}×{result.height} px, {bundle.spec.fit}; "
         f"{', '.join(bundle.spec.classes)}",
         "Exported with": ", ".join(f"{name} {number}" for name, number in bundle.tools.items()),
@@ -78,164 +163,123 @@ def _facts(result: BenchmarkResult, bundle: Bundle) -> str:
         "Measured": f"{result.date}; 512³ matrix product {number(result.gemm_before_ms)} ms "
         f"before, {number(result.gemm_after_ms)} ms after",
     }
-    items = (f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in facts.items() if text)
-    return f"<dl>{''.join(items)}</dl>"
+    return [(name, text) for name, text in facts.items() if text]
 
 
-def _headline(result: BenchmarkResult) -> str:
+def _cards(result: BenchmarkResult, best: ModelResult) -> list[tuple[str, str]]:
     """The fastest file that reaches its floor, as a few large numbers."""
-    kept = [(row.cost.p50_ms, row) for row in result.files if row.cost and row.kept_floor]
-    if not kept:
-        return "<p class=bad>No file ran here and reached its agreement floor.</p>"
-    _, best = min(kept, key=lambda pair: pair[0])
     assert best.cost is not None
-    speedup = result.speedup(best)
     cards = {
         f"{number(best.cost.p50_ms)} ms": "median for a whole picture",
+        f"{number(best.cost.rate)} a second": "pictures, one after another",
         f"{percent(best.cost.agreement)} %": "of its pixels equal the Keras reference's",
         f"{best.cost.peak_memory_mib:.0f} MiB": "peak memory, Python included",
         f"{number((best.bytes or 0) / 1e6)} MB": "on disk",
     }
-    if speedup:
+    if speedup := result.speedup(best):
         cards[f"{number(speedup.value)}×"] = "as fast as Keras on this machine"
-    items = (f"<div><b>{value}</b><span>{label}</span></div>" for value, label in cards.items())
-    name = escape(best.name)
-    return (
-        f"<p>Fastest file within its agreement floor: <strong>{name}</strong></p>"
-        f"<div class=cards>{''.join(items)}</div>"
-    )
+    return list(cards.items())
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th scope=col>{escape(text)}" for text in headers)
-    body = "".join(
-        f"<tr><th scope=row>{escape(name)}"
-        + "".join(f"<td{' class=bad' if '!' in text else ''}>{escape(text)}" for text in cells)
-        for name, *cells in rows
-    )
-    return f"<div class=wide><table class=cost><thead><tr>{head}<tbody>{body}</table></div>"
-
-
-def _stages(result: BenchmarkResult) -> str:
-    """A bar for each model with the share of each stage, and the medians in ms."""
-    rows = [
-        [row.name, *(number(row.cost.stages[stage]["p50"]) for stage in STAGES)]
-        for row in result.rows
-        if row.cost
+def _galleries(
+    result: BenchmarkResult, bundle: Bundle, labelled: Sequence[LabelledPicture], pictures: int
+) -> list[_Gallery]:
+    """The worst golden pictures beside Keras' masks, and the worst labelled ones."""
+    models = _one_variant_each(result)
+    worst = _worst([row.cost.golden.pictures for row in models if row.cost], pictures)
+    by_name = {golden.picture: golden for golden in bundle.golden}
+    golden = [_Shown(name, *bundle.read_golden(by_name[name])) for name in worst if name in by_name]
+    galleries = [
+        _gallery(result, bundle, models, golden, "Keras reference", "golden pictures, worst first")
     ]
-    if not rows:
-        return ""
-    head = "".join(f"<th scope=col><i class=s{n}></i>{name}" for n, name in enumerate(STAGES))
-    body = ""
-    for name, *cells in rows:
-        bars = "".join(f"<i class=s{n} style='flex:{float(ms)}'></i>" for n, ms in enumerate(cells))
-        body += (
-            f"<tr><th scope=row>{escape(name)}{''.join(f'<td>{ms}' for ms in cells)}"
-            f"<td class=bar><div>{bars}</div>"
-        )
-    return (
-        "<h2>Where the time goes</h2><div class=wide><table><thead><tr>"
-        f"<th scope=col>median, ms{head}<th class=bar scope=col>share<tbody>{body}</table></div>"
+    scored = [row.cost.labels.pictures for row in models if row.cost and row.cost.labels]
+    by_label = {each.name: each for each in labelled}
+    shown = [
+        _Shown(name, each.picture.read_bytes(), np.asarray(read_labels(each.labels)))
+        for name in _worst(scored, pictures)
+        if (each := by_label.get(name))
+    ]
+    galleries.append(
+        _gallery(result, bundle, models, shown, "true label", "labelled pictures, worst first")
     )
+    return [gallery for gallery in galleries if gallery.pictures]
 
 
-def _gallery(result: BenchmarkResult, bundle: Bundle, pictures: int) -> str:
-    """Each golden picture with its reference, and the overlay and difference of every file."""
-    golden = [(entry.picture, *bundle.read_golden(entry)) for entry in bundle.golden[:pictures]]
-    if not golden:
-        return ""
-    photos = [decode(picture) for _, picture, _ in golden]
-    columns = [
+def _one_variant_each(result: BenchmarkResult) -> list[ModelResult]:
+    """The first variant of each file that ran: on other threads its masks are the same."""
+    return list({row.name: row for row in reversed(result.files) if row.cost}.values())[::-1]
+
+
+def _worst(scores: Sequence[dict[str, float]], most: int) -> list[str]:
+    """The names of the pictures with the lowest agreement of any model, lowest first."""
+    lowest = {name: min(each[name] for each in scores) for name in (scores[0] if scores else ())}
+    return sorted(lowest, key=lambda name: lowest[name])[:most]
+
+
+def _gallery(
+    result: BenchmarkResult,
+    bundle: Bundle,
+    models: Sequence[ModelResult],
+    shown: Sequence[_Shown],
+    reference: str,
+    title: str,
+) -> _Gallery:
+    """Each picture with its reference, and the overlay and difference of every file."""
+    photos = [decode(each.source, bit_depth=bundle.spec.bit_depth) for each in shown]
+    cells = [
         [
-            _figure("photo", thumbnail(photo), f"photo, {photo.width}×{photo.height} px")
-            + _figure("Keras reference", overlay(photo, labels, bundle.spec), "Keras reference")
-            for photo, (_, _, labels) in zip(photos, golden, strict=True)
+            _figure("photo", thumbnail(photo), f"photo, {photo.width}×{photo.height} px"),
+            _figure(reference, overlay(photo, _visible(each.labels), bundle.spec), reference),
         ]
+        for photo, each in zip(photos, shown, strict=True)
     ]
-    for row in result.files:
-        if row.cost is None:
-            continue
-        try:
-            segmenter = Segmenter.open(bundle.path, file=row.name, threads=result.threads)
-        except BackendError:  # the benchmark may be from another machine
-            continue
-        column = []
-        for photo, (_, picture, reference) in zip(photos, golden, strict=True):
-            labels = segmenter.segment(picture).labels
-            wrong = labels != reference
-            count = int(wrong.sum())
-            share = f"{percent(1 - count / wrong.size)} %, {count:,} px differ"
-            column.append(
-                _figure(row.name, overlay(photo, labels, bundle.spec), row.name)
-                + _figure(f"{row.name}, difference", difference(photo, wrong), share)
-            )
-        columns.append(column)
-    swatches = [
-        f"<i style='background:rgb{color}'></i>{escape(name)}"
-        for name, color in list(zip(bundle.spec.classes, bundle.spec.palette, strict=True))[1:]
-    ]
-    swatches.append(f"<i style='background:rgb{DIFFERS}'></i>differs from the Keras reference")
-    sections = "".join(
-        f"<h3>{escape(name)}</h3><div class='wide grid'>{''.join(figures)}</div>"
-        for (name, _, _), *figures in zip(golden, *columns, strict=True)
+    for row in models:
+        for column, figures in zip(
+            cells, _column(result, bundle, row, shown, photos), strict=False
+        ):
+            column.extend(figures)
+    legend = list(zip(bundle.spec.palette, bundle.spec.classes, strict=True))[1:]
+    return _Gallery(
+        title=f"Masks of {title}",
+        legend=[*legend, (DIFFERS, f"differs from the {reference}")],
+        pictures=[(each.name, column) for each, column in zip(shown, cells, strict=True)],
     )
-    return f"<h2>Masks, picture by picture</h2><p class=legend>{' '.join(swatches)}</p>{sections}"
 
 
-def _figure(alt: str, picture: Image.Image, caption: str) -> str:
+def _column(
+    result: BenchmarkResult,
+    bundle: Bundle,
+    row: ModelResult,
+    shown: Sequence[_Shown],
+    photos: Sequence[Image.Image],
+) -> Iterator[tuple[_Figure, _Figure]]:
+    """The overlay and the difference of a file for each picture; none if it cannot be opened."""
+    assert row.cost is not None
+    if not shown:
+        return
+    try:
+        segmenter = Segmenter.open(bundle.path, file=row.name, threads=row.cost.threads)
+    except BackendError:  # the benchmark may be from another machine
+        return
+    for photo, each in zip(photos, shown, strict=True):
+        labels = segmenter.segment(each.source).labels
+        wrong: NDArray[np.bool_] = (labels != each.labels) & (each.labels != IGNORE)
+        count, pixels = int(wrong.sum()), int(np.count_nonzero(each.labels != IGNORE))
+        share = f"{percent(1 - count / pixels)} %, {count:,} px differ"
+        yield (
+            _figure(row.name, overlay(photo, labels, bundle.spec), row.name),
+            _figure(f"{row.name}, difference", difference(photo, wrong), share),
+        )
+
+
+def _visible(labels: Labels) -> Labels:
+    """The labels with ignored pixels as background, which is drawn transparent."""
+    return np.where(labels == IGNORE, 0, labels).astype(np.uint8)
+
+
+def _figure(alt: str, picture: Image.Image, caption: str) -> _Figure:
     buffer = io.BytesIO()
     # 4:4:4: at half the colour resolution, single red pixels would fade into the grey around them.
     picture.save(buffer, "JPEG", quality=82, subsampling=0, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<figure><img alt="{escape(alt)}" src="data:image/jpeg;base64,{data}" '
-        f"width={picture.width} height={picture.height}>"
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-_STYLE = """
-:root{color-scheme:light dark;--back:#f5f6f8;--card:#fff;--text:#1b2330;--soft:#5a6677;
---line:#dde2e9;--keras:#64748b;--tflite:#2563eb;--onnx:#c2600a;--bad:#b91c1c;
---s0:#94a3b8;--s1:#0d9488;--s2:#2563eb;--s3:#a855f7;--s4:#d97706}
-@media(prefers-color-scheme:dark){:root{--back:#11151b;--card:#1a2029;--text:#e7eaef;
---soft:#9aa6b6;--line:#303947;--keras:#a3b0c2;--tflite:#6ea8fe;--onnx:#f5a94b;--bad:#ff7b7b;
---s0:#64748b;--s1:#2dd4bf;--s2:#6ea8fe;--s3:#c084fc;--s4:#fbbf24}}
-body{margin:0;background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1320px;margin:auto;padding:28px 20px 60px}
-h1{font-size:28px;line-height:1.2;margin:0 0 14px}
-h2{font-size:20px;margin:40px 0 10px}
-h3{font-size:14px;margin:22px 0 6px;color:var(--soft);font-weight:600}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:14px;margin:0 0 26px}
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-.cards{display:flex;flex-wrap:wrap;gap:12px}
-.cards div{flex:1 1 170px;padding:14px 16px}
-.cards b{display:block;font-size:26px;line-height:1.3}.cards span{color:var(--soft);font-size:13px}
-.cards div,.wide{background:var(--card);border:1px solid var(--line);border-radius:10px}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:8px 10px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
-thead th{border-top:0;color:var(--soft);font-weight:600;font-size:13px}
-.cost thead th{white-space:normal;vertical-align:bottom}
-.cost th,.cost td{padding:8px 7px}
-th:first-child{text-align:left;font-weight:600;position:sticky;left:0;background:var(--card)}
-.bar,th.bar{width:32%;text-align:left}
-.bar div{display:flex;height:14px;border-radius:4px;overflow:hidden}
-th i,.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;margin:0 6px 0 14px}
-.legend i:first-child{margin-left:0}
-.s0{background:var(--s0)}.s1{background:var(--s1)}.s2{background:var(--s2)}
-.s3{background:var(--s3)}.s4{background:var(--s4)}
-.bad{color:var(--bad);font-weight:600}
-.notes{color:var(--soft);font-size:14px;padding-left:20px}
-svg{display:block;width:100%;min-width:640px;font-size:13px}
-svg text{fill:var(--soft)}
-svg .name{fill:var(--text);stroke:var(--card);stroke-width:4px;paint-order:stroke}
-svg .axis{font-size:14px}
-.line,.leader{stroke:var(--line);fill:none}.leader{stroke:var(--soft)}
-circle{stroke:var(--card);stroke-width:1.5}
-.keras{fill:var(--keras)}.tflite{fill:var(--tflite)}.onnx{fill:var(--onnx)}
-.grid{display:grid;grid-auto-flow:column;grid-template-rows:auto auto;gap:12px;padding:12px;
-grid-auto-columns:minmax(150px,240px)}
-figure{margin:0}img{display:block;width:100%;height:auto;border-radius:5px}
-figcaption{font-size:12px;color:var(--soft);padding-top:4px;overflow-wrap:anywhere}
-"""
+    return _Figure(alt, data, picture.width, picture.height, caption)

@@ -1,10 +1,11 @@
 """Time, memory and agreement of each model file on this machine, each in its own process.
 
-`measure_bundle` goes through the files several times, beginning with another one, and starts this
-module once for every file and round. The child opens the model, times it, verifies it and answers
-with JSON. So peak memory and load time belong to that file alone, a crash costs one row, and what
-disturbs the machine for a while does not fall on one file. The Keras reference is measured in the
-same way.
+`measure_bundle` goes through the variants, a variant being a file with an interpreter and a number
+of threads. It does so in several rounds, each in another order, and starts this module once for
+every variant and round. The child opens the model, times it, scores its masks and answers with
+JSON. So peak memory and load time belong to that variant alone, a crash costs one row, and what
+disturbs the machine for a while does not fall on one of them. The Keras reference is measured in
+the same way.
 """
 
 from __future__ import annotations
@@ -14,15 +15,26 @@ import datetime
 import itertools
 import json
 import os
+import random
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unet_edge.benchmarking.conditions import Conditions, ConditionsReader, settings, void_rounds
+import numpy as np
+
+from unet_edge.benchmarking.conditions import (
+    Conditions,
+    ConditionsReader,
+    matrix_kernel,
+    settings,
+    void_rounds,
+)
+from unet_edge.benchmarking.labelled_pictures import LabelledPicture
+from unet_edge.benchmarking.mask_scores import MaskScores, score_masks
 from unet_edge.benchmarking.results import (
     TOTAL,
     BenchmarkResult,
@@ -32,15 +44,20 @@ from unet_edge.benchmarking.results import (
 )
 from unet_edge.bundle.bundle import Bundle
 from unet_edge.bundle.bundle_file import BundleFile
-from unet_edge.errors import BundleError, ConfigError, UnetEdgeError
-from unet_edge.evaluation.verification import golden_references, verify
+from unet_edge.errors import BundleError, ConfigError, ModelFileError, UnetEdgeError
+from unet_edge.evaluation.verification import ReferenceMask, golden_references
 from unet_edge.images.decoding import decode
+from unet_edge.images.mask_file import read_labels
 from unet_edge.model_files.embedded_contract import load_model_bytes
+from unet_edge.model_files.graph import TFLiteGraph
+from unet_edge.model_files.read_graph import read_graph
 from unet_edge.runtime.bundle_opening import readable
 from unet_edge.runtime.packages import Package
 from unet_edge.runtime.segmenter import KERAS_MODEL, Segmenter
 from unet_edge.runtime.threads import thread_count
+from unet_edge.system.board import read_board
 from unet_edge.system.child_process import answer_pipe, run_child
+from unet_edge.system.counting import counted
 from unet_edge.system.files import sha256
 from unet_edge.system.timing import StageClock, machine, peak_memory, percentiles
 
@@ -50,7 +67,11 @@ WARM_UP = 5
 
 @dataclass(frozen=True)
 class Request:
-    """The work of a measuring child process."""
+    """The work of a measuring child process.
+
+    `labelled` are pictures to score against true labels, each with its name, its file and that of
+    its labels, a greyscale PNG.
+    """
 
     bundle: str
     model: str
@@ -59,6 +80,7 @@ class Request:
     runs: int
     pictures: Sequence[str]
     backend: Package | None = None
+    labelled: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -74,31 +96,33 @@ class Process:
     first_ms: float
     laps: dict[str, list[float]]
     peak_memory_mib: float
-    agreement: float
-    worst: float
-    mask_miou: float
+    golden: MaskScores
+    labels: MaskScores | None
 
 
 def measure_bundle(
     bundle: Bundle,
     *,
     pictures: Sequence[Path] | None = None,
+    labelled: Sequence[LabelledPicture] = (),
     runs: int = 10,
     rounds: int = 6,
-    threads: int | None = None,
+    threads: int | Sequence[int] | None = None,
     keras: Path | None = None,
-    backend: Package | None = None,
+    backends: Sequence[Package] = (),
 ) -> BenchmarkResult:
     """Measure every file of a bundle, and `keras` (a .keras file or a run folder) if given.
 
-    With `backend`, measures the files that this interpreter reads. In each of `rounds`, times
-    `runs` pictures with each file, cycling over `pictures` (by default the golden ones), then
-    verifies the golden pictures.
+    With several `threads`, each file is measured on each number. With `backends`, each of these
+    interpreters measures the files that it reads, else the first that works. In each of `rounds`,
+    times `runs` pictures with each file, cycling over `pictures` (by default the golden ones), then
+    scores the masks of the golden pictures. The first round also scores `labelled`.
 
     A file that cannot run here becomes a row with its error. Before anything is measured, raises
-    ConfigError, ImageError, ModelFileError or BundleError for what would affect every row.
+    ConfigError, ImageError, ModelFileError, BackendError or BundleError for what would affect every
+    row.
     """
-    count = thread_count(threads)
+    counts = _thread_counts(threads)
     if runs < 1 or rounds < 1:
         raise ConfigError(
             f"runs is {runs} and rounds is {rounds}", expected="both must be at least 1"
@@ -109,7 +133,6 @@ def measure_bundle(
     used = [path.absolute() for path in pictures[:runs]]
     if not used:
         raise ConfigError("there is no picture to measure with")
-    files = readable(bundle.path, bundle.files, backend)
     photos = (decode(path, bit_depth=bundle.spec.bit_depth) for path in used)
     sizes = tuple(dict.fromkeys(f"{photo.width}x{photo.height}" for photo in photos))
     digests = "".join(sha256(path.read_bytes()) for path in used)
@@ -118,26 +141,28 @@ def measure_bundle(
         bundle=str(bundle.path),
         model=str(bundle.path),
         file=None,
-        threads=count,
+        threads=None,
         runs=runs,
         pictures=[str(path) for path in used],
-        backend=backend,
+        labelled=[(each.name, str(each.picture), str(each.labels)) for each in labelled],
     )
-    jobs = [(_file_row(entry), dataclasses.replace(request, file=entry.name)) for entry in files]
+    jobs = list(_variants(bundle, request, counts, dict.fromkeys(backends) or (None,)))
     if keras is not None:
         # Keras has no setting for threads: its library uses every processor.
-        run = dataclasses.replace(request, model=str(keras), threads=None, backend=None)
-        jobs.insert(0, (reference, run))
+        jobs.insert(0, (reference, dataclasses.replace(request, model=str(keras))))
     rows, conditions = _measured(jobs, rounds)
     return BenchmarkResult(
         model=bundle.spec.name,
         height=bundle.spec.height,
         width=bundle.spec.width,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        macs=_macs(bundle),
         machine=machine(),
+        instructions=read_board().features,
+        matrix_kernel=matrix_kernel(),
         gemm_before_ms=conditions[0].gemm_ms,
         gemm_after_ms=conditions[-1].gemm_ms,
-        threads=count,
+        threads=counts,
         runs=runs,
         rounds=rounds,
         pictures=len(used),
@@ -157,10 +182,52 @@ def require_golden(bundle: Bundle) -> None:
         raise BundleError(f"{bundle.path} has no golden pictures to verify its files with")
 
 
-def _file_row(entry: BundleFile) -> ModelResult:
-    """The row of a file before it is measured."""
+def _macs(bundle: Bundle) -> int | None:
+    """The multiply-accumulate operations of a .tflite file for a picture, None without one."""
+    for entry in bundle.files:
+        try:
+            graph = read_graph(bundle.read(entry), entry.format, entry.name)
+        except (BundleError, ModelFileError):  # of a damaged file, whose row says so
+            continue
+        if isinstance(graph, TFLiteGraph):
+            return graph.macs
+    return None
+
+
+def _thread_counts(threads: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Each number of threads once, in the order given. Raises ConfigError out of range."""
+    if threads is None or isinstance(threads, int):
+        return (thread_count(threads),)
+    if not threads:
+        raise ConfigError("threads has no number")
+    return tuple(dict.fromkeys(thread_count(number) for number in threads))
+
+
+def _variants(
+    bundle: Bundle,
+    request: Request,
+    threads: Sequence[int],
+    backends: Iterable[Package | None],
+) -> Iterator[tuple[ModelResult, Request]]:
+    """Each file's row and request with each interpreter that reads it and number of threads."""
+    backends = tuple(backends)
+    chosen = {each: readable(bundle.path, bundle.files, each) for each in backends}
+    for entry in bundle.files:
+        for backend in backends:
+            for count in threads if entry in chosen[backend] else ():
+                parts: list[str] = [backend] if backend and len(backends) > 1 else []
+                parts += [counted(count, "thread")] if len(threads) > 1 else []
+                variant = dataclasses.replace(
+                    request, file=entry.name, threads=count, backend=backend
+                )
+                yield _file_row(entry, ", ".join(parts)), variant
+
+
+def _file_row(entry: BundleFile, variant: str) -> ModelResult:
+    """The row of a variant of a file before it is measured."""
     return ModelResult(
         name=entry.name,
+        variant=variant,
         format=entry.format,
         precision=entry.precision,
         bytes=entry.bytes,
@@ -183,12 +250,14 @@ def _measured(
     reader = ConditionsReader()
     conditions = [reader.read()]
     bar = progress_bar(len(jobs) * rounds, "measuring")
+    shuffle = random.Random(0).sample  # the same orders in every run
     for number in range(rounds):
-        first = number % len(jobs)
-        for index in (*range(first, len(jobs)), *range(first)):
+        for index in shuffle(range(len(jobs)), len(jobs)):
             if index not in errors:
                 row, request = jobs[index]
-                bar.set_postfix_str(row.name)
+                bar.set_postfix_str(row.label)
+                if number:
+                    request = dataclasses.replace(request, labelled=())
                 answer = _process(request)
                 if isinstance(answer, str):
                     errors[index] = answer
@@ -215,33 +284,38 @@ def _left_out(conditions: Sequence[Conditions]) -> tuple[int, ...]:
 
 def _cost(processes: Sequence[Process], void: Sequence[int] = ()) -> Measurement:
     """The figures of all processes of a model; the times without those of void rounds."""
-    counted = [each for number, each in enumerate(processes) if number not in void]
-    laps = {stage: [ms for each in counted for ms in each.laps[stage]] for stage in counted[0].laps}
-    first = counted[0]
+    usable = [each for number, each in enumerate(processes) if number not in void]
+    laps = {stage: [ms for each in usable for ms in each.laps[stage]] for stage in usable[0].laps}
+    first = usable[0]
     return Measurement(
         backend=first.backend,
         threads=first.threads,
-        load_ms=statistics.median(each.load_ms for each in counted),
+        load_ms=statistics.median(each.load_ms for each in usable),
         stages=summarise(laps),
         peak_memory_mib=max(each.peak_memory_mib for each in processes),
-        agreement=min(each.agreement for each in processes),
-        worst=min(each.worst for each in processes),
-        mask_miou=min(each.mask_miou for each in processes),
+        golden=min((each.golden for each in processes), key=lambda scores: scores.agreement),
+        labels=processes[0].labels,
         rounds=tuple(
             Round(
                 load_ms=each.load_ms,
                 first_ms=each.first_ms,
                 stages={name: all_["p50"] for name, all_ in summarise(each.laps).items()},
+                total_ms=tuple(_totals(each.laps)),
             )
-            for each in counted
+            for each in usable
         ),
     )
 
 
 def summarise(laps: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     """p50, p90, p99 and min of each stage and of TOTAL, the sum of each run's stages."""
-    totals = [sum(run) for run in zip(*laps.values(), strict=True)]
-    return {stage: percentiles(values) for stage, values in {**laps, TOTAL: totals}.items()}
+    everything = {**laps, TOTAL: _totals(laps)}
+    return {stage: percentiles(values) for stage, values in everything.items()}
+
+
+def _totals(laps: dict[str, list[float]]) -> list[float]:
+    """The time of each complete picture, ms."""
+    return [sum(run) for run in zip(*laps.values(), strict=True)]
 
 
 def _keras_row(bundle: Bundle, keras: Path | None) -> ModelResult:
@@ -281,11 +355,20 @@ def _process(request: Request) -> Process | str:
         answer = json.loads(child.output)
     except ValueError:
         return child.failure
-    return Process(**answer["process"]) if "process" in answer else str(answer["error"])
+    if "error" in answer:
+        return str(answer["error"])
+    figures, labels = answer["process"], answer["process"]["labels"]
+    return Process(
+        **figures
+        | {
+            "golden": MaskScores.from_dict(figures["golden"]),
+            "labels": None if labels is None else MaskScores.from_dict(labels),
+        }
+    )
 
 
 def _measure(request: Request) -> Process:
-    """Open, warm up, time and verify one model in this process."""
+    """Open, warm up, time and score one model in this process."""
     started = time.perf_counter_ns()
     segmenter = Segmenter.open(
         request.model, file=request.file, threads=request.threads, backend=request.backend
@@ -300,8 +383,9 @@ def _measure(request: Request) -> Process:
     for picture in itertools.islice(itertools.cycle(request.pictures), request.runs):
         clock.start()
         segmenter.timed_segment(picture, clock)
-    memory = peak_memory()  # before verifying, which needs more memory than segmenting
-    proof = verify(segmenter, golden_references(Bundle.open(request.bundle)), floor=0.0)
+    memory = peak_memory()  # before scoring, which needs more memory than segmenting
+    golden = score_masks(segmenter, golden_references(Bundle.open(request.bundle)))
+    assert golden is not None, "a mask of Keras has pixels, and require_golden was called"
     return Process(
         backend=segmenter.backend.name,
         threads=request.threads,
@@ -309,10 +393,14 @@ def _measure(request: Request) -> Process:
         first_ms=first_ms,
         laps=clock.laps,
         peak_memory_mib=memory,
-        agreement=proof.agreement,
-        worst=proof.worst,
-        mask_miou=proof.mask_miou,
+        golden=golden,
+        labels=score_masks(segmenter, _references(request.labelled)),
     )
+
+
+def _references(labelled: Sequence[tuple[str, str, str]]) -> Iterator[ReferenceMask]:
+    for name, picture, labels in labelled:
+        yield ReferenceMask(name, picture, np.asarray(read_labels(Path(labels))))
 
 
 def _main() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CONFIDENCE = 0.95
+_DRAWS = 1000  # of rounds
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,21 @@ def spread(times: Sequence[float]) -> float:
     NaN for a single round.
     """
     return _ratio(np.log(times)).width - 1
+
+
+def bootstrap(rounds: Sequence[Sequence[float]], percentile: float) -> tuple[float, float]:
+    """The 95 % interval of a percentile of all times, by drawing rounds anew.
+
+    Whole rounds are drawn, because the times of one are not independent. NaN for fewer than three.
+    """
+    if len(rounds) < 3:
+        return math.nan, math.nan
+    random = np.random.default_rng(0)  # the same interval for the same times
+    draws = random.integers(len(rounds), size=(_DRAWS, len(rounds)))
+    times = [np.concatenate([rounds[index] for index in draw]) for draw in draws]
+    values = [float(np.percentile(drawn, percentile)) for drawn in times]
+    low, high = np.percentile(values, (50 * (1 - _CONFIDENCE), 50 * (1 + _CONFIDENCE)))
+    return float(low), float(high)
 
 
 def paired(times: Sequence[float], others: Sequence[float]) -> Ratio:

@@ -43,6 +43,37 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # as above
         return tuple(name.strip() for name in str(value).split(",") if name.strip())
 
 
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Comma-separated whole numbers from 1, such as 1,2,4."""
+
+    name = "N,…"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Parse numbers; anything else is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdecimal() and int(part) for part in parts):
+            self.fail(f"{value!r} is not a number from 1, or several with commas such as 1,2,4")
+        return tuple(map(int, parts))
+
+
+class Packages(click.ParamType):  # type: ignore[type-arg]  # as above
+    """Comma-separated names of interpreters' packages."""
+
+    name = "NAME,…"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[Package, ...]:
+        """Parse names; an unknown one is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        names = [part.strip() for part in str(value).split(",")]
+        for name in names:
+            if name not in get_args(Package):
+                self.fail(f"{name!r} is not one of {', '.join(get_args(Package))}")
+        return tuple(names)  # type: ignore[arg-type]  # they are Packages now
+
+
 class ClassNames(Names):
     """Comma-separated names of classes, more than one."""
 

@@ -53,9 +53,14 @@ class Graph:
 
 @dataclass(frozen=True)
 class TFLiteGraph(Graph):
-    """The graph of a .tflite file; `min_runtime_version` is None unless its converter wrote one."""
+    """The graph of a .tflite file; `min_runtime_version` is None unless its converter wrote one.
+
+    `macs` counts the multiplications, each with its addition, of the convolutions and matrix
+    products for one picture.
+    """
 
     min_runtime_version: str | None
+    macs: int
 
 
 SATURATES = (

@@ -6,6 +6,7 @@ at its end: https://github.com/google-ai-edge/LiteRT/blob/main/tflite/converter/
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 
@@ -114,6 +115,7 @@ def read_tflite(data: bytes) -> TFLiteGraph:
         outputs=tuple(_tensor_info(tensors[int(i)]) for i in graphs[0].array(2, "<i4")),
         kernels=dict(sorted(kernels.items())),
         min_runtime_version=_min_runtime_version(model, buffers),
+        macs=_macs(graphs[0], codes),
     )
 
 
@@ -147,6 +149,21 @@ def _count(
     )
 
 
+def _macs(graph: Table, codes: list[tuple[str, int]]) -> int:
+    """The multiply-accumulate operations of all operators with a kernel."""
+    tensors = graph.tables(0)
+    total = 0
+    for operator in graph.tables(3):
+        name, _ = codes[operator.number(0, "I")]
+        if name in _WITH_KERNEL:
+            inputs, (output, *_) = operator.array(1, "<i4"), operator.array(2, "<i4")
+            # Each position of these has one product with the whole kernel.
+            positions = tensors[int(inputs[2] if name == "TRANSPOSE_CONV" else output)]
+            kernel = tensors[int(inputs[1])]
+            total += math.prod(_shape(positions)[:-1]) * math.prod(_shape(kernel))
+    return total
+
+
 def _is_constant(tensor: Table, buffers: Tables) -> bool:
     return buffers[tensor.number(2, "I")].array(0, np.uint8).size > 0
 
@@ -159,16 +176,20 @@ def _stored_as(tensor: Table) -> str:
 
 
 def _tensor_info(tensor: Table) -> TensorInfo:
-    name, shape = tensor.text(3), tensor.array(0, "<i4")
-    if shape.size > 8:  # TFLite's own kernels stop at 6 dimensions
-        raise ValueError(f"a tensor of {shape.size} dimensions")
-    dimensions = tuple(map(int, shape))
+    name, dimensions = tensor.text(3), _shape(tensor)
     quantisation = tensor.table(4)
     if quantisation is None or quantisation.array(2, "<f4").size != 1:
         return TensorInfo(name, _dtype(tensor), dimensions)
     (scale,), zero_points = quantisation.array(2, "<f4"), quantisation.array(3, "<i8")
     zero_point = int(zero_points[0]) if zero_points.size else 0
     return TensorInfo(name, _dtype(tensor), dimensions, float(scale), zero_point)
+
+
+def _shape(tensor: Table) -> tuple[int, ...]:
+    shape = tensor.array(0, "<i4")
+    if shape.size > 8:  # TFLite's own kernels stop at 6 dimensions
+        raise ValueError(f"a tensor of {shape.size} dimensions")
+    return tuple(map(int, shape))
 
 
 def _dtype(tensor: Table) -> str:
