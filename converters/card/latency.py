@@ -28,19 +28,23 @@ class Latency:
 
 
 def read_latency(path: Path) -> Latency:
-    """Read a benchmark's JSON report. Raises ConfigError if the file is not one."""
+    """Read a benchmark's JSON report. Raises ConfigError if the file is not one.
+
+    Of a file with several interpreters or numbers of threads, the first one counts.
+    """
     try:
         report = json.loads(read_regular(path, _MOST_REPORT))
+        p50_ms: dict[str, float] = {}
+        for row in report["files"]:
+            if row["cost"]:
+                p50 = float(row["cost"]["stages"]["total"]["p50"])
+                p50_ms.setdefault(str(row["sha256"]), p50)
         return Latency(
             machine=str(report["machine"]["model"]),
             date=str(report["date"]),
-            threads=int(report["threads"]),
+            threads=int(report["threads"][0]),
             pictures=int(report["pictures"]),
-            p50_ms={
-                str(row["sha256"]): float(row["cost"]["stages"]["total"]["p50"])
-                for row in report["files"]
-                if row["cost"]
-            },
+            p50_ms=p50_ms,
         )
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error

@@ -98,6 +98,7 @@ class Graph:
         """A model of the graph. Call it once: it calls the nodes' layers."""
         tensors: dict[Node, Any] = {}
         nodes = self.nodes()
+        _make_names_unique([node.layer for node in nodes])
         for node in nodes:
             if node is self._input:
                 shape = node.layer.batch_shape[1:]
@@ -108,6 +109,17 @@ class Graph:
             if node.weights:
                 node.layer.set_weights(node.weights)
         return keras.Model(tensors[self._input], tensors[self.output], name=self._name)
+
+
+def _make_names_unique(layers: list[keras.Layer]) -> None:
+    """Rename layers whose name an earlier one has: a rule may have taken one of the model's."""
+    names: set[str] = set()
+    for layer in layers:
+        name, number = layer.name, 1
+        while layer.name in names:
+            number += 1
+            layer.name = f"{name}_{number}"
+        names.add(layer.name)
 
 
 def _as_list(tensors: Any) -> list[Any]:

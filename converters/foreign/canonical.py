@@ -74,6 +74,8 @@ def canonicalise(
     results, and ConfigError if `size` or `classes` do not fit it.
     """
     described = describe(model, output)
+    if described.size is None:
+        _check_sides(model, size)
     flat = flatten(model)
     _, value = chosen_output(flat, output)
     translation = _translated(flat, value, scaling, size, described.size)
@@ -141,6 +143,21 @@ def _check_opening(
     # Both round in another order, each by about `rounding`. 32 times that is no error of order
     # or border, which changes logits by a part of themselves.
     check(given, proof.output, "opening nested models", rounding=32 * difference.rounding)
+
+
+def _check_sides(model: keras.Model, size: tuple[int, int]) -> None:
+    """Raise ConfigError if a side of `size` is not the one that the model's input has."""
+    sides = model.inputs[0].shape[1:3]
+    if len(sides) == 2 and any(
+        own not in (None, given) for own, given in zip(sides, size, strict=True)
+    ):
+        wanted = "x".join("any" if own is None else str(own) for own in sides)
+        example = "x".join(str(own or given) for own, given in zip(sides, size, strict=True))
+        raise ConfigError(
+            f"the size is {size[0]}x{size[1]} px",
+            expected=f"the model takes pictures of {wanted} px (height x width)",
+            fix=f"choose --size {example}",
+        )
 
 
 def _check_memory(steps: Steps) -> None:

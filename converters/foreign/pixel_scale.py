@@ -41,6 +41,11 @@ class PixelScale:
             self.order,
         )
 
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether no channel of the picture is lost, and all values are finite numbers."""
+        return all(self.scale) and bool(np.isfinite([*self.scale, *self.offset]).all())
+
     def reordered(self, *channels: int) -> Self:
         """These values with the channels of three indices, in this order."""
         first, second, third = (self.order[channel] for channel in channels)

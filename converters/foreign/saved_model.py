@@ -8,6 +8,7 @@ the variables are a checkpoint of plain arrays. A SavedModel without that archit
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +23,14 @@ from converters.foreign.h5_weights import Stored, StoredWeight, assign, renamed
 from converters.foreign.layer_rules import clean_name
 from converters.foreign.refusal import Refusal
 from unet_edge.model_files.protobuf import read_fields
+from unet_edge.system.child_process import run_child
 from unet_edge.system.files import read_regular
 
 _METADATA = "keras_metadata.pb"
 _MOST_VALUES = 2**30
 _MOST_FIELDS = 100_000
+_CHECKPOINT_CHILD = "converters.foreign.checkpoint_child"
+_SECONDS = 600  # 4 GiB from a slow disk
 # saved_metadata.proto: SavedMetadata.nodes; SavedObject.node_path, .metadata
 _NODES, _NODE_PATH, _NODE_METADATA = 1, 3, 5
 _SAVE = "save the model with model.save('model.keras') where it was trained, and import that"
@@ -69,9 +73,11 @@ def _stored(folder: Path, names: dict[str, str]) -> Stored:
     """The weights of each layer of the model; `names` has the layer's name for each path."""
     import tensorflow as tf
 
+    prefix = str((folder / "variables" / "variables").absolute())
+    _require_readable(prefix)
     stored: Stored = {}
     try:
-        reader = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+        reader = tf.train.load_checkpoint(prefix)
         shapes = reader.get_variable_to_shape_map()
         if sum(map(math.prod, shapes.values())) > _MOST_VALUES:
             raise Refusal(f"is not read: its variables have more than {_MOST_VALUES:,} values")
@@ -91,6 +97,20 @@ def _stored(folder: Path, names: dict[str, str]) -> Stored:
             f"is damaged: its variables cannot be read ({str(error).splitlines()[0]})"
         ) from error
     return {layer: renamed(weights) for layer, weights in stored.items()}
+
+
+def _require_readable(prefix: str) -> None:
+    """Raise Refusal for a checkpoint on which TensorFlow fails, or ends the process."""
+    child = run_child(_CHECKPOINT_CHILD, {"prefix": prefix}, _SECONDS)
+    try:
+        answer = json.loads(child.output)
+    except ValueError:
+        signal = child.signal or "an error"
+        raise Refusal(
+            f"is damaged: TensorFlow ended with {signal} when it read the variables"
+        ) from None
+    if "damage" in answer:
+        raise Refusal(f"is damaged: its variables cannot be read ({answer['damage']})")
 
 
 def _variables(graph: bytes) -> Iterator[tuple[str, str, str]]:

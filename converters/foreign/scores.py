@@ -216,14 +216,16 @@ def _match_size(steps: Steps, scores: Scores) -> None:
     h, w = scores.step.shape[:2]
     if (h, w) == (height, width):
         return
-    if height % h or width % w or height // h != width // w:
+    factor = height // h
+    # Other factors than powers of two come from borders that are cut off, not from strides.
+    if (h * factor, w * factor) != (height, width) or factor & (factor - 1):
         raise ConversionError(
             f"the output of a picture of {height}x{width} px is {h}x{w} px",
             expected="expected the same size, or a half, a quarter and so on",
             fix="choose another --size; a model whose convolutions cut borders off (padding "
             "'valid') has to be trained with padding 'same'",
         )
-    scores.factor = height // h
+    scores.factor = factor
     scores.step = steps.add(
         layers.UpSampling2D,
         LOGITS,

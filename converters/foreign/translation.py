@@ -175,10 +175,18 @@ class Translation:
         source = self.sources[value]
         if isinstance(source, PixelScale):
             self.scaled_in_model.append(call.name)
-            return source.times(scale, offset)
+            scaled = source.times(scale, offset)
+            if not scaled.keeps_channels:
+                raise UnknownLayerError(
+                    call, "scales a channel of the picture by 0, or by no finite number"
+                )
+            return scaled
         step = self.step(value)
         channels = step.shape[-1]
-        if any(np.size(each) not in (1, channels) for each in (scale, offset)):
+        if any(
+            np.size(each) != 1 and np.shape(each) != (*[1] * (np.ndim(each) - 1), channels)
+            for each in (scale, offset)
+        ):
             raise UnknownLayerError(call, "has a constant that is not one number for each channel")
         self.rewritten[call] = CONSTANT
         return self.steps.affine(self.name(call), step, np.ravel(scale), np.ravel(offset))

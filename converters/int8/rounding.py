@@ -194,13 +194,17 @@ def _taps(
 ) -> NDArray[np.float32]:
     """The inputs of each weight of a kernel, less their mean: (height * width, C, positions).
 
-    Positions ignore the stride: it changes which are used, not their covariance.
+    Positions ignore the stride: it changes which are used, not their covariance. Their step has no
+    common factor with the width, else they would all be in a few columns, away from one border.
     """
     down, right = dilation
     rows = inputs.shape[1] - (height - 1) * down
     columns = inputs.shape[2] - (width - 1) * right
     total = len(inputs) * rows * columns
-    chosen = np.arange(0, total, max(1, total * height * width // _POSITIONS))
+    step = max(1, total * height * width // _POSITIONS)
+    while math.gcd(step, columns) > 1:
+        step += 1
+    chosen = np.arange(0, total, step)
     picture, row, column = np.unravel_index(chosen, (len(inputs), rows, columns))
     taps = np.stack(
         [

@@ -207,7 +207,9 @@ class Search:
         converter = Int8Converter(self._model, self._spec, self._calibration)
         float_layers = float_layers_of(self._model)
         grids = self._calibration[:_ERROR_PICTURES]
-        references = [_log_softmax(np.asarray(self._model(grid[None]))[0]) for grid in grids]
+        references = [
+            _log_softmax(np.asarray(self._model(grid[None], training=False))[0]) for grid in grids
+        ]
 
         def divergence(data: bytes) -> float:
             backend = open_backend(data, "tflite")

@@ -165,7 +165,7 @@ def write_ranking(
         url = options.url
         if url is None:
             below = PHOTOS if options.copy else Path(_common_folder(every)).name
-            url = f"/data/local-files/?d={quote(below)}/"
+            url = f"/data/local-files/?d={quote(os.fsencode(below))}/"
         for kind in options.annotations:
             for file, text in _annotation_files(kind, masks, segmenter, url).items():
                 write_atomically(fresh / file, text)
@@ -196,7 +196,9 @@ def _annotation_files(
             return {"cvat.xml": cvat_xml(images, spec.classes, spec.palette)}
         case "label-studio":
             tasks = [
-                task(url + quote(name), mask, model=segmenter.name, confidence=1 - score)
+                task(
+                    url + quote(os.fsencode(name)), mask, model=segmenter.name, confidence=1 - score
+                )
                 for name, score, mask in masks
             ]
             config = labelling_config(spec.classes, spec.palette)

@@ -168,7 +168,7 @@ def test_the_card_has_the_licence_and_the_latency_of_the_same_files_only(tmp_pat
     assert Bundle.open(bundle).license is None
 
     measured = {
-        "machine": {"model": "Board | 5"}, "date": "2026-01-02", "threads": 4, "pictures": 2,
+        "machine": {"model": "Board | 5"}, "date": "2026-01-02", "threads": [4], "pictures": 2,
         "files": [
             {"sha256": Bundle.open(bundle).files[0].sha256,
              "cost": {"stages": {"total": {"p50": 12.34}}}},

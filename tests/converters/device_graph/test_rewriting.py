@@ -179,6 +179,20 @@ def test_a_rewritten_model_takes_every_size_that_the_original_takes() -> None:
     rewritten(original, size=(2, 2))
 
 
+def test_names_that_rules_give_may_be_those_of_the_model() -> None:
+    def body(x: Any) -> Any:
+        joined = join_and_convolve(x)
+        # Both kinds of rules name new layers after those that they replace.
+        taken = [f"{layer.name}_sum" for layer in keras.Model(x, joined).layers]
+        for name in taken:
+            joined = layers.ReLU(name=name)(conv(joined))
+        return joined
+
+    found = rewritten(model(body))
+    names = [layer.name for layer in found.layers]
+    assert len(set(names)) == len(names)
+
+
 def test_models_of_ours_stay_as_they_are(untrained: Callable[..., Any]) -> None:
     for network in (
         Network(decoder="dense"),

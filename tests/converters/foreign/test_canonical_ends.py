@@ -376,3 +376,32 @@ def test_a_description_counts_layers_of_nested_models():
     assert found.as_dict()["outputs"] == [
         {"name": "scores", "shape": [None, *SIZE, 2], "dtype": "float32"}
     ]
+
+
+@pytest.mark.parametrize("scale", [0.0, [1.0, 1.0, 0.0]])
+def test_a_scaling_that_loses_a_channel_is_refused(scale):
+    with pytest.raises(ConversionError, match="by 0, or by no finite number"):
+        canonical(foreign(layers.Rescaling(scale), conv(2)), 2)
+
+
+def test_borders_that_are_cut_off_are_no_lower_resolution():
+    # 24 px less 16 are 8, a third of 24: no stride of 2 gives that.
+    cut = foreign(conv(4, 17, padding="valid"), conv(2), shape=(24, 24, 3))
+    with pytest.raises(ConversionError, match="has to be trained with padding 'same'"):
+        canonical(cut, 2, size=(24, 24))
+
+
+def test_a_side_that_is_fixed_is_named():
+    half = foreign(conv(4), conv(2), shape=(None, 64, 3))
+    with pytest.raises(ConfigError, match=r"takes pictures of anyx64 px.*--size 32x64"):
+        canonical(half, 2, size=(32, 32))
+    assert canonical(half, 2, size=(32, 64)).model is not None
+
+
+def test_constants_along_a_side_are_not_those_of_channels():
+    pixels = keras.Input((16, 32, 3))
+    x = conv(32)(pixels)
+    scaled = x * ops.convert_to_tensor(np.arange(1, 33, dtype=np.float32).reshape(1, 32, 1))
+    model = keras.Model(pixels, conv(2)(scaled))
+    with pytest.raises(ConversionError, match="not one number for each channel"):
+        canonical(model, 2, size=(16, 32))
