@@ -178,9 +178,11 @@ def benchmark(
             keras=keras,
             backends=backends,
         )
-        if sustained is not None:
-            result = _with_sustained(result, opened, pictures, backends, sustained)
         write_atomically(output, json_text(result.to_dict()))
+        if sustained is not None:
+            # The figures are in the file already: minutes on end may be interrupted.
+            result = _with_sustained(result, opened, pictures, backends, sustained)
+            write_atomically(output, json_text(result.to_dict()))
         if csv is not None:
             write_atomically(csv, csv_table(result))
         if html is not None:
