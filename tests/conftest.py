@@ -138,7 +138,9 @@ def tflite() -> Callable[..., bytes]:
             code.deprecatedBuiltinCode = min(code.builtinCode, 127)
             code.version, code.customCode = version, custom
             operator.opcodeIndex = index
-            operator.inputs = np.array([0, 1], np.int32)
+            # Of a transposed convolution, the pixels come third, and its output's shape first.
+            inputs = [0, 1, 0] if name == "TRANSPOSE_CONV" else [0, 1]
+            operator.inputs = np.array(inputs, np.int32)
             operator.outputs = np.array([2], np.int32)
             model.operatorCodes.append(code)
             graph.operators.append(operator)

@@ -110,6 +110,7 @@ NETWORKS = (
         "weights.h5",
         "logits",
         1,
+        steps=20,
         architecture="tutorial-mobilenet-unet",
     ),
     ForeignNetwork(
