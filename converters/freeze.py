@@ -7,6 +7,7 @@ BatchNorm into convolutions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -79,9 +80,17 @@ def require_tensorflow(backend: str) -> None:
         )
 
 
+_KERAS_PREFIX = "Exception encountered when calling "
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def reason(error: Exception) -> str:
-    """The first line of an exception's message; the converters' messages have hundreds."""
-    lines = str(error).strip().splitlines()
+    """The first line of an exception's message that says why; the converters' have hundreds.
+
+    Keras writes first which layer was called, and then the cause, in bold.
+    """
+    lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_KERAS_PREFIX)]
     return lines[0] if lines else type(error).__name__
 
 

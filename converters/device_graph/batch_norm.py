@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
@@ -51,6 +52,65 @@ def _stands_alone(graph: Graph, node: Node) -> bool:
         and not follows_convolution(graph, node)
         and _last_axis(node)
     )
+
+
+def scale_backward(graph: Graph) -> bool:
+    """Move the gains of a BatchNorm behind Conv-ReLU into the convolution, as powers of two.
+
+    ReLU(x) * gain is ReLU(x * gain) for a gain above 0. The channels between both then have about
+    the same range, so int8 has steps for each; and powers of two change no bit of a float.
+    """
+    changed = False
+    for node in graph.nodes():
+        if not (_stands_alone(graph, node) and _is_homogeneous(node.inputs[0])):
+            continue
+        activation = node.inputs[0]
+        conv = activation.inputs[0]
+        if not isinstance(conv.layer, layers.Conv2D):
+            continue
+        if graph.only_reader(activation) is not node or graph.only_reader(conv) is not activation:
+            continue
+        factors = _powers_of_two(node)
+        if (factors == 1).all():
+            continue
+        kernel, *bias = conv.weights
+        conv.weights = [kernel * factors, *(each * factors for each in bias)]
+        if not node.layer.scale:
+            node.layer = type(node.layer).from_config({**node.layer.get_config(), "scale": True})
+            node.weights = [np.ones_like(factors), *node.weights]
+        gamma, *beta, mean, variance = node.weights
+        node.weights = [gamma / factors, *beta, mean * factors, variance]
+        changed = True
+    return changed
+
+
+def _is_homogeneous(node: Node) -> bool:
+    """Whether a node passes positive factors on: ReLU without a limit."""
+    layer = node.layer
+    match layer:
+        case layers.ReLU():
+            return layer.max_value is None and not layer.threshold
+        case layers.LeakyReLU():
+            return True
+        case layers.Activation():
+            return layer.activation in (keras.activations.relu, keras.activations.leaky_relu)
+        case _:
+            return False
+
+
+def _powers_of_two(norm: Node) -> NDArray[np.float32]:
+    """The power of two next to each channel's gain, (C,); 1 for a gain that is not positive.
+
+    A channel that never fired in training has no variance, and a gain of up to 1/sqrt(epsilon).
+    It gets the median of the others: its sums are as large as theirs, only negative.
+    """
+    gain = Affine.of(norm).gain
+    fired = (norm.weights[-1] > norm.layer.epsilon) & (gain > 0)
+    if not fired.any():
+        return np.ones(gain.size, np.float32)
+    exponents = np.log2(gain, where=gain > 0, out=np.zeros(gain.size))
+    exponents[~fired & (gain > 0)] = np.median(exponents[fired])
+    return np.exp2(exponents.round()).astype(np.float32)
 
 
 def fold_forward(graph: Graph) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from converters.device_graph.batch_norm import as_depthwise, fold_forward
+from converters.device_graph.batch_norm import as_depthwise, fold_forward, scale_backward
 from converters.device_graph.graph import Graph
 from converters.device_graph.nearest import (
     merge_into_convolutions,
@@ -25,6 +25,7 @@ Rule = Callable[[Graph], bool]
 _RULES: tuple[Rule, ...] = (
     group_in_one_operator,
     pad_in_convolutions,
+    scale_backward,
     upsample_late,
     fold_forward,
     transposed_as_convolutions,

@@ -86,6 +86,12 @@ def canonicalise(
     proof = Proof(flat, value, translation, scaled)
     scores = rewrite_scores(translation.steps, end, classes=classes)
     assert translation.scale_input is not None  # every output depends on the pixels
+    if scores.step is translation.scale_input[1]:
+        raise ConversionError(
+            "the model gives its own input back",
+            expected="expected layers between the pixels and the scores",
+            fix="name the layer that gives the scores with --output-name",
+        )
     normalisation, folded = fold_input(translation.steps, *translation.scale_input, scores.step)
     order = translation.steps.needed_for(scores.step)
     _check_vocabulary(order)

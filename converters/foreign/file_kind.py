@@ -7,16 +7,16 @@ from typing import Literal
 
 from converters.foreign.refusal import REBUILD, Refusal
 
-Kind = Literal["keras", "h5", "weights", "savedmodel"]
-"""A `.keras` file, a complete model in HDF5, weights alone, a TensorFlow SavedModel."""
+FileKind = Literal["keras", "h5", "savedmodel"]
+"""A `.keras` file, HDF5 with a complete model or with weights alone, a TensorFlow SavedModel."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SAVE = "save the model with model.save('model.keras') where it was trained, and import that"
 _LARGEST = 4 * 2**30
 
 
-def kind_of(path: Path) -> Kind:
-    """Tell the kind by the content; "h5" stands for weights alone, too. Raises Refusal."""
+def kind_of(path: Path) -> FileKind:
+    """Tell the kind by the content. Raises Refusal."""
     try:
         if path.is_dir():
             return _kind_of_folder(path)
@@ -38,17 +38,17 @@ def kind_of(path: Path) -> Kind:
     raise Refusal(*_other(start, path))
 
 
-def _kind_of_folder(path: Path) -> Kind:
+def _kind_of_folder(path: Path) -> FileKind:
     if (path / "saved_model.pb").is_file():
         return "savedmodel"
-    if (path / "contract.json").is_file() or (path / "spec.json").is_file():
+    if (path / "spec.json").is_file():
         raise Refusal("is a run of unet-edge already", f"run: unet-edge export {path}")
     if (path / "config.json").is_file():
         raise Refusal("is a folder", _SAVE)
     raise Refusal("is a folder without a model", "give a .keras or .h5 file")
 
 
-def _kind_of_archive(start: bytes) -> Kind:
+def _kind_of_archive(start: bytes) -> FileKind:
     if b"data.pkl" in start or b"data/version" in start:
         raise Refusal(
             "is a PyTorch file: it holds pickled Python code, which is never run",

@@ -19,6 +19,7 @@ from converters.foreign.layer_rules import (
     settings,
 )
 from converters.foreign.refusal import Refusal
+from converters.freeze import reason
 
 
 @dataclass
@@ -88,5 +89,4 @@ def attempt(where: str, action: Callable[[], Any]) -> Any:
     except Refusal:
         raise
     except Exception as error:  # Keras' layers raise any kind for settings that do not fit
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise Refusal(f"is damaged: {where} cannot be built: {lines[0]}") from error
+        raise Refusal(f"is damaged: {where} cannot be built: {reason(error)}") from error

@@ -156,9 +156,16 @@ def _in_double(call: Call, values: dict[Value, Any]) -> Any:
         return args[0]
     if isinstance(operation, keras.Layer):
         if isinstance(operation, layers.Normalization):
-            return operation(args[0])
+            return _normalised(operation, args[0])
         return _twin(call)(*args)
     return operation(*args, **kwargs)
+
+
+def _normalised(layer: layers.Normalization, values: Any) -> Any:
+    """The result of a Normalization, whose twin would have no statistics."""
+    mean, variance = (np.asarray(each, np.float64) for each in (layer.mean, layer.variance))
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return values * deviation + mean if layer.invert else (values - mean) / deviation
 
 
 def _twin(call: Call, **changed: Any) -> keras.Layer:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import keras
 
-from converters.foreign.file_kind import Kind, kind_of
+from converters.foreign.file_kind import FileKind, kind_of
 from converters.foreign.h5_file import read_h5_file
 from converters.foreign.keras_file import read_keras_file
 from converters.foreign.refusal import Refusal
@@ -22,12 +23,12 @@ from unet_edge.system.captured_output import captured_output
 class ForeignModel:
     """A model as its file describes it, not compiled.
 
-    `source` is the file's path as text.
+    `source` is the file's path as text; "weights" is a file of weights alone.
     """
 
     model: keras.Model
     source: str
-    kind: Kind
+    kind: FileKind | Literal["weights"]
 
 
 def read_foreign(
@@ -55,7 +56,7 @@ def read_foreign(
             match kind:
                 case "keras":
                     model = read_keras_file(path)
-                case "h5" | "weights":
+                case "h5":
                     model = read_h5_file(path)
                 case "savedmodel":
                     model = read_saved_model(path)

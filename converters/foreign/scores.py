@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import keras
@@ -217,8 +218,9 @@ def _match_size(steps: Steps, scores: Scores) -> None:
     if (h, w) == (height, width):
         return
     factor = height // h
-    # Other factors than powers of two come from borders that are cut off, not from strides.
-    if (h * factor, w * factor) != (height, width) or factor & (factor - 1):
+    # Cut borders give other factors, and the strides' own factor only by chance.
+    whole = (h * factor, w * factor) == (height, width) and not factor & (factor - 1)
+    if not whole or _stride(scores.step) != (factor, factor):
         raise ConversionError(
             f"the output of a picture of {height}x{width} px is {h}x{w} px",
             expected="expected the same size, or a half, a quarter and so on",
@@ -237,3 +239,26 @@ def _match_size(steps: Steps, scores: Scores) -> None:
         f"the output has 1/{scores.factor} of the resolution: a bilinear resizing to the "
         "picture's size was added"
     )
+
+
+def _stride(step: Step) -> tuple[float, float]:
+    """Pixels of the picture for one of a step's output, (rows, columns), if no border is cut."""
+    rows = columns = 1.0
+    while step.inputs:
+        down, along = _own_stride(step)
+        rows, columns = rows * down, columns * along
+        step = max(step.inputs, key=lambda each: math.prod(each.shape[:2]))
+    return rows, columns
+
+
+def _own_stride(step: Step) -> tuple[float, float]:
+    """By what a step divides the number of rows and of columns."""
+    if step.kind is layers.Resizing:
+        before, after = step.inputs[0].shape, step.shape
+        return before[0] / after[0], before[1] / after[1]
+    key = "size" if step.kind is layers.UpSampling2D else "strides"
+    given = step.config.get(key) or step.config.get("pool_size", 1)
+    rows, columns = (given, given) if isinstance(given, int) else given
+    if step.kind in (layers.UpSampling2D, layers.Conv2DTranspose):
+        return 1 / rows, 1 / columns
+    return float(rows), float(columns)

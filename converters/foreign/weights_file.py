@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.foreign.file_kind import Kind
+from converters.foreign.file_kind import FileKind
 from converters.foreign.h5_weights import (
     MODEL_WEIGHTS,
     TOP_LEVEL,
@@ -38,7 +38,7 @@ _CLASSES = {
 
 def read_weights_file(
     path: Path,
-    kind: Kind,
+    kind: FileKind,
     architecture: Architecture,
     classes: int | None,
     size: tuple[int, int] | None,

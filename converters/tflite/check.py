@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.freeze import exact_mean
+from converters.freeze import exact_mean, reason
 from converters.tflite.edit import builtin_code
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
@@ -72,7 +72,10 @@ def _opened(data: bytes) -> Any:
 
     with captured_output():
         interpreter = Interpreter(model_content=data, num_threads=1)
-        interpreter.allocate_tensors()
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as error:
+            raise ConversionError(f"LiteRT refuses the converted file: {reason(error)}") from error
     return interpreter
 
 

@@ -26,6 +26,7 @@ from converters.layers import convolutions
 from converters.tflite.check import check
 from converters.tflite.edit import builtin_code
 from converters.tflite.int8_scores import centred
+from converters.tflite.ranges import prepare_ranges
 from converters.tflite.tensors import finish
 from unet_edge.errors import ConversionError
 from unet_edge.spec import ModelSpec
@@ -73,7 +74,9 @@ class Int8Converter:
                 raise ConversionError(
                     f"TensorFlow cannot quantise {model.name}: {reason(error)}"
                 ) from error
-        self._nodes = _nodes(self._debugger.calibrated_model, source)
+        calibrated = bytes(self._debugger.calibrated_model)
+        self._nodes = _nodes(calibrated, source)
+        self._debugger.calibrated_model = prepare_ranges(calibrated)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -324,6 +324,7 @@ REFUSED = {
         "bilinear",
     ),
     "power": (lambda: foreign(conv(2), lambda x: x**3.0), "Power"),
+    "nothing": (lambda: foreign(layers.Dropout(0.5)), "gives its own input back"),
 }
 
 
@@ -331,7 +332,7 @@ REFUSED = {
 def test_what_a_device_cannot_run_is_refused_with_its_reason(kind):
     make, reason = REFUSED[kind]
     with pytest.raises(ConversionError, match=reason):
-        canonical(make(), 2)
+        canonical(make(), 3 if kind == "nothing" else 2)
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(3, 2), (3, 4), (1, 3)])
@@ -389,6 +390,32 @@ def test_borders_that_are_cut_off_are_no_lower_resolution():
     cut = foreign(conv(4, 17, padding="valid"), conv(2), shape=(24, 24, 3))
     with pytest.raises(ConversionError, match="has to be trained with padding 'same'"):
         canonical(cut, 2, size=(24, 24))
+
+
+def test_borders_that_cut_off_just_a_half_are_no_lower_resolution():
+    cut = foreign(conv(4, 13, padding="valid"), conv(2), shape=(24, 24, 3))
+    assert cut.output_shape == (None, 12, 12, 2)
+    with pytest.raises(ConversionError, match="has to be trained with padding 'same'"):
+        canonical(cut, 2, size=(24, 24))
+
+
+def test_a_lower_resolution_comes_from_strides_of_every_kind():
+    down = (conv(4, strides=2), layers.MaxPooling2D(2), layers.DepthwiseConv2D(3, 2, "same"))
+    up = (layers.Conv2DTranspose(4, 3, 2, "same"), layers.UpSampling2D((2, 2)), layers.Dropout(0.1))
+    found = canonical(foreign(*down, *up, conv(2), shape=(32, 32, 3)), 2, size=(32, 32))
+    assert found.model(np.zeros((1, 32, 32, 3))).shape == (1, 32, 32, 2)
+    assert any("1/2 of the resolution" in each.what for each in found.rewrites)
+
+
+def test_statistics_of_the_input_in_a_half_precision_model_are_folded():
+    policy = keras.mixed_precision.DTypePolicy("mixed_float16")
+    normal = layers.Normalization(
+        mean=[0.25, 0.5, 0.75], variance=[0.0625, 0.25, 1.0], dtype=policy
+    )
+    model = foreign(normal, conv(4, dtype=policy), conv(2, dtype=policy))
+    single = foreign(layers.Normalization(mean=[0.25, 0.5, 0.75], variance=[0.0625, 0.25, 1.0]),
+                     conv(4), conv(2))  # fmt: skip
+    close(canonical(model, 2).model(PIXELS.astype(np.float32)), given(single))
 
 
 def test_a_side_that_is_fixed_is_named():
