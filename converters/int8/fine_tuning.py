@@ -18,9 +18,10 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.freeze import as_float32, require_tensorflow
+from converters.int8.sums import cut_sums
 from converters.layers import CONVOLUTIONS, Run, call, convolve, kernel_axes, outputs, readers
 from converters.score_layers import score_layers
-from converters.tflite.int8_scores import RANGE, centred
+from converters.tflite.int8_scores import centred, score_range
 from unet_edge.errors import ConversionError
 from unet_edge.system.progress import progress
 
@@ -134,9 +135,11 @@ def _ranges(
                 low, high = ranges[layer.name]
                 values = keras.ops.convert_to_numpy(output)
                 ranges[layer.name] = min(low, float(values.min())), max(high, float(values.max()))
+    ranges = cut_sums(model, ranges)
     if model.output.shape[-1] == 2:  # `narrow` cuts the scores of two classes to this range
         scores = [layer.name for layer in score_layers(model)]
-        ranges |= dict.fromkeys(scores, (-RANGE, RANGE))
+        reach = score_range(model, grids)
+        ranges |= dict.fromkeys(scores, (-reach, reach))
     return ranges
 
 

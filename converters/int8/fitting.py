@@ -19,6 +19,7 @@ from converters.freeze import as_float32
 from converters.int8.correction import call_in_chunks, correct, fitting_pictures
 from converters.int8.kernels import Rounding
 from converters.int8.rounding import fit_kernel
+from converters.int8.sums import Ranges, cut_sums, operands
 from converters.layers import CONVOLUTIONS, outputs, readers
 
 
@@ -56,6 +57,7 @@ def fit_to_int8(
         return call_in_chunks(layer, inputs)
 
     quantised = _quantised_outputs(fitted, float_layers)
+    cut = _cut_ranges(reference, pixels)
     # In each pair the reference runs first, so `run_fitted` finds the layer's `float_inputs`.
     pairs = zip(
         outputs(reference, pixels, run_reference),
@@ -65,8 +67,26 @@ def fit_to_int8(
     for (_, expected), (layer, actual) in pairs:
         correct(layer, expected, actual)
         if layer.name in quantised:
-            _round_to_uint8(actual, min(0.0, float(expected.min())), float(expected.max()))
+            low, high = cut.get(layer.name) or _range(expected)
+            _round_to_uint8(actual, low, high)
     return fitted
+
+
+def _cut_ranges(reference: keras.Model, pixels: NDArray[np.float32]) -> Ranges:
+    """The ranges of operands of sums with ReLU; none without such sums."""
+    names = {name for layers_of, other in operands(reference) for name in (*layers_of, other)}
+    if not names:
+        return {}
+    ranges = {
+        layer.name: _range(values) for layer, values in outputs(reference, pixels, call_in_chunks)
+    }
+    cut = cut_sums(reference, ranges)
+    return {name: cut[name] for name in names}
+
+
+def _range(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The range of a tensor in int8, which contains 0."""
+    return min(0.0, float(values.min())), float(values.max())
 
 
 def _round_to_uint8(values: NDArray[np.float32], low: float, high: float) -> None:

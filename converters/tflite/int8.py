@@ -25,7 +25,7 @@ from converters.kernel_matching import match_kernels
 from converters.layers import convolutions
 from converters.tflite.check import check
 from converters.tflite.edit import builtin_code
-from converters.tflite.int8_scores import centred
+from converters.tflite.int8_scores import centred, score_range
 from converters.tflite.ranges import prepare_ranges
 from converters.tflite.tensors import finish
 from unet_edge.errors import ConversionError
@@ -74,6 +74,7 @@ class Int8Converter:
                 raise ConversionError(
                     f"TensorFlow cannot quantise {model.name}: {reason(error)}"
                 ) from error
+        self._score_range = score_range(model, calibration)
         calibrated = bytes(self._debugger.calibrated_model)
         self._nodes = _nodes(calibrated, source)
         self._debugger.calibrated_model = prepare_ranges(calibrated)
@@ -105,7 +106,12 @@ class Int8Converter:
                 raise ConversionError(
                     f"TensorFlow cannot quantise {self._name}: {reason(error)}"
                 ) from error
-        data = finish(bytes(converted), self._spec, exact_mean(self._spec.normalisation))
+        data = finish(
+            bytes(converted),
+            self._spec,
+            exact_mean(self._spec.normalisation),
+            score_range=self._score_range,
+        )
         check(data, self._spec)
         return data
 

@@ -12,16 +12,55 @@ See docs/decisions/035-two-class-scores.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from converters.score_layers import SCORING, score_layers
 from converters.tflite.edit import builtin_code
 
 RANGE = 4.0
 """The largest |d/2|; beyond, scores are clipped. There the better class has probability 0.9997."""
+
+_WIDER = (2, 4, 8)
+"""How much wider the range may be, for scores that are resized; see `score_range`."""
+
+_PICTURES = 16
+
+
+def score_range(model: keras.Model, calibration: Sequence[NDArray[np.uint8]]) -> float:
+    """The largest |d/2| to keep in an int8 file: `RANGE`, or more if a resizing follows.
+
+    Resized scores cross 0 elsewhere if they were clipped before. So the masks of up to 16
+    calibration pictures are computed with several ranges, and the range is kept whose masks are
+    those of `model`; the narrower of two that are as good. `calibration`: uint8 (H, W, 3).
+    """
+    scoring, *resizing = score_layers(model)
+    if model.output.shape[-1] != 2 or not isinstance(scoring, SCORING) or not resizing:
+        return RANGE
+    scores = keras.Model(model.inputs[0], scoring.output)
+    reaches = [RANGE, *(RANGE * times for times in _WIDER)]
+    equal = dict.fromkeys(reaches, 0)
+
+    def labels(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        resized: Any = np.stack([-values, values], -1)
+        for layer in resizing:
+            resized = layer(resized, training=False)
+        resized = np.asarray(resized)
+        return np.asarray(resized[..., 1] > resized[..., 0])
+
+    for grid in calibration[:_PICTURES]:
+        both = np.asarray(scores(grid[np.newaxis].astype(np.float32), training=False))
+        half = (both[..., 1] - both[..., 0]) / 2
+        expected = labels(half)
+        for reach in reaches:
+            step = reach / 127
+            rounded = np.floor(half / step + 0.5).clip(-127, 127) * step
+            equal[reach] += int((labels(rounded) == expected).sum())
+    return max(reaches, key=lambda reach: (equal[reach], -reach))
 
 
 def centred(model: keras.Model) -> keras.Model:
@@ -80,11 +119,12 @@ def widen(model: Any) -> bool:
     return True
 
 
-def narrow(model: Any) -> None:
+def narrow(model: Any, reach: float = RANGE) -> None:
     """Set range and rounding of the two scores in an int8 `ModelT` of the TFLite schema, in place.
 
-    For models that `centred` returned. Files of more classes stay as they are, and files whose
-    scores do not come from a convolution that `centred` changed.
+    `reach` is their largest |d/2|, of `score_range`. For models that `centred` returned. Files of
+    more classes stay as they are, and files whose scores do not come from a convolution that
+    `centred` changed.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -105,8 +145,8 @@ def narrow(model: Any) -> None:
     calibrated = tensors[scores[-1]].quantization
     # The calibrated range, on the wider side of zero; a range beyond it would waste steps.
     zero_point = calibrated.zeroPoint[0]
-    reach = calibrated.scale[0] * max(127 - zero_point, 128 + zero_point)
-    step = min(RANGE, float(reach)) / 127
+    largest = calibrated.scale[0] * max(127 - zero_point, 128 + zero_point)
+    step = min(reach, float(largest)) / 127
     for tensor in scores:
         signed = tensors[tensor].type == schema.TensorType.INT8
         tensors[tensor].quantization.scale = np.array([step], np.float32)

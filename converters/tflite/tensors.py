@@ -14,18 +14,26 @@ import numpy as np
 from converters.freeze import LABELS, LOGITS, PIXELS
 from converters.tflite.edit import new_operator
 from converters.tflite.float16 import halve_kernels
-from converters.tflite.int8_scores import narrow, widen
+from converters.tflite.int8_scores import RANGE, narrow, widen
 from converters.tflite.labels import end_in_labels
 from converters.tflite.mediapipe_metadata import add_metadata
 from unet_edge.spec import ModelSpec, Normalisation
 
 
-def finish(converted: bytes, spec: ModelSpec, exact: bool, *, halves: bool = False) -> bytes:
+def finish(
+    converted: bytes,
+    spec: ModelSpec,
+    exact: bool,
+    *,
+    halves: bool = False,
+    score_range: float = RANGE,
+) -> bytes:
     """Write the normalisation into the input, name input and output, add signature and metadata.
 
     `converted` takes the normalised picture, float32 or int8. Without `exact`, it already takes
     uint8 pixels (see `exact_mean`). `halves` stores wide kernels in float16. int8 scores become
-    uint8, and float32 scores stay; with a contract for labels, both become labels.
+    uint8, and float32 scores stay; with a contract for labels, both become labels. Two classes'
+    int8 scores keep `score_range`.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -44,7 +52,7 @@ def finish(converted: bytes, spec: ModelSpec, exact: bool, *, halves: bool = Fal
         (target,) = graph.outputs
     elif graph.tensors[target].type == schema.TensorType.INT8:
         target = _leave_as_uint8(model)
-        narrow(model)
+        narrow(model, score_range)
     end = LOGITS
     if spec.output == "labels":
         target, end = end_in_labels(model), LABELS

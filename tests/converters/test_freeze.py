@@ -11,9 +11,10 @@ from converters.freeze import reason
 def test_the_reason_of_a_failing_layer_is_not_that_it_was_called():
     layer = keras.layers.Concatenate()
     layer.build([(1, 2, 2, 3), (1, 2, 2, 3)])
+    layer.call = _fails
+    sides = [np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 3))]
     with pytest.raises(Exception, match="Exception encountered when calling") as caught:
-        layer.call = _fails
-        layer([np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 3))])
+        layer(sides)
     assert reason(caught.value) == "the sides do not fit"
 
 

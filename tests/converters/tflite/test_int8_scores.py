@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from converters.int8.correction import correct_channels
 from converters.score_layers import score_layers
 from converters.tflite.conversion import to_tflite
-from converters.tflite.int8_scores import RANGE, centred, narrow
+from converters.tflite.int8_scores import RANGE, centred, narrow, score_range
 from unet_edge.spec import ModelSpec, Normalisation
 from unet_edge.training.models import build
 from unet_edge.training.settings.network import DecoderKind, Network
@@ -165,3 +165,29 @@ def test_the_scores_layer_is_found_behind_layers_that_resize_them() -> None:
     both = np.asarray(centred(model)(np.random.default_rng(0).random((1, 8, 8, 3), np.float32)))
     np.testing.assert_allclose(both.sum(-1), 0, atol=1e-6)
     assert abs(both).max() > 0.1
+
+
+@pytest.mark.parametrize(("steepness", "resized", "wider"), [(40, True, True), (40, False, False),
+                                                             (1, True, False)])  # fmt: skip
+def test_steep_scores_that_are_resized_keep_a_wider_range(
+    steepness: float, resized: bool, wider: bool
+) -> None:
+    random = np.random.default_rng(2)
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 128, offset=-1, name="normalise")(pixels)
+    x = keras.layers.AveragePooling2D(2)(x)
+    x = keras.layers.Conv2D(2, 3, padding="same", name="head")(x)
+    if resized:
+        x = keras.layers.UpSampling2D(2, interpolation="bilinear")(x)
+    model = keras.Model(pixels, x)
+    kernel = random.normal(size=(3, 3, 3, 2)) * steepness
+    model.get_layer("head").set_weights([kernel, np.zeros(2)])
+    grids = list(random.integers(0, 256, (4, 32, 32, 3), np.uint8))
+    found = score_range(model, grids)
+    assert found > RANGE if wider else found == RANGE
+    if not wider:
+        return
+    # The file has that range.
+    spec = ModelSpec(32, 32, ("background", "thing"))
+    _, scale, _ = quantised(to_tflite(model, spec, "int8", grids, float_layers=()), grids[:1])
+    assert scale == pytest.approx(found / 127)

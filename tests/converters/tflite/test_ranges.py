@@ -13,6 +13,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from converters.device_graph.rewriting import for_device
+from converters.int8.fitting import fit_to_int8
 from converters.tflite.conversion import to_tflite
 from converters.tflite.int8 import Int8Converter
 from unet_edge.spec import ModelSpec, Normalisation
@@ -101,17 +102,10 @@ def test_int8_scores_of_very_different_channels_stay_close(
     # channels but the largest are rounded to 0.
     model = network(pictures, dead=dead)
     data = to_tflite(for_device(model, "tflite"), spec, "int8", pictures, float_layers=())
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    scale, zero = target["quantization"]
-    for picture in pictures:
-        interpreter.set_tensor(source["index"], picture[np.newaxis])
-        interpreter.invoke()
-        found = (interpreter.get_tensor(target["index"]).astype(np.float32) - zero) * scale
-        expected = np.asarray(model(picture[np.newaxis].astype(np.float32)))
-        # Four roundings to 8 bits of a range of some 8 deviations are 1.8 % of a deviation each.
-        assert np.sqrt(((found - expected) ** 2).mean()) < 4 * 0.018 * expected.std()
+    expected = np.asarray(model(np.stack(pictures).astype(np.float32)))
+    error = _scores(data, pictures) - expected
+    # Four roundings to 8 bits of a range of some 8 deviations are 1.8 % of a deviation each.
+    assert np.sqrt((error**2).mean()) < 4 * 0.018 * expected.std()
 
 
 def test_operands_of_a_sum_with_relu_are_cut_where_it_is_below_zero(
@@ -128,13 +122,32 @@ def test_operands_of_a_sum_with_relu_are_cut_where_it_is_below_zero(
     bias = np.where(np.arange(8) < 4, -50.0, 0.0)  # half of its channels are far below 0
     model.get_layer("low").set_weights([kernel, bias])
     model.get_layer("high").kernel.assign(model.get_layer("high").kernel / 2)
-    ranges = _ranges(Int8Converter(model, spec, pictures).convert())
+    fitted = fit_to_int8(model, pictures)
+    files = [Int8Converter(each, spec, pictures).convert() for each in (model, fitted)]
+    ranges = _ranges(files[0])
     batch = np.stack(pictures).astype(np.float32)
     sums = [np.asarray(keras.Model(pixels, each)(batch)) for each in (low, high)]
     # The other operand is never below minus the largest value of the first, and stays whole.
     expected = sorted([-sums[1].max(), sums[1].min()])
     # The ends are rounded to whole steps, some 1/150 of them.
     np.testing.assert_allclose(sorted(bottom for bottom, _ in ranges), expected, rtol=0.02)
+    # The fit rounds as the file does: with the whole ranges, its error would be ten times as large.
+    right = np.asarray(model(batch))
+    plain, own = (_scores(data, pictures) - right for data in files)
+    assert (own**2).mean() < 1.5 * (plain**2).mean()
+
+
+def _scores(data: bytes, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    scale, zero = target["quantization"]
+    found = []
+    for picture in pictures:
+        interpreter.set_tensor(source["index"], picture[np.newaxis])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(target["index"])[0].astype(np.float32))
+    return (np.stack(found) - zero) * np.float32(scale)
 
 
 def _ranges(data: bytes) -> list[tuple[float, float]]:
