@@ -288,6 +288,26 @@ class TestBenchmark:
         assert all(0.5 < miou < 1 for miou in mious)
         assert len(table.read_text().splitlines()) == 1 + 1 + 6
 
+    def test_the_figures_are_there_if_the_minutes_on_end_are_interrupted(
+        self, bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(
+            "unet_edge.benchmarking.sustained.measure_sustained", interrupted
+        )  # the real one is interrupted by a key after minutes
+        output = tmp_path / "figures.json"
+        command = (
+            "benchmark", bundle_path, "--runs", 1, "--rounds", 2, "--sustained", 5, "-o", output,
+        )  # fmt: skip
+        result = CliRunner().invoke(main, list(map(str, command)))
+        assert result.exit_code != 0, result.output
+        assert output.exists(), result.output
+        report = json.loads(output.read_text())
+        assert report["sustained"] is None
+        assert len(report["files"]) > 1
+
     def test_options_that_do_not_fit_are_refused(self, bundle_path: Path, tmp_path: Path) -> None:
         def refusal(*options: object) -> str:
             command = ["benchmark", bundle_path, "-o", tmp_path / "b.json", *options]

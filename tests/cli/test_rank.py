@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -121,6 +122,21 @@ def test_pre_annotations_are_the_masks_of_segment(
         f"/data/local-files/?d=photos/{image.get('name').replace(' ', '%20')}" for image in images
     ]
     assert "membrane" in (out / "label-studio.xml").read_text()
+
+
+def test_a_name_that_is_not_utf8_is_in_the_tasks_by_its_bytes(
+    bundle_path: Path, many: Path, tmp_path: Path
+) -> None:
+    named = os.fsdecode(os.fsencode(many) + b"/\xff.png")
+    try:
+        shutil.copy(many / "1.png", named)
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    (many / "1.png").unlink()  # or the copy would be left out as a repeat
+    out = tmp_path / "next"
+    run("rank", bundle_path, many, "-o", out, "--annotations=label-studio")
+    tasks = json.loads((out / "label-studio.json").read_text())
+    assert "/data/local-files/?d=photos/%FF.png" in {task["data"]["image"] for task in tasks}
 
 
 def test_pictures_that_cannot_be_read_are_named_and_the_others_ranked(

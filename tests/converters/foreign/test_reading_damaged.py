@@ -1,5 +1,8 @@
 """Damaged files: a model or one clear line, never a traceback and never a dead process."""
 
+import shutil
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from keras import layers
 from converters.foreign.reading import read_foreign
 from unet_edge.errors import ModelFileError
 
+DATA = Path(__file__).parents[2] / "data" / "foreign"
 ROUNDS = 12  # of each kind; thousands ran once, and those that killed the HDF5 library led here
 
 
@@ -60,3 +64,18 @@ def test_a_file_that_kills_the_hdf5_library_is_damaged(files, tmp_path, monkeypa
     (tmp_path / "model.h5").write_bytes(files[0]["h5"])
     with pytest.raises(ModelFileError, match="reading it as HDF5 died with signal SIGABRT"):
         read_foreign(tmp_path / "model.h5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0.1, 0.9])
+def test_a_damaged_checkpoint_does_not_end_the_process(tmp_path, place):
+    # TensorFlow ends the process on some damage, so a child reads the checkpoint first.
+    folder = tmp_path / "model"
+    shutil.copytree(DATA / "keras-2-savedmodel", folder)
+    index = folder / "variables" / "variables.index"
+    data = bytearray(index.read_bytes())
+    start = int(place * len(data))
+    data[start : start + 16] = b"\xff" * 16
+    index.write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"checkpoint|damaged|variables"):
+        read_foreign(folder)
