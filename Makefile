@@ -10,7 +10,8 @@
 #   make lint             run ruff, import-linter and mypy
 #   make docs             build the documentation site strictly; open site/index.html
 #   make wheel            build dist/unet_edge-*.whl, to copy to the device
-#   make bench            measure the committed benchmark table, see benchmarks/formats.py
+#   make bench-NAME       run a campaign of benchmarks/, such as bench-formats; ARGS="--data DIR"
+#   make bench            write the index of the campaigns' reports, benchmarks/reference/index.md
 #   make clean            delete .venv, demo/ and everything that was built
 
 PYTHON ?= python3
@@ -69,8 +70,11 @@ docs: $(VENV)/.installed
 wheel: | $(BIN)/pip
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
+bench-%: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(ARGS)
+
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.formats
+	$(BIN)/python -m benchmarks.index
 
 $(BIN)/pip:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("unet-edge needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 ...")'

@@ -9,7 +9,7 @@ dense decoder, all by the same recipe. The data are ISBI 2012 membranes (slices 
 24-29) and feral cats (official split). Without --case, it also trains by the tutorial's own recipe
 and by ours on the membranes. Runs that are already in --work are used again.
 
-Writes `benchmarks/reference/<machine>-training-<steps>.{md,json}`, or with --case
+Writes `benchmarks/reference/<machine>/training-<steps>.{md,json}`, or with --case
 `<machine>-training-<steps>-chosen.{md,json}`. DIR holds `data/isbi2012_membranes`,
 `data/feral_cat` and `weights/`. Every command is printed.
 """

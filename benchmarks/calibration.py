@@ -4,7 +4,7 @@
 
 For each training run, fits, calibrates and converts the default int8 .tflite file with more and
 more training pictures, three random draws each. Compares each file with Keras on all validation
-pictures, on the model's grid. Writes `benchmarks/reference/<machine>-calibration.{md,json}`.
+pictures, on the model's grid. Writes `benchmarks/reference/<machine>/calibration.{md,json}`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Each RUN is a training run of three classes or more. `--mosaic DIR` first writes
 set of eleven classes to DIR, to train such a run on. Converts each run's model to int8 .tflite
 with more and more layers in float. Proves each file on all validation pictures at their own size,
 and times the files in turns on one thread, from grid to labels. Writes
-`benchmarks/reference/<machine>-classes.{md,json}`.
+`benchmarks/reference/<machine>/classes.{md,json}`.
 """
 
 from __future__ import annotations

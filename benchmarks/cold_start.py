@@ -5,7 +5,7 @@
 Runs the bundle's preferred file and the training run that it was exported from, in turns. Each
 run is a new process that writes a palette mask and an overlay. Measures wall-clock time and peak
 memory (VmHWM), for PHOTO as it is and enlarged to a JPEG of 12 megapixels. Writes
-`benchmarks/reference/<machine>-cold-start.{md,json}`.
+`benchmarks/reference/<machine>/cold-start.{md,json}`.
 """
 
 from __future__ import annotations

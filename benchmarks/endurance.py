@@ -5,7 +5,7 @@
 Segments one array again and again, and samples the process's resident memory every hundred
 pictures. The first tenth is a warm-up. A straight line is fitted to the other samples; its slope
 and the 95 % interval of the slope are reported. Writes
-`benchmarks/reference/<machine>-endurance.{md,json}`.
+`benchmarks/reference/<machine>/endurance.{md,json}`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Trains each network on ISBI 2012 membranes (slices 0-23) at 256 px, exports it, and proves the
 files on slices 24-29 at their own 512 px. Runs that are already in --work are used again. Writes
-`benchmarks/reference/<machine>-exports.{md,json}`. DIR holds `data/isbi2012_membranes` and
+`benchmarks/reference/<machine>/exports.{md,json}`. DIR holds `data/isbi2012_membranes` and
 `weights/`; encoders without weights there start from scratch. Every command is printed.
 """
 

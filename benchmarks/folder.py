@@ -10,7 +10,7 @@ Makes a folder of 2,000 copies of the photos, five of them truncated, and measur
 - resuming: a second `segment` process is killed (SIGKILL) half-way and run again. Its files are
   compared with those of the first process, byte for byte.
 
-Writes `benchmarks/reference/<machine>-folder.{md,json}`.
+Writes `benchmarks/reference/<machine>/folder.{md,json}`.
 """
 
 from __future__ import annotations

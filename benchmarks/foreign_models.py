@@ -15,7 +15,7 @@ It then measures on the same pictures, which no file was calibrated on:
   network's float input, which a program has to compute; so they are timed with that and without.
 
 What is already in --work is used again. Writes
-`benchmarks/reference/<machine>-foreign-models.{md,json}`. Every command is printed.
+`benchmarks/reference/<machine>/foreign-models.{md,json}`. Every command is printed.
 """
 
 from __future__ import annotations

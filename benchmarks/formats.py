@@ -4,9 +4,10 @@
     python -m benchmarks.formats --data DIR            # membranes and cats as well
     UNET_EDGE_DATA=DIR python -m benchmarks.formats    # the same
 
-Trains, exports and measures each model, and writes `benchmarks/reference/<machine>.{md,json}`.
-Bundles that are already in --work are used again. Each training and export is a command of
-unet-edge, which is printed. DIR holds `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
+Trains, exports and measures each model, and writes
+`benchmarks/reference/<machine>/formats.{md,json}`. Bundles that are already in --work are used
+again. Each training and export is a command of unet-edge, which is printed. DIR holds
+`data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def main(data: Path | None, work: Path, runs: int, output: Path) -> None:
         bundle = _prepare(task, work)
         print(f"\nmeasuring {task.title}", flush=True)
         measured.append((task, measure_bundle(bundle, runs=runs, keras=work / task.name)))
-    target = named(output, measured[0][1].machine)
+    target = named(output, measured[0][1].machine, "formats")
     results = {task.name: result.to_dict() for task, result in measured}
     write_report(target, results, _markdown(measured))
     print(f"written: {target}.md and .json")

@@ -6,7 +6,7 @@ Converts each training run to int8 .onnx as `unet-edge export` does, with plain 
 kernels. Opens each file with ONNX Runtime's defaults and with the session option against 16-bit
 sums. Times all four in turns on one thread, and compares them with Keras on all validation
 pictures, on the model's grid. Writes
-`benchmarks/reference/<machine>-int8-sums-<kind of processor>.{md,json}`.
+`benchmarks/reference/<machine>/int8-sums-<kind of processor>.{md,json}`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ an honest client in this one, which asks for a frame and the state again and aga
 counted over the same time without and with the slow clients, in turn. Two cameras: one of 30 frames
 a second, and one faster than the model, whose rate shows every lost millisecond.
 
-Writes `benchmarks/reference/<machine>-live-clients.{md,json}`.
+Writes `benchmarks/reference/<machine>/live-clients.{md,json}`.
 """
 
 from __future__ import annotations

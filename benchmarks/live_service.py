@@ -7,7 +7,7 @@ next picture when the answer of the last has come, and after a 429 waits as Retr
 most 0.1 s: a client that is too eager. Every mask is compared with that of `Segmenter.segment` of
 the same bytes. The pictures are the bundle's golden ones, as PNG and as JPEG of twice the size.
 
-Writes `benchmarks/reference/<machine>-live-service.{md,json}`.
+Writes `benchmarks/reference/<machine>/live-service.{md,json}`.
 """
 
 from __future__ import annotations

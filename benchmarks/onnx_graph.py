@@ -7,7 +7,7 @@ The files alternate in one process and one thread, so that other work on the mac
 alike. The result is the median of the pairs' ratios. The plain file comes from
 `tf2onnx.convert.from_keras` with a fixed size: without one, it fails in Keras 3's UpSampling2D.
 It takes float32 pixels; their conversion is timed with it. Writes
-`benchmarks/reference/<machine>-onnx-graph.{md,json}`.
+`benchmarks/reference/<machine>/onnx-graph.{md,json}`.
 """
 
 from __future__ import annotations

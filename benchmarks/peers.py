@@ -16,7 +16,7 @@ at 4000x3000 px. The programs:
 The other programs stretch a picture where ours letterboxes it, so they spend no time on padding
 and their masks differ. The report says by how much.
 
-Writes `benchmarks/reference/<machine>-peers.{md,json}`.
+Writes `benchmarks/reference/<machine>/peers.{md,json}`.
 """
 
 from __future__ import annotations

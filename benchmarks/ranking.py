@@ -8,7 +8,7 @@ orders the rest by each measure, and trains again on the 25 and the first 25 of 
 models of the 25 also say how well each measure orders the test pictures by their wrong pixels.
 Finished models' figures are kept in --work, so that an interrupted campaign goes on.
 
-Writes `benchmarks/reference/<machine>-ranking.{md,json}`.
+Writes `benchmarks/reference/<machine>/ranking.{md,json}`.
 """
 
 from __future__ import annotations

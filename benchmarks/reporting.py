@@ -1,31 +1,38 @@
-"""Reports of the campaigns: results as JSON and as a Markdown page, named by the machine."""
+"""Reports of the campaigns: JSON and a Markdown page, in a folder for each machine."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks.index import REFERENCE, write_index
 from unet_edge.system.files import json_text, write_atomically
 
-REFERENCE = Path(__file__).parent / "reference"
-"""The folder of the committed reports."""
+__all__ = ["REFERENCE", "named", "page", "spelled", "steadiness", "table", "write_report"]
 
 
-def named(folder: Path, machine: Mapping[str, Any], campaign: str = "") -> Path:
-    """The path of a campaign's files without their suffixes: `<machine>-<campaign>`."""
+def named(folder: Path, machine: Mapping[str, Any], campaign: str) -> Path:
+    """The path of a campaign's files without their suffixes: `<machine>/<campaign>`."""
     words = re.sub(r"[^a-z0-9]+", "-", str(machine["model"]).lower()).strip("-")
-    slug = f"{words}-{machine['cores']}-cores"
-    return folder / (f"{slug}-{campaign}" if campaign else slug)
+    return folder / f"{words}-{machine['cores']}-cores" / campaign
 
 
-def write_report(target: Path, report: Any, text: str) -> None:
-    """Write `report` to TARGET.json and the Markdown `text` to TARGET.md, each atomically."""
-    write_atomically(target.with_suffix(".json"), json_text(report))
-    write_atomically(target.with_suffix(".md"), text)
+def write_report(target: Path, report: Mapping[str, Any], text: str) -> None:
+    """Write `report` to TARGET.json and the Markdown `text` to TARGET.md, each atomically.
+
+    Adds today's date as `made`. Writes the index, too, if these are the committed reports.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = {"made": f"{date.today():%Y-%m-%d}", **report}
+    write_atomically(target.with_name(f"{target.name}.json"), json_text(made))
+    write_atomically(target.with_name(f"{target.name}.md"), text)
+    if target.parent.parent.resolve() == REFERENCE:
+        write_index(REFERENCE)
 
 
 def page(*parts: str) -> str:

@@ -11,7 +11,7 @@ whether the scene at a pixel changed.
   and their scene did not
 - mIoU with the true labels, where the scene stands still and where it moves
 
-Writes `benchmarks/reference/<machine>-smoothing.{md,json}`.
+Writes `benchmarks/reference/<machine>/smoothing.{md,json}`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ ImageNet, a run on the ISBI 2012 membranes, and a run on every second training p
 The last two start with `train --weights`. Validates on the first test pictures. Runs that are in
 --work already are used again, and an interrupted one is resumed. Every command is printed.
 
-Writes `benchmarks/reference/<machine>-starting-points.{md,json}`. DIR holds
+Writes `benchmarks/reference/<machine>/starting-points.{md,json}`. DIR holds
 `data/isbi2012_membranes`, `data/feral_cat` and `weights/`.
 """
 

@@ -9,7 +9,7 @@
    camera and the model's time are shortened alike. Reported: the longest delay and its 99.9th
    percentile in inference times, and whether every frame was segmented or counted as dropped.
 
-Writes `benchmarks/reference/<machine>-stream-delay.{md,json}`.
+Writes `benchmarks/reference/<machine>/stream-delay.{md,json}`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Ten hours of a camera of 30 frames a second, 1,080,000 frames, run 120 times as 
 the policy "latest". On the way the camera is unplugged 100 times, and plugged in again. Resident
 memory, threads and open handles are sampled every hundred masks; the first tenth is a warm-up. A
 straight line is fitted to the memory; its slope and the 95 % interval of the slope are reported.
-Writes `benchmarks/reference/<machine>-stream-endurance.{md,json}`.
+Writes `benchmarks/reference/<machine>/stream-endurance.{md,json}`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ means (the default of MONAI's SlidingWindowInferer, overlap 1/4), and Gaussian w
 (MONAI's other mode; nnU-Net, overlap 1/2). Our ramp also runs on probabilities instead of logits.
 SAHI is left out: it merges boxes.
 
-Writes `benchmarks/reference/<machine>-tiling.{md,json}`.
+Writes `benchmarks/reference/<machine>/tiling.{md,json}`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ each from its file to a mask of the picture's own size, in turns:
 - our default: `unet-edge export` of our run.
 
 Every program has one thread. Runs, weights and files that are already in --work are used again.
-Writes `benchmarks/reference/<machine>-tutorial-headline.{md,json}`. DIR holds
+Writes `benchmarks/reference/<machine>/tutorial-headline.{md,json}`. DIR holds
 `data/isbi2012_membranes` and `weights/`. Every command is printed.
 """
 

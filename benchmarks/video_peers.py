@@ -17,7 +17,7 @@ opening the model are left out. The result is the median of the paired ratios. T
 The other programs write MPEG-4 part 2 or motion JPEG, as OpenCV's wheel cannot write H.264, and
 no audio. They are installed in a virtual environment made for this, or in that of `--python`.
 
-Writes `benchmarks/reference/<machine>-video-peers.{md,json}`.
+Writes `benchmarks/reference/<machine>/video-peers.{md,json}`.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def main(bundles: Sequence[Path], jobs: int, output: Path | None) -> None:
     text = table(counts)
     click.echo(text)
     if output:
-        write_report(output, [asdict(each) for each in counts], text)
+        write_report(output, {"counts": [asdict(each) for each in counts]}, text)
 
 
 def count(environment: Environment, bundle: Path, precision: str, cpu: Cpu) -> Count:
