@@ -25,9 +25,6 @@ from converters.tflite.edit import builtin_code
 RANGE = 4.0
 """The largest |d/2|; beyond, scores are clipped. There the better class has probability 0.9997."""
 
-_WIDER = (2, 4, 8)
-"""How much wider the range may be, for scores that are resized; see `score_range`."""
-
 _PICTURES = 16
 
 
@@ -42,25 +39,32 @@ def score_range(model: keras.Model, calibration: Sequence[NDArray[np.uint8]]) ->
     if model.output.shape[-1] != 2 or not isinstance(scoring, SCORING) or not resizing:
         return RANGE
     scores = keras.Model(model.inputs[0], scoring.output)
-    reaches = [RANGE, *(RANGE * times for times in _WIDER)]
-    equal = dict.fromkeys(reaches, 0)
+    halves = []
+    for grid in calibration[:_PICTURES]:
+        both = np.asarray(scores(grid[np.newaxis].astype(np.float32), training=False))
+        halves.append((both[..., 1] - both[..., 0]) / 2)
+    reaches = [RANGE]
+    while halves and reaches[-1] < max(np.abs(half).max() for half in halves):
+        reaches.append(2 * reaches[-1])
 
-    def labels(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-        resized: Any = np.stack([-values, values], -1)
+    def labels(half: NDArray[np.float32]) -> NDArray[np.bool_]:
+        resized: Any = np.stack([-half, half], -1)
         for layer in resizing:
             resized = layer(resized, training=False)
         resized = np.asarray(resized)
         return np.asarray(resized[..., 1] > resized[..., 0])
 
-    for grid in calibration[:_PICTURES]:
-        both = np.asarray(scores(grid[np.newaxis].astype(np.float32), training=False))
-        half = (both[..., 1] - both[..., 0]) / 2
-        expected = labels(half)
-        for reach in reaches:
-            step = reach / 127
-            rounded = np.floor(half / step + 0.5).clip(-127, 127) * step
-            equal[reach] += int((labels(rounded) == expected).sum())
-    return max(reaches, key=lambda reach: (equal[reach], -reach))
+    def equal(reach: float) -> int:
+        """Pixels whose class is the same with scores that are cut to `reach` and rounded."""
+        step = reach / 127
+        # With half a step added to both scores, their difference is an odd number of steps.
+        rounded = ((np.floor(half / step) + 0.5).clip(-127, 127) * step for half in halves)
+        return sum(
+            int((labels(cut) == label).sum()) for cut, label in zip(rounded, expected, strict=True)
+        )
+
+    expected = [labels(half) for half in halves]
+    return max(reaches, key=lambda reach: (equal(reach), -reach))
 
 
 def centred(model: keras.Model) -> keras.Model:
