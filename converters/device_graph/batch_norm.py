@@ -68,6 +68,8 @@ def scale_backward(graph: Graph) -> bool:
         conv = activation.inputs[0]
         if not isinstance(conv.layer, layers.Conv2D):
             continue
+        if conv.layer.activation is not keras.activations.linear:
+            continue
         if graph.only_reader(activation) is not node or graph.only_reader(conv) is not activation:
             continue
         factors = _powers_of_two(node)
@@ -110,7 +112,8 @@ def _powers_of_two(norm: Node) -> NDArray[np.float32]:
         return np.ones(gain.size, np.float32)
     exponents = np.log2(gain, where=gain > 0, out=np.zeros(gain.size))
     exponents[~fired & (gain > 0)] = np.median(exponents[fired])
-    return np.exp2(exponents.round()).astype(np.float32)
+    # Beyond, kernels would leave the range of float32.
+    return np.exp2(exponents.round().clip(-60, 60)).astype(np.float32)
 
 
 def fold_forward(graph: Graph) -> bool:

@@ -75,9 +75,8 @@ class Int8Converter:
                     f"TensorFlow cannot quantise {model.name}: {reason(error)}"
                 ) from error
         self._score_range = score_range(model, calibration)
-        calibrated = bytes(self._debugger.calibrated_model)
-        self._nodes = _nodes(calibrated, source)
-        self._debugger.calibrated_model = prepare_ranges(calibrated)
+        self._calibrated = bytes(self._debugger.calibrated_model)
+        self._nodes = _nodes(self._calibrated, source)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -98,6 +97,7 @@ class Int8Converter:
                 expected=f"the convolutions of {self._name} are {', '.join(self.layers)}",
             )
         nodes = [self._nodes[name] for name in float_layers]
+        self._debugger.calibrated_model = prepare_ranges(self._calibrated, nodes)
         with captured_output():
             try:
                 self._debugger.options = self._options(fully_quantize=True, denylisted_nodes=nodes)

@@ -8,7 +8,9 @@ in such large steps is rounded to 0.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -24,17 +26,18 @@ an input.
 """
 
 
-def prepare_ranges(calibrated: bytes) -> bytes:
+def prepare_ranges(calibrated: bytes, in_float: Collection[str]) -> bytes:
     """Limit the multipliers and the ranges of sums of a calibrated graph.
 
-    `calibrated`: a float .tflite file with the range of each tensor. Returns the same bytes if
-    there is nothing to limit.
+    `calibrated`: a float .tflite file with the range of each tensor. `in_float`: names of the
+    tensors that operators write which stay in float, and have no multiplier. Returns the same
+    bytes if there is nothing to limit.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
-    changed = [_limit_sums(model), _limit_multipliers(model)]
+    changed = [_limit_sums(model), _limit_multipliers(model, in_float)]
     if not any(changed):
         return calibrated
     builder = flatbuffers.Builder(len(calibrated) + 4096)
@@ -78,7 +81,7 @@ def _limit_sums(model: Any) -> bool:
     return changed
 
 
-def _limit_multipliers(model: Any) -> bool:
+def _limit_multipliers(model: Any, in_float: Collection[str]) -> bool:
     """Scale kernels down whose multiplier in int8 would be above `LIMIT`; whether any was.
 
     A depthwise convolution keeps its bias. The bias of a full convolution is scaled, too, so that
@@ -93,20 +96,21 @@ def _limit_multipliers(model: Any) -> bool:
         code = builtin_code(model, operator)
         if code not in (full, depthwise):
             continue
-        source, kernel, *biases = (graph.tensors[index] for index in operator.inputs)
-        if (values := _values(model, kernel)) is None:
+        source, kernel, *biases = (graph.tensors[index] for index in operator.inputs if index >= 0)
+        target = graph.tensors[operator.outputs[0]]
+        if (values := _values(model, kernel)) is None or target.name.decode() in in_float:
             continue
         # Kernels are (out, height, width, in), depthwise ones (1, height, width, channels).
         axes, last = ((0, 1, 2), 3) if code == depthwise else ((1, 2, 3), 0)
         steps = np.abs(values).max(axes, keepdims=True).astype(np.float64) / 127
-        largest = LIMIT * _step(graph.tensors[operator.outputs[0]]) / _step(source)
+        largest = LIMIT * _step(target) / _step(source)
         if not (steps > largest).any():
             continue
         factors = largest / np.maximum(steps, largest)
-        _store(model, kernel, values * factors)
+        _replace(model, operator, 1, values * factors)
         for bias in biases if code == full else ():
             if (offsets := _values(model, bias)) is not None:
-                _store(model, bias, offsets * factors.reshape(values.shape[last]))
+                _replace(model, operator, 2, offsets * factors.reshape(values.shape[last]))
         changed = True
     return changed
 
@@ -125,10 +129,16 @@ def _values(model: Any, tensor: Any) -> NDArray[np.float32] | None:
     return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
 
 
-def _store(model: Any, tensor: Any, values: NDArray[Any]) -> None:
+def _replace(model: Any, operator: Any, place: int, values: NDArray[Any]) -> None:
+    """Give an operator a constant of its own: equal constants share a tensor, or a buffer."""
     from ai_edge_litert import schema_py_generated as schema
 
-    buffer = schema.BufferT()  # a new one, because equal constants may share a buffer
+    (graph,) = model.subgraphs
+    tensor = copy.copy(graph.tensors[operator.inputs[place]])
+    buffer = schema.BufferT()
     buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
     tensor.buffer = len(model.buffers)
     model.buffers.append(buffer)
+    operator.inputs = np.array(operator.inputs, np.int32)
+    operator.inputs[place] = len(graph.tensors)
+    graph.tensors.append(tensor)

@@ -76,11 +76,12 @@ def test_gains_move_into_the_convolution_before_without_changing_a_bit(
     np.testing.assert_allclose(scores, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("scale", [True, False])
-def test_a_gain_is_moved_once_with_its_mean(scale: bool) -> None:
+@pytest.mark.parametrize(("scale", "activation"), [(True, None), (False, None), (True, "tanh")])
+def test_a_gain_is_moved_once_with_its_mean(scale: bool, activation: str | None) -> None:
     pixels = keras.Input((8, 8, 3), name="pixels")
     x = layers.Rescaling(1 / 128, offset=-1, name="normalise")(pixels)
-    x = layers.LeakyReLU(0.1)(layers.Conv2D(8, 3, use_bias=False, padding="same")(x))
+    x = layers.Conv2D(8, 3, use_bias=False, padding="same", activation=activation)(x)
+    x = layers.LeakyReLU(0.1)(x)
     x = layers.BatchNormalization(scale=scale, name="normal")(x)
     model = keras.Model(pixels, layers.Conv2D(2, 3, padding="same", name="logits")(x))
     random = np.random.default_rng(0)
@@ -106,6 +107,31 @@ def test_int8_scores_of_very_different_channels_stay_close(
     error = _scores(data, pictures) - expected
     # Four roundings to 8 bits of a range of some 8 deviations are 1.8 % of a deviation each.
     assert np.sqrt((error**2).mean()) < 4 * 0.018 * expected.std()
+
+
+def test_layers_in_float_keep_their_large_gains(
+    pictures: list[NDArray[np.uint8]], spec: ModelSpec
+) -> None:
+    model = network(pictures, dead=4)
+    converter = Int8Converter(for_device(model, "tflite"), spec, pictures)
+    kernels = [_largest_depthwise(converter.convert(each)) for each in ((), ("normal",))]
+    # 1/sqrt(0.001), divided by a power of two next to the gain of the middle channel.
+    assert kernels[1] > 10 * kernels[0]
+
+
+def _largest_depthwise(data: bytes) -> float:
+    """The largest weight of the only depthwise convolution in a file."""
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
+    (graph,) = model.subgraphs
+    codes = [code.builtinCode for code in model.operatorCodes]
+    kind = schema.BuiltinOperator.DEPTHWISE_CONV_2D
+    (found,) = (each for each in graph.operators if codes[each.opcodeIndex] == kind)
+    kernel = graph.tensors[found.inputs[1]]
+    raw = bytes(model.buffers[kernel.buffer].data)
+    if kernel.type == schema.TensorType.FLOAT32:
+        return float(np.abs(np.frombuffer(raw, np.float32)).max())
+    scales = np.asarray(kernel.quantization.scale)
+    return float((np.abs(np.frombuffer(raw, np.int8).astype(np.float32)) * scales).max())
 
 
 def test_operands_of_a_sum_with_relu_are_cut_where_it_is_below_zero(
