@@ -255,6 +255,7 @@ function showBanner(title, text) {
 function showActions() {
   const { source, recording } = known;
   byId("run").textContent = isRunning(source) ? "Stop" : "Start";
+  byId("run").disabled = false; // before the first state, a click could not be carried out
   byId("record").hidden = !known.can_record;
   byId("record").textContent = recording ? `End recording ${panels.clock(recording.seconds)}` : "Record";
   byId("record").classList.toggle("recording", recording !== null);
